@@ -1,0 +1,89 @@
+# Every target is one line of `alphaf` or of a developer's tool. Variables become options:
+#   make sft MODEL=eeve RUN=ft1 DATA="a.jsonl b.jsonl" SET="lora_r=64 max_steps=100" DRY_RUN=1
+.DEFAULT_GOAL := help
+VENV ?= .venv
+PY = $(VENV)/bin/python
+ALPHAF = $(VENV)/bin/alphaf
+# SKIP_SETUP=1 uses VENV as it is, for an environment that somebody else keeps.
+SETUP := $(if $(SKIP_SETUP),,setup)
+
+# One shell word, whatever is in it.
+quoted = '$(subst ','\'',$(1))'
+MODEL_OPT = $(if $(MODEL),--model $(call quoted,$(MODEL)))
+RUN_OPT = $(if $(RUN),--run $(call quoted,$(RUN)))
+CONFIG_OPT = $(if $(CONFIG),--config $(call quoted,$(CONFIG)))
+DATA_OPT = $(foreach path,$(DATA),--data $(call quoted,$(path)))
+SET_OPT = $(foreach pair,$(SET),--set $(call quoted,$(pair)))
+GPUS_OPT = $(if $(GPUS),--gpus $(call quoted,$(GPUS)))
+DRY_RUN_OPT = $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run)
+OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OPT) $(DRY_RUN_OPT) $(ARGS)
+# Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
+unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS
+
+.PHONY: help setup lock sft dpo run demo smoke chat test test-fast lint types fmt golden models plan samples gpu-check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'variables: MODEL RUN CONFIG DATA="a b" SET="key=value key=value" GPUS DRY_RUN=1 ARGS="..."'
+	@echo '           ACCEL=cpu|gpu PYTHON VENV SKIP_SETUP=1'
+
+setup: ## make .venv from the lock for this machine (CPU or GPU); nothing to do costs nothing
+	@VENV=$(call quoted,$(VENV)) ACCEL=$(call quoted,$(ACCEL)) PYTHON=$(call quoted,$(PYTHON)) sh requirements/setup.sh
+
+lock: ## remake requirements/*.lock from pyproject.toml (ARGS=--upgrade for newer versions)
+	PYTHON=$(call quoted,$(PYTHON)) sh requirements/lock.sh $(ARGS)
+
+sft: $(SETUP) ## supervised fine-tuning of MODEL on DATA, then merge the adapter
+	$(ALPHAF) sft $(OPTIONS)
+
+dpo: $(SETUP) ## preference training on the merged model of RUN, then merge again
+	$(ALPHAF) dpo $(OPTIONS)
+
+run: $(SETUP) ## the whole chain for MODEL: data, SFT, merge, DPO, merge
+	$(ALPHAF) run $(OPTIONS)
+
+demo: $(SETUP) ## the whole chain on a real 135M model that fits a laptop, into runs/demo
+	$(ALPHAF) run --model smollm2 --run demo $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
+	@echo 'next: make chat RUN=demo'
+
+smoke: $(SETUP) ## the whole chain on a toy model with the real tools, into runs/smoke; cached the second time
+	$(ALPHAF) run --model tiny --run smoke $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
+
+chat: $(SETUP) ## talk to the newest finished model of RUN
+	$(ALPHAF) chat $(if $(RUN),$(call quoted,$(RUN))) $(ARGS)
+
+plan: $(SETUP) ## show what `make run` would do and why; launches nothing
+	$(ALPHAF) plan $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OPT) $(ARGS)
+
+models: $(SETUP) ## list the base models that MODEL may name
+	$(ALPHAF) models $(ARGS)
+
+samples: $(SETUP) ## remake the Korean sample data
+	$(PY) -m alphaf_orch.samples.generate $(ARGS)
+
+test: $(SETUP) ## every test, the ones with real tools included (minutes)
+	$(PY) -m pytest $(ARGS)
+
+test-fast: $(SETUP) ## the tests that start no real tool (seconds)
+	$(PY) -m pytest -m "not real" $(ARGS)
+
+lint: $(SETUP) ## check style and formatting
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(SETUP) ## check types
+	$(PY) -m mypy
+
+fmt: $(SETUP) ## mend style and formatting in place
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+golden: $(SETUP) ## rewrite the recorded outputs that tests compare with
+	ALPHAF_WRITE_GOLDEN=1 $(PY) -m pytest -m "not real" $(ARGS)
+
+gpu-check: $(SETUP) ## on a GPU machine: check drivers, memory and a few training steps
+	$(PY) tools/gpu_check.py $(ARGS)
+
+clean: ## remove caches and build output; runs/ and the environment stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache unsloth_compiled_cache last_run_prepared
+	find alphaf_orch tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

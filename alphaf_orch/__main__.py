@@ -1,0 +1,5 @@
+"""`python -m alphaf_orch` is the `alphaf` command."""
+
+from alphaf_orch.cli import main
+
+main()

@@ -1,0 +1,80 @@
+"""The base model of a run: its preset, where its weights are, and what identifies them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from alphaf_orch import models, sources, stages
+from alphaf_orch.config import RunConfig, Tool
+from alphaf_orch.errors import RunStateError
+from alphaf_orch.paths import cache_dir, template_folders
+from alphaf_orch.samples import sample_path
+from alphaf_orch.stages import Stage
+
+
+@dataclass(frozen=True)
+class BaseModelRef:
+    """The base model as the recipes name it: hub id and commit, or a folder and its fingerprint."""
+
+    name: str
+    revision: str | None
+    identity: str | None
+    stage: Stage | None
+    model: str
+
+    @property
+    def spec(self) -> str:
+        """What results depend on: the commit or fingerprint, or the name while nothing is there yet."""
+        return self.identity or f"{self.model}, not here yet"
+
+
+def tool_python(config: RunConfig, tool: Tool) -> str:
+    """Return the python of a tool's environment: `tools:` in the config, else the one we run in."""
+    return config.tools.get(tool, sys.executable)
+
+
+def find_preset(config: RunConfig) -> models.ModelPreset:
+    """Return the preset of that name, or the generic recipe for a folder or hub id."""
+    folders = tuple(folder / "models" for folder in template_folders(config.templates))
+    name = config.model
+    if "/" in name or Path(name).expanduser().is_dir():
+        return models.generic_preset(name, folders, os.environ)
+    return models.load_preset(name, folders)
+
+
+def find_base(config: RunConfig, preset: models.ModelPreset, *, online: bool, need_weights: bool) -> BaseModelRef:
+    """Return the base model; raise ModelError where its weights lack, RunStateError where they changed."""
+    insisted = config.base_revision
+    if preset.source == "hub" and insisted:
+        preset = preset.model_copy(update={"revision": insisted})
+    cache = cache_dir() / "models"
+    state = models.weights_state(preset, cache, os.environ)
+    if need_weights:
+        state = models.require_weights(preset, state, os.environ, online=online)
+    python = tool_python(config, "axolotl")
+    if preset.source == "hub":
+        stage = None
+        if online and state.kind != "ready":
+            argv = stages.script(python, "fetch_model", "--repo", preset.base_model)
+            argv += ("--revision", preset.revision) if preset.revision else ()
+            stage = Stage("base_model", "axolotl", argv, {}, (), {"repo": preset.base_model}, online=True)
+        return BaseModelRef(preset.base_model, state.revision, state.revision, stage, preset.name)
+    if state.kind == "build":
+        assert state.path is not None
+        argv = stages.script(python, preset.source, "--output", str(state.path))
+        if preset.source == "build_tiny":
+            argv += ("--data", str(sample_path("finance_ko_sft.jsonl")))
+        stage = Stage("base_model", "axolotl", argv, {}, (state.path,), {"builder": preset.source})
+        return BaseModelRef(str(state.path), None, None, stage, preset.name)
+    assert state.path is not None
+    identity = sources.folder_identity(state.path)
+    if insisted and insisted != identity:
+        raise RunStateError(
+            f"the base model is not the one this run began with ({insisted} then, {identity} now)",
+            where=str(state.path),
+            fix="bring the first one back, or start again with --run NEW",
+        )
+    return BaseModelRef(str(state.path), None, identity, None, preset.name)

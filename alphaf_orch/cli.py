@@ -1,0 +1,329 @@
+"""The `alphaf` command: parse, call one function, print. Everything heavy is imported where it is used."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from alphaf_orch import __version__
+from alphaf_orch.errors import AlphafError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from alphaf_orch.plan import Plan, Scope
+    from alphaf_orch.session import Options
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _options(*names: str) -> Callable[[F], F]:
+    known = {
+        "model": click.option("--model", "-m", metavar="NAME|PATH|HUB_ID", help="A preset, a folder or a hub id."),
+        "run": click.option("--run", "-r", metavar="NAME", help="The run (a folder under ALPHAF_RUNS or ./runs)."),
+        "config": click.option("--config", "-c", type=click.Path(path_type=Path), help="A YAML file of settings."),
+        "data": click.option("--data", "-d", multiple=True, metavar="FILE|HUB_ID", help="Training data; repeatable."),
+        "dpo_data": click.option("--dpo-data", multiple=True, metavar="FILE|HUB_ID", help="Preference data."),
+        "set": click.option("--set", "-s", "sets", multiple=True, metavar="KEY=VALUE", help="Override a recipe key."),
+        "gpus": click.option("--gpus", type=click.IntRange(min=0), help="GPUs; 0 is CPU. The global batch is kept."),
+        "dpo_gpus": click.option("--dpo-gpus", type=click.IntRange(min=0), help="GPUs for DPO (default one)."),
+        "trust": click.option("--trust-remote-code", is_flag=True, help="Allow python code that comes with weights."),
+        "online": click.option("--online", is_flag=True, envvar="ALPHAF_ONLINE", help="Allow fetching from the hub."),
+        "dry_run": click.option("--dry-run", is_flag=True, help="Render everything, print it, launch nothing."),
+        "verbose": click.option("--verbose", "-v", is_flag=True, help="Stream what the tools print."),
+        "json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
+    }  # fmt: skip
+
+    def decorate(function: F) -> F:
+        for name in reversed(names):
+            function = known[name](function)
+        return function
+
+    return decorate
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="alphaf")
+def main() -> None:
+    """SFT with axolotl, DPO with unsloth or TRL, merges and their checks: one run, one folder, one command."""
+    signal.signal(signal.SIGTERM, _interrupt)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(stderr=True)
+
+
+def _out() -> Console:
+    from rich.console import Console
+
+    # Wide where nobody's terminal sets the width, so that tables in a CI log are not folded.
+    return Console() if sys.stdout.isatty() else Console(width=140)
+
+
+def _execute(options: Options, scope: Scope, *, verbose: bool) -> None:
+    """Plan and run the scope's stages, or print them; the plan is made anew once the base model is there."""
+    from alphaf_orch.hardware import detect_machine
+    from alphaf_orch.plan import make_plan
+    from alphaf_orch.runner import run_plan
+    from alphaf_orch.session import settings
+    from alphaf_orch.views import print_run, run_json
+
+    config, paths = settings(options)
+    machine = detect_machine()
+    plan = make_plan(config, machine, paths.root, scope)
+    if scope.dry:
+        _print_dry_run(plan)
+        return
+    console = _console()
+    if plan.stages[0].name == "base_model":
+        run_plan(plan, machine, console, only="base_model", verbose=verbose)
+        plan = make_plan(config, machine, paths.root, scope)
+    run_plan(plan, machine, console, verbose=verbose)
+    print_run(_out(), run_json(paths))
+
+
+def _print_dry_run(plan: Plan) -> None:
+    import tempfile
+
+    from alphaf_orch.record import read_manifest
+    from alphaf_orch.status import statuses
+    from alphaf_orch.views import print_plan
+
+    scratch = Path(tempfile.mkdtemp(prefix=f"alphaf-{plan.paths.name}-"))
+    chosen = statuses(plan, read_manifest(plan.paths.manifest))
+    for status in chosen:
+        for path, file in status.stage.files.items():
+            (scratch / path.name).write_text(file.text, encoding="utf-8")
+    print_plan(_out(), plan, chosen, scratch)
+    click.echo(f"dry run: nothing was launched; the rendered files are in {scratch}")
+
+
+@main.command()
+@_options("model", "run", "config", "data", "set", "gpus", "trust", "online", "dry_run", "verbose")
+def sft(
+    model: str | None,
+    run: str | None,
+    config: Path | None,
+    data: tuple[str, ...],
+    sets: tuple[str, ...],
+    gpus: int | None,
+    trust_remote_code: bool,
+    online: bool,
+    dry_run: bool,
+    verbose: bool,
+) -> None:
+    """Fine-tune a model with axolotl, merge the adapter and check the hand-off."""
+    from alphaf_orch.plan import Scope
+    from alphaf_orch.session import Options
+
+    options = Options(model, run, config, data, (), sets, "sft", gpus, None, trust_remote_code)
+    _execute(options, Scope(("sft",), online, dry_run), verbose=verbose)
+
+
+@main.command()
+@_options("model", "run", "config", "data", "set", "gpus", "online", "dry_run", "verbose")
+def dpo(
+    model: str | None,
+    run: str | None,
+    config: Path | None,
+    data: tuple[str, ...],
+    sets: tuple[str, ...],
+    gpus: int | None,
+    online: bool,
+    dry_run: bool,
+    verbose: bool,
+) -> None:
+    """Preference-tune a run's merged SFT model (the last finished one, unless --run names another) and merge again.
+
+    --model shows, with --dry-run, the DPO of a run that is not there yet.
+    """
+    from alphaf_orch.plan import Scope
+    from alphaf_orch.session import Options, default_run_name, existing_run, finished_sft, last_finished_sft
+
+    upstream = ""
+    if dry_run and model:
+        run = run or default_run_name(model)
+    else:
+        named = run or (default_run_name(model) if model else None)
+        paths = existing_run(named) if named else last_finished_sft()
+        run, upstream = paths.name, finished_sft(paths)
+    options = Options(model, run, config, (), data, sets, "dpo", None, gpus)
+    _execute(options, Scope(("dpo",), online, dry_run, upstream), verbose=verbose)
+
+
+@main.command("run")
+@_options(
+    "model",
+    "run",
+    "config",
+    "data",
+    "dpo_data",
+    "set",
+    "gpus",
+    "dpo_gpus",
+    "trust",
+    "online",
+    "dry_run",
+    "verbose",
+)
+def run_command(
+    model: str | None,
+    run: str | None,
+    config: Path | None,
+    data: tuple[str, ...],
+    dpo_data: tuple[str, ...],
+    sets: tuple[str, ...],
+    gpus: int | None,
+    dpo_gpus: int | None,
+    trust_remote_code: bool,
+    online: bool,
+    dry_run: bool,
+    verbose: bool,
+) -> None:
+    """Run the whole chain: data, SFT, merge, DPO, merge. What is done is kept; a second call does nothing."""
+    from alphaf_orch.plan import Scope
+    from alphaf_orch.session import Options
+
+    options = Options(model, run, config, data, dpo_data, sets, "sft", gpus, dpo_gpus, trust_remote_code)
+    _execute(options, Scope(("sft", "dpo"), online, dry_run), verbose=verbose)
+
+
+@main.command()
+@_options("model", "run", "config", "data", "dpo_data", "set", "gpus", "dpo_gpus", "trust", "json")
+def plan(
+    model: str | None,
+    run: str | None,
+    config: Path | None,
+    data: tuple[str, ...],
+    dpo_data: tuple[str, ...],
+    sets: tuple[str, ...],
+    gpus: int | None,
+    dpo_gpus: int | None,
+    trust_remote_code: bool,
+    as_json: bool,
+) -> None:
+    """Show what `alphaf run` would do and why, with every rendered file and command; launches nothing."""
+    from alphaf_orch.hardware import detect_machine
+    from alphaf_orch.plan import Scope, make_plan
+    from alphaf_orch.record import read_manifest
+    from alphaf_orch.session import Options, settings
+    from alphaf_orch.status import statuses
+    from alphaf_orch.views import plan_json, print_plan
+
+    options = Options(model, run, config, data, dpo_data, sets, "sft", gpus, dpo_gpus, trust_remote_code)
+    chosen, paths = settings(options)
+    made = make_plan(chosen, detect_machine(), paths.root, Scope(dry=True))
+    found = statuses(made, read_manifest(paths.manifest))
+    if as_json:
+        _echo_json(plan_json(made, found))
+    else:
+        print_plan(_out(), made, found)
+
+
+@main.command("models")
+@_options("json")
+def models_command(as_json: bool) -> None:
+    """List the model presets, and whether their weights are on this machine."""
+    from alphaf_orch import models
+    from alphaf_orch.paths import cache_dir, template_folders
+    from alphaf_orch.views import model_json, print_models
+
+    folders = tuple(folder / "models" for folder in template_folders())
+    rows = [
+        model_json(preset, models.weights_state(preset, cache_dir() / "models", os.environ))
+        for preset in models.list_presets(folders)
+    ]
+    if as_json:
+        _echo_json(rows)
+    else:
+        print_models(_out(), rows)
+
+
+@main.command()
+@_options("json")
+def runs(as_json: bool) -> None:
+    """List the runs, the newest last, with the state of each."""
+    from rich.table import Table
+
+    from alphaf_orch.session import all_runs
+    from alphaf_orch.views import run_json
+
+    rows = [run_json(paths) for paths in all_runs()]
+    if as_json:
+        _echo_json(rows)
+        return
+    table = Table("run", "base", "started", "stages", "model")
+    for row in rows:
+        states = ", ".join(
+            f"{name} {stage['state']}" for name, stage in row["stages"].items() if stage["state"] != "done"
+        )
+        table.add_row(row["run"], row["base"], row["created"], states or "all done", row["model"] or "")
+    _out().print(table)
+
+
+@main.command()
+@click.argument("run")
+@_options("json")
+def show(run: str, as_json: bool) -> None:
+    """Show one run: the state of each stage, key metrics and paths."""
+    from alphaf_orch.session import existing_run
+    from alphaf_orch.views import print_run, run_json
+
+    found = run_json(existing_run(run))
+    if as_json:
+        _echo_json(found)
+    else:
+        print_run(_out(), found)
+
+
+@main.command()
+@click.argument("run")
+@click.option("--prompt", help="Ask one question and leave.")
+@click.option("--system", help="The system message.")
+@click.option("--max-new-tokens", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True, help="0 is greedy.")
+def chat(run: str, prompt: str | None, system: str | None, max_new_tokens: int, temperature: float) -> None:
+    """Chat with a run's newest finished model; works on CPU too."""
+    from alphaf_orch.base import tool_python
+    from alphaf_orch.command import child_env, interactive
+    from alphaf_orch.config import build_config, read_config
+    from alphaf_orch.errors import RunStateError
+    from alphaf_orch.session import existing_run
+    from alphaf_orch.stages import script
+    from alphaf_orch.views import run_json
+
+    paths = existing_run(run)
+    model = run_json(paths)["model"]
+    if model is None:
+        raise RunStateError(
+            f"run {run} has no finished model",
+            where=str(paths.root),
+            fix=f"run `alphaf run --run {run}` first",
+        )
+    config = build_config(read_config(paths.config), str(paths.config))
+    argv = script(tool_python(config, "axolotl"), "chat", "--model", model)
+    argv += ("--max-new-tokens", str(max_new_tokens), "--temperature", str(temperature))
+    argv += ("--prompt", prompt) if prompt else ()
+    argv += ("--system", system) if system else ()
+    sys.exit(interactive(argv, child_env({}, online=False)))
+
+
+def _echo_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+__all__ = ["AlphafError", "main"]

@@ -1,0 +1,80 @@
+"""What this machine has: GPUs, processors, free disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from alphaf_orch.errors import HardwareError
+
+GIB = 1024**3
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The GPUs a child process would see (their names) and the processors it may use."""
+
+    gpus: tuple[str, ...]
+    cpus: int
+
+
+def _all_gpus() -> tuple[str, ...]:
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        # No driver: a machine without NVIDIA GPUs.
+        return ()
+    try:
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        return tuple(str(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def detect_machine() -> Machine:
+    """Return this machine, with CUDA_VISIBLE_DEVICES honoured as CUDA does (an invalid entry ends the list)."""
+    gpus = _all_gpus()
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None and gpus:
+        visible: list[str] = []
+        for entry in (part.strip() for part in chosen.split(",")):
+            if entry.isdigit() and int(entry) < len(gpus):
+                visible.append(gpus[int(entry)])
+            elif entry.startswith(("GPU-", "MIG-")):
+                visible.append(entry)
+            else:
+                break
+        gpus = tuple(visible)
+    return Machine(gpus, len(os.sched_getaffinity(0)))
+
+
+def check_gpus(wanted: int, machine: Machine, stage: str, option: str) -> None:
+    """Raise HardwareError naming both numbers when a stage wants more GPUs than there are."""
+    have = len(machine.gpus)
+    if wanted > have:
+        fewer = (
+            f"{option} {have} keeps the global batch by raising accumulation" if have else f"{option} 0 trains on CPU"
+        )
+        raise HardwareError(
+            f"{stage} asks for {wanted} GPUs, this machine has {have}",
+            where=f"`{option.lstrip('-')}` of the model preset or the config; CUDA_VISIBLE_DEVICES is honoured",
+            fix=f"{fewer}; --dry-run needs no GPU",
+        )
+
+
+def check_disk(folder: Path, needed: int, stage_names: str) -> None:
+    """Raise HardwareError when the file system under `folder` has fewer than `needed` bytes free."""
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
+    free = shutil.disk_usage(existing).free
+    if needed > free:
+        raise HardwareError(
+            f"{stage_names} will write about {needed / GIB:.1f} GiB, {free / GIB:.1f} GiB are free",
+            where=str(folder),
+            fix="free some space, or point ALPHAF_RUNS at a larger disk",
+        )

@@ -1,0 +1,165 @@
+"""Legal recipe keys: axolotl's as recorded from it, the DPO program's as it defines them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any, Literal
+
+import yaml
+
+from alphaf_orch.errors import ConfigError
+from alphaf_orch.paths import SCHEMAS
+from alphaf_orch.scripts.dpo_config import DpoConfig
+
+# What the plan fills in; a recipe or --set has no say in it.
+_NOT_IN_RECIPES = {"base_model", "output_dir", "datasets", "probe", "trust_remote_code"}
+_JSON_NAMES = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    list: "array",
+    type(None): "null",
+}
+
+# YAML 1.1 (PyYAML, so axolotl) reads 2e-5 as a string; people and papers write it so.
+_BARE_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+# Names from other trainers that people try first; difflib alone would pick something else.
+_OTHER_NAMES = {
+    "lora_rank": "lora_r",
+    "rank": "lora_r",
+    "batch_size_per_device": "micro_batch_size",
+    "per_device_train_batch_size": "micro_batch_size",
+    "num_train_epochs": "num_epochs",
+    "epochs": "num_epochs",
+    "lr": "learning_rate",
+    "lr_scheduler_type": "lr_scheduler",
+    "max_length": "sequence_len",
+    "max_seq_length": "sequence_len",
+    "max_seq_len": "sequence_len",
+    "cutoff_len": "sequence_len",
+    "neftune_alpha": "neftune_noise_alpha",
+    "rl_beta": "beta",
+    "model_name_or_path": "base_model",
+}
+
+
+@cache
+def axolotl_keys() -> dict[str, dict[str, Any]]:
+    """Return every key of the pinned axolotl: {"types": JSON types, [] for any; "enum": allowed strings}."""
+    record = json.loads((SCHEMAS / "axolotl.json").read_text(encoding="utf-8"))
+    keys: dict[str, dict[str, Any]] = record["keys"]
+    return keys
+
+
+@cache
+def dpo_keys() -> dict[str, dict[str, Any]]:
+    """Return every key of the DPO program that a recipe may set, in the same form, read from its own definition."""
+    hints = typing.get_type_hints(DpoConfig)
+    return {name: _json_kinds(hint) for name, hint in hints.items() if name not in _NOT_IN_RECIPES}
+
+
+def _json_kinds(hint: Any) -> dict[str, Any]:
+    if typing.get_origin(hint) is Literal:
+        return {"types": ["string"], "enum": list(typing.get_args(hint))}
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        parts = [_json_kinds(part) for part in typing.get_args(hint)]
+        enums = [choice for part in parts for choice in part.get("enum", [])]
+        return {"types": [t for part in parts for t in part["types"]]} | ({"enum": enums} if enums else {})
+    plain = typing.get_origin(hint) or hint
+    return {"types": [_JSON_NAMES[plain]]}
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """Return ": did you mean X?" for the known key most like `key`, or nothing."""
+    known = list(known)
+    other = _OTHER_NAMES.get(key)
+    close = [other] if other in known else difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+    return f": did you mean {close[0]}?" if close else ""
+
+
+def parse_value(text: str) -> Any:
+    """Return the YAML value of one option, with 2e-5 read as the number it is."""
+    if _BARE_FLOAT.fullmatch(text.strip()):
+        return float(text)
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _json_type(value: Any) -> str:
+    for kind, name in (
+        (bool, "boolean"),
+        (int, "integer"),
+        (float, "number"),
+        (str, "string"),
+        (dict, "object"),
+    ):
+        if isinstance(value, kind):
+            return name
+    return "null" if value is None else "array"
+
+
+def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], where: str) -> None:
+    """Raise ConfigError for a key the tool would drop in silence, or a value of a type it does not take."""
+    if key not in known:
+        raise ConfigError(
+            f"{key}{nearest(key, known) or ': no such key'}",
+            where=where,
+            fix="use one of the tool's own keys; see docs/configuration.md",
+        )
+    types, enum = known[key]["types"], known[key].get("enum")
+    kind = _json_type(value)
+    fits = not types or kind in types or (kind == "integer" and "number" in types)
+    if fits and kind == "string" and enum and value not in enum:
+        raise ConfigError(
+            f"{key} is {value!r}{nearest(str(value), enum)}",
+            where=where,
+            fix=f"use one of: {', '.join(enum)}",
+        )
+    if not fits:
+        wanted = " or ".join(t for t in types if t != "null")
+        raise ConfigError(f"{key} is {value!r}, which is no {wanted}", where=where, fix=f"give {key} a {wanted}")
+
+
+def parse_set(items: Iterable[str], *, default: str) -> dict[str, dict[str, Any]]:
+    """Return {"sft": {...}, "dpo": {...}} from `key=value` options, each key known and each value of its type.
+
+    `sft.` and `dpo.` say which recipe is meant, `default` says it for a bare key. A dotted rest goes into a
+    nested mapping (`special_tokens.pad_token=</s>`).
+    """
+    found: dict[str, dict[str, Any]] = {"sft": {}, "dpo": {}}
+    for item in items:
+        where = f"--set {item}"
+        name, equals, text = item.partition("=")
+        if not equals or not name.strip():
+            raise ConfigError(f"{item!r} is not key=value", where=where, fix="write for example --set lora_r=64")
+        section, dot, rest = name.strip().partition(".")
+        if not dot or section not in found:
+            section, rest = default, name.strip()
+        known = axolotl_keys() if section == "sft" else dpo_keys()
+        top, *nested = rest.split(".")
+        if top not in known and section == default and default == "sft" and top in dpo_keys():
+            raise ConfigError(f"{top}: did you mean dpo.{top}?", where=where, fix=f"write --set dpo.{item}")
+        value = parse_value(text)
+        for part in reversed(nested):
+            value = {part: value}
+        check_key(top, value, known, where)
+        if nested and isinstance(found[section].get(top), dict):
+            value = {**found[section][top], **value}
+        found[section][top] = value
+    return found
+
+
+def check_section(section: str, values: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError for the first key of a `sft:` or `dpo:` mapping that is unknown or of a wrong type."""
+    known = axolotl_keys() if section == "sft" else dpo_keys()
+    for key, value in values.items():
+        check_key(key, value, known, f"{where}, key {section}.{key}")

@@ -1,0 +1,97 @@
+"""Settings in, stages out: everything a run would do, rendered and ready, with nothing launched or written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from alphaf_orch import data, models, sources
+from alphaf_orch.base import find_base, find_preset
+from alphaf_orch.command import child_env
+from alphaf_orch.config import RunConfig
+from alphaf_orch.context import SECTIONS, Context, Section
+from alphaf_orch.hardware import Machine
+from alphaf_orch.keys import check_section
+from alphaf_orch.paths import RunPaths, template_folders
+from alphaf_orch.plan_dpo import dpo_stages
+from alphaf_orch.plan_sft import sft_stages
+from alphaf_orch.stages import Stage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of one run in order, with the settings they were made from."""
+
+    paths: RunPaths
+    config: RunConfig
+    preset: models.ModelPreset
+    stages: tuple[Stage, ...]
+    sources: Mapping[Section, tuple[data.Source, ...]]
+    gpus: Mapping[Section, int]
+    disk_bytes: int
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which half is planned, and what may be missing: a dry run needs no weights, no data sets of the hub."""
+
+    sections: tuple[Section, ...] = SECTIONS
+    online: bool = False
+    dry: bool = False
+    upstream: str = ""  # the recorded fingerprint of merge_sft, where DPO alone is planned
+
+
+def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> Plan:
+    """Return the plan of a run; reads settings, templates and data, writes and starts nothing.
+
+    Raises the error of the first thing that could not work: unknown model or key, bad data, missing weights or
+    hub data (unless dry), a batch that cannot be cut up.
+    """
+    check_section("sft", config.sft, "the config")
+    check_section("dpo", config.dpo, "the config")
+    preset = find_preset(config)
+    models.require_trust(preset, trust_remote_code=config.trust_remote_code)
+    gpus = _gpus(config, preset, machine)
+    config = config.model_copy(update={"gpus": gpus["sft"], "dpo_gpus": gpus["dpo"]})
+    # Dry runs read hub data sets as if they could be fetched: nothing is.
+    env = child_env({}, online=scope.online or scope.dry)
+    found: tuple[Stage, ...] = ()
+    checked: dict[Section, tuple[data.Source, ...]] = {"sft": (), "dpo": ()}
+    upstream = scope.upstream
+    context = Context(config, preset, machine, RunPaths(root), template_folders(config.templates), env, gpus)
+    if "dpo" in scope.sections:
+        checked["dpo"] = sources.check_sources(config.dpo_data or (preset.dpo_data,), "preference", env)
+    if "sft" in scope.sections:
+        if not config.datasets:
+            checked["sft"] = sources.check_sources(config.data or (preset.sft_data,), "chat", env)
+        base = find_base(config, preset, online=scope.online, need_weights=not scope.dry)
+        if base.identity:
+            config = config.model_copy(update={"base_revision": base.identity})
+        found = sft_stages(context, base, checked["sft"])
+        upstream = found[-1].fingerprint
+    if "dpo" in scope.sections:
+        found += dpo_stages(context, checked["dpo"], upstream)
+    return Plan(context.paths, config, preset, found, checked, gpus, _disk_bytes(context, found))
+
+
+def _gpus(config: RunConfig, preset: models.ModelPreset, machine: Machine) -> dict[Section, int]:
+    auto = min(1, len(machine.gpus))
+    sft = config.gpus if config.gpus is not None else auto if preset.gpus == "auto" else preset.gpus
+    return {"sft": sft, "dpo": config.dpo_gpus if config.dpo_gpus is not None else min(1, sft)}
+
+
+def _disk_bytes(context: Context, found: tuple[Stage, ...]) -> int:
+    """Return the estimate of what the planned training stages and merges write."""
+    recipe = {
+        stage.name: next(file.values for path, file in stage.files.items() if path.name == f"{stage.name}.yaml")
+        for stage in found
+        if stage.name in SECTIONS
+    }
+    return models.estimated_bytes(
+        context.preset,
+        adapter=None if context.adapter == "full" else context.adapter,
+        lora_r=int(recipe.get("sft", {}).get("lora_r") or 0),
+        dpo_lora_r=int(recipe.get("dpo", {}).get("lora_r") or 0),
+        save_total_limit=max((int(values["save_total_limit"]) for values in recipe.values()), default=0),
+    )

@@ -1,0 +1,59 @@
+"""What must hold on this machine before the first launch: tools, GPUs, disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from alphaf_orch.command import capture, child_env
+from alphaf_orch.context import SECTIONS
+from alphaf_orch.errors import ToolError
+from alphaf_orch.hardware import Machine, check_disk, check_gpus
+from alphaf_orch.paths import SCRIPTS
+from alphaf_orch.plan import Plan
+from alphaf_orch.stages import MERGES, TRAINING, Stage
+
+_NEEDS = {"axolotl": ("axolotl", "transformers", "torch"), "dpo": ("trl", "peft", "transformers", "torch")}
+
+
+def check_machine(plan: Plan, machine: Machine, pending: Sequence[Stage]) -> dict[str, dict[str, str]]:
+    """Return the versions in each tool's environment; raise HardwareError or ToolError for what a stage lacks."""
+    for section in SECTIONS:
+        if any(stage.name == section for stage in pending):
+            check_gpus(plan.gpus[section], machine, section, "--gpus")
+    if any(stage.name in (*TRAINING, *MERGES) for stage in pending):
+        check_disk(plan.paths.root, plan.disk_bytes, f"run {plan.paths.name}")
+    versions: dict[str, dict[str, str]] = {}
+    for stage in pending:
+        python = stage.argv[0]
+        if python not in versions:
+            versions[python] = _versions(python)
+        lacking = [name for name in _NEEDS[stage.tool] if name not in versions[python]]
+        needs_flash = stage.name == "sft" and any(
+            str(file.values.get("attn_implementation")).startswith("flash_attention") for file in stage.files.values()
+        )
+        if needs_flash and "flash-attn" not in versions[python]:
+            raise ToolError(
+                "the recipe asks for flash attention and flash-attn is not installed",
+                where=python,
+                fix="install flash-attn there, or --set sft.attn_implementation=sdpa --set sft.sample_packing=false",
+            )
+        if lacking:
+            raise ToolError(
+                f"{stage.name} needs {', '.join(lacking)}, not installed in that environment",
+                where=python,
+                fix="run `make setup` (or pip install 'alphaf-orch[cpu]' / '[gpu]'), or set `tools:` in the config",
+            )
+    return versions
+
+
+def _versions(python: str) -> dict[str, str]:
+    code, out = capture((python, str(SCRIPTS / "versions.py")), env=child_env({}, online=False))
+    if code:
+        raise ToolError(
+            f"python cannot be run (exit code {code})",
+            where=python,
+            fix="check `tools:` in the config: each is the path of an environment's python",
+        )
+    found: dict[str, str] = json.loads(out)
+    return found

@@ -1,0 +1,54 @@
+"""The manifest of a run: which stage was done, from what, by which tools. Written whole, by rename."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.errors import RunStateError
+
+FORMAT = 1
+
+
+def fingerprint(value: Any) -> str:
+    """Return the SHA-256 of a JSON value, equal for equal values whatever the order of keys."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write the text so that a reader, or a crash, meets the old file or the new one and nothing between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest, or an empty one where there is none; raise RunStateError where it cannot be read."""
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"format": FORMAT, "stages": {}}
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RunStateError(
+            f"the manifest cannot be read: {error}", where=str(path), fix="restore it, or use --run NEW"
+        ) from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise RunStateError(
+            "the manifest was written by another version of alphaf",
+            where=str(path),
+            fix="use the version that made the run, or --run NEW",
+        )
+    return manifest
+
+
+def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    """Write the manifest atomically, indented for people."""
+    write_atomic(path, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")

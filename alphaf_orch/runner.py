@@ -1,0 +1,213 @@
+"""Runs a plan: skip what is done, launch the rest, have the outputs judged, record each step."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+
+from alphaf_orch import __version__
+from alphaf_orch.command import Finished, capture, child_env, printable, run_logged
+from alphaf_orch.config import dump_config
+from alphaf_orch.errors import AlphafError, Interrupted, RunStateError
+from alphaf_orch.hardware import Machine
+from alphaf_orch.outputs import check_outputs
+from alphaf_orch.paths import RunPaths
+from alphaf_orch.plan import Plan
+from alphaf_orch.preflight import check_machine
+from alphaf_orch.progress import StageLine
+from alphaf_orch.record import fingerprint, read_manifest, write_atomic, write_manifest
+from alphaf_orch.stages import MERGES, Stage
+from alphaf_orch.status import Status, refuse_changed, resumable, statuses
+
+_RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
+
+
+def now() -> str:
+    """Return the time as ISO 8601 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@contextlib.contextmanager
+def locked(paths: RunPaths) -> Iterator[int]:
+    """Hold the run for this process and its children; raise RunStateError where another has it."""
+    paths.root.mkdir(parents=True, exist_ok=True)
+    with paths.lock.open("a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise RunStateError(
+                f"the run {paths.name} is in use (by process {file.read().strip() or 'unknown'} or a trainer it left)",
+                where=str(paths.root),
+                fix="wait for it, or end that process; then the same command goes on where it stopped",
+            ) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield file.fileno()
+
+
+def run_plan(
+    plan: Plan, machine: Machine, console: Console, *, verbose: bool, only: str | None = None
+) -> dict[str, Any]:
+    """Run the stages that are not done (or `only` one of them) and return the manifest.
+
+    Everything that can be refused is refused before the first launch. Raises StageError, ContractError or
+    Interrupted for what happens later; the manifest then says so and the same call goes on from there.
+    """
+    manifest = read_manifest(plan.paths.manifest)
+    refuse_changed(plan, manifest)
+    pending = [s for s in statuses(plan, manifest) if only in (None, s.stage.name) and s.state != "cached"]
+    if not pending:
+        _say_cached(console, plan)
+        return manifest
+    versions = check_machine(plan, machine, [s.stage for s in pending])
+    with locked(plan.paths) as lock_fd:
+        _write_head(plan, manifest)
+        for status in statuses(plan, manifest):
+            if only not in (None, status.stage.name):
+                continue
+            if status.state == "cached":
+                console.print(f"{status.stage.name}: {status.reason}, kept", style="dim", highlight=False)
+                continue
+            _run_stage(plan, status, manifest, console, lock_fd, versions, verbose=verbose)
+    return manifest
+
+
+def _say_cached(console: Console, plan: Plan) -> None:
+    names = [stage.name for stage in plan.stages]
+    console.print(f"run {plan.paths.name}: nothing to do, {', '.join(names)} are done", highlight=False)
+
+
+def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
+    commit = capture(("git", "rev-parse", "HEAD"))[1].strip() or None
+    manifest.setdefault("created", now())
+    manifest["run"] = plan.paths.name
+    manifest["alphaf"] = __version__
+    manifest["git_commit"] = commit
+    manifest["git_dirty"] = bool(capture(("git", "status", "--porcelain"))[1].strip()) if commit else None
+    manifest["machine"] = {"python": platform.python_version(), "system": platform.platform(terse=True)}
+    manifest["model"] = plan.preset.name
+    manifest["base_model"] = plan.preset.base_model
+    manifest["base_revision"] = plan.config.base_revision
+    manifest["licence"] = plan.preset.licence
+    for section, found in plan.sources.items():
+        if found:
+            manifest.setdefault("data", {})[section] = [
+                {"path": s.path, "kind": s.kind, "rows": s.rows, "sha256": s.sha256, "split": s.split} for s in found
+            ]
+    write_atomic(plan.paths.config, dump_config(plan.config))
+    write_manifest(plan.paths.manifest, manifest)
+
+
+def _run_stage(
+    plan: Plan,
+    status: Status,
+    manifest: dict[str, Any],
+    console: Console,
+    lock_fd: int,
+    versions: Mapping[str, Mapping[str, str]],
+    *,
+    verbose: bool,
+) -> None:
+    stage, paths = status.stage, plan.paths
+    for path, rendered in stage.files.items():
+        write_atomic(path, rendered.text)
+    argv = stage.argv
+    checkpoint = resumable(plan, stage)
+    if checkpoint:
+        argv = (*argv, f"--resume_from_checkpoint={checkpoint}")
+    entry: dict[str, Any] = {
+        "state": "running",
+        "fingerprint": stage.fingerprint,
+        "version": stage.version,
+        "spec": stage.spec,
+        "argv": list(argv),
+        "command": printable(argv),
+        "started": now(),
+        "log": str(paths.log(stage.name).relative_to(paths.root)),
+        "rendered": {path.name: fingerprint(file.text) for path, file in stage.files.items()},
+        "environment": sorted({*stage.env, *(name for name in os.environ if _RECORDED_ENV.match(name))}),
+        "versions": versions[argv[0]],
+    }
+    adopted = _already_published(stage, manifest, paths)
+    manifest["stages"][stage.name] = entry
+    write_manifest(paths.manifest, manifest)
+    try:
+        finished = Finished(0, 0.0, 0) if adopted else _launch(stage, argv, paths, console, lock_fd, verbose=verbose)
+        entry |= {
+            "exit_code": finished.exit_code,
+            "seconds": round(finished.seconds, 1),
+            "peak_memory_mib": finished.peak_memory_mib,
+        }
+        entry["result"] = check_outputs(stage, paths, finished)
+    except KeyboardInterrupt:
+        entry |= {"state": "interrupted", "ended": now()}
+        write_manifest(paths.manifest, manifest)
+        raise Interrupted(
+            f"{stage.name} was interrupted",
+            where=str(paths.root),
+            fix="the same command goes on from the last checkpoint",
+        ) from None
+    except AlphafError as error:
+        entry |= {"state": "failed", "ended": now(), "error": error.what}
+        write_manifest(paths.manifest, manifest)
+        raise
+    entry |= {"state": "done", "ended": now()}
+    write_manifest(paths.manifest, manifest)
+    console.print(_done_line(stage, entry), highlight=False, soft_wrap=True)
+
+
+def _already_published(stage: Stage, manifest: Mapping[str, Any], paths: RunPaths) -> bool:
+    """Return whether a merge was renamed into place and checked, and only its record was cut off by a crash."""
+    before = manifest["stages"].get(stage.name, {})
+    report = paths.report(stage.name)
+    return (
+        stage.name in MERGES
+        and before.get("state") == "running"
+        and before.get("fingerprint") == stage.fingerprint
+        and stage.outputs[0].is_dir()
+        and not (paths.root / ".partial" / stage.name / "merged").exists()
+        and report.is_file()
+    )
+
+
+def _launch(
+    stage: Stage,
+    argv: tuple[str, ...],
+    paths: RunPaths,
+    console: Console,
+    lock_fd: int,
+    *,
+    verbose: bool,
+) -> Finished:
+    if stage.name == "preprocess" and stage.outputs[0].is_dir():
+        # Ours, and half-written: axolotl would take what lies there for whole.
+        shutil.rmtree(stage.outputs[0])
+    metrics, log = paths.metrics(stage.name), paths.log(stage.name)
+    for path in (metrics, log, paths.report(stage.name), paths.probe(stage.name), paths.scratch(stage.name)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    env = child_env(stage.env, online=stage.online)
+    with StageLine(console, stage.name, metrics, log, verbose=verbose) as line:
+        return run_logged(argv, env=env, log=log, lock_fd=lock_fd, on_poll=line.poll)
+
+
+def _done_line(stage: Stage, entry: Mapping[str, Any]) -> str:
+    result = entry["result"]
+    parts = [f"{stage.name}: done in {entry['seconds']:.0f} s"]
+    if "loss_first" in result:
+        parts.append(f"{result['steps']} steps, loss {result['loss_first']:.3f} → {result['loss_last']:.3f}")
+    if "contract" in result:
+        parts.append(f"hand-off contract holds ({len(result['contract'])} lines)")
+    if "rows" in result:
+        parts.append(f"{result['rows']} rows")
+    return ", ".join(parts)

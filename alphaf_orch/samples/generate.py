@@ -1,0 +1,62 @@
+"""Write the three sample files, the same bytes on every machine: python -m alphaf_orch.samples.generate [--check]."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from alphaf_orch.samples import FILES, sample_path
+from alphaf_orch.samples.conversations import Draws, Row, sft_rows
+from alphaf_orch.samples.korean import shuffled
+from alphaf_orch.samples.preferences import preference_rows
+from alphaf_orch.samples.ratios import RATIOS
+
+
+def build() -> dict[str, str]:
+    """Return the text of every sample file by name; the held-out questions are drawn first and never asked again."""
+    seen: set[str] = set()
+    held, train, better = (Draws(split, seen) for split in ("heldout", "train", "preference"))
+    # Each split defines other ratios in its conversations, so that no first question occurs in two of them.
+    rows = {
+        "finance_ko_sft_heldout.jsonl": sft_rows(held, arithmetic=17, tables=12, rounds=1, kept=1,
+                                                 ratios=RATIOS[:2], talks=2),
+        "finance_ko_sft.jsonl": sft_rows(train, arithmetic=102, tables=70, rounds=2, kept=4,
+                                         ratios=RATIOS[2:12], talks=8),
+        "finance_ko_dpo.jsonl": preference_rows(better, arithmetic=26, tables=10, ratios=RATIOS[12:17], talks=6),
+    }
+    return {name: _lines(shuffled(Draws(name, seen).rng("order"), rows[name])) for name in FILES}
+
+
+def _lines(rows: list[Row]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _write(path: Path, text: str) -> None:
+    # Renamed into place, so that an interrupted run leaves the old file whole.
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text, encoding="utf-8", newline="\n")
+    temporary.replace(path)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the files, or with --check only compare them; returns 0, or 1 where --check found a difference."""
+    parser = argparse.ArgumentParser(prog="alphaf_orch.samples.generate", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail where a file is not up to date")
+    check = parser.parse_args(argv).check
+    stale = 0
+    for name, text in build().items():
+        path = sample_path(name)
+        if not check:
+            _write(path, text)
+            print(f"{name}: {text.count(chr(10))} rows")
+        elif not path.is_file() or path.read_bytes() != text.encode("utf-8"):
+            stale = 1
+            print(f"error: {name} is not what the generator writes\n  where: {path}\n"
+                  "  next:  run python -m alphaf_orch.samples.generate", file=sys.stderr)
+    return stale
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,273 @@
+"""Child program: `python data_stats.py CONFIG.yaml` counts rows and tokens as the trainer will see them.
+
+Config keys: tokenizer (folder or Hub id), revision, trust_remote_code, chat_template (a name axolotl knows,
+or null for the tokenizer's own), added_tokens, sequence_len, kind (chat or preference), datasets (list of
+path, kind local or hub, split, revision), output (JSON), probe (JSON Lines), probe_rows.
+
+Writes `output` with the counts and `probe` with the first conversations as {"messages": [...]}, a preference
+row as its prompt and chosen answer. Lengths are in tokens; of a preference row's two conversations the longer
+one counts, and both in the total. Exit codes: 2 config, 3 data, 4 tokenizer or chat template.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import os
+import re
+import statistics
+import sys
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alphaf_orch.scripts.rows import Message, RowError, conversation, preference, read_rows, row_format
+else:
+    from rows import RowError, conversation, preference, read_rows, row_format
+
+BATCH_ROWS = 512  # ours: enough for the tokenizer's threads, a few MB of text
+CONFIG, DATA, MODEL = 2, 3, 4  # exit codes, as the orchestrator's own
+
+Place = tuple[str, str]  # data set and row, as an error names them
+
+
+class Failure(SystemExit):
+    """An end with an exit code and one message: what failed, where, and what to do next."""
+
+    def __init__(self, code: int, what: str, *, where: str, fix: str) -> None:
+        super().__init__(code)
+        self.message = f"error: {what}\n  where: {where}\n  next:  {fix}"
+
+
+class Counts:
+    """Numbers gathered over all rows; 4 bytes a row for its length and about 80 for its digest."""
+
+    def __init__(self) -> None:
+        self.lengths = array("I")
+        self.total = self.turns = self.control = 0
+        self.seen: set[bytes] = set()
+
+    def add(self, row: list[list[Message]], lengths: list[int], control: re.Pattern[str] | None) -> None:
+        """Count one row: its one conversation, or a preference row's two with a shared prompt."""
+        messages = row[0] if len(row) == 1 else [*row[0], row[1][-1]]
+        self.lengths.append(max(lengths))
+        self.total += sum(lengths)
+        self.turns += sum(message["role"] != "system" for message in row[0])
+        self.control += control is not None and any(control.search(m["content"]) for m in messages)
+        text = "\x1f".join(f"{message['role']}\x1e{message['content']}" for message in messages)
+        self.seen.add(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+    def summary(self, sequence_len: int) -> dict[str, Any]:
+        """Return the counts; p95 is the nearest rank: 95 % of the rows are no longer than it."""
+        ordered = sorted(self.lengths)
+        longer = sum(length > sequence_len for length in ordered)
+        return {
+            "rows": len(ordered),
+            "turns": self.turns,
+            "duplicates": len(ordered) - len(self.seen),
+            "rows_with_control_tokens": self.control,
+            "tokens": {
+                "total": self.total,
+                "min": ordered[0],
+                "median": statistics.median(ordered),
+                "p95": ordered[math.ceil(0.95 * len(ordered)) - 1],
+                "max": ordered[-1],
+            },
+            "sequence_len": sequence_len,
+            "longer_than_sequence_len": {"rows": longer, "share": longer / len(ordered)},
+        }
+
+
+def load_config(path: str) -> dict[str, Any]:
+    """Return the config with its optional keys filled in; a missing key ends with exit code 2."""
+    import yaml
+
+    try:
+        given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Failure(CONFIG, f"cannot read the config: {error}", where=path, fix="Correct the file") from error
+    needed = ("tokenizer", "sequence_len", "kind", "datasets", "output", "probe")
+    missing = [key for key in needed if not (isinstance(given, dict) and given.get(key))]
+    if missing:
+        raise Failure(CONFIG, f"missing keys: {', '.join(missing)}", where=path, fix="Add them")
+    optional: dict[str, Any] = {
+        "revision": None,
+        "trust_remote_code": False,
+        "chat_template": None,
+        "added_tokens": [],
+        "probe_rows": 8,
+    }
+    return {**optional, **given}
+
+
+def load_tokenizer(config: Mapping[str, Any]) -> tuple[Any, str]:
+    """Return the tokenizer with its added tokens and the chat template text, as axolotl sets both up."""
+    from transformers import AddedToken, AutoTokenizer
+
+    name = config["tokenizer"]
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            name, revision=config["revision"], trust_remote_code=config["trust_remote_code"]
+        )
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        fix = "Give a folder with tokenizer files, or bring the model into the Hugging Face cache"
+        raise Failure(MODEL, f"cannot load the tokenizer: {reason}", where=name, fix=fix) from error
+    added = [AddedToken(t, rstrip=False, lstrip=False, normalized=False) for t in config["added_tokens"] or []]
+    tokenizer.add_tokens(added)
+    choice = config["chat_template"]
+    if choice is None:
+        if not tokenizer.chat_template:
+            fix = "Name a chat template, for example chatml"
+            raise Failure(MODEL, "the tokenizer has no chat template of its own", where=name, fix=fix)
+        return tokenizer, tokenizer.chat_template
+    try:
+        # 8 ms once transformers is loaded, and the one place that knows what axolotl's names stand for.
+        from axolotl.utils.chat_templates import get_chat_template
+
+        return tokenizer, get_chat_template(choice, tokenizer=tokenizer)
+    except ImportError as error:
+        fix = "Run this with the python of the axolotl environment, or set chat_template to null"
+        raise Failure(MODEL, f"axolotl is not installed here: {error}", where=sys.executable, fix=fix) from error
+    except ValueError as error:
+        fix = "Use a name axolotl knows, for example chatml, or null for the tokenizer's own"
+        raise Failure(MODEL, str(error), where=f"chat_template: {choice}", fix=fix) from error
+
+
+def stored_rows(dataset: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
+    """Yield each row of a data set with its place; a Hub set comes from the cache where the Hub is off."""
+    path = dataset["path"]
+    if dataset.get("kind", "local") == "local":
+        try:
+            for number, row in read_rows(path):
+                yield (path, f"line {number}"), row
+        except (OSError, ValueError) as error:
+            fix = "Give a JSON Lines file in UTF-8"
+            raise Failure(DATA, f"cannot read the file: {error}", where=path, fix=fix) from error
+        return
+    for number, row in enumerate(_hub_rows(path, dataset.get("split") or "train", dataset.get("revision")), 1):
+        yield (path, f"row {number}"), row
+
+
+def _hub_rows(path: str, split: str, revision: str | None) -> Iterable[Any]:
+    import datasets
+    from huggingface_hub import snapshot_download
+
+    datasets.disable_progress_bars()
+    try:
+        # By folder: load_dataset("org/name") of datasets 4.8.4 does not look into the Hub cache when offline.
+        folder = path if Path(path).is_dir() else snapshot_download(path, repo_type="dataset", revision=revision)
+        rows: Iterable[Any] = datasets.load_dataset(folder, split=split)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        fix = f"Check the split, or run `hf download --repo-type dataset {path}` where there is a network"
+        raise Failure(DATA, f"cannot load split {split!r}: {reason}", where=path, fix=fix) from error
+    return rows
+
+
+def read_conversations(dataset: dict[str, Any], kind: str) -> Iterator[tuple[Place, list[list[Message]]]]:
+    """Yield each row as one conversation (chat) or two (prompt with chosen, with rejected).
+
+    Leaves the number of rows and their format in `dataset`; a row that must not be trained on ends with exit
+    code 3.
+    """
+    dataset |= {"rows": 0, "format": None}
+    for place, row in stored_rows(dataset):
+        try:
+            if kind == "chat":
+                found = [conversation(row)]
+            else:
+                pair = preference(row)
+                found = [[*pair.prompt, pair.chosen], [*pair.prompt, pair.rejected]]
+            form = row_format(row, "chat" if kind == "chat" else "preference")
+            if dataset["format"] not in (None, form):
+                raise RowError("row", f"has the format '{form}', the rows before have '{dataset['format']}'")
+        except RowError as error:
+            where = f"{place[0]} {place[1]}, key {error.key}"
+            raise Failure(DATA, str(error), where=where, fix="Correct or delete this row") from error
+        dataset |= {"rows": dataset["rows"] + 1, "format": form}
+        yield place, found
+    if not dataset["rows"]:
+        fix = "Give a data set with rows, or another split"
+        raise Failure(DATA, "the data set has no rows", where=dataset["path"], fix=fix)
+
+
+def token_counts(tokenizer: Any, template: str, rows: list[tuple[Place, list[list[Message]]]]) -> list[list[int]]:
+    """Return the token counts of every row's conversations, rendered by the call axolotl makes."""
+    from jinja2 import TemplateError
+
+    flat = [messages for _, row in rows for messages in row]
+    try:
+        ids = iter(_render(tokenizer, template, flat))
+    except TemplateError as error:
+        if len(rows) > 1:  # Again one by one, to name the row.
+            return [token_counts(tokenizer, template, [row])[0] for row in rows]
+        (path, number), _ = rows[0]
+        fix = "Change the row, or choose another chat_template"
+        what = f"the chat template refuses this row: {error}"
+        raise Failure(DATA, what, where=f"{path} {number}", fix=fix) from error
+    return [[len(next(ids)) for _ in row] for _, row in rows]
+
+
+def _render(tokenizer: Any, template: str, conversations: list[list[Message]]) -> list[list[int]]:
+    ids: list[list[int]] = tokenizer.apply_chat_template(
+        conversations, chat_template=template, add_generation_prompt=False, tokenize=True, return_dict=False
+    )
+    return ids
+
+
+def write_whole(path: str, text: str) -> None:
+    """Write the file under a temporary name and rename it, so that a crash leaves no half of it."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f"{target.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, target)  # noqa: PTH105
+
+
+def run(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the statistics of all data sets together and write them, and the probe, to their files."""
+    tokenizer, template = load_tokenizer(config)
+    # A marker such as <|im_end|> inside a text becomes the marker itself: it ends a turn early.
+    markers = sorted({*tokenizer.all_special_tokens, *(config["added_tokens"] or [])}, key=len, reverse=True)
+    control = re.compile("|".join(map(re.escape, markers))) if markers else None
+    datasets = [dict(dataset) for dataset in config["datasets"]]
+    rows = itertools.chain.from_iterable(read_conversations(item, config["kind"]) for item in datasets)
+    counts = Counts()
+    probe: list[str] = []
+    while batch := list(itertools.islice(rows, BATCH_ROWS)):
+        for (_, row), lengths in zip(batch, token_counts(tokenizer, template, batch), strict=True):
+            counts.add(row, lengths, control)
+            if len(probe) < config["probe_rows"]:
+                probe.append(json.dumps({"messages": row[0]}, ensure_ascii=False) + "\n")
+    stats = {
+        "kind": config["kind"],
+        "tokenizer": config["tokenizer"],
+        "chat_template": config["chat_template"],
+        **counts.summary(config["sequence_len"]),
+        "datasets": datasets,
+    }
+    write_whole(config["probe"], "".join(probe))
+    write_whole(config["output"], json.dumps(stats, ensure_ascii=False, indent=2) + "\n")
+    return stats
+
+
+def main(argv: list[str]) -> None:
+    """Run with the config named on the command line; ends with an exit code and one message on failure."""
+    if len(argv) != 2:
+        sys.exit("usage: python data_stats.py CONFIG.yaml")
+    try:
+        stats = run(load_config(argv[1]))
+    except Failure as failure:
+        print(failure.message, file=sys.stderr)
+        raise
+    longer = stats["longer_than_sequence_len"]["rows"]
+    print(f"{stats['rows']} rows, {stats['tokens']['total']} tokens, {longer} longer than {stats['sequence_len']}")
+
+
+if __name__ == "__main__":
+    main(sys.argv)

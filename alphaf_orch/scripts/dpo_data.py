@@ -1,0 +1,122 @@
+"""Preference rows for the DPO program: loading them, and measuring what their tokenisation would lose."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alphaf_orch.scripts.data_stats import stored_rows
+    from alphaf_orch.scripts.dpo_config import DatasetSpec, DpoError
+    from alphaf_orch.scripts.rows import Preference, RowError, preference
+else:
+    from data_stats import stored_rows
+    from dpo_config import DatasetSpec, DpoError
+    from rows import Preference, RowError, preference
+
+
+@dataclass(frozen=True)
+class TokenReport:
+    """What sequence_len and the chat template do to the rows, counted in rows."""
+
+    rows: int
+    truncated: int  # longer than sequence_len: the end of an answer, with its end-of-turn token, is cut off
+    dropped: int  # the prompt alone fills sequence_len: TRL leaves the row out
+    unstable: int  # the prompt's tokens are not the start of the whole conversation's tokens
+    without_eos: int  # the answer does not end its turn with the tokenizer's eos
+
+
+def load_preferences(datasets: list[DatasetSpec]) -> list[dict[str, Any]]:
+    """Return all rows in TRL's conversational form: prompt, and chosen/rejected holding the last turn alone.
+
+    Raises DpoError (exit code 3) naming the row that must not be trained on; data_stats.Failure for data that
+    cannot be read.
+    """
+    found: list[dict[str, Any]] = []
+    for spec in datasets:
+        before = len(found)
+        for place, row in stored_rows(asdict(spec)):
+            pair = _preference(row, " ".join(place))
+            found.append({"prompt": pair.prompt, "chosen": [pair.chosen], "rejected": [pair.rejected]})
+        if len(found) == before:
+            raise DpoError("the dataset has no rows", where=spec.path, fix="name another one", exit_code=3)
+    return found
+
+
+def _preference(row: Any, place: str) -> Preference:
+    try:
+        return preference(row)
+    except RowError as error:
+        raise DpoError(str(error), where=place, fix="mend or remove the row", exit_code=3) from error
+
+
+def token_report(tokenizer: Any, pairs: list[dict[str, Any]], sequence_len: int) -> TokenReport:
+    """Return the counts that TRL's tokenisation of the rows at max_length=sequence_len will show."""
+    truncated = dropped = unstable = without_eos = 0
+    for pair in pairs:
+        prompt = token_ids(tokenizer, pair["prompt"], add_generation_prompt=True)
+        answers = [token_ids(tokenizer, pair["prompt"] + pair[side]) for side in ("chosen", "rejected")]
+        dropped += len(prompt) >= sequence_len
+        truncated += len(prompt) < sequence_len < max(map(len, answers))
+        unstable += any(ids[: len(prompt)] != prompt for ids in answers)
+        # ChatML writes a newline behind its end-of-turn token.
+        without_eos += any(tokenizer.eos_token_id not in ids[len(prompt) :][-2:] for ids in answers)
+    return TokenReport(len(pairs), truncated, dropped, unstable, without_eos)
+
+
+def token_ids(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool = False) -> list[int]:
+    """Return the chat template's tokens of the messages, as TRL makes them."""
+    encoded = tokenizer.apply_chat_template(
+        messages, tokenize=True, return_dict=True, add_generation_prompt=add_generation_prompt
+    )
+    return list(encoded["input_ids"])
+
+
+def check_report(report: TokenReport, sequence_len: int) -> list[str]:
+    """Return warnings to print; raise DpoError where so much would be lost that training is pointless."""
+    where = f"{report.rows} preference rows at sequence_len {sequence_len}"
+    kept = report.rows - report.dropped
+    if kept == 0 or report.truncated == kept:
+        raise DpoError("no row fits: every answer would be cut off", where=where, fix="raise sequence_len", exit_code=3)
+    if report.unstable > report.rows / 100:
+        raise DpoError(
+            f"in {report.unstable} rows the chat template does not continue its own prompt, so prompt tokens would"
+            " carry loss",
+            where=where,
+            fix="use a template whose generation prompt is how an assistant's turn begins (ChatML is)",
+            exit_code=3,
+        )
+    warnings = []
+    cut = report.truncated + report.dropped
+    if cut > report.rows / 10:
+        warnings.append(
+            f"{cut} of {where} ({cut / report.rows:.0%}) are too long: {report.truncated} lose the end of an"
+            f" answer, {report.dropped} are left out; raise sequence_len or shorten the data"
+        )
+    if report.unstable:
+        warnings.append(f"{report.unstable} rows are tokenised otherwise across the prompt's end (leading blanks?)")
+    if report.without_eos:
+        warnings.append(
+            f"{report.without_eos} rows: the chat template does not end the answer with the tokenizer's eos,"
+            " so the model is not taught to stop there"
+        )
+    return warnings
+
+
+def write_probe(path: Path, trainer: Any, *, limit: int = 8) -> None:
+    """Write the first rows that fit, as the trainer's collator makes them: {"messages", "input_ids"} a line."""
+    lines = []
+    for row in trainer.train_dataset:
+        ids = trainer.data_collator([row])["input_ids"][0][: len(row["prompt_ids"]) + len(row["chosen_ids"])].tolist()
+        # A row cut at max_length equals no conversation, so it could not be compared with one.
+        if len(ids) == len(row["prompt_ids"]) + len(row["chosen_ids"]):
+            messages = [{"role": m["role"], "content": m["content"]} for m in row["prompt"] + row["chosen"]]
+            lines.append(json.dumps({"messages": messages, "input_ids": ids}, ensure_ascii=False))
+        if len(lines) == limit:
+            break
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,76 @@
+"""A trainer callback that appends one JSON line per log event to the file named by $ALPHAF_METRICS."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import resource
+import time
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+
+class MetricsCallback(TrainerCallback):  # type: ignore[misc]
+    """Guarantees one appended line per log event, from the main process only; without a path, none.
+
+    A line holds time (epoch seconds), step, max_steps, world_size, tokens_per_s (all ranks, since the event before),
+    peak_memory_mib (the main process: allocated on its GPU, else resident) and every numeric value under the
+    trainer's own name. JSON has no NaN: such a value is null and its name stands in `non_finite`.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        path = path or os.environ.get("ALPHAF_METRICS")
+        self.path = Path(path) if path else None
+        self.tokens = 0
+        self.clock = time.monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        """Print how many ranks really started, and let a non-finite loss reach the log."""
+        # The default puts the mean of earlier losses for a NaN: a diverged run would look healthy.
+        args.logging_nan_inf_filter = False
+        self.tokens, self.clock = tokens_seen(state), time.monotonic()
+        if state.is_world_process_zero:
+            print(f"training on {args.world_size} rank(s), {state.max_steps} steps", flush=True)
+
+    def on_log(self, args: Any, state: Any, *_: Any, logs: dict[str, Any], **__: Any) -> None:
+        """Append this event's line."""
+        if self.path is None or not state.is_world_process_zero:
+            return
+        values = {name: float(value) for name, value in logs.items() if isinstance(value, Real)}
+        tokens, clock = tokens_seen(state), time.monotonic()
+        if tokens > self.tokens:
+            values["tokens_per_s"] = (tokens - self.tokens) / max(clock - self.clock, 1e-9)
+        self.tokens, self.clock = tokens, clock
+        non_finite = sorted(name for name, value in values.items() if not math.isfinite(value))
+        record: dict[str, Any] = {
+            "time": time.time(),
+            "step": state.global_step,
+            "max_steps": state.max_steps,
+            "world_size": args.world_size,
+            "peak_memory_mib": peak_memory_mib(),
+            **{name: None if name in non_finite else value for name, value in values.items()},
+        }
+        if non_finite:
+            record["non_finite"] = non_finite
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def tokens_seen(state: Any) -> int:
+    """Return the tokens of all ranks so far: axolotl's counter (padding included) or transformers' own."""
+    axolotl = getattr(state, "tokens", None)
+    if axolotl and "total" in axolotl:
+        return int(axolotl["total"])
+    return int(state.num_input_tokens_seen)
+
+
+def peak_memory_mib() -> float:
+    """Return this process's peak in MiB: memory allocated on its GPU, or resident memory without CUDA."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.max_memory_allocated()) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # Linux counts KiB

@@ -1,0 +1,144 @@
+"""From a command line to a plan: which run is meant, which settings it remembers, which are new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.config import RunConfig, build_config, read_config
+from alphaf_orch.errors import ConfigError, RunStateError
+from alphaf_orch.keys import parse_set
+from alphaf_orch.paths import RunPaths, check_run_name, runs_dir
+from alphaf_orch.record import read_manifest
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a command line said; None and empty mean that it said nothing."""
+
+    model: str | None = None
+    run: str | None = None
+    config: Path | None = None
+    data: tuple[str, ...] = ()
+    dpo_data: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    default_section: str = "sft"
+    gpus: int | None = None
+    dpo_gpus: int | None = None
+    trust_remote_code: bool = False
+
+
+def run_paths(name: str) -> RunPaths:
+    """Return the paths of the run of that name; raise ConfigError for a name that is no plain folder name."""
+    return RunPaths(runs_dir() / check_run_name(name))
+
+
+def existing_run(name: str) -> RunPaths:
+    """Return the paths of a run that exists; raise RunStateError naming the runs there are."""
+    paths = run_paths(name)
+    if not paths.manifest.is_file():
+        known = ", ".join(p.name for p in all_runs()) or "none yet"
+        raise RunStateError(
+            f"there is no run {name}",
+            where=str(runs_dir()),
+            fix=f"use one of: {known}; or start one with alphaf run",
+        )
+    return paths
+
+
+def all_runs() -> list[RunPaths]:
+    """Return every run that has a manifest, the newest last."""
+    found = [RunPaths(path.parent) for path in runs_dir().glob("*/manifest.json")]
+    return sorted(found, key=lambda paths: paths.manifest.stat().st_mtime)
+
+
+def last_finished_sft() -> RunPaths:
+    """Return the run whose SFT was merged last; raise RunStateError where there is none."""
+    done = []
+    for paths in all_runs():
+        entry = read_manifest(paths.manifest)["stages"].get("merge_sft", {})
+        if entry.get("state") == "done":
+            done.append((entry["ended"], paths))
+    if not done:
+        raise RunStateError(
+            "there is no finished SFT to start DPO from",
+            where=str(runs_dir()),
+            fix="run `alphaf sft --model M` first",
+        )
+    return max(done, key=lambda pair: pair[0])[1]
+
+
+def finished_sft(paths: RunPaths) -> str:
+    """Return the fingerprint of the run's merged SFT; raise RunStateError saying how far an unfinished one came."""
+    stages = read_manifest(paths.manifest)["stages"]
+    if stages.get("merge_sft", {}).get("state") == "done":
+        return str(stages["merge_sft"]["fingerprint"])
+    sft = stages.get("sft", {})
+    state = sft.get("state", "not started")
+    if state == "done":
+        state = f"done, its merge is {stages.get('merge_sft', {}).get('state', 'not started')}"
+    raise RunStateError(
+        f"the SFT of run {paths.name} is not finished: {state}",
+        where=str(paths.manifest),
+        fix=f"run `alphaf sft --run {paths.name}`: it goes on where it stopped",
+    )
+
+
+def default_run_name(model: str) -> str:
+    """Return a run name for a model that was given none: its own name without folders."""
+    return Path(model).name or model
+
+
+def settings(options: Options) -> tuple[RunConfig, RunPaths]:
+    """Return the settings of the run meant: what it remembers, then the config file, then the options."""
+    file = read_config(options.config) if options.config else {}
+    model = options.model or file.get("model")
+    if not model and not options.run:
+        raise ConfigError("no model is named", where="--model", fix="say --model NAME; `alphaf models` lists them")
+    paths = run_paths(options.run or default_run_name(str(model)))
+    values: dict[str, Any] = read_config(paths.config) if paths.config.is_file() else {}
+    if model and values.get("model", model) != model:
+        values = {}
+    if not model and not values:
+        raise ConfigError(
+            f"run {paths.name} does not exist and no model is named",
+            where="--model",
+            fix="say --model NAME to start it",
+        )
+    where = str(options.config or paths.config)
+    for key, value in file.items():
+        merged = key in ("sft", "dpo", "tools") and isinstance(value, dict) and isinstance(values.get(key, {}), dict)
+        values[key] = {**values.get(key, {}), **value} if merged else value
+    given: dict[str, Any] = {
+        "model": model,
+        "data": options.data,
+        "dpo_data": options.dpo_data,
+        "gpus": options.gpus,
+        "dpo_gpus": options.dpo_gpus,
+        "trust_remote_code": options.trust_remote_code or None,
+    }
+    values |= {key: value for key, value in given.items() if value not in (None, ())}
+    if options.data:
+        values.pop("datasets", None)
+    config = build_config(_absolute(values), where)
+    sets = parse_set(options.sets, default=options.default_section)
+    update = {section: {**getattr(config, section), **sets[section]} for section in ("sft", "dpo")}
+    return config.model_copy(update=update), paths
+
+
+def _absolute(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with local paths made absolute: a run may be resumed from another folder."""
+
+    def absolute(name: Any) -> Any:
+        place = Path(name).expanduser() if isinstance(name, str) else None
+        return str(place.absolute()) if place and name != "sample" and place.exists() else name
+
+    for key in ("data", "dpo_data"):
+        if isinstance(values.get(key), Sequence) and not isinstance(values[key], str):
+            values[key] = tuple(absolute(name) for name in values[key])
+    model = values.get("model")
+    if isinstance(model, str) and "/" in model:
+        values["model"] = absolute(model)
+    return values

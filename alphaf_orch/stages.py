@@ -1,0 +1,194 @@
+"""Each stage as a frozen value: its program, the files it reads, what it leaves behind, what it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.config import Tool
+from alphaf_orch.paths import SCRIPTS, RunPaths
+from alphaf_orch.record import fingerprint
+from alphaf_orch.render import Rendered
+
+STAGE_ORDER = ("base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo")
+TRAINING = ("sft", "dpo")
+MERGES = ("merge_sft", "merge_dpo")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One process; `spec` is what its result depends on, apart from where it lies and how fast it runs."""
+
+    name: str
+    tool: Tool
+    argv: tuple[str, ...]
+    files: Mapping[Path, Rendered]
+    outputs: tuple[Path, ...]
+    spec: Mapping[str, Any]
+    env: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
+    online: bool = False
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of stage name, version and spec; equal fingerprints mean equal results are expected."""
+        return fingerprint([self.name, self.version, self.spec])
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How many processes a training stage gets, on which devices, with how many threads each."""
+
+    gpus: int
+    cpus: int
+    mixed_precision: str
+    visible: tuple[str, ...] = ()
+
+    @property
+    def processes(self) -> int:
+        """One process a GPU; one on CPU, where axolotl's DDP does not work."""
+        return max(1, self.gpus)
+
+    def argv(self, python: str, config_file: Path) -> tuple[str, ...]:
+        """Return `accelerate launch` with every option given, so that no default config file can change it.
+
+        Port 0 lets accelerate take a free one; the address is this machine's own.
+        """
+        common = (
+            python, "-m", "accelerate.commands.accelerate_cli", "launch",
+            "--config_file", str(config_file),
+            "--num_processes", str(self.processes),
+            "--num_machines", "1",
+            "--machine_rank", "0",
+            "--mixed_precision", self.mixed_precision,
+            "--dynamo_backend", "no",
+            "--num_cpu_threads_per_process", str(max(1, self.cpus // self.processes)),
+        )  # fmt: skip
+        if not self.gpus:
+            return (*common, "--cpu")
+        if self.gpus == 1:
+            return (*common, "--gpu_ids", "all")
+        return (
+            *common, "--multi_gpu", "--gpu_ids", "all", "--rdzv_backend", "static", "--same_network",
+            "--main_process_ip", "127.0.0.1", "--main_process_port", "0",
+        )  # fmt: skip
+
+    def env(self) -> dict[str, str]:
+        """Return the devices to see: one process that sees eight would use them all, by DataParallel."""
+        return {"CUDA_VISIBLE_DEVICES": ",".join(self.visible[: self.gpus])}
+
+
+def script(python: str, name: str, *args: str) -> tuple[str, ...]:
+    """Return the argv that runs one of our child programs with a tool's own python."""
+    return (python, str(SCRIPTS / f"{name}.py"), *args)
+
+
+def plugin_env(paths: RunPaths, stage: str) -> dict[str, str]:
+    """Return where the trainers find our callback and where it writes."""
+    return {
+        "PYTHONPATH": str(SCRIPTS),
+        "ALPHAF_METRICS": str(paths.metrics(stage)),
+        "UNSLOTH_COMPILE_LOCATION": str(paths.scratch("unsloth_compiled_cache")),
+    }
+
+
+def data_stage(name: str, python: str, paths: RunPaths, config: Rendered, spec: Mapping[str, Any]) -> Stage:
+    """Return the stage that counts rows and tokens and writes sample conversations for the contract."""
+    file = paths.rendered(f"{name}.yaml")
+    return Stage(
+        name,
+        "axolotl",
+        script(python, "data_stats", str(file)),
+        {file: config},
+        (paths.report(name), paths.probe(name)),
+        spec,
+    )
+
+
+def preprocess_stage(
+    python: str, config_file: Path, config: Rendered, prepared: Path, spec: Mapping[str, Any]
+) -> Stage:
+    """Return the stage that tokenises once, so that no rank waits for another to do it."""
+    return Stage(
+        "preprocess",
+        "axolotl",
+        # Its default is to load the weights too, "to have them downloaded".
+        (python, "-m", "axolotl.cli.preprocess", str(config_file), "--download=False"),
+        {config_file: config},
+        (prepared,),
+        spec,
+        {"PYTHONPATH": str(SCRIPTS)},
+    )
+
+
+def sft_stage(
+    python: str,
+    paths: RunPaths,
+    launch: Launch,
+    accelerate_file: Path,
+    accelerate: Rendered,
+    config_file: Path,
+    config: Rendered,
+    spec: Mapping[str, Any],
+) -> Stage:
+    """Return the stage in which axolotl trains."""
+    return Stage(
+        "sft",
+        "axolotl",
+        (*launch.argv(python, accelerate_file), "-m", "axolotl.cli.train", str(config_file)),
+        {config_file: config, accelerate_file: accelerate},
+        (paths.adapter("sft"),),
+        spec,
+        {**plugin_env(paths, "sft"), **launch.env()},
+    )
+
+
+def merge_stage(
+    trainer: str,
+    python: str,
+    paths: RunPaths,
+    config: Rendered,
+    contract: Rendered,
+    spec: Mapping[str, Any],
+    merged: Path,
+) -> Stage:
+    """Return the stage that merges a trainer's adapter and checks the hand-off contract."""
+    name = f"merge_{trainer}"
+    config_file, contract_file = paths.rendered(f"{name}.yaml"), paths.rendered(f"{name}_contract.yaml")
+    return Stage(
+        name,
+        "axolotl",
+        script(python, "merge_adapter", "--config", str(config_file), "--contract", str(contract_file)),
+        {config_file: config, contract_file: contract},
+        (merged,),
+        spec,
+    )
+
+
+def dpo_stage(
+    python: str,
+    paths: RunPaths,
+    launch: Launch,
+    accelerate_file: Path,
+    accelerate: Rendered,
+    config: Rendered,
+    spec: Mapping[str, Any],
+) -> Stage:
+    """Return the stage in which the DPO program trains; on one device it is started plainly."""
+    file = paths.rendered("dpo.yaml")
+    program = script(python, "dpo", str(file))
+    files = {file: config}
+    if launch.processes > 1:
+        program = (*launch.argv(python, accelerate_file), *program[1:])
+        files[accelerate_file] = accelerate
+    return Stage(
+        "dpo",
+        "dpo",
+        program,
+        files,
+        (paths.adapter("dpo"),),
+        spec,
+        {**plugin_env(paths, "dpo"), **launch.env()},
+    )

@@ -1,0 +1,95 @@
+"""What would happen to each stage of a plan, and the refusal to overwrite what was made from other inputs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from alphaf_orch import verify
+from alphaf_orch.errors import RunStateError
+from alphaf_orch.plan import Plan
+from alphaf_orch.render import to_yaml
+from alphaf_orch.stages import MERGES, TRAINING, Stage
+
+State = Literal["new", "cached", "resume", "changed"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """What would happen to a stage, and why."""
+
+    stage: Stage
+    state: State
+    reason: str
+
+
+def statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
+    """Return the state of every stage of the plan; reads the manifest and looks at outputs, changes nothing."""
+    found = []
+    for stage in plan.stages:
+        entry = manifest["stages"].get(stage.name)
+        lost = [path for path in stage.outputs if not path.exists()]
+        same = entry is not None and entry["fingerprint"] == stage.fingerprint
+        if entry is None or stage.name == "base_model":
+            status = Status(stage, "new", "not run yet")
+        elif not same and (entry["state"] == "done" or resumable(plan, stage)):
+            status = Status(stage, "changed", f"its inputs are not those of {entry['started']}")
+        elif entry["state"] == "done" and same and not lost:
+            status = Status(stage, "cached", f"done {entry['ended']}")
+        elif entry["state"] == "done" and same:
+            status = Status(stage, "new", f"{lost[0].name} is gone")
+        else:
+            checkpoint = resumable(plan, stage)
+            reason = f"{entry['state']}; goes on from {checkpoint.name}" if checkpoint else f"{entry['state']} before"
+            status = Status(stage, "resume" if checkpoint else "new", reason)
+        found.append(status)
+    return tuple(found)
+
+
+def resumable(plan: Plan, stage: Stage) -> Path | None:
+    """Return the checkpoint from which a training stage would go on, or None."""
+    if stage.name not in TRAINING:
+        return None
+    return verify.newest_valid_checkpoint(plan.paths.adapter(stage.name))
+
+
+def difference(stage: Stage, entry: Mapping[str, Any]) -> str:
+    """Return what changed between a recorded stage and the planned one, as a unified diff of their inputs."""
+
+    def lines(value: Any, prefix: str = "") -> list[str]:
+        if isinstance(value, Mapping):
+            return [line for key in sorted(value) for line in lines(value[key], f"{prefix}{key}.")]
+        return [f"{prefix.rstrip('.')}: {to_yaml(value)}"]
+
+    diff = difflib.unified_diff(lines(entry["spec"]), lines(stage.spec), "done", "asked for", n=0, lineterm="")
+    return "\n".join(line for line in diff if not line.startswith("@@"))
+
+
+def refuse_changed(plan: Plan, manifest: Mapping[str, Any]) -> None:
+    """Raise RunStateError with the difference where a finished stage was made from other inputs."""
+    for status in statuses(plan, manifest):
+        stage = status.stage
+        unrecorded = _unrecorded_weights(stage, manifest)
+        if unrecorded:
+            raise RunStateError(
+                f"{unrecorded} holds weights that the manifest knows nothing of",
+                where=str(plan.paths.manifest),
+                fix="move them away, bring the manifest back, or use --run NEW",
+            )
+        if status.state == "changed":
+            raise RunStateError(
+                f"{stage.name} of run {plan.paths.name} was made from other inputs\n"
+                + difference(stage, manifest["stages"][stage.name]),
+                where=str(plan.paths.manifest),
+                fix="keep it and use --run NEW for the new settings, or take the change back",
+            )
+
+
+def _unrecorded_weights(stage: Stage, manifest: Mapping[str, Any]) -> Path | None:
+    writes_weights = stage.name in (*TRAINING, *MERGES)
+    if not writes_weights or stage.name in manifest["stages"]:
+        return None
+    return next((path for path in stage.outputs if any(path.glob("*.safetensors"))), None)

@@ -1,0 +1,57 @@
+"""Every test gets folders of its own; nothing of the user's cache, runs or environment leaks in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from alphaf_orch.hardware import Machine
+
+SHARED_CACHE = "ALPHAF_TEST_CACHE"
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in list(os.environ):
+        if name.startswith(("ALPHAF_", "HF_", "ACCELERATE_", "CUDA_")) and name != SHARED_CACHE:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("ALPHAF_RUNS", str(tmp_path / "실행"))
+    monkeypatch.setenv("ALPHAF_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    yield
+
+
+@pytest.fixture(scope="session")
+def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return one cache of built base models for the whole session."""
+    return tmp_path_factory.mktemp("models-cache")
+
+
+@pytest.fixture
+def cpu() -> Machine:
+    """A machine without GPUs."""
+    return Machine((), 2)
+
+
+@pytest.fixture
+def eight_gpus() -> Machine:
+    """The article's machine."""
+    return Machine(tuple(f"NVIDIA H100 {i}" for i in range(8)), 96)
+
+
+@pytest.fixture
+def alphaf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that runs the `alphaf` command in this process, in an empty folder."""
+    from alphaf_orch.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args: str) -> Result:
+        return CliRunner().invoke(main, list(args), catch_exceptions=False)
+
+    return call

@@ -1,0 +1,143 @@
+"""The one door to other processes, tried with real ones."""
+
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from alphaf_orch.command import capture, child_env, run_logged
+
+PACKAGE = Path(__file__).parent.parent / "alphaf_orch"
+
+
+def run(code, tmp_path, **kwargs):
+    lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
+    try:
+        return run_logged(
+            (sys.executable, "-c", code),
+            env=child_env({}, online=False),
+            log=tmp_path / "로그 파일.log",
+            lock_fd=lock,
+            on_poll=kwargs.pop("on_poll", lambda: None),
+        )
+    finally:
+        os.close(lock)
+
+
+def test_only_command_py_starts_processes():
+    users = [
+        path.name
+        for path in PACKAGE.glob("*.py")
+        if re.search(r"import subprocess|from subprocess|os\.system|os\.exec|os\.popen|Popen", path.read_text("utf-8"))
+    ]
+    assert users == ["command.py"]
+
+
+def test_the_log_has_the_command_and_all_output(tmp_path):
+    done = run("import sys; print('나가는 말'); print('탈', file=sys.stderr)", tmp_path)
+    text = (tmp_path / "로그 파일.log").read_text(encoding="utf-8")
+    assert done.exit_code == 0
+    assert text.startswith("$ ")
+    assert "나가는 말" in text
+    assert "탈" in text
+
+
+def test_the_exit_code_is_the_child_s(tmp_path):
+    assert run("raise SystemExit(8)", tmp_path).exit_code == 8
+
+
+def test_a_signal_is_a_negative_code(tmp_path):
+    assert run("import os; os.kill(os.getpid(), 9)", tmp_path).exit_code == -9
+
+
+def test_peak_memory_is_that_of_the_largest_process(tmp_path):
+    done = run("x = bytearray(300 << 20)", tmp_path)
+    assert 300 <= done.peak_memory_mib < 500
+
+
+def test_much_output_does_not_block(tmp_path):
+    assert run("print('x' * 20_000_000)", tmp_path).exit_code == 0
+    assert (tmp_path / "로그 파일.log").stat().st_size > 20_000_000
+
+
+def test_an_interrupt_ends_the_whole_group_and_goes_on_upwards(tmp_path):
+    child_pid = tmp_path / "pid"
+    code = (
+        "import subprocess, sys, time\n"
+        f"p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"open({str(child_pid)!r}, 'w').write(str(p.pid))\n"
+        "time.sleep(60)"
+    )
+
+    def interrupt_once_running():
+        if child_pid.is_file() and child_pid.read_text():
+            raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(code, tmp_path, on_poll=interrupt_once_running)
+    assert time.monotonic() - started < 15
+    assert not Path(f"/proc/{child_pid.read_text()}").exists() or _is_zombie(int(child_pid.read_text()))
+
+
+def _is_zombie(pid):
+    return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_a_child_that_ignores_the_interrupt_is_killed_in_the_end(tmp_path, monkeypatch):
+    from alphaf_orch import command
+
+    monkeypatch.setattr(command, "_ESCALATION", tuple((s, 0.5) for s, _ in command._ESCALATION))
+    code = (
+        "import signal, time\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    log = tmp_path / "로그 파일.log"
+
+    def interrupt_once_running():
+        if "ready" in log.read_text().splitlines():
+            raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(code, tmp_path, on_poll=interrupt_once_running)
+    assert time.monotonic() - started < 10
+
+
+def test_children_are_offline_quiet_and_free_of_accelerate_s_hidden_options(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    monkeypatch.setenv("PYTHONPATH", "/theirs")
+    env = child_env({"PYTHONPATH": "/ours"}, online=False)
+    assert "ACCELERATE_MIXED_PRECISION" not in env
+    assert env["PYTHONPATH"] == "/ours:/theirs"
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "AXOLOTL_DO_NOT_TRACK", "DO_NOT_TRACK"):
+        assert env[name] == "1"
+    assert env["UNSLOTH_DISABLE_STATISTICS"] == "1"
+
+
+def test_online_switches_the_hub_on_and_telemetry_stays_off():
+    env = child_env({}, online=True)
+    assert "HF_HUB_OFFLINE" not in env
+    assert env["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
+def test_a_missing_program_is_127():
+    assert capture(("/no/such/program",)) == (127, "")
+
+
+def test_sigterm_to_alphaf_is_an_interrupt(tmp_path):
+    from alphaf_orch.cli import _interrupt
+
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run("import time; time.sleep(60)", tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -68,7 +68,7 @@ install_lock() {
             "use it as it is with SKIP_SETUP=1, or name another folder with VENV=..."
     fi
     if [ -d "$venv" ]; then
-        busy=$(printf '%s\n' "$(cd "$venv" && pwd)/bin/" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null) || busy=
+        busy=$(printf '%s\n' "$(cd "$venv" && pwd)/bin/" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null) || true
         [ -z "$busy" ] || fail "the lock or ACCEL has changed, and processes still run from the environment to remake" \
             "$venv, in use by process $(echo "$busy" | tr -dc '0-9\n' | paste -s -d ' ' -)" \
             "wait for them, or go on with SKIP_SETUP=1, or name another folder with VENV=..."

@@ -67,9 +67,7 @@ def test_every_shipped_preset_loads_and_no_file_is_left_out() -> None:
 @pytest.mark.parametrize("path", sorted(PRESETS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_value_has_its_source_in_a_comment(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
-    bare = [
-        line for line in lines if not line.startswith("#") and not line.endswith(":") and "  # " not in line
-    ]
+    bare = [line for line in lines if not line.startswith("#") and not line.endswith(":") and "  # " not in line]
     assert bare == []
 
 
@@ -226,9 +224,7 @@ def test_preset_file_that_is_no_mapping(tmp_path: Path, content: str) -> None:
 
 
 def test_lora_parameters_at_the_articles_rank() -> None:
-    found = {
-        name: round(models.lora_parameters(shape(name), 256) / 1e9, 3) for name in ("eeve", "qwen", "orion")
-    }
+    found = {name: round(models.lora_parameters(shape(name), 256) / 1e9, 3) for name in ("eeve", "qwen", "orion")}
     assert found == {"eeve": 1.007, "qwen": 0.997, "orion": 1.049}
 
 
@@ -266,9 +262,7 @@ CONFIG = {
 def own_model(folder: Path, tokenizer: dict[str, Any], *, added: tuple[str, ...] = (), **config: Any) -> Path:
     model_dir(folder, config={**CONFIG, **config})
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer))
-    (folder / "tokenizer.json").write_text(
-        json.dumps({"added_tokens": [{"content": text} for text in added]})
-    )
+    (folder / "tokenizer.json").write_text(json.dumps({"added_tokens": [{"content": text} for text in added]}))
     return folder
 
 
@@ -405,18 +399,14 @@ def test_a_recorded_commit_is_insisted_on(tmp_path: Path) -> None:
     other = preset("eeve").model_copy(update={"revision": "b" * 40})
     state = models.weights_state(other, tmp_path, env)
     assert state.kind == "missing"
-    with pytest.raises(
-        ModelError, match=f"hf download yanolja/EEVE-Korean-10.8B-v1.0 --revision {'b' * 40}`"
-    ):
+    with pytest.raises(ModelError, match=f"hf download yanolja/EEVE-Korean-10.8B-v1.0 --revision {'b' * 40}`"):
         models.require_weights(other, state, env, online=False)
 
 
 def test_weights_of_a_built_model(tmp_path: Path) -> None:
     tiny = preset("tiny")
     state = models.weights_state(tiny, tmp_path, {})
-    assert state == models.WeightsState(
-        "build", tmp_path / "tiny", None, "made on this machine by build_tiny.py"
-    )
+    assert state == models.WeightsState("build", tmp_path / "tiny", None, "made on this machine by build_tiny.py")
     assert models.require_weights(tiny, state, {}, online=False) is state
     folder = model_dir(tmp_path / "tiny")
     assert models.weights_state(tiny, tmp_path, {}).kind == "ready"
@@ -522,9 +512,7 @@ def test_shards_that_are_absent_dangling_or_cut_short(tmp_path: Path) -> None:
 
 
 def test_missing_files_of_old_weights_and_of_remote_code(tmp_path: Path) -> None:
-    folder = model_dir(
-        tmp_path / "m", config={"auto_map": {"AutoModel": "modeling_x.X", "AutoConfig": "o/r--c.C"}}
-    )
+    folder = model_dir(tmp_path / "m", config={"auto_map": {"AutoModel": "modeling_x.X", "AutoConfig": "o/r--c.C"}})
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     assert hub_cache.missing_files(folder) == ("modeling_x.py (absent)",)
     (folder / "pytorch_model.bin").write_bytes(b"")
@@ -548,7 +536,5 @@ def test_cache_root_is_huggingface_hubs(env: dict[str, str]) -> None:
 
 def test_import_is_light() -> None:
     code = "import sys, alphaf_orch.models; print({'torch', 'transformers'} & set(sys.modules))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -23,7 +23,7 @@ def coupon(rng: Random) -> Problem:
 
 def discount_bond(rng: Random) -> Problem:
     """Return a question on the price of a zero-coupon bond."""
-    face, rate, years = span(rng, 1_000, 10_000, 1_000) * MAN, pick(rng, RATES), pick(rng, (1, 2, 3))
+    face, rate, years = span(rng, 1_000, 10_000, 1_000) * MAN, pick(rng, RATES), pick(rng, (2, 3))
     answer = Figure(face / (1 + rate / 100) ** years, "원")
     question = (f"{years}년 뒤 {won(face):을} 주는 무이표채의 만기수익률이 연 {percent(rate)}라면 현재 "
                 "가격은 얼마인가요?")

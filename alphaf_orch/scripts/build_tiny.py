@@ -30,9 +30,7 @@ def failure(what: str, *, where: str, fix: str) -> SystemExit:
 def partial_dir(output: Path) -> Path:
     """Return an empty folder beside output to write into; never gives way to write over a finished model."""
     if output.exists():
-        raise failure(
-            "the model is already there", where=str(output), fix="remove the folder to make it anew"
-        )
+        raise failure("the model is already there", where=str(output), fix="remove the folder to make it anew")
     partial = output.with_name(f"{output.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -60,9 +58,7 @@ def corpus(data: Path) -> list[str]:
         raise failure(what, where=str(data), fix="give a JSONL file in UTF-8") from error
     found = list(texts(rows))
     if not found:
-        raise failure(
-            "the training text is empty", where=str(data), fix="give a JSONL file with conversations"
-        )
+        raise failure("the training text is empty", where=str(data), fix="give a JSONL file with conversations")
     return found
 
 

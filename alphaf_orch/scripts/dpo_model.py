@@ -75,6 +75,7 @@ def trainer_arguments(config: DpoConfig, backend: str, dtype: str) -> dict[str, 
         "ddp_find_unused_parameters": False,  # every adapter weight is used in every step
         "seed": config.seed,
         "logging_steps": config.logging_steps,
+        "disable_tqdm": True,  # lines, not a bar: the output goes into a log file
         "logging_nan_inf_filter": False,  # the filter would hide a diverged loss
         "include_num_input_tokens_seen": "non_padding",
         "save_strategy": "steps",

@@ -1,0 +1,125 @@
+"""Stands in for a tool environment's python: records its argv and leaves the files the real tool would leave.
+
+FAKE_TOOL names a JSON file: {"STAGE": BEHAVIOUR} with behaviours ok, fail, half (exit 0 but stopped early),
+nan, hang, no_output. Every call is appended to calls.jsonl beside it.
+"""
+
+import json
+import os
+import struct
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import yaml
+
+CONTROL = Path(os.environ["FAKE_TOOL"])
+PLANNED = 10
+
+
+def safetensors(path: Path) -> None:
+    header = json.dumps({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"\0" * 8)
+
+
+def checkpoint(folder: Path, step: int, loss: object = 1.0) -> None:
+    target = folder / f"checkpoint-{step}"
+    safetensors(target / "adapter_model.safetensors")
+    for name in ("optimizer.pt", "scheduler.pt"):
+        with zipfile.ZipFile(target / name, "w") as archive:
+            archive.writestr("data", "x")
+    history = [{"step": 1, "loss": 2.0}, {"step": step, "loss": loss, "rewards/accuracies": 0.75}]
+    state = {"global_step": step, "max_steps": PLANNED, "log_history": history}
+    (target / "trainer_state.json").write_text(json.dumps(state))
+
+
+def train(name: str, folder: Path, behaviour: str) -> None:
+    if behaviour == "no_output":
+        return
+    resumed = [a for a in sys.argv if a.startswith("--resume_from_checkpoint=")]
+    checkpoint(folder, 5)
+    metrics = Path(os.environ["ALPHAF_METRICS"])
+    line = {"time": 1.0, "step": 5, "max_steps": PLANNED, "loss": 1.5, "resumed": resumed}
+    with metrics.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    safetensors(folder / "adapter_model.safetensors")
+    if behaviour == "hang":
+        print("hanging", flush=True)
+        time.sleep(60)
+    if behaviour == "fail":
+        print("error: the GPU fell off the bus\n  where: slot 3\n  next:  put it back", file=sys.stderr)
+        sys.exit(1)
+    if behaviour != "half":
+        checkpoint(folder, PLANNED, float("nan") if behaviour == "nan" else 1.0)
+    if name == "dpo":
+        Path(config()["probe"]).write_text("{}\n")
+
+
+def config() -> dict:
+    return yaml.safe_load(Path(next(a for a in sys.argv if a.endswith(".yaml") and "accelerate" not in a)).read_text())
+
+
+def stage_name() -> str:
+    arguments = " ".join(sys.argv[1:])
+    for needle, name in (
+        ("versions.py", "versions"),
+        ("axolotl.cli.preprocess", "preprocess"),
+        ("axolotl.cli.train", "sft"),
+        ("dpo.py", "dpo"),
+        ("build_tiny.py", "base_model"),
+    ):
+        if needle in arguments:
+            return name
+    return Path(next(a for a in sys.argv if a.endswith(".yaml"))).stem
+
+
+def main() -> None:
+    name = stage_name()
+    behaviours = json.loads(CONTROL.read_text())
+    behaviour = behaviours.get(name, "ok")
+    if name == "versions":
+        print(json.dumps(behaviours.get("versions") or dict.fromkeys(
+            ("python", "axolotl", "transformers", "torch", "trl", "peft", "flash-attn"), "1.0")))
+        return
+    with CONTROL.with_name("calls.jsonl").open("a") as file:
+        file.write(json.dumps({"stage": name, "argv": sys.argv[1:]}) + "\n")
+    if name == "base_model":
+        folder = Path(sys.argv[sys.argv.index("--output") + 1])
+        safetensors(folder / "model.safetensors")
+        for file in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+            (folder / file).write_text("{}")
+    elif name in ("data", "dpo_data"):
+        values = config()
+        Path(values["output"]).write_text(json.dumps({"rows": 1}))
+        Path(values["probe"]).write_text("{}\n")
+    elif name == "preprocess":
+        folder = Path(config()["dataset_prepared_path"])
+        assert not folder.exists(), "a half-written folder was handed to preprocess"
+        (folder / "abc").mkdir(parents=True)
+        if behaviour == "fail":
+            sys.exit(3)
+    elif name in ("sft", "dpo"):
+        train(name, Path(config()["output_dir"]), behaviour)
+    elif name.startswith("merge_"):
+        merge(behaviour)
+
+
+def merge(behaviour: str) -> None:
+    contract = yaml.safe_load(Path(sys.argv[sys.argv.index("--contract") + 1]).read_text())
+    lines = [{"line": "tokenizer", "ok": behaviour != "fail"}]
+    Path(contract["report"]).write_text(json.dumps({"ok": behaviour != "fail", "lines": lines}))
+    if behaviour == "fail":
+        print("error: the model breaks its hand-off contract\n  tokenizer: 485 entries, 487 trained", file=sys.stderr)
+        sys.exit(8)
+    merged = Path(contract["merged_dir"])
+    assert not merged.exists(), "merged over finished weights"
+    safetensors(merged / "model.safetensors")
+    if behaviour == "hang":
+        print("hanging", flush=True)
+        time.sleep(60)
+
+
+if __name__ == "__main__":
+    main()

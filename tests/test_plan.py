@@ -1,0 +1,290 @@
+"""The plan of a run: whole argv, rendered values, what a fingerprint depends on."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+
+from alphaf_orch.config import RunConfig
+from alphaf_orch.errors import ConfigError, DataError, ModelError
+from alphaf_orch.paths import SCRIPTS
+from alphaf_orch.plan import Scope, make_plan
+
+DRY = Scope(dry=True)
+PY = sys.executable
+
+
+def stage(plan, name):
+    return next(found for found in plan.stages if found.name == name)
+
+
+def recipe(plan, name):
+    return next(f for path, f in stage(plan, name).files.items() if path.name == f"{name}.yaml").values
+
+
+def planned(machine, tmp_path, scope=DRY, **settings):
+    return make_plan(RunConfig(**{"model": "eeve", **settings}), machine, tmp_path / "runs" / "한글 런", scope)
+
+
+def test_the_article_s_sft_is_launched_on_eight_gpus_with_every_option_given(eight_gpus, tmp_path):
+    plan = planned(eight_gpus, tmp_path)
+    root = tmp_path / "runs" / "한글 런"
+    assert stage(plan, "sft").argv == (
+        PY, "-m", "accelerate.commands.accelerate_cli", "launch",
+        "--config_file", f"{root}/rendered/accelerate_sft.yaml",
+        "--num_processes", "8",
+        "--num_machines", "1",
+        "--machine_rank", "0",
+        "--mixed_precision", "bf16",
+        "--dynamo_backend", "no",
+        "--num_cpu_threads_per_process", "12",
+        "--multi_gpu",
+        "--gpu_ids", "all",
+        "--rdzv_backend", "static",
+        "--same_network",
+        "--main_process_ip", "127.0.0.1",
+        "--main_process_port", "0",
+        "-m", "axolotl.cli.train", f"{root}/rendered/sft.yaml",
+    )  # fmt: skip
+    assert stage(plan, "sft").env == {
+        "PYTHONPATH": str(SCRIPTS),
+        "ALPHAF_METRICS": f"{root}/metrics/sft.jsonl",
+        "UNSLOTH_COMPILE_LOCATION": f"{root}/.partial/unsloth_compiled_cache",
+        "CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7",
+    }
+    assert [found.name for found in plan.stages] == [
+        "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo",
+    ]  # fmt: skip
+
+
+def test_the_other_stages_argv(eight_gpus, tmp_path):
+    plan = planned(eight_gpus, tmp_path)
+    rendered = tmp_path / "runs" / "한글 런" / "rendered"
+    assert {found.name: found.argv for found in plan.stages if found.name != "sft"} == {
+        "data": (PY, f"{SCRIPTS}/data_stats.py", f"{rendered}/data.yaml"),
+        "preprocess": (PY, "-m", "axolotl.cli.preprocess", f"{rendered}/sft.yaml", "--download=False"),
+        "merge_sft": (
+            PY, f"{SCRIPTS}/merge_adapter.py",
+            "--config", f"{rendered}/merge_sft.yaml", "--contract", f"{rendered}/merge_sft_contract.yaml",
+        ),
+        "dpo_data": (PY, f"{SCRIPTS}/data_stats.py", f"{rendered}/dpo_data.yaml"),
+        "dpo": (PY, f"{SCRIPTS}/dpo.py", f"{rendered}/dpo.yaml"),
+        "merge_dpo": (
+            PY, f"{SCRIPTS}/merge_adapter.py",
+            "--config", f"{rendered}/merge_dpo.yaml", "--contract", f"{rendered}/merge_dpo_contract.yaml",
+        ),
+    }  # fmt: skip
+
+
+def test_one_process_on_cpu_even_where_a_recipe_is_written_for_eight(cpu, tmp_path):
+    argv = stage(planned(cpu, tmp_path, gpus=0), "sft").argv
+    assert argv[4:] == (
+        "--config_file", f"{tmp_path}/runs/한글 런/rendered/accelerate_sft.yaml",
+        "--num_processes", "1",
+        "--num_machines", "1",
+        "--machine_rank", "0",
+        "--mixed_precision", "no",
+        "--dynamo_backend", "no",
+        "--num_cpu_threads_per_process", "2",
+        "--cpu",
+        "-m", "axolotl.cli.train", f"{tmp_path}/runs/한글 런/rendered/sft.yaml",
+    )  # fmt: skip
+
+
+def test_dpo_on_several_gpus_goes_through_accelerate(eight_gpus, tmp_path):
+    plan = planned(eight_gpus, tmp_path, dpo_gpus=4)
+    argv = stage(plan, "dpo").argv
+    assert argv[:4] == (PY, "-m", "accelerate.commands.accelerate_cli", "launch")
+    assert argv[argv.index("--num_processes") + 1] == "4"
+    assert argv[-2:] == (f"{SCRIPTS}/dpo.py", f"{tmp_path}/runs/한글 런/rendered/dpo.yaml")
+    assert recipe(plan, "dpo")["micro_batch_size"] * recipe(plan, "dpo")["gradient_accumulation_steps"] * 4 == 16
+
+
+def test_one_gpu_of_eight_sees_one_device_as_the_user_numbered_them(eight_gpus, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
+    assert stage(planned(eight_gpus, tmp_path, gpus=1), "sft").env["CUDA_VISIBLE_DEVICES"] == "6"
+
+
+def test_the_article_s_recipe(eight_gpus, tmp_path):
+    values = recipe(planned(eight_gpus, tmp_path), "sft")
+    wanted = {
+        "base_model": "yanolja/EEVE-Korean-10.8B-v1.0",
+        "adapter": "qlora",
+        "load_in_4bit": True,
+        "lora_r": 256,
+        "lora_alpha": 256,
+        "lora_target_linear": True,
+        "chat_template": "chatml",
+        "special_tokens": {"bos_token": "<s>", "eos_token": "<|im_end|>", "pad_token": "</s>"},
+        "sequence_len": 4096,
+        "sample_packing": True,
+        "attn_implementation": "flash_attention_2",
+        "bf16": True,
+        "lora_mlp_kernel": True,
+        "micro_batch_size": 2,
+        "gradient_accumulation_steps": 4,
+        "neftune_noise_alpha": None,
+    }
+    assert {key: values[key] for key in wanted} == wanted
+
+
+def test_cpu_switches_off_what_needs_cuda(cpu, tmp_path):
+    values = recipe(planned(cpu, tmp_path, model="smollm2"), "sft")
+    off = ("sample_packing", "bf16", "tf32", "lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel")
+    assert {values[key] for key in off} == {False}
+    assert values["attn_implementation"] == "sdpa"
+    assert values["optimizer"] == "adamw_torch"
+
+
+def test_lora_alpha_follows_the_rank_unless_it_is_set(eight_gpus, tmp_path):
+    assert recipe(planned(eight_gpus, tmp_path, sft={"lora_r": 8}), "sft")["lora_alpha"] == 8
+    assert recipe(planned(eight_gpus, tmp_path, sft={"lora_r": 8, "lora_alpha": 16}), "sft")["lora_alpha"] == 16
+    assert recipe(planned(eight_gpus, tmp_path, dpo={"lora_r": 8}), "dpo")["lora_alpha"] == 8
+
+
+def test_full_fine_tuning_has_no_lora_key_and_refuses_one(eight_gpus, tmp_path):
+    plan = planned(eight_gpus, tmp_path, sft={"adapter": "full"})
+    assert not [key for key in recipe(plan, "sft") if key.startswith("lora_")]
+    assert stage(plan, "merge_sft").outputs == (tmp_path / "runs" / "한글 런" / "sft",)
+    with pytest.raises(ConfigError, match="lora_r means nothing in full fine-tuning"):
+        planned(eight_gpus, tmp_path, sft={"adapter": "full", "lora_r": 8})
+
+
+def test_neftune_differs_in_exactly_one_line(eight_gpus, tmp_path):
+    def text(**settings):
+        plan = planned(eight_gpus, tmp_path, **settings)
+        return next(f.text for p, f in stage(plan, "sft").files.items() if p.name == "sft.yaml").splitlines()
+
+    pairs = list(zip(text(), text(sft={"neftune_noise_alpha": 45}), strict=True))
+    assert [b for a, b in pairs if a != b] == ["neftune_noise_alpha: 45  # yours; the recipe has null"]
+
+
+def fingerprints(plan):
+    return {found.name: found.fingerprint for found in plan.stages}
+
+
+def test_a_fingerprint_ignores_places_and_how_the_batch_is_cut(eight_gpus, tmp_path):
+    here = fingerprints(planned(eight_gpus, tmp_path))
+    there = fingerprints(planned(eight_gpus, tmp_path / "elsewhere", gpus=4, sft={"logging_steps": 7}))
+    assert here == there
+
+
+@pytest.mark.parametrize(
+    ("settings", "changed"),
+    [
+        ({"sft": {"lora_r": 64}}, {"sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"}),
+        ({"dpo": {"beta": 0.2}}, {"dpo", "merge_dpo"}),
+        ({"sft": {"sequence_len": 2048}}, {"data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"}),
+        ({"sft": {"gradient_accumulation_steps": 8}}, {"sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"}),
+        ({"merge_dtype": "float16"}, {"merge_sft", "dpo_data", "dpo", "merge_dpo"}),
+    ],
+)
+def test_a_change_reaches_the_stages_that_depend_on_it(settings, changed, eight_gpus, tmp_path):
+    before, after = fingerprints(planned(eight_gpus, tmp_path)), fingerprints(planned(eight_gpus, tmp_path, **settings))
+    assert {name for name in before if before[name] != after[name]} == changed
+
+
+def chat_file(path: Path, answer: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        '{"messages": [{"role": "user", "content": "금리?"}, {"role": "assistant", "content": "%s"}]}\n' % answer, "utf-8"
+    )
+    return str(path)
+
+
+def test_data_counts_by_content_not_by_path(eight_gpus, tmp_path):
+    first = chat_file(tmp_path / "가" / "데이터.jsonl", "3.5%입니다.")
+    moved = chat_file(tmp_path / "나" / "옮긴 데이터.jsonl", "3.5%입니다.")
+    one, two = planned(eight_gpus, tmp_path, data=(first,)), planned(eight_gpus, tmp_path, data=(moved,))
+    assert fingerprints(one) == fingerprints(two)
+    prepared = recipe(one, "sft")["dataset_prepared_path"]
+    chat_file(tmp_path / "가" / "데이터.jsonl", "3.25%입니다.")
+    edited = planned(eight_gpus, tmp_path, data=(first,))
+    assert recipe(edited, "sft")["dataset_prepared_path"] != prepared
+    assert fingerprints(edited)["sft"] != fingerprints(one)["sft"]
+
+
+def test_axolotl_s_own_datasets_entries_go_through_and_count_by_content(eight_gpus, tmp_path):
+    path = chat_file(tmp_path / "d.jsonl", "네.")
+    entry = {"path": path, "ds_type": "json", "type": "chat_template"}
+    plan = planned(eight_gpus, tmp_path, datasets=(entry,))
+    assert recipe(plan, "sft")["datasets"] == [entry]
+    chat_file(tmp_path / "d.jsonl", "아니요.")
+    assert fingerprints(plan)["sft"] != fingerprints(planned(eight_gpus, tmp_path, datasets=(entry,)))["sft"]
+
+
+def test_the_user_s_template_folder_comes_first_and_ours_fills_the_rest(eight_gpus, tmp_path):
+    mine = tmp_path / "내 템플릿"
+    (mine / "hardware").mkdir(parents=True)
+    (mine / "hardware" / "gpu.yaml").write_text("sft: {seed: 7}\ndpo: {}\n", encoding="utf-8")
+    plan = planned(eight_gpus, tmp_path, templates=str(mine))
+    assert recipe(plan, "sft")["seed"] == 7
+
+
+def test_a_template_with_an_unknown_key_is_refused(eight_gpus, tmp_path):
+    mine = tmp_path / "mine"
+    (mine / "hardware").mkdir(parents=True)
+    (mine / "hardware" / "gpu.yaml").write_text("sft: {lora_rank: 7}\ndpo: {}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="lora_rank: did you mean lora_r"):
+        planned(eight_gpus, tmp_path, templates=str(mine))
+
+
+def test_weights_and_hub_data_are_demanded_only_when_they_are_needed(eight_gpus, tmp_path):
+    with pytest.raises(ModelError, match="weights of eeve are not on this machine") as caught:
+        planned(eight_gpus, tmp_path, scope=Scope(("sft",)))
+    assert "hf download yanolja/EEVE-Korean-10.8B-v1.0" in caught.value.fix
+    with pytest.raises(DataError, match=r"argilla/dpo-mix-7k is not on this machine"):
+        planned(eight_gpus, tmp_path, scope=Scope(("dpo",)))
+
+
+def test_remote_code_needs_the_flag(eight_gpus, tmp_path):
+    with pytest.raises(ModelError, match="python code that comes with its weights"):
+        planned(eight_gpus, tmp_path, model="orion")
+    values = recipe(planned(eight_gpus, tmp_path, model="orion", trust_remote_code=True), "sft")
+    assert values["trust_remote_code"] is True
+
+
+def test_dpo_alone_is_planned_from_the_recorded_sft(cpu, tmp_path):
+    whole = planned(cpu, tmp_path, model="tiny")
+    alone = planned(cpu, tmp_path, model="tiny", scope=Scope(("dpo",), upstream=stage(whole, "merge_sft").fingerprint))
+    assert {f.name: f.fingerprint for f in alone.stages} == {
+        name: value for name, value in fingerprints(whole).items() if name in ("dpo_data", "dpo", "merge_dpo")
+    }
+
+
+def test_a_plan_writes_nothing(eight_gpus, tmp_path):
+    planned(eight_gpus, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stages_are_frozen(eight_gpus, tmp_path):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        stage(planned(eight_gpus, tmp_path), "sft").name = "x"
+
+
+@pytest.mark.real
+def test_accelerate_reads_the_options_as_eight_processes_whatever_its_default_config_says(eight_gpus, tmp_path, monkeypatch):
+    """The stray file asks for one process, fp16 and FSDP; none of it must arrive."""
+    stray = tmp_path / "hf" / "accelerate" / "default_config.yaml"
+    stray.parent.mkdir(parents=True)
+    stray.write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: FSDP\nmixed_precision: fp16\nnum_processes: 1\n"
+        "num_machines: 1\nuse_cpu: true\ngpu_ids: '3'\nmain_process_port: 1234\nfsdp_config: {fsdp_version: 2}\n"
+    )
+    from accelerate.commands import launch
+    from accelerate.commands.config import config_args
+
+    monkeypatch.setattr(config_args, "default_yaml_config_file", str(stray))
+    monkeypatch.setattr(launch, "default_config_file", str(stray))
+    found = stage(planned(eight_gpus, tmp_path), "sft")
+    for path, file in found.files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(file.text, encoding="utf-8")
+    monkeypatch.setattr(launch, "is_bf16_available", lambda *_: True)
+    args, _, _ = launch._validate_launch_command(launch.launch_command_parser().parse_args(found.argv[4:]))
+    assert (args.multi_gpu, args.use_fsdp, args.use_deepspeed, args.num_processes) == (True, False, False, 8)
+    assert (args.mixed_precision, args.gpu_ids, args.main_process_port, args.num_machines) == ("bf16", "all", 0, 1)
+    assert args.use_cpu is False
+    assert args.module is True
+    assert args.training_script == "axolotl.cli.train"

@@ -1,0 +1,366 @@
+"""Skip, resume, refuse, judge, record: the state machine, with a stand-in for the tools and real processes."""
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+FAKE = Path(__file__).with_name("fake_tool.py")
+STAGES = ["base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"]
+
+
+class Fake:
+    """A config file that points every tool at the stand-in, and a way to tell it how to behave."""
+
+    def __init__(self, folder: Path) -> None:
+        self.control = folder / "control.json"
+        self.python = folder / "가짜 python"
+        self.python.write_text(f"#!/bin/sh\nexec {sys.executable} {FAKE} \"$@\"\n")
+        self.python.chmod(self.python.stat().st_mode | stat.S_IEXEC)
+        self.config = folder / "설정.yaml"
+        self.config.write_text(f"tools: {{axolotl: '{self.python}', dpo: '{self.python}'}}\ngpus: 0\n", "utf-8")
+        self.behave()
+
+    def behave(self, **stages) -> None:
+        self.control.write_text(json.dumps(stages))
+
+    def calls(self) -> list[str]:
+        file = self.control.with_name("calls.jsonl")
+        return [json.loads(line)["stage"] for line in file.read_text().splitlines()] if file.is_file() else []
+
+    def argv(self, stage: str) -> list[str]:
+        lines = self.control.with_name("calls.jsonl").read_text().splitlines()
+        return [c["argv"] for c in map(json.loads, lines) if c["stage"] == stage][-1]
+
+    def forget(self) -> None:
+        self.control.with_name("calls.jsonl").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    made = Fake(tmp_path)
+    monkeypatch.setenv("FAKE_TOOL", str(made.control))
+    return made
+
+
+@pytest.fixture
+def run(alphaf, fake):
+    def call(*args):
+        return alphaf(args[0], "--config", str(fake.config), *args[1:])
+
+    return call
+
+
+def root(name="tiny"):
+    return Path(os.environ["ALPHAF_RUNS"]) / name
+
+
+def manifest(name="tiny"):
+    return json.loads((root(name) / "manifest.json").read_text(encoding="utf-8"))
+
+
+def states(name="tiny"):
+    return {stage: entry["state"] for stage, entry in manifest(name)["stages"].items()}
+
+
+def test_the_chain_runs_in_order_and_a_second_call_does_nothing(run, fake):
+    first = run("run", "--model", "tiny")
+    assert first.exit_code == 0, first.output
+    assert fake.calls() == STAGES
+    assert set(states().values()) == {"done"}
+    before = (root() / "manifest.json").read_bytes()
+    fake.forget()
+    second = run("run", "--model", "tiny")
+    assert second.exit_code == 0
+    assert fake.calls() == []
+    assert "nothing to do" in second.stderr
+    assert (root() / "manifest.json").read_bytes() == before
+
+
+def test_what_is_recorded(run, fake, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_very_secret")
+    monkeypatch.setenv("WANDB_API_KEY", "also-secret")
+    assert run("run", "--model", "tiny").exit_code == 0
+    text = (root() / "manifest.json").read_text(encoding="utf-8")
+    assert "hf_very_secret" not in text
+    assert "also-secret" not in text
+    sft = manifest()["stages"]["sft"]
+    assert {"HF_TOKEN", "WANDB_API_KEY", "CUDA_VISIBLE_DEVICES"} <= set(sft["environment"])
+    assert sft["result"] == {"steps": 10, "loss_first": 2.0, "loss_last": 1.0, "rewards/accuracies": 0.75}
+    assert sft["versions"]["axolotl"] == "1.0"
+    assert sft["exit_code"] == 0
+    assert sft["seconds"] >= 0
+    assert sft["peak_memory_mib"] > 0
+    assert len(sft["fingerprint"]) == 64
+    assert manifest()["stages"]["merge_sft"]["spec"]["upstream"] == sft["fingerprint"]
+    data = manifest()["data"]
+    assert data["sft"][0]["rows"] > 300
+    assert len(data["dpo"][0]["sha256"]) == 64
+    assert manifest()["base_revision"].startswith("local:")
+    rendered = sorted(path.name for path in (root() / "rendered").iterdir())
+    assert rendered == [
+        "accelerate_sft.yaml", "data.yaml", "dpo.yaml", "dpo_data.yaml", "merge_dpo.yaml", "merge_dpo_contract.yaml",
+        "merge_sft.yaml", "merge_sft_contract.yaml", "sft.yaml",
+    ]  # fmt: skip
+    assert sorted(p.name for p in (root() / "logs").iterdir()) == sorted(f"{name}.log" for name in STAGES)
+
+
+def test_a_failed_stage_says_why_and_the_same_command_goes_on_from_its_checkpoint(run, fake):
+    fake.behave(sft="fail")
+    failed = run("run", "--model", "tiny")
+    assert failed.exit_code == 7
+    assert failed.stderr.splitlines()[-5:] == [
+        "error: sft exited with 1: the GPU fell off the bus",
+        "  where: slot 3",
+        "  next:  put it back",
+        f"  where: log: {root()}/logs/sft.log",
+        "  next:  mend the cause; the same command goes on from what is finished",
+    ]
+    assert states()["sft"] == "failed"
+    fake.behave()
+    fake.forget()
+    assert run("run", "--model", "tiny").exit_code == 0
+    assert fake.calls() == STAGES[3:]
+    assert fake.argv("sft")[-1] == f"--resume_from_checkpoint={root()}/sft/checkpoint-5"
+
+
+def test_exit_code_0_with_an_adapter_is_not_success(run, fake):
+    fake.behave(sft="half")
+    stopped = run("sft", "--model", "tiny")
+    assert stopped.exit_code == 7
+    assert "sft: stopped at step 5 of 10" in stopped.stderr
+    assert (root() / "sft" / "adapter_model.safetensors").is_file()
+    assert states()["sft"] == "failed"
+    assert "merge_sft" not in states()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "message"), [("nan", "the loss is not finite"), ("no_output", "no valid checkpoint was written")]
+)
+def test_artefacts_are_judged(behaviour, message, run, fake):
+    fake.behave(sft=behaviour)
+    failed = run("sft", "--model", "tiny")
+    assert failed.exit_code == 7
+    assert message in failed.stderr
+
+
+def test_the_newest_valid_checkpoint_is_taken_not_the_highest_number(run, fake):
+    fake.behave(sft="fail")
+    run("sft", "--model", "tiny")
+    (root() / "sft" / "checkpoint-9").mkdir()
+    shutil.copytree(root() / "sft" / "checkpoint-5", root() / "sft" / "checkpoint-8")
+    (root() / "sft" / "checkpoint-8" / "optimizer.pt").write_bytes(b"PK cut off")
+    fake.behave()
+    assert run("sft", "--model", "tiny").exit_code == 0
+    assert fake.argv("sft")[-1].endswith("checkpoint-5")
+
+
+def test_a_violated_contract_stops_the_chain_with_its_own_exit_code(run, fake):
+    fake.behave(merge_sft="fail")
+    broken = run("run", "--model", "tiny")
+    assert broken.exit_code == 8
+    assert "the model breaks its hand-off contract" in broken.stderr
+    assert "tokenizer: 485 entries, 487 trained" in broken.stderr
+    assert "dpo" not in fake.calls()
+
+
+def test_changed_settings_are_refused_with_the_difference(run, fake):
+    assert run("sft", "--model", "tiny").exit_code == 0
+    fake.forget()
+    before = (root() / "manifest.json").read_bytes()
+    refused = run("sft", "--model", "tiny", "--set", "lora_r=8")
+    assert refused.exit_code == 6
+    assert "sft of run tiny was made from other inputs" in refused.stderr
+    assert "-recipe.lora_r: 256" in refused.stderr
+    assert "+recipe.lora_r: 8" in refused.stderr
+    assert "--run NEW" in refused.stderr
+    assert fake.calls() == []
+    assert (root() / "manifest.json").read_bytes() == before
+    assert run("sft", "--model", "tiny").exit_code == 0, "the refused settings must not have been kept"
+
+
+def test_changed_data_is_refused(run, fake, tmp_path):
+    row = '{"messages": [{"role": "user", "content": "가?"}, {"role": "assistant", "content": "%s"}]}\n'
+    data = tmp_path / "내 데이터.jsonl"
+    data.write_text(row % "나", encoding="utf-8")
+    assert run("sft", "--model", "tiny", "--data", str(data)).exit_code == 0
+    data.write_text(row % "다", encoding="utf-8")
+    refused = run("sft", "--model", "tiny", "--data", str(data))
+    assert refused.exit_code == 6
+    assert "sha256" in refused.stderr
+
+
+def test_new_settings_for_a_stage_not_yet_run_are_taken_and_remembered(run, fake):
+    assert run("sft", "--model", "tiny").exit_code == 0
+    assert run("dpo", "--run", "tiny", "--set", "beta=0.3").exit_code == 0
+    config = (root() / "config.yaml").read_text(encoding="utf-8")
+    assert "beta: 0.3" in config
+    fake.forget()
+    assert run("run", "--run", "tiny").exit_code == 0
+    assert fake.calls() == []
+
+
+def test_a_run_remembers_its_settings(run, fake):
+    assert run("sft", "--model", "tiny", "--run", "r8", "--set", "lora_r=8").exit_code == 0
+    fake.forget()
+    assert run("sft", "--run", "r8").exit_code == 0
+    assert fake.calls() == []
+
+
+def test_finished_weights_without_a_manifest_are_not_trained_over(run, fake):
+    assert run("sft", "--model", "tiny").exit_code == 0
+    (root() / "manifest.json").unlink()
+    fake.forget()
+    refused = run("sft", "--model", "tiny")
+    assert refused.exit_code == 6
+    assert "holds weights that the manifest knows nothing of" in refused.stderr
+    assert "sft" not in fake.calls()
+
+
+def test_a_half_written_preprocess_folder_is_made_anew(run, fake):
+    fake.behave(preprocess="fail")
+    assert run("sft", "--model", "tiny").exit_code == 7
+    assert any((root() / "prepared").iterdir())
+    fake.behave()
+    assert run("sft", "--model", "tiny").exit_code == 0
+
+
+def test_a_merge_renamed_before_a_crash_is_taken_over(run, fake):
+    assert run("sft", "--model", "tiny").exit_code == 0
+    content = manifest()
+    content["stages"]["merge_sft"]["state"] = "running"
+    (root() / "manifest.json").write_text(json.dumps(content))
+    fake.forget()
+    assert run("sft", "--model", "tiny").exit_code == 0
+    assert fake.calls() == []
+    assert states()["merge_sft"] == "done"
+
+
+def test_dpo_takes_the_last_finished_sft(run, fake):
+    run("sft", "--model", "tiny", "--run", "먼저")
+    time.sleep(1.1)
+    run("sft", "--model", "tiny", "--run", "나중")
+    fake.behave(sft="half")
+    run("sft", "--model", "tiny", "--run", "안끝남")
+    fake.behave()
+    assert run("dpo").exit_code == 0
+    assert states("나중")["merge_dpo"] == "done"
+    assert "dpo" not in states("먼저")
+
+
+def test_dpo_refuses_a_killed_sft(run, fake):
+    fake.behave(sft="half")
+    run("sft", "--model", "tiny")
+    refused = run("dpo", "--run", "tiny")
+    assert refused.exit_code == 6
+    assert "the SFT of run tiny is not finished: failed" in refused.stderr
+    assert "alphaf sft --run tiny" in refused.stderr
+
+
+def test_a_missing_tool_is_named_before_anything_is_launched(run, fake):
+    fake.behave(versions={"python": "3.11", "torch": "2"})
+    missing = run("sft", "--model", "tiny")
+    assert missing.exit_code == 9
+    assert "needs axolotl, transformers, not installed" in missing.stderr
+    assert fake.calls() == []
+
+
+def start(fake, *args):
+    return subprocess.Popen(
+        [sys.executable, "-m", "alphaf_orch", args[0], "--config", str(fake.config), *args[1:]],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(FAKE.parent.parent)},
+    )
+
+
+def wait_for(log: Path, text: str) -> None:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        if log.is_file() and text in log.read_text(encoding="utf-8", errors="replace").splitlines():
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{text!r} never came in {log}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_what_is_there_and_can_be_resumed(number, run, fake):
+    fake.behave(sft="hang")
+    process = start(fake, "sft", "--model", "tiny")
+    wait_for(root() / "logs" / "sft.log", "hanging")
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "sft was interrupted" in err
+    assert "Traceback" not in err
+    assert states()["sft"] == "interrupted"
+    fake.behave()
+    assert run("sft", "--model", "tiny").exit_code == 0
+    assert fake.argv("sft")[-1].endswith("checkpoint-5")
+
+
+def test_a_killed_alphaf_leaves_the_run_locked_while_its_trainer_lives(run, fake):
+    fake.behave(sft="hang")
+    process = start(fake, "sft", "--model", "tiny")
+    wait_for(root() / "logs" / "sft.log", "hanging")
+    process.kill()
+    process.communicate(timeout=30)
+    refused = run("sft", "--model", "tiny")
+    assert refused.exit_code == 6
+    assert "the run tiny is in use" in refused.stderr
+    subprocess.run(["pkill", "-f", str(root() / "rendered" / "sft.yaml")], check=True)
+    time.sleep(1)
+    assert states()["sft"] == "running"
+    fake.behave()
+    assert run("sft", "--model", "tiny").exit_code == 0
+    assert fake.argv("sft")[-1].endswith("checkpoint-5")
+
+
+def test_two_at_once_are_kept_apart(run, fake):
+    fake.behave(sft="hang")
+    process = start(fake, "sft", "--model", "tiny")
+    wait_for(root() / "logs" / "sft.log", "hanging")
+    try:
+        second = run("sft", "--model", "tiny")
+        assert second.exit_code == 6
+        assert f"by process {process.pid}" in second.stderr
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def test_verbose_streams_the_tool_s_own_output(run, fake):
+    fake.behave(sft="fail")
+    shown = run("sft", "--model", "tiny", "-v")
+    assert "error: the GPU fell off the bus\n" in shown.stderr
+
+
+def test_show_and_runs(run, alphaf, fake):
+    run("run", "--model", "tiny")
+    found = json.loads(alphaf("show", "tiny", "--json").stdout)
+    assert found["model"] == str(root() / "dpo" / "merged")
+    assert found["stages"]["dpo"]["result"]["rewards/accuracies"] == 0.75
+    assert [row["run"] for row in json.loads(alphaf("runs", "--json").stdout)] == ["tiny"]
+    text = alphaf("show", "tiny").stdout
+    assert "2.000 → 1.000" in text
+    assert f"model: {root()}/dpo/merged" in text
+    assert "alphaf chat tiny" in text
+
+
+def test_plan_says_new_cached_and_changed(run, alphaf, fake):
+    run("sft", "--model", "tiny")
+    found = json.loads(alphaf("plan", "--run", "tiny", "--json").stdout)
+    assert {s["name"]: s["state"] for s in found["stages"]} == {
+        "data": "cached", "preprocess": "cached", "sft": "cached", "merge_sft": "cached",
+        "dpo_data": "new", "dpo": "new", "merge_dpo": "new",
+    }  # fmt: skip
+    changed = json.loads(alphaf("plan", "--run", "tiny", "--set", "lora_r=8", "--json").stdout)
+    assert {s["name"]: s["state"] for s in changed["stages"]}["sft"] == "changed"

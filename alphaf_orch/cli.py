@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from alphaf_orch.plan import Plan, Scope
     from alphaf_orch.session import Options
+
+UNFORESEEN = 70  # EX_SOFTWARE of sysexits.h
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,6 +57,22 @@ def _options(*names: str) -> Callable[[F], F]:
 def main() -> None:
     """SFT with axolotl, DPO with unsloth or TRL, merges and their checks: one run, one folder, one command."""
     signal.signal(signal.SIGTERM, _interrupt)
+    sys.excepthook = _unforeseen
+
+
+def _unforeseen(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Say in three lines that alphaf has a defect; the stack trace goes to a file."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="alphaf-", suffix=".trace", delete=False, encoding="utf-8") as file:
+        traceback.print_exception(kind, error, trace, file=file)
+    message = f"alphaf itself failed: {kind.__name__}: {error}"
+    click.echo(
+        f"error: {message}\n  where: trace: {file.name}\n  next:  report it with that file; what is finished is kept",
+        err=True,
+    )
+    os._exit(UNFORESEEN)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import yaml
 
-CONTROL = Path(os.environ["FAKE_TOOL"])
 PLANNED = 10
 
 
@@ -77,13 +76,14 @@ def stage_name() -> str:
 
 def main() -> None:
     name = stage_name()
-    behaviours = json.loads(CONTROL.read_text())
+    control = Path(os.environ["FAKE_TOOL"])
+    behaviours = json.loads(control.read_text())
     behaviour = behaviours.get(name, "ok")
     if name == "versions":
         print(json.dumps(behaviours.get("versions") or dict.fromkeys(
             ("python", "axolotl", "transformers", "torch", "trl", "peft", "flash-attn"), "1.0")))
         return
-    with CONTROL.with_name("calls.jsonl").open("a") as file:
+    with control.with_name("calls.jsonl").open("a") as file:
         file.write(json.dumps({"stage": name, "argv": sys.argv[1:]}) + "\n")
     if name == "base_model":
         folder = Path(sys.argv[sys.argv.index("--output") + 1])

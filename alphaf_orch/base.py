@@ -61,14 +61,14 @@ def find_base(config: RunConfig, preset: models.ModelPreset, *, online: bool, ne
             argv = stages.script(python, "fetch_model", "--repo", preset.base_model)
             argv += ("--revision", preset.revision) if preset.revision else ()
             stage = Stage("base_model", "axolotl", argv, {}, (), {"repo": preset.base_model}, online=True)
-        return BaseModelRef(preset.base_model, state.revision, state.revision, stage, preset.name)
+        return BaseModelRef(preset.base_model, state.revision, state.revision or insisted, stage, preset.name)
     if state.kind == "build":
         assert state.path is not None
         argv = stages.script(python, preset.source, "--output", str(state.path))
         if preset.source == "build_tiny":
             argv += ("--data", str(sample_path("finance_ko_sft.jsonl")))
         stage = Stage("base_model", "axolotl", argv, {}, (state.path,), {"builder": preset.source})
-        return BaseModelRef(str(state.path), None, None, stage, preset.name)
+        return BaseModelRef(str(state.path), None, insisted, stage, preset.name)
     assert state.path is not None
     identity = sources.folder_identity(state.path)
     if insisted and insisted != identity:

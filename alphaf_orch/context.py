@@ -19,7 +19,7 @@ from alphaf_orch.stages import Launch, Stage
 
 Section = Literal["sft", "dpo"]
 SECTIONS: tuple[Section, ...] = ("sft", "dpo")
-PROBE_ROWS = 8  # ours: enough to meet a row that sequence_len did not drop
+PROBE_ROWS = 64  # ours: enough to meet a row that sequence_len did not drop
 SAMPLED_TENSORS = 12  # ours: the contract reads them one by one; every kind of layer is among them
 
 
@@ -123,6 +123,9 @@ class Context:
         """Return the stage that merges the section's adapter into `base` and checks the hand-off."""
         name = f"merge_{section}"
         merged = self.model_dir(section)
+        # axolotl's own datasets entries may be of any type, so no conversation of theirs is known.
+        passed_through = section == "sft" and self.config.datasets
+        probe = None if passed_through else str(self.paths.probe("data" if section == "sft" else "dpo_data"))
         variables = {
             "base_model": base,
             "base_revision": revision,
@@ -140,7 +143,7 @@ class Context:
             "merged_dir": str(merged),
             "adapter": adapter,
             "dtype": self.config.merge_dtype,
-            "probe": str(self.paths.probe("data" if section == "sft" else "dpo_data")),
+            "probe": probe,
             "trained_ids": trained_ids,
             "report": str(self.paths.report(name)),
             "sampled_tensors": SAMPLED_TENSORS,

@@ -45,6 +45,12 @@ def _content(context: Context, checked: tuple[data.Source, ...]) -> list[Any]:
     return [sources.content_key(source) for source in checked]
 
 
+def _workers(cpus: int, checked: tuple[data.Source, ...]) -> int:
+    """Return the processes that tokenise: a worker takes seconds to start and tokenises some thousand rows in them."""
+    rows = sum(source.rows or 10**6 for source in checked) if checked else 10**6
+    return max(1, min(8, cpus, rows // 5000))
+
+
 def _prepared_spec(recipe: Rendered, content: list[Any], base: BaseModelRef) -> dict[str, Any]:
     kept = {k: v for k, v in recipe.values.items() if k not in recipes.NOT_FOR_DATA and k != "datasets"}
     return {"recipe": kept, "data": content, "base": base.spec}
@@ -61,7 +67,7 @@ def _recipe(context: Context, base: BaseModelRef, checked: tuple[data.Source, ..
         "special_tokens": {k: v for k, v in preset.special_tokens.model_dump().items() if v},
         "tokens": list(preset.tokens) if preset.tokens else None,
         "sequence_len": preset.sequence_len,
-        "dataset_num_proc": min(8, context.machine.cpus),
+        "dataset_num_proc": _workers(context.machine.cpus, checked),
         "output_dir": str(context.paths.adapter("sft")),
     }
     written_for = 1 if preset.gpus == "auto" else preset.gpus

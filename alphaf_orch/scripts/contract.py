@@ -33,8 +33,8 @@ class Contract:
     scratch_dir: Path
     merged_dir: Path
     adapter: str  # qlora, lora or full
-    dtype: str  # bfloat16, float16 or float32
-    probe: Path  # JSONL rows with `messages`
+    dtype: str | None = None  # bfloat16, float16 or float32; None asks for what the base has
+    probe: Path | None = None  # JSONL rows with `messages`; None where the data has no conversations
     trained_ids: tuple[Path, ...]  # axolotl's prepared folders, or JSONL rows with `messages` and `input_ids`
     report: Path
     sampled_tensors: int = 12  # ours
@@ -49,20 +49,19 @@ class Contract:
         if unknown := sorted(set(values) - known):
             raise ValueError(f"unknown key {unknown[0]!r}")
         given = {key: value for key, value in values.items() if value is not None}
-        for key in ("adapter_dir", "scratch_dir", "merged_dir", "probe", "report"):
+        for key in ("adapter_dir", "scratch_dir", "merged_dir", "report"):
             if key not in given:
                 raise ValueError(f"key {key!r} is missing")
             given[key] = Path(given[key])
+        if "probe" in given:
+            given["probe"] = Path(given["probe"])
         paths = given.get("trained_ids", ())
         given["trained_ids"] = tuple(Path(p) for p in ([paths] if isinstance(paths, str) else paths))
         if not given["trained_ids"]:
             raise ValueError("key 'trained_ids' is missing")
-        for key, choices in (
-            ("adapter", ("qlora", "lora", "full")),
-            ("dtype", ("bfloat16", "float16", "float32")),
-        ):
+        for key, choices in (("adapter", ("qlora", "lora", "full")), ("dtype", (None, "bfloat16", "float16", "float32"))):
             if given.get(key) not in choices:
-                raise ValueError(f"{key} is {given.get(key)!r}, expected one of {', '.join(choices)}")
+                raise ValueError(f"{key} is {given.get(key)!r}, expected one of {', '.join(map(str, choices))}")
         if "base_model" not in given:
             raise ValueError("key 'base_model' is missing")
         return cls(**given)
@@ -161,8 +160,20 @@ def _shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     return next((i for i, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-def rendering_line(tokenizer: Any, probe: Path, trained: tuple[Path, ...], trust_remote_code: bool) -> Line:
+def ids_line(tokenizer: Any, trained: tuple[Path, ...]) -> Line:
+    """Return whether the trained ids mean something to the tokenizer: all that can be said without conversations."""
+    ids = [i for _, row in islice(_trained_rows(trained), PROBES) for i in row.as_py()]
+    outside = sum(i >= len(tokenizer) for i in ids)
+    unknown = ids.count(tokenizer.unk_token_id) if tokenizer.unk_token_id is not None else 0
+    measured = {"ids": len(ids), "outside": outside, "unknown_ids": unknown}
+    detail = "the data holds no conversations: only the ids themselves were checked"
+    return Line("rendering", bool(ids) and not outside and not unknown, measured, {"outside": 0, "unknown_ids": 0}, detail)
+
+
+def rendering_line(tokenizer: Any, probe: Path | None, trained: tuple[Path, ...], trust_remote_code: bool) -> Line:
     """Return whether a probe conversation renders to the very ids of a trained row, without unk, stably."""
+    if probe is None:
+        return ids_line(tokenizer, trained)
     expected = {"found": True, "unknown_ids": 0, "changed_by_saving": 0}
     if tokenizer.chat_template is None:
         return Line("rendering", False, None, expected, "the tokenizer has no chat template")
@@ -207,15 +218,17 @@ def check(contract: Contract, merged_dir: Path) -> list[Line]:
     models = Models(merged_dir, contract.base_dir(), contract.adapter_dir, contract.adapter, remote)
     config = _json(merged_dir / "config.json")
     tokenizer = load_tokenizer(merged_dir, remote)
+    # Full fine-tuning writes what it trained in; an adapter's merge writes what the base has.
+    dtype = contract.dtype or (models.merged if contract.adapter == "full" else models.base).main_dtype()
     return [
         tokenizer_line(tokenizer, load_tokenizer(contract.adapter_dir, remote)),
         embedding_rows_line(models, len(tokenizer), config.get("vocab_size", 0)),
         eos_pad_line(tokenizer, config, _json(merged_dir / "generation_config.json")),
-        dtype_line(models, contract.dtype),
+        dtype_line(models, dtype),
         keys_line(models),
         weights_line(
             models,
-            contract.dtype,
+            dtype,
             sampled=contract.sampled_tensors,
             seed=contract.seed,
             tolerance=contract.tolerances.get("weights"),

@@ -39,6 +39,11 @@ class Tensors:
                     self.shapes[name] = tuple(part.get_shape())
                     self.dtypes[name] = SHORT.get(part.get_dtype(), part.get_dtype())
 
+    def main_dtype(self) -> str:
+        """Return the floating dtype that most tensors have."""
+        floats = [dtype for dtype in self.dtypes.values() if dtype in SHORT.values()]
+        return max(set(floats), key=floats.count)
+
     def read(self, name: str) -> torch.Tensor:
         """Return one tensor in its stored dtype, on the CPU."""
         with safe_open(self.files[name], framework="pt") as file:

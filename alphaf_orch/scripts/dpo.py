@@ -80,7 +80,7 @@ def train(config: DpoConfig, resume: Path | None) -> None:
     from accelerate import PartialState
     from datasets import Dataset
     from metrics_callback import MetricsCallback  # type: ignore[import-not-found]
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, set_seed
     from trl import DPOConfig, DPOTrainer
 
     tokenizer = AutoTokenizer.from_pretrained(config.base_model, trust_remote_code=config.trust_remote_code)
@@ -101,6 +101,7 @@ def train(config: DpoConfig, resume: Path | None) -> None:
 
     state = PartialState()
     device = f"cuda:{state.local_process_index}" if torch.cuda.is_available() else "cpu"
+    set_seed(config.seed)  # the trainer seeds itself only after it has drawn the adapter's first weights
     model, peft_config = load_model(config, backend, dtype, device, distributed=state.num_processes > 1)
     _check_model(model, tokenizer, config)
     data = {"train": Dataset.from_list(pairs), "test": None}

@@ -96,6 +96,22 @@ def lay_tokenizer_over(adapter_dir: Path, merged_dir: Path, trust_remote_code: b
         write_json(path, values)
 
 
+def cast(folder: Path, dtype: str) -> None:
+    """Give every floating tensor the dtype asked for, a file at a time: axolotl's merge keeps the base's."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors = load_file(path)
+        wanted = {k: t.to(getattr(torch, dtype)) if t.is_floating_point() else t for k, t in tensors.items()}
+        if any(wanted[k].dtype != tensors[k].dtype for k in tensors):
+            save_file(wanted, path.with_name(path.name + ".part"), metadata={"format": "pt"})
+            path.with_name(path.name + ".part").replace(path)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    key = "torch_dtype" if "torch_dtype" in config else "dtype"
+    write_json(folder / "config.json", {**config, key: dtype})
+
+
 def publish(folder: Path, final: Path) -> None:
     """Give a checked folder its final name, in one step and only once all of it is on the disk."""
     for path in (*folder.iterdir(), folder):
@@ -130,6 +146,8 @@ def merge(config: Path, contract: Contract) -> Path:
         )
     merged: Path = contract.scratch_dir / "merged"  # axolotl's fixed name below output_dir
     lay_tokenizer_over(contract.adapter_dir, merged, contract.trust_remote_code)
+    if contract.dtype:
+        cast(merged, contract.dtype)
     return merged
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alphaf_orch import models, sources, stages
 from alphaf_orch.config import RunConfig, Tool
-from alphaf_orch.errors import RunStateError
+from alphaf_orch.errors import ModelError, RunStateError
 from alphaf_orch.paths import cache_dir, template_folders
 from alphaf_orch.samples import sample_path
 from alphaf_orch.stages import Stage
@@ -57,6 +57,8 @@ def find_base(config: RunConfig, preset: models.ModelPreset, *, online: bool, ne
     python = tool_python(config, "axolotl")
     if preset.source == "hub":
         stage = None
+        if need_weights and state.kind == "ready" and state.path:
+            _require_safetensors(state.path)
         if online and state.kind != "ready":
             argv = stages.script(python, "fetch_model", "--repo", preset.base_model)
             argv += ("--revision", preset.revision) if preset.revision else ()
@@ -70,6 +72,8 @@ def find_base(config: RunConfig, preset: models.ModelPreset, *, online: bool, ne
         stage = Stage("base_model", "axolotl", argv, {}, (state.path,), {"builder": preset.source})
         return BaseModelRef(str(state.path), None, insisted, stage, preset.name)
     assert state.path is not None
+    if need_weights:
+        _require_safetensors(state.path)
     identity = sources.folder_identity(state.path)
     if insisted and insisted != identity:
         raise RunStateError(
@@ -78,3 +82,13 @@ def find_base(config: RunConfig, preset: models.ModelPreset, *, online: bool, ne
             fix="bring the first one back, or start again with --run NEW",
         )
     return BaseModelRef(str(state.path), None, identity, None, preset.name)
+
+
+def _require_safetensors(folder: Path) -> None:
+    """Raise ModelError for weights that only pickle can read: merges and their checks read safetensors lazily."""
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            "the base model has no safetensors weights",
+            where=str(folder),
+            fix="load it once with transformers, save_pretrained() it to a new folder, and pass that as --model",
+        )

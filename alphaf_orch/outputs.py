@@ -11,6 +11,7 @@ from alphaf_orch import verify
 from alphaf_orch.command import Finished
 from alphaf_orch.errors import ContractError, StageError
 from alphaf_orch.paths import RunPaths
+from alphaf_orch.progress import read_metrics
 from alphaf_orch.stages import MERGES, TRAINING, Stage
 
 
@@ -28,6 +29,7 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
         raise _exited(stage, finished, log)
     if stage.name in TRAINING:
         try:
+            _check_ranks(stage, paths)
             return verify.training_summary(stage.name, paths.adapter(stage.name), log)
         except StageError:
             if finished.exit_code:
@@ -50,6 +52,17 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
         statistics: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
         return statistics
     return {}
+
+
+def _check_ranks(stage: Stage, paths: RunPaths) -> None:
+    """Raise StageError where fewer processes trained than were launched, which no exit code tells."""
+    started = {row["world_size"] for row in read_metrics(paths.metrics(stage.name)) if "world_size" in row}
+    if started and max(started) != stage.processes:
+        raise StageError(
+            f"{stage.name} was launched with {stage.processes} processes, {max(started)} trained",
+            where=f"{paths.metrics(stage.name)}; log: {paths.log(stage.name)}",
+            fix="check CUDA_VISIBLE_DEVICES and the log; the global batch was not the planned one, so use --run NEW",
+        )
 
 
 def _exited(stage: Stage, finished: Finished, log: Path) -> StageError:

@@ -30,6 +30,7 @@ class Stage:
     env: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
     online: bool = False
+    processes: int = 1
 
     @property
     def fingerprint(self) -> str:
@@ -114,8 +115,8 @@ def preprocess_stage(
     return Stage(
         "preprocess",
         "axolotl",
-        # Its default is to load the weights too, "to have them downloaded".
-        (python, "-m", "axolotl.cli.preprocess", str(config_file), "--download=False"),
+        # Its defaults would load the weights, "to have them downloaded", and print a row of the data into the log.
+        (python, "-m", "axolotl.cli.preprocess", str(config_file), "--download=False", "--debug_num_examples=0"),
         {config_file: config},
         (prepared,),
         spec,
@@ -142,6 +143,7 @@ def sft_stage(
         (paths.adapter("sft"),),
         spec,
         {**plugin_env(paths, "sft"), **launch.env()},
+        processes=launch.processes,
     )
 
 
@@ -191,4 +193,5 @@ def dpo_stage(
         (paths.adapter("dpo"),),
         spec,
         {**plugin_env(paths, "dpo"), **launch.env()},
+        processes=launch.processes,
     )

@@ -80,8 +80,12 @@ def main() -> None:
     behaviours = json.loads(control.read_text())
     behaviour = behaviours.get(name, "ok")
     if name == "versions":
-        print(json.dumps(behaviours.get("versions") or dict.fromkeys(
-            ("python", "axolotl", "transformers", "torch", "trl", "peft", "flash-attn"), "1.0")))
+        print(
+            json.dumps(
+                behaviours.get("versions")
+                or dict.fromkeys(("python", "axolotl", "transformers", "torch", "trl", "peft", "flash-attn"), "1.0")
+            )
+        )
         return
     with control.with_name("calls.jsonl").open("a") as file:
         file.write(json.dumps({"stage": name, "argv": sys.argv[1:]}) + "\n")

@@ -29,7 +29,8 @@ for name in sys.argv[2:]:
     gpus = int(sys.argv[1])
     cfg = DictDefault(values)
     prepare_plugins(cfg)
-    capabilities = {"bf16": gpus > 0, "fp8": False, "n_gpu": gpus, "n_node": 1, "compute_capability": "sm_90" if gpus else None}
+    card = "sm_90" if gpus else None
+    capabilities = {"bf16": gpus > 0, "fp8": False, "n_gpu": gpus, "n_node": 1, "compute_capability": card}
     try:
         checked = validate_config(cfg, capabilities=capabilities, env_capabilities={"torch_version": "2.13.0"})
     except ValueError as error:

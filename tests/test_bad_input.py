@@ -24,7 +24,12 @@ def refused(result, code: int, *parts: str) -> None:
 
 
 def test_unknown_model(alphaf):
-    refused(alphaf("sft", "--model", "eve"), 4, "no model is called 'eve'; did you mean 'eeve'?", "known models: eeve, orion")
+    refused(
+        alphaf("sft", "--model", "eve"),
+        4,
+        "no model is called 'eve'; did you mean 'eeve'?",
+        "known models: eeve, orion",
+    )
 
 
 def test_no_model(alphaf):
@@ -40,7 +45,11 @@ def test_unknown_key(alphaf):
 
 
 def test_wrong_type(alphaf):
-    refused(alphaf("sft", "--model", "tiny", "--set", "learning_rate=빠르게"), 2, "learning_rate is '빠르게', which is no number")
+    refused(
+        alphaf("sft", "--model", "tiny", "--set", "learning_rate=빠르게"),
+        2,
+        "learning_rate is '빠르게', which is no number",
+    )
 
 
 def test_unknown_key_in_the_config_file(alphaf, tmp_path):
@@ -145,7 +154,12 @@ def test_no_weights_and_offline(alphaf):
 
 
 def test_remote_code(alphaf):
-    refused(alphaf("sft", "--model", "orion"), 4, "orion runs python code that comes with its weights", "--trust-remote-code")
+    refused(
+        alphaf("sft", "--model", "orion"),
+        4,
+        "orion runs python code that comes with its weights",
+        "--trust-remote-code",
+    )
 
 
 def test_no_space_left(alphaf, tmp_path, monkeypatch):
@@ -210,6 +224,8 @@ def local_model(folder: Path, hidden_size: int = 64, layers: int = 2) -> str:
         "vocab_size": 300, "max_position_embeddings": 512, "rms_norm_eps": 1e-5, "tie_word_embeddings": False,
     }  # fmt: skip
     (model / "config.json").write_text(json.dumps(config))
-    (model / "tokenizer.json").write_text(json.dumps({"added_tokens": [], "model": {"vocab": {"<|im_start|>": 0, "<|im_end|>": 1, "</s>": 2}}}))
+    (model / "tokenizer.json").write_text(
+        json.dumps({"added_tokens": [], "model": {"vocab": {"<|im_start|>": 0, "<|im_end|>": 1, "</s>": 2}}})
+    )
     (model / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>", "pad_token": "</s>"}))
     return str(model)

@@ -121,6 +121,7 @@ def test_axolotl_loads_the_plugin_and_every_step_is_recorded(tmp_path: Path) -> 
         "AXOLOTL_DO_NOT_TRACK": "1",
         "DO_NOT_TRACK": "1",
         "ACCELERATE_USE_CPU": "true",
+        "OMP_NUM_THREADS": "1",
     }
     done = subprocess.run(
         [sys.executable, "-m", "axolotl.cli.train", str(tmp_path / "sft.yaml")],

@@ -1,6 +1,7 @@
 """The plan of a run: whole argv, rendered values, what a fingerprint depends on."""
 
 import dataclasses
+import json
 import sys
 from pathlib import Path
 
@@ -63,7 +64,7 @@ def test_the_other_stages_argv(eight_gpus, tmp_path):
     rendered = tmp_path / "runs" / "한글 런" / "rendered"
     assert {found.name: found.argv for found in plan.stages if found.name != "sft"} == {
         "data": (PY, f"{SCRIPTS}/data_stats.py", f"{rendered}/data.yaml"),
-        "preprocess": (PY, "-m", "axolotl.cli.preprocess", f"{rendered}/sft.yaml", "--download=False"),
+        "preprocess": (PY, "-m", "axolotl.cli.preprocess", f"{rendered}/sft.yaml", "--download=False", "--debug_num_examples=0"),
         "merge_sft": (
             PY, f"{SCRIPTS}/merge_adapter.py",
             "--config", f"{rendered}/merge_sft.yaml", "--contract", f"{rendered}/merge_sft_contract.yaml",
@@ -188,7 +189,9 @@ def test_a_change_reaches_the_stages_that_depend_on_it(settings, changed, eight_
 def chat_file(path: Path, answer: str) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        '{"messages": [{"role": "user", "content": "금리?"}, {"role": "assistant", "content": "%s"}]}\n' % answer, "utf-8"
+        json.dumps({"messages": [{"role": "user", "content": "금리?"}, {"role": "assistant", "content": answer}]})
+        + "\n",
+        "utf-8",
     )
     return str(path)
 
@@ -264,7 +267,9 @@ def test_stages_are_frozen(eight_gpus, tmp_path):
 
 
 @pytest.mark.real
-def test_accelerate_reads_the_options_as_eight_processes_whatever_its_default_config_says(eight_gpus, tmp_path, monkeypatch):
+def test_accelerate_reads_the_options_as_eight_processes_whatever_its_default_config_says(
+    eight_gpus, tmp_path, monkeypatch
+):
     """The stray file asks for one process, fp16 and FSDP; none of it must arrive."""
     stray = tmp_path / "hf" / "accelerate" / "default_config.yaml"
     stray.parent.mkdir(parents=True)

@@ -38,7 +38,9 @@ def test_an_unknown_variable_is_an_error_that_names_the_known_ones(tmp_path):
 
 
 def test_an_override_changes_its_own_line_and_says_who_asked_for_it():
-    recipe = Rendered("# head\nlora_r: 256  # [article]\nlora_r_2: 1\nseed: 42\n", {"lora_r": 256, "lora_r_2": 1, "seed": 42})
+    recipe = Rendered(
+        "# head\nlora_r: 256  # [article]\nlora_r_2: 1\nseed: 42\n", {"lora_r": 256, "lora_r_2": 1, "seed": 42}
+    )
     changed = override(recipe, [("model x", {"lora_r": 32}), ("yours", {"lora_r": 64, "max_steps": 5})], "t")
     assert changed.text == (
         "# head\nlora_r: 64  # yours; the recipe has 256\nlora_r_2: 1\nseed: 42\nmax_steps: 5  # yours\n"
@@ -52,7 +54,9 @@ def test_an_override_with_the_recipe_s_own_value_changes_nothing():
 
 
 def test_a_nested_override_keeps_the_other_nested_keys():
-    recipe = Rendered("special_tokens: {eos_token: a, pad_token: b}\n", {"special_tokens": {"eos_token": "a", "pad_token": "b"}})
+    recipe = Rendered(
+        "special_tokens: {eos_token: a, pad_token: b}\n", {"special_tokens": {"eos_token": "a", "pad_token": "b"}}
+    )
     changed = override(recipe, [("yours", {"special_tokens": {"pad_token": "c"}})], "t")
     assert changed.values == {"special_tokens": {"eos_token": "a", "pad_token": "c"}}
 

@@ -22,7 +22,7 @@ class Fake:
     def __init__(self, folder: Path) -> None:
         self.control = folder / "control.json"
         self.python = folder / "가짜 python"
-        self.python.write_text(f"#!/bin/sh\nexec {sys.executable} {FAKE} \"$@\"\n")
+        self.python.write_text(f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
         self.python.chmod(self.python.stat().st_mode | stat.S_IEXEC)
         self.config = folder / "설정.yaml"
         self.config.write_text(f"tools: {{axolotl: '{self.python}', dpo: '{self.python}'}}\ngpus: 0\n", "utf-8")

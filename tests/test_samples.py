@@ -53,8 +53,9 @@ def test_committed_files_are_what_the_generator_writes() -> None:
     assert generate.main(["--check"]) == 0
 
 
-def test_check_names_a_stale_file_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-                                                     capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_names_a_stale_file_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(generate, "sample_path", lambda name: tmp_path / name)
     assert generate.main([]) == 0
     capsys.readouterr()
@@ -62,8 +63,10 @@ def test_check_names_a_stale_file_and_writes_nothing(tmp_path: Path, monkeypatch
     (tmp_path / TRAIN).write_text("{}\n", encoding="utf-8")
     assert generate.main(["--check"]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        f"error: {TRAIN} is not what the generator writes", f"  where: {tmp_path / TRAIN}",
-        "  next:  run python -m alphaf_orch.samples.generate"]
+        f"error: {TRAIN} is not what the generator writes",
+        f"  where: {tmp_path / TRAIN}",
+        "  next:  run python -m alphaf_orch.samples.generate",
+    ]
     assert (tmp_path / TRAIN).read_text(encoding="utf-8") == "{}\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)
 
@@ -128,8 +131,10 @@ def test_no_row_occurs_twice_and_splits_share_no_question() -> None:
         assert [turn for turn, count in Counter(turns[name]).items() if count > 1] == [], name
     assert set(turns[HELD_OUT]) & (set(turns[TRAIN]) | set(turns[BETTER])) == set()
     assert set(turns[TRAIN]) & set(turns[BETTER]) == set()
-    answers = {name: {normal(side[-1]["content"]) for row in read(name) if row["kind"] == "term" for side in sides(row)}
-               for name in FILES}
+    answers = {
+        name: {normal(side[-1]["content"]) for row in read(name) if row["kind"] == "term" for side in sides(row)}
+        for name in FILES
+    }
     assert answers[HELD_OUT] & answers[TRAIN] == set()
 
 
@@ -155,17 +160,38 @@ def test_good_answers_are_korean() -> None:
 # ---- particles and amounts
 
 
-@pytest.mark.parametrize(("word", "particle", "expected"), [
-    ("12%", "을", "12%를"), ("0.5%p", "은", "0.5%p는"), ("25bp", "이", "25bp가"),
-    ("3억원", "을", "3억원을"), ("2배", "으로", "2배로"), ("10", "과", "10과"),
-    ("1", "으로", "1로"), ("3", "으로", "3으로"), ("8", "으로", "8로"), ("100", "으로", "100으로"),
-    ("2", "을", "2를"), ("6", "은", "6은"), ("7", "이", "7이"), ("9", "과", "9와"), ("1,000", "을", "1,000을"),
-    ("ROE", "은", "ROE는"), ("PER", "은", "PER은"), ("LTV", "을", "LTV를"), ("KOFR", "은", "KOFR는"),
-    ("NIM", "이", "NIM이"), ("EUR", "을", "EUR을"), ("USD", "을", "USD를"),
-    ("주당순이익(EPS)", "은", "주당순이익(EPS)은"),
-    ("주가", "은", "주가는"), ("예금", "과", "예금과"), ("대출", "으로", "대출로"),
-    ("'하늘카드'", "이", "'하늘카드'가"),
-])
+@pytest.mark.parametrize(
+    ("word", "particle", "expected"),
+    [
+        ("12%", "을", "12%를"),
+        ("0.5%p", "은", "0.5%p는"),
+        ("25bp", "이", "25bp가"),
+        ("3억원", "을", "3억원을"),
+        ("2배", "으로", "2배로"),
+        ("10", "과", "10과"),
+        ("1", "으로", "1로"),
+        ("3", "으로", "3으로"),
+        ("8", "으로", "8로"),
+        ("100", "으로", "100으로"),
+        ("2", "을", "2를"),
+        ("6", "은", "6은"),
+        ("7", "이", "7이"),
+        ("9", "과", "9와"),
+        ("1,000", "을", "1,000을"),
+        ("ROE", "은", "ROE는"),
+        ("PER", "은", "PER은"),
+        ("LTV", "을", "LTV를"),
+        ("KOFR", "은", "KOFR는"),
+        ("NIM", "이", "NIM이"),
+        ("EUR", "을", "EUR을"),
+        ("USD", "을", "USD를"),
+        ("주당순이익(EPS)", "은", "주당순이익(EPS)은"),
+        ("주가", "은", "주가는"),
+        ("예금", "과", "예금과"),
+        ("대출", "으로", "대출로"),
+        ("'하늘카드'", "이", "'하늘카드'가"),
+    ],
+)
 def test_particle_follows_the_final_sound(word: str, particle: str, expected: str) -> None:
     assert f"{Word(word):{particle}}" == expected
 
@@ -184,19 +210,31 @@ def test_particles_after_labels_are_right_everywhere() -> None:
 
 
 def test_particles_after_units_are_right_everywhere() -> None:
-    wrong = re.compile(r"원(를|는|와)(?![가-힣])|(%|%p|bp|배|세)(을|은|과|으로)(?![가-힣])|개월(를|는|와)"
-                       r"|\d (을|를|은|는)")
+    wrong = re.compile(
+        r"원(를|는|와)(?![가-힣])|(%|%p|bp|배|세)(을|은|과|으로)(?![가-힣])|개월(를|는|와)"
+        r"|\d (을|를|은|는)"
+    )
     for row in all_rows():
         for messages in sides(row):
             for turn in messages:
                 assert wrong.search(turn["content"]) is None, turn["content"]
 
 
-@pytest.mark.parametrize(("amount", "expected"), [
-    (9_500, "9,500원"), (15_500, "15,500원"), (30_000, "3만원"), (12_340_000, "1,234만원"), (100_000_000, "1억원"),
-    (250_000_000, "2억 5,000만원"), (120_500_000_000, "1,205억원"), (1_500_000_000_000, "1조 5,000억원"),
-    (1_000_050_000_000, "1조 5,000만원"), (123_456_789, "123,456,789원"),
-])
+@pytest.mark.parametrize(
+    ("amount", "expected"),
+    [
+        (9_500, "9,500원"),
+        (15_500, "15,500원"),
+        (30_000, "3만원"),
+        (12_340_000, "1,234만원"),
+        (100_000_000, "1억원"),
+        (250_000_000, "2억 5,000만원"),
+        (120_500_000_000, "1,205억원"),
+        (1_500_000_000_000, "1조 5,000억원"),
+        (1_000_050_000_000, "1조 5,000만원"),
+        (123_456_789, "123,456,789원"),
+    ],
+)
 def test_amounts_are_written_in_korean_units(amount: int, expected: str) -> None:
     assert won(amount) == expected
     assert money(expected) == amount
@@ -233,29 +271,46 @@ def find(pattern: str, text: str) -> tuple[Any, ...]:
     """Return the groups of the one match, amounts as whole won and other numbers as fractions."""
     found = re.search(pattern.replace("AMOUNT", f"({AMOUNT})").replace("NUMBER", f"({NUMBER})"), text)
     assert found is not None, (pattern, text)
-    return tuple(money(group) if re.fullmatch(AMOUNT, group)
-                 else number(group) if re.fullmatch(NUMBER, group) else group for group in found.groups())
+    return tuple(
+        money(group) if re.fullmatch(AMOUNT, group) else number(group) if re.fullmatch(NUMBER, group) else group
+        for group in found.groups()
+    )
 
 
 def quotient(numerator: str, denominator: str, factor: int = 100) -> Callable[[str], Fraction]:
     def recompute(question: str) -> Fraction:
-        top, = find(re.escape(numerator) + "(?:은|는)? AMOUNT", question)
-        bottom, = find(re.escape(denominator) + "(?:은|는)? AMOUNT", question)
+        (top,) = find(re.escape(numerator) + "(?:은|는)? AMOUNT", question)
+        (bottom,) = find(re.escape(denominator) + "(?:은|는)? AMOUNT", question)
         return Fraction(top * factor, bottom)
+
     return recompute
 
 
 QUOTIENTS = {
-    "ROE": ("당기순이익", "자기자본"), "ROA": ("당기순이익", "총자산"), "부채비율": ("부채총계", "자기자본"),
-    "유동비율": ("유동자산", "유동부채"), "당좌비율": ("당좌자산", "유동부채"), "영업이익률": ("영업이익", "매출액"),
-    "순이익률": ("당기순이익", "매출액"), "매출총이익률": ("매출총이익", "매출액"),
-    "이자보상배율": ("영업이익", "이자비용", 1), "배당성향": ("배당금 총액", "당기순이익"),
-    "총자산회전율": ("매출액", "총자산", 1), "자기자본비율": ("자기자본", "총자산"),
-    "고정이하여신비율": ("고정이하여신", "총여신"), "대손충당금 적립비율": ("대손충당금 적립액", "고정이하여신"),
-    "연체율": ("연체 채권", "총채권"), "BIS 총자본비율": ("총자본", "위험가중자산"),
-    "유동성커버리지비율(LCR)": ("고유동성자산", "30일 순현금유출액"), "예대율": ("원화대출금", "원화예수금"),
-    "손해율": ("발생손해액", "경과보험료"), "LTV": ("대출금", "주택 담보가치"), "DSR": ("연간 원리금 상환액", "연소득"),
-    "PER": ("주가", "주당순이익(EPS)", 1), "PBR": ("주가", "주당순자산(BPS)", 1), "배당수익률": ("주당배당금", "주가"),
+    "ROE": ("당기순이익", "자기자본"),
+    "ROA": ("당기순이익", "총자산"),
+    "부채비율": ("부채총계", "자기자본"),
+    "유동비율": ("유동자산", "유동부채"),
+    "당좌비율": ("당좌자산", "유동부채"),
+    "영업이익률": ("영업이익", "매출액"),
+    "순이익률": ("당기순이익", "매출액"),
+    "매출총이익률": ("매출총이익", "매출액"),
+    "이자보상배율": ("영업이익", "이자비용", 1),
+    "배당성향": ("배당금 총액", "당기순이익"),
+    "총자산회전율": ("매출액", "총자산", 1),
+    "자기자본비율": ("자기자본", "총자산"),
+    "고정이하여신비율": ("고정이하여신", "총여신"),
+    "대손충당금 적립비율": ("대손충당금 적립액", "고정이하여신"),
+    "연체율": ("연체 채권", "총채권"),
+    "BIS 총자본비율": ("총자본", "위험가중자산"),
+    "유동성커버리지비율(LCR)": ("고유동성자산", "30일 순현금유출액"),
+    "예대율": ("원화대출금", "원화예수금"),
+    "손해율": ("발생손해액", "경과보험료"),
+    "LTV": ("대출금", "주택 담보가치"),
+    "DSR": ("연간 원리금 상환액", "연소득"),
+    "PER": ("주가", "주당순이익(EPS)", 1),
+    "PBR": ("주가", "주당순자산(BPS)", 1),
+    "배당수익률": ("주당배당금", "주가"),
 }
 
 
@@ -268,9 +323,9 @@ def simple(question: str) -> Fraction:
 
 
 def compounded(question: str) -> Fraction:
-    principal, = find("AMOUNT", question)
-    rate, = find("연 NUMBER%", question)
-    years, = find("NUMBER년", question)
+    (principal,) = find("AMOUNT", question)
+    (rate,) = find("연 NUMBER%", question)
+    (years,) = find("NUMBER년", question)
     total = Fraction(principal)
     for _ in range(int(years)):
         total += total * rate / 100
@@ -278,9 +333,9 @@ def compounded(question: str) -> Fraction:
 
 
 def savings(question: str) -> Fraction:
-    payment, = find("AMOUNT", question)
-    rate, = find("연 NUMBER%", question)
-    months, = find("NUMBER개월", question)
+    (payment,) = find("AMOUNT", question)
+    (rate,) = find("연 NUMBER%", question)
+    (months,) = find("NUMBER개월", question)
     return sum((payment * rate / 1200 * left for left in range(1, int(months) + 1)), Fraction(0))
 
 
@@ -297,19 +352,19 @@ def first_payment(question: str) -> Fraction:
 
 def fee(question: str) -> Fraction:
     rate, left = find("수수료율이 NUMBER%이고 3년\\(1,095일\\) 중 NUMBER일", question)
-    repaid, = find("AMOUNT을 미리 갚으면", question)
+    (repaid,) = find("AMOUNT을 미리 갚으면", question)
     return repaid * rate / 100 * left / 1095
 
 
 def rate_rise(question: str) -> Fraction:
-    principal, = find("AMOUNT", question)
-    points, = find("NUMBER\\s?bp", question)
+    (principal,) = find("AMOUNT", question)
+    (points,) = find("NUMBER\\s?bp", question)
     return principal * points / 10_000
 
 
 def spread(question: str) -> Fraction:
-    loan, = find("대출금리(?:가 연)? NUMBER%", question)
-    deposit, = find("수신금리(?:가 연)? NUMBER%", question)
+    (loan,) = find("대출금리(?:가 연)? NUMBER%", question)
+    (deposit,) = find("수신금리(?:가 연)? NUMBER%", question)
     return loan - deposit
 
 
@@ -345,8 +400,8 @@ def held(question: str) -> Fraction:
 
 
 def dollars(question: str) -> Fraction:
-    rate, = find("(?:1달러당|환율이) NUMBER원", question)
-    bought, = find("NUMBER달러(?:를 사려|를 송금)", question)
+    (rate,) = find("(?:1달러당|환율이) NUMBER원", question)
+    (bought,) = find("NUMBER달러(?:를 사려|를 송금)", question)
     return rate * bought
 
 
@@ -394,7 +449,7 @@ def real_rate(question: str) -> Fraction:
 
 
 def doubling(question: str) -> Fraction:
-    rate, = find("연 NUMBER%", question)
+    (rate,) = find("연 NUMBER%", question)
     return 72 / rate
 
 
@@ -404,22 +459,43 @@ def margin(question: str) -> Fraction:
 
 
 def after_tax(question: str) -> Fraction:
-    interest, = find("세전 (?:이자 )?AMOUNT", question)
+    (interest,) = find("세전 (?:이자 )?AMOUNT", question)
     assert "15.4%" in question
     return interest * (1 - Fraction(14, 100) * Fraction(11, 10))
 
 
 FORMULAS: dict[str, Callable[[str], Fraction]] = {
-    "단리로|단리 예금": simple, "연복리": compounded, "(?:정기)?적금": savings, "원리금균등상환으로": level_payment,
-    "원금균등상환이면": first_payment, "15.4%": after_tax, "만기일시상환|이자만 낸다면":
-        lambda q: find("AMOUNT", q)[0] * find("연 NUMBER%", q)[0] / 1200,
-    "중도상환수수료율": fee, "bp 오르면 연간|bp 인상": rate_rise, "예대금리차|예대마진": spread, "몇 bp": points,
-    "표면금리.*마다": coupon, "무이표채": zero_coupon, "경상수익률": current_yield, "수정듀레이션": price_change,
-    "배당금 .*팔았": held, "달러를 (?:사려|송금)": dollars, "환차익|환차손": currency_gain, "주식 .*채권 .*나눠": mix,
-    "예상손실": loss, "VaR": scaled_var, "CAPM": capm, "샤프비율": sharpe, "유통 주식 수": per_share,
-    "물가상승률": real_rate, "72의 법칙": doubling, "순이자마진": margin,
-    **{f"{re.escape(name)}(?:은|는) 얼마인가요|{re.escape(name)}(?:을|를) (?:구해|계산해)": quotient(*parts)  # type: ignore[arg-type]
-       for name, parts in QUOTIENTS.items()},
+    "단리로|단리 예금": simple,
+    "연복리": compounded,
+    "(?:정기)?적금": savings,
+    "원리금균등상환으로": level_payment,
+    "원금균등상환이면": first_payment,
+    "15.4%": after_tax,
+    "만기일시상환|이자만 낸다면": lambda q: find("AMOUNT", q)[0] * find("연 NUMBER%", q)[0] / 1200,
+    "중도상환수수료율": fee,
+    "bp 오르면 연간|bp 인상": rate_rise,
+    "예대금리차|예대마진": spread,
+    "몇 bp": points,
+    "표면금리.*마다": coupon,
+    "무이표채": zero_coupon,
+    "경상수익률": current_yield,
+    "수정듀레이션": price_change,
+    "배당금 .*팔았": held,
+    "달러를 (?:사려|송금)": dollars,
+    "환차익|환차손": currency_gain,
+    "주식 .*채권 .*나눠": mix,
+    "예상손실": loss,
+    "VaR": scaled_var,
+    "CAPM": capm,
+    "샤프비율": sharpe,
+    "유통 주식 수": per_share,
+    "물가상승률": real_rate,
+    "72의 법칙": doubling,
+    "순이자마진": margin,
+    **{
+        f"{re.escape(name)}(?:은|는) 얼마인가요|{re.escape(name)}(?:을|를) (?:구해|계산해)": quotient(*parts)  # type: ignore[arg-type]
+        for name, parts in QUOTIENTS.items()
+    },
 }
 
 
@@ -487,8 +563,9 @@ Table = dict[str, list[Fraction]]
 
 
 def parse_table(text: str) -> tuple[list[str], Table]:
-    lines = [[cell.strip() for cell in line.strip("|").split("|")]
-             for line in text.splitlines() if line.startswith("|")]
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("|")
+    ]
     header, rule, *rows = lines
     assert all(re.fullmatch(r"-+:?", cell) for cell in rule) and {len(line) for line in lines} == {len(header)}
     return header, {row[0]: [number(cell.rstrip("%")) for cell in row[1:]] for row in rows}
@@ -501,7 +578,7 @@ def named(question: str, table: Table) -> list[Fraction]:
 
 
 def growth(question: str, header: list[str], table: Table) -> Fraction:
-    year, = find("(\\d{4})년 매출액", question)
+    (year,) = find("(\\d{4})년 매출액", question)
     now, before = table[f"{year}년"][0], table[f"{year - 1}년"][0]
     return (now - before) * 100 / before
 
@@ -512,7 +589,7 @@ def best_interest(question: str, header: list[str], table: Table) -> Fraction:
 
 def exchanged(question: str, header: list[str], table: Table) -> Fraction:
     amount, code = find("NUMBER ([A-Z]{3})", question)
-    row, = (row for name, row in table.items() if name.endswith(code))
+    (row,) = (row for name, row in table.items() if name.endswith(code))
     assert header[1:] == ["현찰 살 때", "현찰 팔 때"] and row[0] > row[1]
     return amount * row[0 if "사려면" in question else 1]
 
@@ -568,7 +645,8 @@ def test_every_table_answer_follows_from_its_table() -> None:
             assert_shown(row["answer"], exact, assistant["content"])
         if "재무상태표" in user["content"]:
             assert table["유동자산"][0] + table["비유동자산"][0] == sum(
-                table[name][0] for name in ("유동부채", "비유동부채", "자기자본"))
+                table[name][0] for name in ("유동부채", "비유동부채", "자기자본")
+            )
     assert used.keys() == TABLE_QUESTIONS.keys()
 
 
@@ -576,8 +654,12 @@ def test_every_table_answer_follows_from_its_table() -> None:
 
 
 def contexts(messages: list[dict[str, str]]) -> dict[str, str]:
-    return {number: text for turn in messages if turn["role"] == "user"
-            for number, text in re.findall(r"^\[(\d)\] (.+)$", turn["content"], re.MULTILINE)}
+    return {
+        number: text
+        for turn in messages
+        if turn["role"] == "user"
+        for number, text in re.findall(r"^\[(\d)\] (.+)$", turn["content"], re.MULTILINE)
+    }
 
 
 def cited_parts(answer: str) -> list[tuple[str, str]]:
@@ -621,12 +703,13 @@ def test_cited_context_holds_what_the_answer_says() -> None:
 
 def pairs(text: str) -> set[str]:
     bare = re.sub(r"\s", "", text)
-    return {bare[index:index + 2] for index in range(len(bare) - 1)}
+    return {bare[index : index + 2] for index in range(len(bare) - 1)}
 
 
 def test_golden_position_varies() -> None:
-    places = Counter(cited_parts(row["messages"][-1]["content"])[0][1]
-                     for row in read(TRAIN) if row["kind"] == "citation")
+    places = Counter(
+        cited_parts(row["messages"][-1]["content"])[0][1] for row in read(TRAIN) if row["kind"] == "citation"
+    )
     assert set(places) == {"1", "2", "3"}
     assert max(places.values()) <= 0.6 * places.total()
 
@@ -650,7 +733,8 @@ def test_each_rejected_answer_has_its_flaw() -> None:
         holds = {
             "english": re.search(r"[가-힣]", bad) is None and len(bad.split()) >= 5,
             "no_citation": bool(cited_good) and not cited_bad and re.sub(r" \[\d\]", "", good) == bad,
-            "wrong_citation": bool(cited_bad) and set(cited_bad) <= set(shown)
+            "wrong_citation": bool(cited_bad)
+            and set(cited_bad) <= set(shown)
             and all(a != b for a, b in zip(cited_good, cited_bad, strict=True)),
             "wrong_number": good != bad and re.sub(amounts, "", good) == re.sub(amounts, "", bad),
             "wrong_fact": good != bad and len(bad) > 15,
@@ -659,8 +743,16 @@ def test_each_rejected_answer_has_its_flaw() -> None:
             "terse": len(bad) < 30 and re.search(r"(니다|세요|시오)\.$", bad) is None,
         }
         assert holds[flaw], (flaw, good, bad)
-    assert set(flaws) == {"english", "no_citation", "wrong_citation", "wrong_number", "wrong_fact", "refuse",
-                          "rambling", "terse"}
+    assert set(flaws) == {
+        "english",
+        "no_citation",
+        "wrong_citation",
+        "wrong_number",
+        "wrong_fact",
+        "refuse",
+        "rambling",
+        "terse",
+    }
     assert min(flaws.values()) >= 5
     # Language, tone and format are what a small model learns first.
     assert sum(flaws[name] for name in ("english", "terse", "refuse", "rambling")) >= 0.6 * flaws.total()

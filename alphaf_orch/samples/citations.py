@@ -49,7 +49,7 @@ def lay_out(case: Case, rng: Random, place: int) -> Cited:
     cited = sorted(set(_MARK.findall(case.answer)))
     others = shuffled(rng, sorted(case.documents.keys() - set(cited)))
     # Two documents in most rows: Korean costs an English tokenizer about two tokens a syllable.
-    others = others[:(3 if rng.random() < 0.25 else 2) - len(cited)]
+    others = others[: (3 if rng.random() < 0.25 else 2) - len(cited)]
     if len(cited) == 1:
         keys = others.copy()
         keys.insert(place % (len(others) + 1), cited[0])
@@ -74,8 +74,13 @@ def written_cases(split: str) -> list[Case]:
 def _fact_case(fact: Fact, key: str, documents: dict[str, str], facts: dict[str, Facts], other: str) -> Case:
     here, there = facts[key], facts[other] | {"name": facts[key]["name"]}
     mark = f"{{{key}}}"
-    return Case(documents, fact.question.format(**here), fact.answer.format(a=mark, **here),
-                fact.english.format(**here), fact.answer.format(a=mark, **there))
+    return Case(
+        documents,
+        fact.question.format(**here),
+        fact.answer.format(a=mark, **here),
+        fact.english.format(**here),
+        fact.answer.format(a=mark, **there),
+    )
 
 
 def drawn_facts(family: Family, rng: Random) -> tuple[dict[str, str], dict[str, Facts]]:
@@ -94,20 +99,29 @@ def product_cases(family: Family, rng: Random) -> list[Case]:
     """Return three cases citing one document each and one comparing two."""
     documents, facts = drawn_facts(family, rng)
     keys = shuffled(rng, "abc")
-    cases = [_fact_case(fact, key, documents, facts, other)
-             for fact, key, other in zip(family.facts, keys, keys[1:] + keys[:1], strict=True)]
+    cases = [
+        _fact_case(fact, key, documents, facts, other)
+        for fact, key, other in zip(family.facts, keys, keys[1:] + keys[:1], strict=True)
+    ]
     first, second = shuffled(rng, "abc")[:2]
     x, y = facts[first], facts[second]
     values = [Decimal(side[family.compared].rstrip("%")) for side in (x, y)]
     better, worse = (x, y) if values[0] > values[1] else (y, x)
     label = "연 " if family.compared in ("base", "cost") else ""
-    told = (f"{x['name']:은} {label}{x[family.compared]} {{{first}}}, "
-            f"{y['name']:은} {label}{y[family.compared]}입니다 {{{second}}}. ")
+    told = (
+        f"{x['name']:은} {label}{x[family.compared]} {{{first}}}, "
+        f"{y['name']:은} {label}{y[family.compared]}입니다 {{{second}}}. "
+    )
     names = {"x": x["name"], "y": y["name"]}
-    cases.append(Case(documents, family.compare_question.format(**names),
-                      told + family.compare_end.format(w=better["name"]),
-                      f"Comparing the two, the figures are {x[family.compared]} and {y[family.compared]}.",
-                      told + family.compare_end.format(w=worse["name"])))
+    cases.append(
+        Case(
+            documents,
+            family.compare_question.format(**names),
+            told + family.compare_end.format(w=better["name"]),
+            f"Comparing the two, the figures are {x[family.compared]} and {y[family.compared]}.",
+            told + family.compare_end.format(w=worse["name"]),
+        )
+    )
     return cases
 
 

@@ -87,8 +87,15 @@ def calculations(draws: Draws, ratios: tuple[Ratio, ...]) -> Iterator[tuple[Prob
     problems = draws.problems("calculation", ratio_makers(ratios), len(ratios))
     for ratio, full in zip(ratios, problems, strict=True):
         found = replace(full, reply=full.reply.removeprefix(ratio.definition + " "))
-        yield found, [turn("user", f"{Word(ratio.name):은} 어떻게 계산하나요?"), turn("assistant", ratio.definition),
-                      turn("user", found.question), turn("assistant", found.good)]
+        yield (
+            found,
+            [
+                turn("user", f"{Word(ratio.name):은} 어떻게 계산하나요?"),
+                turn("assistant", ratio.definition),
+                turn("user", found.question),
+                turn("assistant", found.good),
+            ],
+        )
 
 
 def document_talks(draws: Draws, count: int) -> Iterator[tuple[Case, Cited, list[Message]]]:
@@ -98,9 +105,16 @@ def document_talks(draws: Draws, count: int) -> Iterator[tuple[Case, Cited, list
         first, second = follow_up(FAMILIES[index % len(FAMILIES)], rng, index)
         while not draws.new(first.user, second.question):
             first, second = follow_up(FAMILIES[index % len(FAMILIES)], rng, index)
-        yield second, first, [*prompt(first.user, pick(rng, SYSTEM)), turn("assistant", first.good),
-                              turn("user", second.question),
-                              turn("assistant", cite(second.answer, first.numbers))]
+        yield (
+            second,
+            first,
+            [
+                *prompt(first.user, pick(rng, SYSTEM)),
+                turn("assistant", first.good),
+                turn("user", second.question),
+                turn("assistant", cite(second.answer, first.numbers)),
+            ],
+        )
 
 
 def dialogue(block: Lines) -> list[Message]:
@@ -108,8 +122,9 @@ def dialogue(block: Lines) -> list[Message]:
     return [turn("user" if key == "U" else "assistant", text) for key, text in block if key in "UA"]
 
 
-def sft_rows(draws: Draws, *, arithmetic: int, tables: int, rounds: int, kept: int, ratios: tuple[Ratio, ...],
-             talks: int) -> list[Row]:
+def sft_rows(
+    draws: Draws, *, arithmetic: int, tables: int, rounds: int, kept: int, ratios: tuple[Ratio, ...], talks: int
+) -> list[Row]:
     """Return the supervised rows of a split, kind by kind."""
     rows: list[Row] = []
     for index, block in enumerate(blocks("terms.txt", draws.split)):
@@ -119,12 +134,17 @@ def sft_rows(draws: Draws, *, arithmetic: int, tables: int, rounds: int, kept: i
         system = ADVISER[index // 4 % 2] if index % 4 == 0 else ""
         rows.append({"kind": "term", "messages": [*prompt(question, system), turn("assistant", answer)]})
     # A short split takes every n-th maker, so that it still meets ratios, interest and markets.
-    spaced = ARITHMETIC[::max(1, len(ARITHMETIC) // arithmetic)]
+    spaced = ARITHMETIC[:: max(1, len(ARITHMETIC) // arithmetic)]
     for kind, makers, count in (("ratio", spaced, arithmetic), ("table", TABLES, tables)):
         for index, found in enumerate(draws.problems(kind, makers, count)):
             system = ADVISER[2] if index % 6 == 5 else ""
-            rows.append({"kind": kind, "answer": found.answer,
-                         "messages": [*prompt(found.question, system), turn("assistant", found.good)]})
+            rows.append(
+                {
+                    "kind": kind,
+                    "answer": found.answer,
+                    "messages": [*prompt(found.question, system), turn("assistant", found.good)],
+                }
+            )
     for index, (_, cited) in enumerate(cited_cases(draws, rounds, kept)):
         system = "" if index % 6 == 5 else SYSTEM[index % 3]
         rows.append({"kind": "citation", "messages": [*prompt(cited.user, system), turn("assistant", cited.good)]})

@@ -20,10 +20,12 @@ def build() -> dict[str, str]:
     held, train, better = (Draws(split, seen) for split in ("heldout", "train", "preference"))
     # Each split defines other ratios in its conversations, so that no first question occurs in two of them.
     rows = {
-        "finance_ko_sft_heldout.jsonl": sft_rows(held, arithmetic=17, tables=12, rounds=1, kept=1,
-                                                 ratios=RATIOS[:2], talks=2),
-        "finance_ko_sft.jsonl": sft_rows(train, arithmetic=102, tables=70, rounds=2, kept=4,
-                                         ratios=RATIOS[2:12], talks=8),
+        "finance_ko_sft_heldout.jsonl": sft_rows(
+            held, arithmetic=17, tables=12, rounds=1, kept=1, ratios=RATIOS[:2], talks=2
+        ),
+        "finance_ko_sft.jsonl": sft_rows(
+            train, arithmetic=102, tables=70, rounds=2, kept=4, ratios=RATIOS[2:12], talks=8
+        ),
         "finance_ko_dpo.jsonl": preference_rows(better, arithmetic=26, tables=10, ratios=RATIOS[12:17], talks=6),
     }
     return {name: _lines(shuffled(Draws(name, seen).rng("order"), rows[name])) for name in FILES}
@@ -53,8 +55,11 @@ def main(argv: list[str] | None = None) -> int:
             print(f"{name}: {text.count(chr(10))} rows")
         elif not path.is_file() or path.read_bytes() != text.encode("utf-8"):
             stale = 1
-            print(f"error: {name} is not what the generator writes\n  where: {path}\n"
-                  "  next:  run python -m alphaf_orch.samples.generate", file=sys.stderr)
+            print(
+                f"error: {name} is not what the generator writes\n  where: {path}\n"
+                "  next:  run python -m alphaf_orch.samples.generate",
+                file=sys.stderr,
+            )
     return stale
 
 

@@ -48,8 +48,9 @@ def flawed_problem(found: Problem, flaw: str, rng: Random) -> str:
     if flaw == "english" and found.english:
         return pick(rng, ENGLISH_LEADS).format(found.english)
     terse = pick(rng, (f"{found.answer}임.", f"답은 {found.answer}. 계산은 직접 해 봐."))
-    return {"wrong_number": found.bad, "terse": terse, "refuse": pick(rng, REFUSALS),
-            "rambling": rambling(found.good)}[flaw]
+    return {"wrong_number": found.bad, "terse": terse, "refuse": pick(rng, REFUSALS), "rambling": rambling(found.good)}[
+        flaw
+    ]
 
 
 def flawed_citation(case: Case, numbers: dict[str, int], flaw: str, rng: Random) -> str:
@@ -57,17 +58,27 @@ def flawed_citation(case: Case, numbers: dict[str, int], flaw: str, rng: Random)
     good = cite(case.answer, numbers)
     # Every citation moves on to the next document, so none is right and each still names a document shown.
     moved = {key: number % len(numbers) + 1 for key, number in numbers.items()}
-    return {"english": case.english, "no_citation": _CITATION.sub("", good), "refuse": pick(rng, REFUSALS),
-            "wrong_citation": cite(case.answer, moved), "terse": pick(rng, READ_YOURSELF),
-            "rambling": rambling(good), "wrong_fact": cite(case.wrong, numbers)}[flaw]
+    return {
+        "english": case.english,
+        "no_citation": _CITATION.sub("", good),
+        "refuse": pick(rng, REFUSALS),
+        "wrong_citation": cite(case.answer, moved),
+        "terse": pick(rng, READ_YOURSELF),
+        "rambling": rambling(good),
+        "wrong_fact": cite(case.wrong, numbers),
+    }[flaw]
 
 
 def pair(kind: str, flaw: str, messages: list[Message], good: str, bad: str) -> Row:
     """Return a preference row; raises ValueError where the two answers are the same."""
     if good == bad or not bad:
         raise ValueError(f"no {flaw} answer for {messages[-1]['content']!r}")
-    return {"kind": kind, "flaw": flaw, "chosen": [*messages, turn("assistant", good)],
-            "rejected": [*messages, turn("assistant", bad)]}
+    return {
+        "kind": kind,
+        "flaw": flaw,
+        "chosen": [*messages, turn("assistant", good)],
+        "rejected": [*messages, turn("assistant", bad)],
+    }
 
 
 def preference_rows(draws: Draws, *, arithmetic: int, tables: int, ratios: tuple[Ratio, ...], talks: int) -> list[Row]:

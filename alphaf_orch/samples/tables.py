@@ -26,8 +26,16 @@ def _draw(rng: Random, names: tuple[str, ...], count: int, *limits: tuple[int, i
     return {name: [column[index] for column in columns] for index, name in enumerate(chosen)}
 
 
-def _ask(topic: str, lead: str, header: tuple[str, ...], numbers: dict[str, list[int]], question: str, reply: str,
-         answer: Figure, wrong: Figure) -> Problem:
+def _ask(
+    topic: str,
+    lead: str,
+    header: tuple[str, ...],
+    numbers: dict[str, list[int]],
+    question: str,
+    reply: str,
+    answer: Figure,
+    wrong: Figure,
+) -> Problem:
     table = markdown(header, [(name, *(f"{cell:,}" for cell in cells)) for name, cells in numbers.items()])
     return problem(topic, f"{lead}\n\n{table}\n\n{question}", reply, answer, wrong)
 
@@ -35,12 +43,16 @@ def _ask(topic: str, lead: str, header: tuple[str, ...], numbers: dict[str, list
 def _sum(cells: list[int]) -> tuple[str, Figure, Figure]:
     """Return the reply, the answer and a wrong answer for the sum of cells in 억원."""
     answer = Figure(Decimal(sum(cells) * EOK), "원")
-    return f"{' + '.join(f'{cell:,}' for cell in cells)} = {answer.result}.", answer, Figure(
-        Decimal(sum(cells[:-1]) * EOK), "원")
+    return (
+        f"{' + '.join(f'{cell:,}' for cell in cells)} = {answer.result}.",
+        answer,
+        Figure(Decimal(sum(cells[:-1]) * EOK), "원"),
+    )
 
 
-def _top(topic: str, lead: str, header: tuple[str, ...], numbers: dict[str, list[int]], column: int,
-         unit: str) -> Problem:
+def _top(
+    topic: str, lead: str, header: tuple[str, ...], numbers: dict[str, list[int]], column: int, unit: str
+) -> Problem:
     """Return the question which row has the largest number in a column."""
     ranked = sorted(numbers, key=lambda name: -numbers[name][column])
     table = markdown(header, [(name, *(f"{cell:,}" for cell in cells)) for name, cells in numbers.items()])
@@ -104,26 +116,38 @@ def deposits(rng: Random) -> Problem:
     name = by_rate[-1] if best else pick(rng, by_rate)
     rate, other = (Decimal(numbers[key][0]) / 100 for key in (name, by_rate[0] if name != by_rate[0] else by_rate[1]))
     asked = "금리가 가장 높은 예금" if best else name
-    known = (f"금리가 가장 높은 상품은 연 {percent(rate)}인 {name}입니다" if best
-             else f"{name}의 금리는 연 {percent(rate)}입니다")
+    known = (
+        f"금리가 가장 높은 상품은 연 {percent(rate)}인 {name}입니다"
+        if best
+        else f"{name}의 금리는 연 {percent(rate)}입니다"
+    )
     question = f"{asked}에 {won(principal):을} 1년 맡기면 세전 이자는 얼마인가요?"
     answer = Figure(principal * rate / 100, "원")
-    return problem("예금 이자", f"{pick(rng, BANKS)}의 예금 금리표입니다.\n\n{table}\n\n{question}",
-                   f"{known}. {won(principal)} × {percent(rate)} = {answer.result}.", answer,
-                   Figure(principal * other / 100, "원"))
+    return problem(
+        "예금 이자",
+        f"{pick(rng, BANKS)}의 예금 금리표입니다.\n\n{table}\n\n{question}",
+        f"{known}. {won(principal)} × {percent(rate)} = {answer.result}.",
+        answer,
+        Figure(principal * other / 100, "원"),
+    )
 
 
 def currencies(rng: Random) -> Problem:
     """Return a question on cash exchange rates."""
-    lists = (("미국 USD", 13_300, 14_300), ("유로 EUR", 14_500, 15_600), ("호주 AUD", 8_800, 9_400),
-             ("캐나다 CAD", 9_700, 10_300))
+    lists = (
+        ("미국 USD", 13_300, 14_300),
+        ("유로 EUR", 14_500, 15_600),
+        ("호주 AUD", 8_800, 9_400),
+        ("캐나다 CAD", 9_700, 10_300),
+    )
     rates = {}
     for name, low, high in shuffled(rng, lists)[:3]:
         middle = Decimal(span(rng, low, high, 10)) / 10
         gap = (middle * Decimal("0.0175")).quantize(Decimal("0.01"))
         rates[name] = (middle + gap, middle - gap)
-    table = markdown(("통화", "현찰 살 때", "현찰 팔 때"),
-                     [(name, plain(buy), plain(sell)) for name, (buy, sell) in rates.items()])
+    table = markdown(
+        ("통화", "현찰 살 때", "현찰 팔 때"), [(name, plain(buy), plain(sell)) for name, (buy, sell) in rates.items()]
+    )
     name = pick(rng, tuple(rates))
     buy, sell = rates[name]
     code, amount = Word(name.split()[1]), span(rng, 200, 3_000, 100)
@@ -135,24 +159,31 @@ def currencies(rng: Random) -> Problem:
         label = "현찰 팔 때"
     answer = Figure(rate * amount, "원")
     reply = f"'{label}' 환율 {plain(rate)}원을 씁니다. {plain(rate)} × {amount:,} = {answer.result}."
-    return problem("환전", f"오늘의 환율표입니다(단위: 원).\n\n{table}\n\n{question}", reply, answer,
-                   Figure(other * amount, "원"))
+    return problem(
+        "환전", f"오늘의 환율표입니다(단위: 원).\n\n{table}\n\n{question}", reply, answer, Figure(other * amount, "원")
+    )
 
 
 def funds(rng: Random) -> Problem:
     """Return a question on fund returns against their benchmarks."""
     names = ("가람가치주", "누리성장주", "다온배당주", "라온중소형주", "마루인덱스")
-    numbers = {name: [Decimal(cell) / 10 for cell in cells]
-               for name, cells in _draw(rng, names, 3, (20, 160, 3), (20, 140, 4)).items()}
-    table = markdown(("펀드", "1년 수익률(%)", "벤치마크(%)"),
-                     [(name, *(plain(cell) for cell in cells)) for name, cells in numbers.items()])
+    numbers = {
+        name: [Decimal(cell) / 10 for cell in cells]
+        for name, cells in _draw(rng, names, 3, (20, 160, 3), (20, 140, 4)).items()
+    }
+    table = markdown(
+        ("펀드", "1년 수익률(%)", "벤치마크(%)"),
+        [(name, *(plain(cell) for cell in cells)) for name, cells in numbers.items()],
+    )
     lead = "펀드 운용 성과입니다."
     best = sorted(numbers, key=lambda key: numbers[key][0])
     if pick(rng, (True, False)):
         answer, wrong = (Figure(numbers[best[-1]][0] - numbers[name][0], "%p") for name in (best[0], best[1]))
         question = "1년 수익률이 가장 높은 펀드와 가장 낮은 펀드의 차이는 몇 %p인가요?"
-        reply = (f"최고는 {best[-1]} {percent(numbers[best[-1]][0])}, 최저는 {best[0]} "
-                 f"{percent(numbers[best[0]][0])}입니다. 차이는 {answer.result}.")
+        reply = (
+            f"최고는 {best[-1]} {percent(numbers[best[-1]][0])}, 최저는 {best[0]} "
+            f"{percent(numbers[best[0]][0])}입니다. 차이는 {answer.result}."
+        )
     else:
         name = pick(rng, tuple(numbers))
         earned, mark = numbers[name]
@@ -167,8 +198,13 @@ def balance_sheet(rng: Random) -> Problem:
     short, long, equity = span(rng, 160, 400, 20), span(rng, 100, 400, 20), span(rng, 300, 900, 20)
     total = short + long + equity
     current = total * span(rng, 30, 60, 5) // 2000 * 20
-    numbers = {"유동자산": [current], "비유동자산": [total - current], "유동부채": [short], "비유동부채": [long],
-               "자기자본": [equity]}
+    numbers = {
+        "유동자산": [current],
+        "비유동자산": [total - current],
+        "유동부채": [short],
+        "비유동부채": [long],
+        "자기자본": [equity],
+    }
     lead, header = f"{pick(rng, FIRMS)}의 요약 재무상태표입니다(단위: 억원).", ("계정", "금액")
     if pick(rng, (True, False)):
         answer, wrong = Figure(Decimal(current) * 100 / short, "%"), Figure(Decimal(short) * 100 / current, "%")
@@ -176,8 +212,10 @@ def balance_sheet(rng: Random) -> Problem:
         return _ask("유동비율", lead, header, numbers, "유동비율은 몇 %인가요?", reply, answer, wrong)
     debt = short + long
     answer, wrong = Figure(Decimal(debt) * 100 / equity, "%"), Figure(Decimal(short) * 100 / equity, "%")
-    reply = (f"부채총계는 {short:,} + {long:,} = {debt:,}억원입니다. "
-             f"이를 자기자본 {equity:,}억원으로 나누면 {answer.result}.")
+    reply = (
+        f"부채총계는 {short:,} + {long:,} = {debt:,}억원입니다. "
+        f"이를 자기자본 {equity:,}억원으로 나누면 {answer.result}."
+    )
     return _ask("부채비율", lead, header, numbers, "부채비율은 몇 %인가요?", reply, answer, wrong)
 
 
@@ -186,19 +224,29 @@ def portfolio(rng: Random) -> Problem:
     first, second = span(rng, 20, 50, 10), span(rng, 20, 40, 10)
     weights = (first, second, 100 - first - second)
     # Low and high yearly return in tenths of a percent, so that no bond beats a share by far.
-    assets = pick(rng, (
-        (("국내주식", 40, 120), ("해외주식", 50, 130), ("채권", 22, 45)),
-        (("주식", 40, 120), ("채권", 22, 45), ("대체투자", 35, 80)),
-        (("국내채권", 22, 42), ("해외채권", 26, 50), ("현금성자산", 18, 30)),
-    ))
+    assets = pick(
+        rng,
+        (
+            (("국내주식", 40, 120), ("해외주식", 50, 130), ("채권", 22, 45)),
+            (("주식", 40, 120), ("채권", 22, 45), ("대체투자", 35, 80)),
+            (("국내채권", 22, 42), ("해외채권", 26, 50), ("현금성자산", 18, 30)),
+        ),
+    )
     returns = [Decimal(span(rng, low, high)) / 10 for _, low, high in assets]
     held = list(zip(weights, returns, strict=True))
-    table = markdown(("자산", "비중(%)", "수익률(%)"),
-                     [(name, str(w), plain(r)) for (name, _, _), (w, r) in zip(assets, held, strict=True)])
+    table = markdown(
+        ("자산", "비중(%)", "수익률(%)"),
+        [(name, str(w), plain(r)) for (name, _, _), (w, r) in zip(assets, held, strict=True)],
+    )
     answer = Figure(sum((w * r for w, r in held), Decimal(0)) / 100, "%")
     reply = f"비중을 곱해 더합니다. {' + '.join(f'{w}% × {percent(r)}' for w, r in held)} = {answer.result}."
-    return problem("가중평균", f"포트폴리오 구성입니다.\n\n{table}\n\n전체 수익률은 얼마인가요?", reply, answer,
-                   Figure(sum(returns, Decimal(0)) / 3, "%"))
+    return problem(
+        "가중평균",
+        f"포트폴리오 구성입니다.\n\n{table}\n\n전체 수익률은 얼마인가요?",
+        reply,
+        answer,
+        Figure(sum(returns, Decimal(0)) / 3, "%"),
+    )
 
 
 def arrears(rng: Random) -> Problem:
@@ -220,8 +268,10 @@ def arrears(rng: Random) -> Problem:
 def insurance(rng: Random) -> Problem:
     """Return a question on the loss ratio of insurance lines."""
     names = ("자동차보험", "장기보험", "화재보험", "상해보험")
-    numbers = {name: [premium, premium * ratio // 100] for name, (premium, ratio) in
-               _draw(rng, names, 3, (400, 2_000, 50), (58, 112, 1)).items()}
+    numbers = {
+        name: [premium, premium * ratio // 100]
+        for name, (premium, ratio) in _draw(rng, names, 3, (400, 2_000, 50), (58, 112, 1)).items()
+    }
     lead, header = f"{pick(rng, INSURERS)}의 종목별 실적입니다(단위: 억원).", ("종목", "경과보험료", "발생손해액")
     if pick(rng, (True, False)):
         name = pick(rng, tuple(numbers))
@@ -239,8 +289,10 @@ def insurance(rng: Random) -> Problem:
 def budgets(rng: Random) -> Problem:
     """Return a question on budget and spending of departments."""
     names = ("여신부", "수신부", "IT본부", "리스크관리부", "준법지원부", "마케팅부")
-    numbers = {name: [budget, budget * used // 100] for name, (budget, used) in
-               _draw(rng, names, 3, (4_000, 12_000, 500), (40, 95, 1)).items()}
+    numbers = {
+        name: [budget, budget * used // 100]
+        for name, (budget, used) in _draw(rng, names, 3, (4_000, 12_000, 500), (40, 95, 1)).items()
+    }
     lead, header, which = "부서별 예산 집행 현황입니다(단위: 만원).", ("부서", "예산", "집행액"), pick(rng, (0, 1, 2))
     name = pick(rng, tuple(numbers))
     budget, used = numbers[name]
@@ -256,4 +308,14 @@ def budgets(rng: Random) -> Problem:
 
 
 TABLES: tuple[Callable[[Random], Problem], ...] = (
-    years, branches, deposits, currencies, funds, balance_sheet, portfolio, arrears, insurance, budgets)
+    years,
+    branches,
+    deposits,
+    currencies,
+    funds,
+    balance_sheet,
+    portfolio,
+    arrears,
+    insurance,
+    budgets,
+)

@@ -59,7 +59,10 @@ class Contract:
         given["trained_ids"] = tuple(Path(p) for p in ([paths] if isinstance(paths, str) else paths))
         if not given["trained_ids"]:
             raise ValueError("key 'trained_ids' is missing")
-        for key, choices in (("adapter", ("qlora", "lora", "full")), ("dtype", (None, "bfloat16", "float16", "float32"))):
+        for key, choices in (
+            ("adapter", ("qlora", "lora", "full")),
+            ("dtype", (None, "bfloat16", "float16", "float32")),
+        ):
             if given.get(key) not in choices:
                 raise ValueError(f"{key} is {given.get(key)!r}, expected one of {', '.join(map(str, choices))}")
         if "base_model" not in given:
@@ -167,7 +170,9 @@ def ids_line(tokenizer: Any, trained: tuple[Path, ...]) -> Line:
     unknown = ids.count(tokenizer.unk_token_id) if tokenizer.unk_token_id is not None else 0
     measured = {"ids": len(ids), "outside": outside, "unknown_ids": unknown}
     detail = "the data holds no conversations: only the ids themselves were checked"
-    return Line("rendering", bool(ids) and not outside and not unknown, measured, {"outside": 0, "unknown_ids": 0}, detail)
+    return Line(
+        "rendering", bool(ids) and not outside and not unknown, measured, {"outside": 0, "unknown_ids": 0}, detail
+    )
 
 
 def rendering_line(tokenizer: Any, probe: Path | None, trained: tuple[Path, ...], trust_remote_code: bool) -> Line:

@@ -1,0 +1,134 @@
+"""The whole chain with the real tools on the tiny model: axolotl, bitsandbytes, TRL, on CPU."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).parent.parent
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """One folder with a Korean name and a space for all runs of this module."""
+    return tmp_path_factory.mktemp("금융 모델")
+
+
+def alphaf(place: Path, *args: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*args), cwd=place, env=environment(place), capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "alphaf_orch", *args]
+
+
+def environment(place: Path) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("ALPHAF_")}
+    return kept | {
+        "PYTHONPATH": str(REPO),
+        "ALPHAF_CACHE": str(place / "cache"),
+        "ALPHAF_RUNS": str(place / "실행 폴더"),
+        "HF_HOME": str(place / "hf"),
+    }
+
+
+def manifest(place: Path, run: str) -> dict:
+    return json.loads((place / "실행 폴더" / run / "manifest.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def chain(place):
+    """The finished run `t` and what the first call printed."""
+    done = alphaf(place, "run", "--model", "tiny", "--run", "t")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def test_the_chain_ends_with_a_checked_model(chain, place):
+    stages = manifest(place, "t")["stages"]
+    assert list(stages) == ["base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"]
+    assert {entry["state"] for entry in stages.values()} == {"done"}
+    assert stages["sft"]["result"]["steps"] == 10
+    assert stages["dpo"]["result"]["steps"] == 6
+    lines = {"tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering"}
+    for name in ("merge_sft", "merge_dpo"):
+        assert stages[name]["result"]["contract"] == dict.fromkeys(lines, True)
+    assert stages["sft"]["result"]["loss_last"] < stages["sft"]["result"]["loss_first"]
+    assert stages["data"]["result"]["rows"] == manifest(place, "t")["data"]["sft"][0]["rows"] > 300
+
+
+def test_the_log_says_which_path_dpo_took(chain, place):
+    log = (place / "실행 폴더" / "t" / "logs" / "dpo.log").read_text(encoding="utf-8")
+    assert "DPO with transformers on cpu" in log
+
+
+def test_the_user_sees_lines_of_ours_only(chain):
+    for line in chain.stderr.splitlines():
+        assert line.split(":")[0].split()[0] in {
+            "base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo",
+        }, line  # fmt: skip
+    assert "alphaf chat t" in chain.stdout
+
+
+def test_metrics_are_json_lines(chain, place):
+    for stage, steps in (("sft", 10), ("dpo", 6)):
+        path = place / "실행 폴더" / "t" / "metrics" / f"{stage}.jsonl"
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        losses = [row for row in rows if "loss" in row]
+        assert [row["step"] for row in losses] == list(range(1, steps + 1))
+        assert {row["world_size"] for row in losses} == {1}
+
+
+def test_a_second_run_does_nothing_and_is_quick(chain, place):
+    before = manifest(place, "t")
+    started = time.monotonic()
+    again = alphaf(place, "run", "--model", "tiny", "--run", "t")
+    assert again.returncode == 0
+    assert "nothing to do" in again.stderr
+    assert manifest(place, "t") == before
+    assert time.monotonic() - started < 5
+
+
+def test_the_model_can_be_talked_to(chain, place):
+    said = alphaf(place, "chat", "t", "--prompt", "ETF란 무엇입니까?", "--max-new-tokens", "8")
+    assert said.returncode == 0, said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_kill_9_in_the_middle_then_the_same_command_finishes(chain, place):
+    """Everything of the run is killed at once, as a power loss would, after the first checkpoint."""
+    args = ("sft", "--model", "tiny", "--run", "k", "--set", "max_steps=400", "--set", "save_steps=20")
+    process = subprocess.Popen(
+        command(*args), cwd=place, env=environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    sft = place / "실행 폴더" / "k" / "sft"
+    end = time.monotonic() + 200
+    while not list(sft.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < end:
+        time.sleep(0.1)
+    process.kill()
+    subprocess.run(["pkill", "-9", "-f", str(sft.parent / "rendered" / "sft.yaml")], check=True)
+    process.wait(timeout=30)
+    assert manifest(place, "k")["stages"]["sft"]["state"] == "running"
+    refused = alphaf(place, "dpo", "--run", "k")
+    assert refused.returncode == 6
+    assert "the SFT of run k is not finished: running" in refused.stderr
+    (sft / "checkpoint-9999").mkdir()
+    done = alphaf(place, *args)
+    assert done.returncode == 0, done.stderr
+    entry = manifest(place, "k")["stages"]["sft"]
+    assert entry["result"]["steps"] == 400
+    resumed = next(a for a in entry["argv"] if a.startswith("--resume_from_checkpoint="))
+    assert "checkpoint-9999" not in resumed
+    first = int(resumed.rsplit("-", 1)[1])
+    rows = [json.loads(line) for line in (sft.parent / "metrics" / "sft.jsonl").read_text("utf-8").splitlines()]
+    steps = [row["step"] for row in rows if "loss" in row]
+    killed_at = len(steps) - (400 - first)
+    assert killed_at >= first > 0
+    assert steps == [*range(1, killed_at + 1), *range(first + 1, 401)]

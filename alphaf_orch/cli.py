@@ -98,6 +98,7 @@ def _execute(options: Options, scope: Scope, *, verbose: bool) -> None:
     from alphaf_orch.plan import make_plan
     from alphaf_orch.runner import run_plan
     from alphaf_orch.session import settings
+    from alphaf_orch.stages import PREPARE
     from alphaf_orch.views import print_run, run_json
 
     config, paths = settings(options)
@@ -107,8 +108,8 @@ def _execute(options: Options, scope: Scope, *, verbose: bool) -> None:
         _print_dry_run(plan)
         return
     console = _console()
-    if plan.stages[0].name == "base_model":
-        run_plan(plan, machine, console, only="base_model", verbose=verbose)
+    if any(stage.name in PREPARE for stage in plan.stages):
+        run_plan(plan, machine, console, prepare=True, verbose=verbose)
         plan = make_plan(config, machine, paths.root, scope)
     run_plan(plan, machine, console, verbose=verbose)
     print_run(_out(), run_json(paths))

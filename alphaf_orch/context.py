@@ -19,6 +19,7 @@ from alphaf_orch.stages import Launch, Stage
 
 Section = Literal["sft", "dpo"]
 SECTIONS: tuple[Section, ...] = ("sft", "dpo")
+PLUGIN = "axolotl_plugin.AlphafPlugin"  # writes the metrics; the user's own come behind it
 PROBE_ROWS = 64  # ours: enough to meet a row that sequence_len did not drop
 SAMPLED_TENSORS = 12  # ours: the contract reads them one by one; every kind of layer is among them
 
@@ -66,6 +67,9 @@ class Context:
             (f"model {self.preset.name}", self.preset.sft if section == "sft" else self.preset.dpo),
             ("yours", user),
         ]
+        if section == "sft" and user.get("plugins"):
+            user = {**user, "plugins": [PLUGIN, *(p for p in user["plugins"] if p != PLUGIN)]}
+            layers[-1] = ("yours", user)
         ranks = [layer["lora_r"] for _, layer in layers if layer.get("lora_r")]
         if ranks:
             layers.insert(1, ("follows lora_r", {"lora_alpha": ranks[-1]}))

@@ -30,6 +30,21 @@ _JSON_NAMES = {
 
 # YAML 1.1 (PyYAML, so axolotl) reads 2e-5 as a string; people and papers write it so.
 _BARE_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+# What the plan sets in an SFT recipe: another value would lose outputs, lineage or a later stage's input.
+_SET_BY_THE_PLAN = {
+    "base_model": "--model",
+    "revision_of_model": "base_revision in the config",
+    "model_revision": "base_revision in the config",
+    "datasets": "--data, or datasets in the config",
+    "output_dir": "--run and ALPHAF_RUNS",
+    "dataset_prepared_path": "--run and ALPHAF_RUNS",
+    "lora_model_dir": "--run",
+    "trust_remote_code": "--trust-remote-code",
+    "resume_from_checkpoint": "the same command again: it resumes by itself",
+    "auto_resume_from_checkpoints": "the same command again: it resumes by itself",
+    "rl": "alphaf dpo",
+    "save_safetensors": "nothing: merges read safetensors",
+}
 # Names from other trainers that people try first; difflib alone would pick something else.
 _OTHER_NAMES = {
     "lora_rank": "lora_r",
@@ -129,6 +144,17 @@ def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], wher
         raise ConfigError(f"{key} is {value!r}, which is no {wanted}", where=where, fix=f"give {key} a {wanted}")
 
 
+def check_free(key: str, where: str) -> None:
+    """Raise ConfigError for an SFT key that the plan itself sets."""
+    if key in _SET_BY_THE_PLAN:
+        raise ConfigError(f"{key} is set by alphaf", where=where, fix=f"use {_SET_BY_THE_PLAN[key]}")
+
+
+def numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the mapping with texts such as 2e-4, which YAML 1.1 makes of such numbers, as the numbers they are."""
+    return {k: float(v) if isinstance(v, str) and _BARE_FLOAT.fullmatch(v) else v for k, v in values.items()}
+
+
 def parse_set(items: Iterable[str], *, default: str) -> dict[str, dict[str, Any]]:
     """Return {"sft": {...}, "dpo": {...}} from `key=value` options, each key known and each value of its type.
 
@@ -152,6 +178,8 @@ def parse_set(items: Iterable[str], *, default: str) -> dict[str, dict[str, Any]
         for part in reversed(nested):
             value = {part: value}
         check_key(top, value, known, where)
+        if section == "sft":
+            check_free(top, where)
         if nested and isinstance(found[section].get(top), dict):
             value = {**found[section][top], **value}
         found[section][top] = value
@@ -163,3 +191,5 @@ def check_section(section: str, values: Mapping[str, Any], where: str) -> None:
     known = axolotl_keys() if section == "sft" else dpo_keys()
     for key, value in values.items():
         check_key(key, value, known, f"{where}, key {section}.{key}")
+        if section == "sft":
+            check_free(key, f"{where}, key {section}.{key}")

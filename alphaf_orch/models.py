@@ -13,23 +13,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from alphaf_orch.errors import ConfigError, ModelError
 from alphaf_orch.hub_cache import missing_files, read_json, repo_dir, snapshot
+from alphaf_orch.keys import numbers
 
 MARKERS = ("<|im_start|>", "<|im_end|>")
 
 
-def _numbers(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings with strings such as '2e-4' as numbers, which YAML 1.1 reads as text."""
-
-    def number(value: Any) -> Any:
-        try:
-            return float(value) if isinstance(value, str) else value
-        except ValueError:
-            return value
-
-    return {key: number(value) for key, value in settings.items()}
-
-
-Settings = Annotated[dict[str, Any], AfterValidator(_numbers)]
+Settings = Annotated[dict[str, Any], AfterValidator(numbers)]
 
 
 class _Frozen(BaseModel):

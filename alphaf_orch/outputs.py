@@ -56,10 +56,11 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
 
 def _check_ranks(stage: Stage, paths: RunPaths) -> None:
     """Raise StageError where fewer processes trained than were launched, which no exit code tells."""
-    started = {row["world_size"] for row in read_metrics(paths.metrics(stage.name)) if "world_size" in row}
-    if started and max(started) != stage.processes:
+    # The file grows over all tries; a resumed one may run on fewer GPUs, so the last line counts.
+    started = [row["world_size"] for row in read_metrics(paths.metrics(stage.name)) if "world_size" in row]
+    if started and started[-1] != stage.processes:
         raise StageError(
-            f"{stage.name} was launched with {stage.processes} processes, {max(started)} trained",
+            f"{stage.name} was launched with {stage.processes} processes, {started[-1]} trained",
             where=f"{paths.metrics(stage.name)}; log: {paths.log(stage.name)}",
             fix="check CUDA_VISIBLE_DEVICES and the log; the global batch was not the planned one, so use --run NEW",
         )

@@ -16,7 +16,7 @@ from alphaf_orch.keys import check_section
 from alphaf_orch.paths import RunPaths, template_folders
 from alphaf_orch.plan_dpo import dpo_stages
 from alphaf_orch.plan_sft import sft_stages
-from alphaf_orch.stages import Stage
+from alphaf_orch.stages import Stage, script
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> 
     checked: dict[Section, tuple[data.Source, ...]] = {"sft": (), "dpo": ()}
     upstream = scope.upstream
     context = Context(config, preset, machine, RunPaths(root), template_folders(config.templates), env, gpus)
+    fetched: tuple[Stage, ...] = ()
     if "dpo" in scope.sections:
         checked["dpo"] = sources.check_sources(config.dpo_data or (preset.dpo_data,), "preference", env)
     if "sft" in scope.sections:
@@ -72,7 +73,23 @@ def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> 
         upstream = found[-1].fingerprint
     if "dpo" in scope.sections:
         found += dpo_stages(context, checked["dpo"], upstream)
+    if scope.online and not scope.dry:
+        for section in scope.sections:
+            fetched += _fetch_stage(context, section, checked[section])
+    found = fetched + found
     return Plan(context.paths, config, preset, found, checked, gpus, _disk_bytes(context, found))
+
+
+def _fetch_stage(context: Context, section: Section, checked: tuple[data.Source, ...]) -> tuple[Stage, ...]:
+    """Return the stage that brings the section's data sets from the hub, or none where all are here."""
+    missing = [source.path for source in checked if source.kind == "hub" and source.snapshot is None]
+    if not missing:
+        return ()
+    argv = script(context.python, "fetch_model", "--repo-type", "dataset")
+    for repo in missing:
+        argv += ("--repo", repo)
+    name = "fetch_data" if section == "sft" else "fetch_dpo_data"
+    return (Stage(name, "axolotl", argv, {}, (), {"repos": missing}, online=True),)
 
 
 def _gpus(config: RunConfig, preset: models.ModelPreset, machine: Machine) -> dict[Section, int]:

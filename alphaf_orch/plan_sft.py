@@ -12,6 +12,8 @@ from alphaf_orch.record import fingerprint
 from alphaf_orch.render import Rendered
 from alphaf_orch.stages import Stage
 
+RECIPE_GPUS = 8  # article: H100 SXM x 8; the recipes' gradient_accumulation_steps are written for it
+
 
 def sft_stages(context: Context, base: BaseModelRef, checked: tuple[data.Source, ...]) -> tuple[Stage, ...]:
     """Return the stages from the base model to the merged SFT model."""
@@ -70,7 +72,9 @@ def _recipe(context: Context, base: BaseModelRef, checked: tuple[data.Source, ..
         "dataset_num_proc": _workers(context.machine.cpus, checked),
         "output_dir": str(context.paths.adapter("sft")),
     }
-    written_for = 1 if preset.gpus == "auto" else preset.gpus
+    # A model's own accumulation is written for its own number of GPUs, the recipe's for the article's.
+    for_one = preset.gpus == "auto" and "gradient_accumulation_steps" in preset.sft
+    written_for = 1 if for_one else RECIPE_GPUS
 
     def made(prepared: str) -> Rendered:
         named = {**variables, "dataset_prepared_path": prepared}

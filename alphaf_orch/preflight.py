@@ -16,11 +16,15 @@ from alphaf_orch.stages import MERGES, TRAINING, Stage
 _NEEDS = {"axolotl": ("axolotl", "transformers", "torch"), "dpo": ("trl", "peft", "transformers", "torch")}
 
 
-def check_machine(plan: Plan, machine: Machine, pending: Sequence[Stage]) -> dict[str, dict[str, str]]:
-    """Return the versions in each tool's environment; raise HardwareError or ToolError for what a stage lacks."""
+def check_all_gpus(plan: Plan, machine: Machine, pending: Sequence[Stage]) -> None:
+    """Raise HardwareError where a stage still to run asks for more GPUs than there are."""
     for section in SECTIONS:
         if any(stage.name == section for stage in pending):
             check_gpus(plan.gpus[section], machine, section, "--gpus")
+
+
+def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, str]]:
+    """Return the versions in each tool's environment; raise HardwareError or ToolError for disk or tools it lacks."""
     if any(stage.name in (*TRAINING, *MERGES) for stage in pending):
         check_disk(plan.paths.root, plan.disk_bytes, f"run {plan.paths.name}")
     versions: dict[str, dict[str, str]] = {}

@@ -22,10 +22,10 @@ from alphaf_orch.hardware import Machine
 from alphaf_orch.outputs import check_outputs
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.plan import Plan
-from alphaf_orch.preflight import check_machine
+from alphaf_orch.preflight import check_all_gpus, check_machine
 from alphaf_orch.progress import StageLine
 from alphaf_orch.record import fingerprint, read_manifest, write_atomic, write_manifest
-from alphaf_orch.stages import MERGES, Stage
+from alphaf_orch.stages import MERGES, PREPARE, Stage
 from alphaf_orch.status import Status, refuse_changed, resumable, statuses
 
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
@@ -56,25 +56,24 @@ def locked(paths: RunPaths) -> Iterator[int]:
         yield file.fileno()
 
 
-def run_plan(
-    plan: Plan, machine: Machine, console: Console, *, verbose: bool, only: str | None = None
-) -> dict[str, Any]:
-    """Run the stages that are not done (or `only` one of them) and return the manifest.
+def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, prepare: bool = False) -> dict[str, Any]:
+    """Run the stages that are not done (with `prepare` those alone that all runs share) and return the manifest.
 
     Everything that can be refused is refused before the first launch. Raises StageError, ContractError or
     Interrupted for what happens later; the manifest then says so and the same call goes on from there.
     """
     manifest = read_manifest(plan.paths.manifest)
     refuse_changed(plan, manifest)
-    pending = [s for s in statuses(plan, manifest) if only in (None, s.stage.name) and s.state != "cached"]
+    check_all_gpus(plan, machine, [s.stage for s in statuses(plan, manifest) if s.state != "cached"])
+    pending = [s for s in statuses(plan, manifest) if (s.stage.name in PREPARE) == prepare and s.state != "cached"]
     if not pending:
         _say_cached(console, plan)
         return manifest
-    versions = check_machine(plan, machine, [s.stage for s in pending])
+    versions = check_machine(plan, [s.stage for s in pending])
     with locked(plan.paths) as lock_fd:
         _write_head(plan, manifest)
         for status in statuses(plan, manifest):
-            if only not in (None, status.stage.name):
+            if (status.stage.name in PREPARE) != prepare:
                 continue
             if status.state == "cached":
                 console.print(f"{status.stage.name}: {status.reason}, kept", style="dim", highlight=False)

@@ -9,7 +9,7 @@ from typing import Any
 
 from alphaf_orch.config import RunConfig, build_config, read_config
 from alphaf_orch.errors import ConfigError, RunStateError
-from alphaf_orch.keys import parse_set
+from alphaf_orch.keys import numbers, parse_set
 from alphaf_orch.paths import RunPaths, check_run_name, runs_dir
 from alphaf_orch.record import read_manifest
 
@@ -108,6 +108,7 @@ def settings(options: Options) -> tuple[RunConfig, RunPaths]:
             fix="say --model NAME to start it",
         )
     where = str(options.config or paths.config)
+    file = {k: numbers(v) if k in ("sft", "dpo") and isinstance(v, dict) else v for k, v in file.items()}
     for key, value in file.items():
         merged = key in ("sft", "dpo", "tools") and isinstance(value, dict) and isinstance(values.get(key, {}), dict)
         values[key] = {**values.get(key, {}), **value} if merged else value

@@ -12,7 +12,8 @@ from alphaf_orch.paths import SCRIPTS, RunPaths
 from alphaf_orch.record import fingerprint
 from alphaf_orch.render import Rendered
 
-STAGE_ORDER = ("base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo")
+PREPARE = ("base_model", "fetch_data", "fetch_dpo_data")  # shared by all runs; the plan is made anew behind them
+STAGE_ORDER = (*PREPARE, "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo")
 TRAINING = ("sft", "dpo")
 MERGES = ("merge_sft", "merge_dpo")
 

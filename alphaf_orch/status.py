@@ -12,7 +12,7 @@ from alphaf_orch import verify
 from alphaf_orch.errors import RunStateError
 from alphaf_orch.plan import Plan
 from alphaf_orch.render import to_yaml
-from alphaf_orch.stages import MERGES, TRAINING, Stage
+from alphaf_orch.stages import MERGES, PREPARE, TRAINING, Stage
 
 State = Literal["new", "cached", "resume", "changed"]
 
@@ -33,7 +33,7 @@ def statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
         entry = manifest["stages"].get(stage.name)
         lost = [path for path in stage.outputs if not path.exists()]
         same = entry is not None and entry["fingerprint"] == stage.fingerprint
-        if entry is None or stage.name == "base_model":
+        if entry is None or stage.name in PREPARE:
             status = Status(stage, "new", "not run yet")
         elif not same and (entry["state"] == "done" or resumable(plan, stage)):
             status = Status(stage, "changed", f"its inputs are not those of {entry['started']}")
@@ -89,7 +89,8 @@ def refuse_changed(plan: Plan, manifest: Mapping[str, Any]) -> None:
 
 
 def _unrecorded_weights(stage: Stage, manifest: Mapping[str, Any]) -> Path | None:
-    writes_weights = stage.name in (*TRAINING, *MERGES)
+    # Full fine-tuning has no folder of its own for the merged model: there the weights are the training stage's.
+    writes_weights = stage.name in TRAINING or (stage.name in MERGES and stage.outputs[0].name == "merged")
     if not writes_weights or stage.name in manifest["stages"]:
         return None
     return next((path for path in stage.outputs if any(path.glob("*.safetensors"))), None)

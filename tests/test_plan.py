@@ -64,7 +64,9 @@ def test_the_other_stages_argv(eight_gpus, tmp_path):
     rendered = tmp_path / "runs" / "한글 런" / "rendered"
     assert {found.name: found.argv for found in plan.stages if found.name != "sft"} == {
         "data": (PY, f"{SCRIPTS}/data_stats.py", f"{rendered}/data.yaml"),
-        "preprocess": (PY, "-m", "axolotl.cli.preprocess", f"{rendered}/sft.yaml", "--download=False", "--debug_num_examples=0"),
+        "preprocess": (
+            PY, "-m", "axolotl.cli.preprocess", f"{rendered}/sft.yaml", "--download=False", "--debug_num_examples=0",
+        ),
         "merge_sft": (
             PY, f"{SCRIPTS}/merge_adapter.py",
             "--config", f"{rendered}/merge_sft.yaml", "--contract", f"{rendered}/merge_sft_contract.yaml",

@@ -81,7 +81,7 @@ fmt: $(SETUP) ## mend style and formatting in place
 golden: $(SETUP) ## rewrite the recorded outputs that tests compare with
 	ALPHAF_WRITE_GOLDEN=1 $(PY) -m pytest -m "not real" $(ARGS)
 
-gpu-check: $(SETUP) ## on a GPU machine: check drivers, memory and a few training steps
+gpu-check: $(SETUP) ## run the tiny chain through the GPU recipe and write docs/gpu-verification.md
 	$(PY) tools/gpu_check.py $(ARGS)
 
 clean: ## remove caches and build output; runs/ and the environment stay

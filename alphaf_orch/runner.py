@@ -167,17 +167,17 @@ def _run_stage(
 
 
 def _already_published(stage: Stage, manifest: Mapping[str, Any], paths: RunPaths) -> bool:
-    """Return whether a merge was renamed into place and checked, and only its record was cut off by a crash."""
+    """Return whether the stage put its last file in place and only its record was cut off, by a crash.
+
+    Both programs of ours do so by a rename at their very end; the outputs are judged all the same.
+    """
     before = manifest["stages"].get(stage.name, {})
-    report = paths.report(stage.name)
-    return (
-        stage.name in MERGES
-        and before.get("state") == "running"
-        and before.get("fingerprint") == stage.fingerprint
-        and stage.outputs[0].is_dir()
-        and not (paths.root / ".partial" / stage.name / "merged").exists()
-        and report.is_file()
-    )
+    if before.get("state") in (None, "done") or before["fingerprint"] != stage.fingerprint:
+        return False
+    if stage.name == "dpo":
+        return (paths.adapter("dpo") / "trainer_state.json").is_file()
+    in_place = stage.name in MERGES and stage.outputs[0].name == "merged" and stage.outputs[0].is_dir()
+    return in_place and paths.report(stage.name).is_file()
 
 
 def _launch(

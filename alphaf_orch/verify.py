@@ -86,7 +86,7 @@ def newest_valid_checkpoint(folder: Path) -> Path | None:
 
 
 def training_summary(stage: str, folder: Path, log: Path) -> dict[str, Any]:
-    """Return steps and losses of a finished training; raise StageError where it is not finished.
+    """Return steps, first and last loss, and rewards of a finished training; raise StageError where it is not finished.
 
     Finished means: the newest valid checkpoint stands at the planned step, every logged loss is finite and
     the weights in the output folder are whole.
@@ -115,8 +115,13 @@ def training_summary(stage: str, folder: Path, log: Path) -> dict[str, Any]:
     if problem:
         raise fail(problem)
     summary = {"steps": step, "loss_first": losses[0], "loss_last": losses[-1]}
-    for key in ("rewards/accuracies", "rewards/margins", "eval_loss"):
+    for key in ("rewards/accuracies", "rewards/margins"):
         values = [entry[key] for entry in state["log_history"] if key in entry]
         if values:
-            summary[key] = values[-1]
+            # One step's accuracy is that of a handful of pairs: the last quarter of the steps is averaged.
+            last = values[-max(1, len(values) // 4) :]
+            summary[key] = sum(last) / len(last)
+    evals = [entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry]
+    if evals:
+        summary["eval_loss"] = evals[-1]
     return summary

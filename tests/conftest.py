@@ -11,13 +11,11 @@ from click.testing import CliRunner, Result
 
 from alphaf_orch.hardware import Machine
 
-SHARED_CACHE = "ALPHAF_TEST_CACHE"
-
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in list(os.environ):
-        if name.startswith(("ALPHAF_", "HF_", "ACCELERATE_", "CUDA_")) and name != SHARED_CACHE:
+        if name.startswith(("ALPHAF_", "HF_", "ACCELERATE_", "CUDA_")) and name != "ALPHAF_WRITE_GOLDEN":
             monkeypatch.delenv(name)
     monkeypatch.setenv("ALPHAF_RUNS", str(tmp_path / "실행"))
     monkeypatch.setenv("ALPHAF_CACHE", str(tmp_path / "cache"))

@@ -10,6 +10,7 @@ from pathlib import Path
 from alphaf_orch import models, sources, stages
 from alphaf_orch.config import RunConfig, Tool
 from alphaf_orch.errors import ModelError, RunStateError
+from alphaf_orch.own_model import generic_preset
 from alphaf_orch.paths import cache_dir, template_folders
 from alphaf_orch.samples import sample_path
 from alphaf_orch.stages import Stage
@@ -41,7 +42,7 @@ def find_preset(config: RunConfig) -> models.ModelPreset:
     folders = tuple(folder / "models" for folder in template_folders(config.templates))
     name = config.model
     if "/" in name or Path(name).expanduser().is_dir():
-        return models.generic_preset(name, folders, os.environ)
+        return generic_preset(name, folders, os.environ)
     return models.load_preset(name, folders)
 
 

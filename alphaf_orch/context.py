@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from alphaf_orch import data, models, recipes, sources, stages
+from alphaf_orch import models, recipes, sources, stages
 from alphaf_orch.base import tool_python
 from alphaf_orch.config import RunConfig
 from alphaf_orch.errors import ConfigError
@@ -97,7 +97,7 @@ class Context:
         self,
         name: str,
         section: Section,
-        checked: tuple[data.Source, ...],
+        checked: tuple[sources.Source, ...],
         recipe: Rendered,
         tokenizer: Mapping[str, Any],
         upstream: Any,

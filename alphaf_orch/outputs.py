@@ -30,7 +30,8 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
     if stage.name in TRAINING:
         try:
             _check_ranks(stage, paths)
-            return verify.training_summary(stage.name, paths.adapter(stage.name), log)
+            summary = verify.training_summary(stage.name, paths.adapter(stage.name), log)
+            return {**summary, **_backend(paths)} if stage.name == "dpo" else summary
         except StageError:
             if finished.exit_code:
                 raise _exited(stage, finished, log) from None
@@ -52,6 +53,12 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
         statistics: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
         return statistics
     return {}
+
+
+def _backend(paths: RunPaths) -> dict[str, Any]:
+    """Return which libraries DPO ran on (unsloth or transformers) and on what device, as the program wrote it."""
+    said = json.loads((paths.adapter("dpo") / "backend.json").read_text(encoding="utf-8"))
+    return {"backend": said["backend"], "device": said["device"]}
 
 
 def _check_ranks(stage: Stage, paths: RunPaths) -> None:

@@ -27,7 +27,7 @@ class Plan:
     config: RunConfig
     preset: models.ModelPreset
     stages: tuple[Stage, ...]
-    sources: Mapping[Section, tuple[data.Source, ...]]
+    sources: Mapping[Section, tuple[sources.Source, ...]]
     gpus: Mapping[Section, int]
     disk_bytes: int
 
@@ -57,15 +57,15 @@ def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> 
     # Dry runs read hub data sets as if they could be fetched: nothing is.
     env = child_env({}, online=scope.online or scope.dry)
     found: tuple[Stage, ...] = ()
-    checked: dict[Section, tuple[data.Source, ...]] = {"sft": (), "dpo": ()}
+    checked: dict[Section, tuple[sources.Source, ...]] = {"sft": (), "dpo": ()}
     upstream = scope.upstream
     context = Context(config, preset, machine, RunPaths(root), template_folders(config.templates), env, gpus)
     fetched: tuple[Stage, ...] = ()
     if "dpo" in scope.sections:
-        checked["dpo"] = sources.check_sources(config.dpo_data or (preset.dpo_data,), "preference", env)
+        checked["dpo"] = data.check_sources(config.dpo_data or (preset.dpo_data,), "preference", env)
     if "sft" in scope.sections:
         if not config.datasets:
-            checked["sft"] = sources.check_sources(config.data or (preset.sft_data,), "chat", env)
+            checked["sft"] = data.check_sources(config.data or (preset.sft_data,), "chat", env)
         base = find_base(config, preset, online=scope.online, need_weights=not scope.dry)
         if base.identity:
             config = config.model_copy(update={"base_revision": base.identity})
@@ -80,7 +80,7 @@ def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> 
     return Plan(context.paths, config, preset, found, checked, gpus, _disk_bytes(context, found))
 
 
-def _fetch_stage(context: Context, section: Section, checked: tuple[data.Source, ...]) -> tuple[Stage, ...]:
+def _fetch_stage(context: Context, section: Section, checked: tuple[sources.Source, ...]) -> tuple[Stage, ...]:
     """Return the stage that brings the section's data sets from the hub, or none where all are here."""
     missing = [source.path for source in checked if source.kind == "hub" and source.snapshot is None]
     if not missing:
@@ -110,5 +110,7 @@ def _disk_bytes(context: Context, found: tuple[Stage, ...]) -> int:
         adapter=None if context.adapter == "full" else context.adapter,
         lora_r=int(recipe.get("sft", {}).get("lora_r") or 0),
         dpo_lora_r=int(recipe.get("dpo", {}).get("lora_r") or 0),
+        # What we build or convert is float32, so its merges are too.
+        bytes_per_parameter=2 if context.preset.source in ("hub", "local") else 4,
         save_total_limit=max((int(values["save_total_limit"]) for values in recipe.values()), default=0),
     )

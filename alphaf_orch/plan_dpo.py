@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from alphaf_orch import data, sources, stages
+from alphaf_orch import sources, stages
 from alphaf_orch.base import tool_python
 from alphaf_orch.context import Context, accelerate_config, recipe_spec
 from alphaf_orch.stages import Stage
 
 
-def dpo_stages(context: Context, checked: tuple[data.Source, ...], upstream: str) -> tuple[Stage, ...]:
+def dpo_stages(context: Context, checked: tuple[sources.Source, ...], upstream: str) -> tuple[Stage, ...]:
     """Return the stages from the merged SFT model, known by its stage's fingerprint, to the merged DPO model."""
     paths, start = context.paths, str(context.model_dir("sft"))
     variables = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch import data, recipes, sources, stages
+from alphaf_orch import recipes, sources, stages
 from alphaf_orch.base import BaseModelRef
 from alphaf_orch.context import Context, accelerate_config, recipe_spec
 from alphaf_orch.record import fingerprint
@@ -15,7 +15,7 @@ from alphaf_orch.stages import Stage
 RECIPE_GPUS = 8  # article: H100 SXM x 8; the recipes' gradient_accumulation_steps are written for it
 
 
-def sft_stages(context: Context, base: BaseModelRef, checked: tuple[data.Source, ...]) -> tuple[Stage, ...]:
+def sft_stages(context: Context, base: BaseModelRef, checked: tuple[sources.Source, ...]) -> tuple[Stage, ...]:
     """Return the stages from the base model to the merged SFT model."""
     content = _content(context, checked)
     recipe = _recipe(context, base, checked, content)
@@ -41,13 +41,13 @@ def sft_stages(context: Context, base: BaseModelRef, checked: tuple[data.Source,
     return (*found, prepare, train, merge)
 
 
-def _content(context: Context, checked: tuple[data.Source, ...]) -> list[Any]:
+def _content(context: Context, checked: tuple[sources.Source, ...]) -> list[Any]:
     if context.config.datasets:
         return [sources.entry_key(entry, context.env) for entry in context.config.datasets]
     return [sources.content_key(source) for source in checked]
 
 
-def _workers(cpus: int, checked: tuple[data.Source, ...]) -> int:
+def _workers(cpus: int, checked: tuple[sources.Source, ...]) -> int:
     """Return the processes that tokenise: a worker takes seconds to start and tokenises some thousand rows in them."""
     rows = sum(source.rows or 10**6 for source in checked) if checked else 10**6
     return max(1, min(8, cpus, rows // 5000))
@@ -58,13 +58,13 @@ def _prepared_spec(recipe: Rendered, content: list[Any], base: BaseModelRef) -> 
     return {"recipe": kept, "data": content, "base": base.spec}
 
 
-def _recipe(context: Context, base: BaseModelRef, checked: tuple[data.Source, ...], content: list[Any]) -> Rendered:
+def _recipe(context: Context, base: BaseModelRef, checked: tuple[sources.Source, ...], content: list[Any]) -> Rendered:
     preset = context.preset
     variables = {
         "base_model": base.name,
         "revision": base.revision,
         "trust_remote_code": preset.trust_remote_code_required,
-        "datasets": list(context.config.datasets) or [data.axolotl_dataset(source) for source in checked],
+        "datasets": list(context.config.datasets) or [sources.axolotl_dataset(source) for source in checked],
         "chat_template": preset.chat_template,
         "special_tokens": {k: v for k, v in preset.special_tokens.model_dump().items() if v},
         "tokens": list(preset.tokens) if preset.tokens else None,

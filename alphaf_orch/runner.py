@@ -207,6 +207,13 @@ def _done_line(stage: Stage, entry: Mapping[str, Any]) -> str:
         parts.append(f"{result['steps']} steps, loss {result['loss_first']:.3f} → {result['loss_last']:.3f}")
     if "contract" in result:
         parts.append(f"hand-off contract holds ({len(result['contract'])} lines)")
-    if "rows" in result:
-        parts.append(f"{result['rows']} rows")
+    if "longer_than_sequence_len" in result:
+        longer = result["longer_than_sequence_len"]
+        parts.append(
+            f"{result['rows']:,} rows, {result['turns']:,} turns, {result['tokens']['total']:,} tokens"
+            f" (longest {result['tokens']['max']:,}), {longer['share']:.1%} longer than"
+            f" sequence_len {result['sequence_len']:,}"
+        )
+    if "backend" in result:
+        parts.append(f"backend {result['backend']}")
     return ", ".join(parts)

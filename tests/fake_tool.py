@@ -54,6 +54,7 @@ def train(name: str, folder: Path, behaviour: str) -> None:
         checkpoint(folder, PLANNED, float("nan") if behaviour == "nan" else 1.0)
     if name == "dpo":
         Path(config()["probe"]).write_text("{}\n")
+        (folder / "backend.json").write_text('{"backend": "transformers", "device": "cpu"}')
 
 
 def config() -> dict:

@@ -15,6 +15,7 @@ from types import ModuleType
 import pytest
 
 from alphaf_orch import hub_cache, models
+from alphaf_orch.own_model import MARKERS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCRIPTS = REPOSITORY / "alphaf_orch" / "scripts"
@@ -257,7 +258,7 @@ def test_built_tokenizer_renders_chatml(name: str, request: pytest.FixtureReques
     )
     ids = tokenizer(RENDERED)["input_ids"]
     assert tokenizer.decode(ids) == RENDERED
-    start, end = (tokenizer.convert_tokens_to_ids(marker) for marker in models.MARKERS)
+    start, end = (tokenizer.convert_tokens_to_ids(marker) for marker in MARKERS)
     assert [n for n in ids if n in (start, end)] == [start, end, start, end]
     assert end == tokenizer.eos_token_id
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -67,6 +68,7 @@ def test_the_chain_ends_with_a_checked_model(chain, place):
 def test_the_log_says_which_path_dpo_took(chain, place):
     log = (place / "실행 폴더" / "t" / "logs" / "dpo.log").read_text(encoding="utf-8")
     assert "DPO with transformers on cpu" in log
+    assert manifest(place, "t")["stages"]["dpo"]["result"]["backend"] == "transformers"
 
 
 def test_the_user_sees_lines_of_ours_only(chain):
@@ -75,6 +77,10 @@ def test_the_user_sees_lines_of_ours_only(chain):
             "base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo",
         }, line  # fmt: skip
     assert "alphaf chat t" in chain.stdout
+    counted = next(line for line in chain.stderr.splitlines() if line.startswith("data: done"))
+    assert re.search(
+        r"\d+ rows, \d+ turns, [\d,]+ tokens \(longest \d+\), [\d.]+% longer than sequence_len 512", counted
+    )
 
 
 def test_metrics_are_json_lines(chain, place):

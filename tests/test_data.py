@@ -18,8 +18,9 @@ import pytest
 from click.testing import CliRunner
 
 from alphaf_orch import data
-from alphaf_orch.data import Source, axolotl_dataset, check_file, hub_is_cached, locate_hub, parse_source
+from alphaf_orch.data import check_file
 from alphaf_orch.errors import DataError
+from alphaf_orch.sources import Source, axolotl_dataset, hub_is_cached, locate_hub, parse_source
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

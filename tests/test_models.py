@@ -12,6 +12,7 @@ import pytest
 
 from alphaf_orch import hub_cache, models
 from alphaf_orch.errors import AlphafError, ConfigError, ModelError
+from alphaf_orch.own_model import generic_preset
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PRESETS = REPOSITORY / "templates" / "models"
@@ -267,7 +268,7 @@ def own_model(folder: Path, tokenizer: dict[str, Any], *, added: tuple[str, ...]
 
 
 def generic(model: object, env: dict[str, str] | None = None) -> models.ModelPreset:
-    return models.generic_preset(str(model), FOLDERS, env or {"HF_HOME": "/nowhere"})
+    return generic_preset(str(model), FOLDERS, env or {"HF_HOME": "/nowhere"})
 
 
 def test_own_model_gets_its_shape_from_config_json(tmp_path: Path) -> None:

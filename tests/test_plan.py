@@ -243,6 +243,70 @@ def test_weights_and_hub_data_are_demanded_only_when_they_are_needed(eight_gpus,
         planned(eight_gpus, tmp_path, scope=Scope(("dpo",)))
 
 
+def cached_repo(home: Path, kind: str, repo: str, commit: str) -> Path:
+    """Lay a repository into a Hugging Face cache and make `commit` its main."""
+    folder = home / "hub" / f"{kind}s--{repo.replace('/', '--')}"
+    snapshot = folder / "snapshots" / commit
+    snapshot.mkdir(parents=True)
+    (folder / "refs").mkdir(exist_ok=True)
+    (folder / "refs" / "main").write_text(commit)
+    return snapshot
+
+
+def cached_model(home: Path, commit: str) -> None:
+    from fake_tool import safetensors
+
+    snapshot = cached_repo(home, "model", "yanolja/EEVE-Korean-10.8B-v1.0", commit)
+    safetensors(snapshot / "model.safetensors")
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (snapshot / name).write_text("{}")
+
+
+def test_the_commit_met_first_is_insisted_on(eight_gpus, tmp_path):
+    cached_model(tmp_path / "hf", "a" * 40)
+    first = planned(eight_gpus, tmp_path, scope=Scope(("sft",)))
+    assert first.config.base_revision == "a" * 40
+    assert recipe(first, "sft")["revision_of_model"] == "a" * 40
+    cached_model(tmp_path / "hf", "b" * 40)
+    later = planned(eight_gpus, tmp_path, scope=Scope(("sft",)), base_revision="a" * 40)
+    assert recipe(later, "sft")["revision_of_model"] == "a" * 40
+    assert fingerprints(later) == fingerprints(first)
+    new = planned(eight_gpus, tmp_path, scope=Scope(("sft",)))
+    assert recipe(new, "sft")["revision_of_model"] == "b" * 40
+    with pytest.raises(ModelError, match="not on this machine"):
+        planned(eight_gpus, tmp_path, scope=Scope(("sft",)), base_revision="c" * 40)
+
+
+def test_a_hub_data_set_is_loaded_from_its_folder_and_known_by_its_commit(eight_gpus, tmp_path):
+    snapshot = cached_repo(tmp_path / "hf", "dataset", "argilla/dpo-mix-7k", "d" * 40)
+    (snapshot / "train.parquet").write_bytes(b"rows")
+    plan = planned(eight_gpus, tmp_path)
+    entry = {"path": str(snapshot), "kind": "hub", "split": "train", "revision": None}
+    assert recipe(plan, "dpo")["datasets"] == [entry]
+    assert stage(plan, "dpo").spec["data"] == [{"hub": "argilla/dpo-mix-7k", "commit": "d" * 40, "split": "train"}]
+
+
+def test_online_fetches_what_is_missing_in_stages_of_its_own(eight_gpus, tmp_path):
+    plan = planned(eight_gpus, tmp_path, scope=Scope(online=True))
+    fetching = [found for found in plan.stages if found.online]
+    assert {found.name: found.argv[2:] for found in fetching} == {
+        "base_model": ("--repo", "yanolja/EEVE-Korean-10.8B-v1.0"),
+        "fetch_dpo_data": ("--repo-type", "dataset", "--repo", "argilla/dpo-mix-7k"),
+    }
+    assert {found.argv[1] for found in fetching} == {f"{SCRIPTS}/fetch_model.py"}
+
+
+def test_what_the_plan_sets_cannot_be_set(eight_gpus, tmp_path):
+    with pytest.raises(ConfigError, match="output_dir is set by alphaf") as caught:
+        planned(eight_gpus, tmp_path, sft={"output_dir": "/elsewhere"})
+    assert caught.value.fix == "use --run and ALPHAF_RUNS"
+
+
+def test_the_user_s_plugins_come_behind_ours(eight_gpus, tmp_path):
+    plan = planned(eight_gpus, tmp_path, sft={"plugins": ["axolotl.integrations.liger.LigerPlugin"]})
+    assert recipe(plan, "sft")["plugins"] == ["axolotl_plugin.AlphafPlugin", "axolotl.integrations.liger.LigerPlugin"]
+
+
 def test_remote_code_needs_the_flag(eight_gpus, tmp_path):
     with pytest.raises(ModelError, match="python code that comes with its weights"):
         planned(eight_gpus, tmp_path, model="orion")

@@ -1,0 +1,135 @@
+"""The preset of a model that has none: the generic recipe, filled from the model's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.errors import ModelError
+from alphaf_orch.hub_cache import read_json, snapshot
+from alphaf_orch.models import ModelPreset, first_file, read_preset
+
+MARKERS = ("<|im_start|>", "<|im_end|>")
+
+
+def generic_preset(path_or_hub_id: str, folders: Sequence[Path], env: Mapping[str, str]) -> ModelPreset:
+    """Return the generic recipe filled from the model's own files, where these are on this machine.
+
+    A hub id that is not in the cache leaves architecture and special tokens unknown: call again once fetched.
+    Raises ModelError for a folder without a usable config.json or a tokenizer without a token to pad with.
+    """
+    recipe = read_preset(first_file("generic.yaml", folders))
+    local = Path(path_or_hub_id).expanduser()
+    is_hub_id = path_or_hub_id.count("/") == 1 and not path_or_hub_id.startswith((".", "/", "~"))
+    if not local.is_dir() and not is_hub_id:
+        raise ModelError(
+            f"{path_or_hub_id!r} is neither a folder nor a hub id",
+            where=f"--model {path_or_hub_id}",
+            fix="give the path of a folder with config, tokenizer and weights, or a hub id such as ORG/NAME",
+        )
+    if local.is_dir():
+        folder: Path | None = local.resolve()
+        named = {"name": local.resolve().name, "source": "local", "base_model": str(folder)}
+    else:
+        folder = snapshot(path_or_hub_id, "model", None, env)
+        named = {"name": path_or_hub_id.split("/")[1], "source": "hub", "base_model": path_or_hub_id}
+    facts = _facts_of(folder, recipe) if folder is not None else {}
+    return ModelPreset.model_validate({**recipe.model_dump(), **named, "title": path_or_hub_id, **facts})
+
+
+def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
+    """Return the preset's values that a model folder's own files decide."""
+    config = read_json(folder / "config.json")
+    if config is None:
+        raise ModelError(
+            "no config.json that can be read",
+            where=str(folder),
+            fix="name a folder that save_pretrained or `hf download` filled",
+        )
+    chat = _chat_facts(folder)
+    architecture = _architecture_of(config, added=len(chat["tokens"] or ()))
+    facts: dict[str, Any] = {
+        "architecture": architecture,
+        "trust_remote_code_required": "auto_map" in config,
+        "sequence_len": min(recipe.sequence_len, architecture["context"] if architecture else 2048),
+        **chat,
+    }
+    if chat["tokens"]:
+        # axolotl demands it when tokens are added: their new rows must be trained.
+        facts["sft"] = {**recipe.sft, "lora_modules_to_save": ["embed_tokens", "lm_head"]}
+    return facts
+
+
+def _architecture_of(config: Mapping[str, Any], *, added: int) -> dict[str, Any] | None:
+    """Return the shape config.json describes, or None where it is not that of a decoder with gated MLP.
+
+    parameters leaves biases out: below 0.1% in the models we know.
+    """
+    named = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
+    if not all(isinstance(config.get(key), int) for key in named):
+        return None
+    layers, hidden, intermediate, heads, vocab_size = (int(config[key]) for key in named)
+    vocab_size += added
+    kv_heads = config.get("num_key_value_heads") or heads
+    tied = bool(config.get("tie_word_embeddings", False))
+    attention = 2 * hidden * hidden + 2 * hidden * (hidden // heads * kv_heads)
+    per_layer = attention + 3 * hidden * intermediate + 2 * hidden
+    embeddings = vocab_size * hidden * (1 if tied else 2)
+    rope = config.get("rope_parameters") or {}
+    return {
+        "class_name": (config.get("architectures") or ["unknown"])[0],
+        "layers": layers,
+        "hidden_size": hidden,
+        "intermediate_size": intermediate,
+        "attention_heads": heads,
+        "kv_heads": kv_heads,
+        "vocab_size": vocab_size,
+        "context": config.get("max_position_embeddings") or config.get("seq_length") or 2048,
+        "norm": "RMSNorm" if "rms_norm_eps" in config else "LayerNorm",
+        "rope_theta": config.get("rope_theta") or rope.get("rope_theta"),
+        "tie_word_embeddings": tied,
+        "parameters": embeddings + layers * per_layer + hidden,
+    }
+
+
+def _chat_facts(folder: Path) -> dict[str, Any]:
+    """Return chat template, special tokens and tokens to add that fit the folder's tokenizer.
+
+    ChatML where its end marker is in the vocabulary, or where the model has no template; else its own.
+    """
+    settings = read_json(folder / "tokenizer_config.json") or {}
+    vocabulary = _vocabulary(folder, settings)
+    own = {kind: _token_text(settings.get(f"{kind}_token")) for kind in ("bos", "eos", "pad", "unk")}
+    has_template = bool(settings.get("chat_template")) or (folder / "chat_template.jinja").is_file()
+    chatml = MARKERS[1] in vocabulary or not has_template
+    eos = MARKERS[1] if chatml else own["eos"]
+    # A pad that equals eos would be masked out of the loss: the model would never learn to stop.
+    pad = next((own[k] for k in ("pad", "eos", "unk", "bos") if own[k] and own[k] != eos), None)
+    if eos is None or pad is None:
+        lacking = "eos token" if eos is None else "token to pad with that differs from eos"
+        raise ModelError(
+            f"the tokenizer has no {lacking}",
+            where=str(folder / "tokenizer_config.json"),
+            fix="write a preset for the model that names special_tokens, and pass its name as --model",
+        )
+    return {
+        "chat_template": "chatml" if chatml else "tokenizer_default",
+        "special_tokens": {"bos_token": own["bos"], "eos_token": eos, "pad_token": pad},
+        # With <|im_end|> alone the start marker is spelt in pieces: a new row would need trained embeddings.
+        "tokens": MARKERS if chatml and MARKERS[1] not in vocabulary else None,
+    }
+
+
+def _vocabulary(folder: Path, settings: Mapping[str, Any]) -> set[str]:
+    """Return the tokens that tokenizer.json and the lists of added tokens name; not tokenizer.model's."""
+    tokenizer = read_json(folder / "tokenizer.json") or {}
+    added = [*tokenizer.get("added_tokens", []), *settings.get("added_tokens_decoder", {}).values()]
+    pieces = (tokenizer.get("model") or {}).get("vocab") or {}
+    texts = pieces if isinstance(pieces, dict) else [piece[0] for piece in pieces]
+    return {*texts, *(token["content"] for token in added), *(read_json(folder / "added_tokens.json") or {})}
+
+
+def _token_text(token: str | dict[str, Any] | None) -> str | None:
+    """Return a special token's text; tokenizer_config.json holds it plain or as an object."""
+    return token["content"] if isinstance(token, dict) else token

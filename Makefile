@@ -47,7 +47,7 @@ demo: $(SETUP) ## the whole chain on a real 135M model that fits a laptop, into 
 	@echo 'next: make chat RUN=demo'
 
 smoke: $(SETUP) ## the whole chain on a toy model with the real tools, into runs/smoke; cached the second time
-	$(ALPHAF) run --model tiny --run smoke $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
+	OMP_NUM_THREADS=1 $(ALPHAF) run --model tiny --run smoke $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
 
 chat: $(SETUP) ## talk to the newest finished model of RUN
 	$(ALPHAF) chat $(if $(RUN),$(call quoted,$(RUN))) $(ARGS)
@@ -62,7 +62,7 @@ samples: $(SETUP) ## remake the Korean sample data
 	$(PY) -m alphaf_orch.samples.generate $(ARGS)
 
 test: $(SETUP) ## every test, the ones with real tools included (minutes)
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-fast: $(SETUP) ## the tests that start no real tool (seconds)
 	$(PY) -m pytest -m "not real" $(ARGS)

@@ -14,7 +14,7 @@ GIB = 1024**3
 
 @dataclass(frozen=True)
 class Machine:
-    """The GPUs a child process would see (their names) and the processors it may use."""
+    """The GPUs a child process would see (their names) and the processors all of them may use together."""
 
     gpus: tuple[str, ...]
     cpus: int
@@ -49,7 +49,9 @@ def detect_machine() -> Machine:
             else:
                 break
         gpus = tuple(visible)
-    return Machine(gpus, len(os.sched_getaffinity(0)))
+    # Whoever sets OMP_NUM_THREADS shares the processors with somebody else.
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return Machine(gpus, int(threads) if threads.isdigit() and int(threads) else len(os.sched_getaffinity(0)))
 
 
 def check_gpus(wanted: int, machine: Machine, stage: str, option: str) -> None:

@@ -21,6 +21,8 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     monkeypatch.setenv("ALPHAF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
+    # The threads of toy models spend their time waiting for each other.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     yield
 
 

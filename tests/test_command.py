@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import sys
 import threading
@@ -57,7 +58,9 @@ def test_a_signal_is_a_negative_code(tmp_path):
 
 def test_peak_memory_is_that_of_the_largest_process(tmp_path):
     done = run("x = bytearray(300 << 20)", tmp_path)
-    assert 300 <= done.peak_memory_mib < 500
+    # Linux counts the moment before exec too, when the child still is a copy of its parent: a lower bound.
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    assert 300 <= done.peak_memory_mib < max(500, ours + 50)
 
 
 def test_much_output_does_not_block(tmp_path):

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import kill_all
 
 FAKE = Path(__file__).with_name("fake_tool.py")
 STAGES = ["base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"]
@@ -316,7 +317,7 @@ def test_a_killed_alphaf_leaves_the_run_locked_while_its_trainer_lives(run, fake
     refused = run("sft", "--model", "tiny")
     assert refused.exit_code == 6
     assert "the run tiny is in use" in refused.stderr
-    subprocess.run(["pkill", "-f", str(root() / "rendered" / "sft.yaml")], check=True)
+    assert kill_all(root() / "rendered" / "sft.yaml", signal.SIGTERM) == 1
     time.sleep(1)
     assert states()["sft"] == "running"
     fake.behave()

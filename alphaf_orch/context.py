@@ -70,6 +70,10 @@ class Context:
         if section == "sft" and user.get("plugins"):
             user = {**user, "plugins": [PLUGIN, *(p for p in user["plugins"] if p != PLUGIN)]}
             layers[-1] = ("yours", user)
+        sizes = [layer["val_set_size"] for _, layer in layers if "val_set_size" in layer]
+        if section == "sft" and sizes and not sizes[-1]:
+            # axolotl refuses an eval schedule without an eval set.
+            layers.insert(1, ("follows val_set_size", {"eval_strategy": "no", "eval_steps": None}))
         ranks = [layer["lora_r"] for _, layer in layers if layer.get("lora_r")]
         if ranks:
             layers.insert(1, ("follows lora_r", {"lora_alpha": ranks[-1]}))

@@ -14,6 +14,8 @@ from alphaf_orch.paths import RunPaths
 from alphaf_orch.progress import read_metrics
 from alphaf_orch.stages import MERGES, TRAINING, Stage
 
+_EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]*(Error|Exception|Interrupt)\b")
+
 
 def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str, Any]:
     """Return what the finished stage's files say of it; raise StageError or ContractError where they are not whole."""
@@ -95,5 +97,8 @@ def said(log: Path) -> str:
     for number in range(len(lines) - 1, -1, -1):
         if lines[number].startswith("error: "):
             return "\n".join(lines[number:]).removeprefix("error: ")
-    named = [line.strip() for line in lines if re.match(r"(\[rank\d+\]: )?[\w.]*(Error|Exception|Interrupt)\b", line)]
-    return named[-1] if named else (lines[-1].strip() if lines else "")
+    named = [n for n, line in enumerate(lines) if _EXCEPTION.match(line)]
+    if not named:
+        return lines[-1].strip() if lines else ""
+    # pydantic and torch say what is wrong in the lines behind the exception's name.
+    return "\n".join(line.strip() for line in lines[named[-1] : named[-1] + 4])

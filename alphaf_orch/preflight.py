@@ -40,7 +40,7 @@ def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, s
             raise ToolError(
                 "the recipe asks for flash attention and flash-attn is not installed",
                 where=python,
-                fix="install flash-attn there, or --set sft.attn_implementation=sdpa --set sft.sample_packing=false",
+                fix="install flash-attn there, or use torch's own attention: --set sft.attn_implementation=sdpa",
             )
         if lacking:
             raise ToolError(

@@ -146,6 +146,11 @@ def test_lora_alpha_follows_the_rank_unless_it_is_set(eight_gpus, tmp_path):
     assert recipe(planned(eight_gpus, tmp_path, dpo={"lora_r": 8}), "dpo")["lora_alpha"] == 8
 
 
+def test_without_an_eval_set_there_is_no_eval_schedule(eight_gpus, tmp_path):
+    values = recipe(planned(eight_gpus, tmp_path, sft={"val_set_size": 0}), "sft")
+    assert (values["eval_strategy"], values["eval_steps"]) == ("no", None)
+
+
 def test_full_fine_tuning_has_no_lora_key_and_refuses_one(eight_gpus, tmp_path):
     plan = planned(eight_gpus, tmp_path, sft={"adapter": "full"})
     assert not [key for key in recipe(plan, "sft") if key.startswith("lora_")]

@@ -46,8 +46,10 @@ demo: $(SETUP) ## the whole chain on a real 135M model that fits a laptop, into 
 	$(ALPHAF) run --model smollm2 --run demo $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
 	@echo 'next: make chat RUN=demo'
 
+# The threads of a toy model spend their time waiting for each other.
+smoke: export OMP_NUM_THREADS = 1
 smoke: $(SETUP) ## the whole chain on a toy model with the real tools, into runs/smoke; cached the second time
-	OMP_NUM_THREADS=1 $(ALPHAF) run --model tiny --run smoke $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
+	$(ALPHAF) run --model tiny --run smoke $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
 
 chat: $(SETUP) ## talk to the newest finished model of RUN
 	$(ALPHAF) chat $(if $(RUN),$(call quoted,$(RUN))) $(ARGS)

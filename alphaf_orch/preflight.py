@@ -26,7 +26,9 @@ def check_all_gpus(plan: Plan, machine: Machine, pending: Sequence[Stage]) -> No
 def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, str]]:
     """Return the versions in each tool's environment; raise HardwareError or ToolError for disk or tools it lacks."""
     if any(stage.name in (*TRAINING, *MERGES) for stage in pending):
-        check_disk(plan.paths.root, plan.disk_bytes, f"run {plan.paths.name}")
+        # What an earlier call wrote is part of the estimate and already on the disk.
+        there = sum(path.lstat().st_size for path in plan.paths.root.rglob("*") if path.is_file())
+        check_disk(plan.paths.root, plan.disk_bytes - there, f"run {plan.paths.name}")
     versions: dict[str, dict[str, str]] = {}
     for stage in pending:
         python = stage.argv[0]

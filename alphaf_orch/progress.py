@@ -29,6 +29,18 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.strip()]
 
 
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _read_from(path: Path, offset: int) -> bytes:
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read()
+
+
 class StageLine:
     """Shows one stage while it runs; use as a context manager and call `poll` often."""
 
@@ -37,8 +49,10 @@ class StageLine:
         self._verbose = verbose
         self._started = time.monotonic()
         self._shown = 0.0
-        self._seen_bytes = log.stat().st_size if log.is_file() else 0
-        self._skip = len(read_metrics(metrics))
+        # Both files go on over all tries; only what is new is shown, and read only once.
+        self._log_offset, self._metrics_offset = _size(log), _size(metrics)
+        self._first: dict[str, Any] | None = None
+        self._last: dict[str, Any] | None = None
         self._live = Live(console=console, auto_refresh=False, transient=True) if self._is_live() else None
 
     def _is_live(self) -> bool:
@@ -61,31 +75,34 @@ class StageLine:
         """Show the newest figures, and with -v what the tool has printed since the last call."""
         if self._verbose:
             self._stream()
+        self._read_metrics()
         if self._live:
             self._live.update(Text(self._line()), refresh=True)
-        elif time.monotonic() - self._shown > _PLAIN_EVERY_S and self._fresh():
+        elif time.monotonic() - self._shown > _PLAIN_EVERY_S and self._last:
             self._shown = time.monotonic()
             self._console.print(self._line(), highlight=False, soft_wrap=True)
 
-    def _fresh(self) -> list[dict[str, Any]]:
-        return read_metrics(self._metrics)[self._skip :]
+    def _read_metrics(self) -> None:
+        new = _read_from(self._metrics, self._metrics_offset)
+        whole = new[: new.rfind(b"\n") + 1]
+        self._metrics_offset += len(whole)
+        for line in whole.splitlines():
+            row = json.loads(line)
+            if "loss" in row:
+                self._first = self._first or row
+                self._last = row
 
     def _stream(self) -> None:
-        if self._log.is_file():
-            with self._log.open("rb") as file:
-                file.seek(self._seen_bytes)
-                new = file.read()
-            self._seen_bytes += len(new)
-            if new:
-                self._console.out(new.decode("utf-8", "replace"), end="", highlight=False)
+        new = _read_from(self._log, self._log_offset)
+        self._log_offset += len(new)
+        if new:
+            self._console.out(new.decode("utf-8", "replace"), end="", highlight=False)
 
     def _line(self) -> str:
         elapsed = time.monotonic() - self._started
-        rows = self._fresh()
-        steps = [row for row in rows if "loss" in row]
-        if not steps:
+        first, last = self._first, self._last
+        if first is None or last is None:
             return f"{self._stage}  {clock(elapsed)}  working …"
-        last, first = steps[-1], steps[0]
         parts = [f"{self._stage}  {last['step']}/{last['max_steps']}"]
         if last["loss"] is not None:
             parts.append(f"loss {last['loss']:.3f}")

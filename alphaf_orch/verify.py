@@ -118,8 +118,8 @@ def training_summary(stage: str, folder: Path, log: Path) -> dict[str, Any]:
     for key in ("rewards/accuracies", "rewards/margins"):
         values = [entry[key] for entry in state["log_history"] if key in entry]
         if values:
-            # One step's accuracy is that of a handful of pairs: the last quarter of the steps is averaged.
-            last = values[-max(1, len(values) // 4) :]
+            # One step's accuracy is that of a handful of pairs: the second half of the steps is averaged.
+            last = values[len(values) // 2 :]
             summary[key] = sum(last) / len(last)
     evals = [entry["eval_loss"] for entry in state["log_history"] if "eval_loss" in entry]
     if evals:

@@ -80,12 +80,14 @@ install_lock() {
     mkdir -p "$venv"
     touch "$venv/.alphaf"
     "$python" -m venv "$venv"
-    # The lock is complete, so nothing is resolved: what cpu.excludes leaves out stays out. Bytecode is left to the first
-    # import, which compiles a tenth of it.
+    # The lock is complete, so nothing is resolved: what cpu.excludes leaves out stays out.
     pip_install --no-deps --no-compile -r "$lock" -r requirements/nodeps.lock
     # Adds nothing to a CPU build of torch; to a CUDA build that an index served for cpu.lock, the libraries it loads.
     pip_install --constraint "$lock" torch
     "$py" -c 'import torch' || fail "the installed torch does not load" "$venv" "read the lines above, then make setup again"
+    # On all processors, where pip uses one. Without it, PYTHONDONTWRITEBYTECODE or a read-only environment would make
+    # every stage compile its imports anew: 10 seconds and more each. Some packages ship files that are no Python 3.
+    "$py" -m compileall -q -j 0 -x '/tests/' "$venv/lib" >>"$venv/setup.log" 2>&1 || true
     printf '%s\n' "$key" >"$venv/.alphaf-lock"
     echo "setup: done in $(($(date +%s) - start)) s"
 }

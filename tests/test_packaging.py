@@ -177,6 +177,7 @@ case "$1 $2" in
 "-c "*) exit 0 ;;
 "-V ") echo "Python 3.12.9" ;;
 "-m venv") mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && echo "$@" >>"$LOG" ;;
+"-m compileall") exit 1 ;;
 "-m pip") echo "$@" >>"$LOG"; echo pip says hello; exit "${PIP_FAILS:-0}" ;;
 *) echo "unexpected: $*" >&2; exit 99 ;;
 esac

@@ -238,16 +238,27 @@ def keywords(tree: ast.AST, function: str) -> set[str]:
 
 
 def test_unsloth_knows_every_keyword(tmp_path: Path) -> None:
-    spec = importlib.util.find_spec("unsloth")
-    if spec is None or spec.origin is None:
-        pytest.skip("unsloth not installed (GPU extra)")
-    models = Path(spec.origin).parent / "models"  # read, not imported: unsloth needs a GPU
-    loader = ast.parse((models / "loader.py").read_text(encoding="utf-8"))
-    llama = ast.parse((models / "llama.py").read_text(encoding="utf-8"))
+    record = json.loads((Path(__file__).parent / "records" / "unsloth.json").read_text(encoding="utf-8"))
     config = make_config(tmp_path)
     load = set(unsloth_load(config, "bfloat16", "cuda:1", distributed=True))
-    assert load - keywords(loader, "FastLanguageModel.from_pretrained") == set()
-    assert set(unsloth_lora(config)) - keywords(llama, "FastLlamaModel.get_peft_model") == set()
+    assert load - set(record["calls"]["FastLanguageModel.from_pretrained"]) == set()
+    assert set(unsloth_lora(config)) - set(record["calls"]["FastLlamaModel.get_peft_model"]) == set()
+
+
+def test_the_recorded_unsloth_is_the_pinned_one() -> None:
+    root = Path(__file__).parent.parent
+    record = json.loads((root / "tests" / "records" / "unsloth.json").read_text(encoding="utf-8"))
+    pins = (root / "requirements" / "gpu.lock").read_text(encoding="utf-8").splitlines()
+    assert f"unsloth=={record['unsloth']}" in [line.split()[0] for line in pins if line.startswith("unsloth==")]
+
+
+def test_the_record_matches_an_installed_unsloth() -> None:
+    spec = importlib.util.find_spec("unsloth")
+    if spec is None or spec.origin is None:
+        pytest.skip("unsloth is not installed (GPU extra): its recorded signatures were checked instead")
+    script = Path(__file__).parent.parent / "tools" / "record_unsloth_signatures.py"
+    folder = Path(spec.origin).parent.parent
+    assert subprocess.run([sys.executable, str(script), str(folder), "--check"], check=False).returncode == 0
 
 
 @real

@@ -95,5 +95,6 @@ install_lock() {
 if ! is "$venv/.alphaf-lock" "$key" || ! "$py" -c '' 2>/dev/null; then install_lock; fi
 if ! is "$venv/.alphaf-project" "$project_key"; then
     pip_install --no-deps --no-build-isolation --editable .
+    "$py" -m compileall -q alphaf_orch >>"$venv/setup.log" 2>&1 || true
     printf '%s\n' "$project_key" >"$venv/.alphaf-project"
 fi

@@ -92,13 +92,17 @@ def _missing_weights(model_dir: Path) -> list[str]:
             shards = [name]
         else:
             continue
-        problems = [(shard, _weights_problem(model_dir / shard)) for shard in shards]
+        problems = [(shard, file_problem(model_dir / shard)) for shard in shards]
         return [f"{shard} ({problem})" for shard, problem in problems if problem]
     return ["model.safetensors (absent, and no other weights)"]
 
 
-def _weights_problem(path: Path) -> str | None:
-    """Return why a weights file can't be used, or None; a safetensors header gives the length to expect."""
+def file_problem(path: Path) -> str | None:
+    """Return why a weights file can't be used, or None; a safetensors header gives the length to expect.
+
+    Layout: 8 bytes little-endian header length, JSON header with `data_offsets`, then the data
+    (https://github.com/huggingface/safetensors, README "Format").
+    """
     if not path.is_file():
         return "absent"
     size = path.stat().st_size

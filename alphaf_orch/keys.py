@@ -80,6 +80,11 @@ def dpo_keys() -> dict[str, dict[str, Any]]:
     return {name: _json_kinds(hint) for name, hint in hints.items() if name not in _NOT_IN_RECIPES}
 
 
+def known_keys(section: str) -> dict[str, dict[str, Any]]:
+    """Return the keys that the recipe of a section (`sft` or `dpo`) may set."""
+    return axolotl_keys() if section == "sft" else dpo_keys()
+
+
 def _json_kinds(hint: Any) -> dict[str, Any]:
     if typing.get_origin(hint) is Literal:
         return {"types": ["string"], "enum": list(typing.get_args(hint))}
@@ -144,6 +149,13 @@ def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], wher
         raise ConfigError(f"{key} is {value!r}, which is no {wanted}", where=where, fix=f"give {key} a {wanted}")
 
 
+def check_rendered(section: str, values: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError for the first wrong key of a rendered recipe, where the plan's own keys stand too."""
+    for key, value in values.items():
+        if section == "sft" or key not in _NOT_IN_RECIPES:
+            check_key(key, value, known_keys(section), f"{where}, key {key}")
+
+
 def check_free(key: str, where: str) -> None:
     """Raise ConfigError for an SFT key that the plan itself sets."""
     if key in _SET_BY_THE_PLAN:
@@ -170,7 +182,7 @@ def parse_set(items: Iterable[str], *, default: str) -> dict[str, dict[str, Any]
         section, dot, rest = name.strip().partition(".")
         if not dot or section not in found:
             section, rest = default, name.strip()
-        known = axolotl_keys() if section == "sft" else dpo_keys()
+        known = known_keys(section)
         top, *nested = rest.split(".")
         if top not in known and section == default and default == "sft" and top in dpo_keys():
             raise ConfigError(f"{top}: did you mean dpo.{top}?", where=where, fix=f"write --set dpo.{item}")
@@ -188,7 +200,7 @@ def parse_set(items: Iterable[str], *, default: str) -> dict[str, dict[str, Any]
 
 def check_section(section: str, values: Mapping[str, Any], where: str) -> None:
     """Raise ConfigError for the first key of a `sft:` or `dpo:` mapping that is unknown or of a wrong type."""
-    known = axolotl_keys() if section == "sft" else dpo_keys()
+    known = known_keys(section)
     for key, value in values.items():
         check_key(key, value, known, f"{where}, key {section}.{key}")
         if section == "sft":

@@ -73,8 +73,8 @@ def _recipe(context: Context, base: BaseModelRef, checked: tuple[sources.Source,
         "output_dir": str(context.paths.adapter("sft")),
     }
     # A model's own accumulation is written for its own number of GPUs, the recipe's for the article's.
-    for_one = preset.gpus == "auto" and "gradient_accumulation_steps" in preset.sft
-    written_for = 1 if for_one else RECIPE_GPUS
+    own = 1 if preset.gpus == "auto" else preset.gpus
+    written_for = own if "gradient_accumulation_steps" in preset.sft else RECIPE_GPUS
 
     def made(prepared: str) -> Rendered:
         named = {**variables, "dataset_prepared_path": prepared}

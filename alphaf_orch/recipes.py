@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.errors import ConfigError
-from alphaf_orch.keys import axolotl_keys, check_key, check_section, dpo_keys
+from alphaf_orch.keys import check_rendered, check_section
 from alphaf_orch.paths import find_template
 from alphaf_orch.render import Rendered, override, parse_yaml, render
 
@@ -63,13 +63,7 @@ def hardware_layer(folders: tuple[Path, ...], gpus: int, section: str) -> tuple[
 def render_recipe(template: Path, variables: Mapping[str, Any], layers: Layers, section: str) -> Rendered:
     """Return the recipe with its layers put in; every key is known to the tool and every value of its type."""
     rendered = override(render(template, variables), layers, str(template))
-    if section == "sft":
-        for key, value in rendered.values.items():
-            check_key(key, value, axolotl_keys(), f"{template}, key {key}")
-    else:
-        for key, value in rendered.values.items():
-            if key in dpo_keys():
-                check_key(key, value, dpo_keys(), f"{template}, key {key}")
+    check_rendered(section, rendered.values, str(template))
     return rendered
 
 

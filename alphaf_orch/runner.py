@@ -26,7 +26,7 @@ from alphaf_orch.preflight import check_all_gpus, check_machine
 from alphaf_orch.progress import StageLine
 from alphaf_orch.record import fingerprint, read_manifest, write_atomic, write_manifest
 from alphaf_orch.stages import MERGES, PREPARE, Stage
-from alphaf_orch.status import Status, refuse_changed, resumable, statuses
+from alphaf_orch.status import Status, resumable, safe_statuses
 
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
 
@@ -63,16 +63,19 @@ def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, p
     Interrupted for what happens later; the manifest then says so and the same call goes on from there.
     """
     manifest = read_manifest(plan.paths.manifest)
-    refuse_changed(plan, manifest)
-    check_all_gpus(plan, machine, [s.stage for s in statuses(plan, manifest) if s.state != "cached"])
-    pending = [s for s in statuses(plan, manifest) if (s.stage.name in PREPARE) == prepare and s.state != "cached"]
+    to_do = [status.stage for status in safe_statuses(plan, manifest) if status.state != "cached"]
+    check_all_gpus(plan, machine, to_do)
+    pending = [stage for stage in to_do if (stage.name in PREPARE) == prepare]
     if not pending:
         _say_cached(console, plan)
         return manifest
-    versions = check_machine(plan, [s.stage for s in pending])
+    versions = check_machine(plan, pending)
     with locked(plan.paths) as lock_fd:
+        # Another call may have ended between the first look and the lock.
+        manifest = read_manifest(plan.paths.manifest)
+        found = safe_statuses(plan, manifest)
         _write_head(plan, manifest)
-        for status in statuses(plan, manifest):
+        for status in found:
             if (status.stage.name in PREPARE) != prepare:
                 continue
             if status.state == "cached":

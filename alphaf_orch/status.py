@@ -68,9 +68,10 @@ def difference(stage: Stage, entry: Mapping[str, Any]) -> str:
     return "\n".join(line for line in diff if not line.startswith("@@"))
 
 
-def refuse_changed(plan: Plan, manifest: Mapping[str, Any]) -> None:
-    """Raise RunStateError with the difference where a finished stage was made from other inputs."""
-    for status in statuses(plan, manifest):
+def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
+    """Return the states; raise RunStateError with the difference where a finished stage was made from other inputs."""
+    found = statuses(plan, manifest)
+    for status in found:
         stage = status.stage
         unrecorded = _unrecorded_weights(stage, manifest)
         if unrecorded:
@@ -86,6 +87,7 @@ def refuse_changed(plan: Plan, manifest: Mapping[str, Any]) -> None:
                 where=str(plan.paths.manifest),
                 fix="keep it and use --run NEW for the new settings, or take the change back",
             )
+    return found
 
 
 def _unrecorded_weights(stage: Stage, manifest: Mapping[str, Any]) -> Path | None:

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch.errors import StageError
-
-
-def safetensors_problem(path: Path) -> str | None:
-    """Return why a safetensors file is not whole, or None; reads its header only.
-
-    Layout: 8 bytes little-endian header length, JSON header with `data_offsets`, then the data
-    (https://github.com/huggingface/safetensors, README "Format").
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > size - 8:
-            return f"{path} is cut off: {size} bytes, header of {length}"
-        try:
-            header = json.loads(file.read(length))
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            return f"{path} has no readable header"
-    end = max((t["data_offsets"][1] for name, t in header.items() if name != "__metadata__"), default=0)
-    if size != 8 + length + end:
-        return f"{path} is cut off: {size} of {8 + length + end} bytes"
-    return None
+from alphaf_orch.hub_cache import file_problem, read_json
 
 
 def weights_problem(folder: Path) -> str | None:
@@ -38,27 +17,22 @@ def weights_problem(folder: Path) -> str | None:
         return f"{folder} does not exist"
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        shards = (read_json(index) or {}).get("weight_map")
+        if not shards:
+            return f"{index} is cut off"
+        names = sorted(set(shards.values()))
     else:
         names = sorted(path.name for path in folder.glob("*.safetensors"))
     if not names:
         return f"{folder} holds no safetensors file"
-    for name in names:
-        if not (folder / name).is_file():
-            return f"{folder / name} is missing"
-        problem = safetensors_problem(folder / name)
-        if problem:
-            return problem
-    return None
+    problems = ((name, file_problem(folder / name)) for name in names)
+    return next((f"{folder / name}: {problem}" for name, problem in problems if problem), None)
 
 
 def trainer_state(folder: Path) -> dict[str, Any] | None:
     """Return trainer_state.json of a checkpoint, or None where there is none that can be read."""
-    try:
-        state = json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError):
-        return None
-    return state if isinstance(state, dict) and isinstance(state.get("global_step"), int) else None
+    state = read_json(folder / "trainer_state.json")
+    return state if state is not None and isinstance(state.get("global_step"), int) else None
 
 
 def checkpoint_problem(folder: Path) -> str | None:

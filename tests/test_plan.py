@@ -9,7 +9,7 @@ import pytest
 
 from alphaf_orch.config import RunConfig
 from alphaf_orch.errors import ConfigError, DataError, ModelError
-from alphaf_orch.paths import SCRIPTS
+from alphaf_orch.paths import SCRIPTS, template_folders
 from alphaf_orch.plan import Scope, make_plan
 
 DRY = Scope(dry=True)
@@ -238,6 +238,31 @@ def test_a_template_with_an_unknown_key_is_refused(eight_gpus, tmp_path):
     (mine / "hardware" / "gpu.yaml").write_text("sft: {lora_rank: 7}\ndpo: {}\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="lora_rank: did you mean lora_r"):
         planned(eight_gpus, tmp_path, templates=str(mine))
+
+
+def test_a_key_the_dpo_program_does_not_know_is_refused_in_a_template_too(eight_gpus, tmp_path):
+    (shipped,) = template_folders()
+    mine = tmp_path / "mine"
+    (mine / "dpo").mkdir(parents=True)
+    text = (shipped / "dpo" / "dpo.yaml.j2").read_text(encoding="utf-8")
+    (mine / "dpo" / "dpo.yaml.j2").write_text(text + "bata: 0.1\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="bata: did you mean beta"):
+        planned(eight_gpus, tmp_path, templates=str(mine))
+
+
+def test_a_preset_s_own_accumulation_is_written_for_its_own_gpus(eight_gpus, tmp_path):
+    (shipped,) = template_folders()
+    mine = tmp_path / "mine"
+    (mine / "models").mkdir(parents=True)
+    text = (shipped / "models" / "eeve.yaml").read_text(encoding="utf-8")
+    text = text.replace("name: eeve ", "name: own ").replace("gpus: 8 ", "gpus: 4 ")
+    own = "sft: {gradient_accumulation_steps: 3, micro_batch_size: 2}"
+    (mine / "models" / "own.yaml").write_text(text.replace("sft: {}", own), encoding="utf-8")
+    four = planned(eight_gpus, tmp_path, model="own", templates=str(mine))
+    assert recipe(four, "sft")["gradient_accumulation_steps"] == 3
+    two = planned(eight_gpus, tmp_path, model="own", templates=str(mine), gpus=2)
+    assert recipe(two, "sft")["gradient_accumulation_steps"] == 6
+    assert fingerprints(two) == fingerprints(four)
 
 
 def test_weights_and_hub_data_are_demanded_only_when_they_are_needed(eight_gpus, tmp_path):

@@ -225,6 +225,35 @@ def test_finished_weights_without_a_manifest_are_not_trained_over(run, fake):
     assert "sft" not in fake.calls()
 
 
+def test_a_cut_off_index_is_no_checkpoint_and_no_crash(run, fake):
+    fake.behave(sft="fail")
+    run("sft", "--model", "tiny")
+    broken = shutil.copytree(root() / "sft" / "checkpoint-5", root() / "sft" / "checkpoint-8")
+    (broken / "model.safetensors.index.json").write_text('{"weight_map": {"a"')
+    fake.behave()
+    assert run("sft", "--model", "tiny").exit_code == 0
+    assert fake.argv("sft")[-1].endswith("checkpoint-5")
+
+
+def test_what_another_call_finished_before_the_lock_came_is_not_done_again(run, fake, monkeypatch):
+    """The other call ends just when this one has looked and is about to take the lock."""
+    from alphaf_orch import runner
+
+    lock, others = runner.locked, []
+
+    def locked_after_another(paths):
+        monkeypatch.setattr(runner, "locked", lock)
+        others.append(run("sft", "--model", "tiny"))
+        return lock(paths)
+
+    run("sft", "--model", "tiny", "--run", "warm")  # the base model is there
+    fake.forget()
+    monkeypatch.setattr(runner, "locked", locked_after_another)
+    assert run("sft", "--model", "tiny").exit_code == 0
+    assert others[0].exit_code == 0
+    assert fake.calls() == ["data", "preprocess", "sft", "merge_sft"]
+
+
 def test_a_half_written_preprocess_folder_is_made_anew(run, fake):
     fake.behave(preprocess="fail")
     assert run("sft", "--model", "tiny").exit_code == 7

@@ -2,54 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from alphaf_orch import __version__
+from alphaf_orch.cli_eval import evaluate
+from alphaf_orch.cli_judge import judge
+from alphaf_orch.cli_options import echo_json, log_console, out_console, with_options
+from alphaf_orch.cli_report import compare, report
 from alphaf_orch.errors import AlphafError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from alphaf_orch.plan import Plan, Scope
     from alphaf_orch.session import Options
 
 UNFORESEEN = 70  # EX_SOFTWARE of sysexits.h
-
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _options(*names: str) -> Callable[[F], F]:
-    known = {
-        "model": click.option("--model", "-m", metavar="NAME|PATH|HUB_ID", help="A preset, a folder or a hub id."),
-        "run": click.option("--run", "-r", metavar="NAME", help="The run (a folder under ALPHAF_RUNS or ./runs)."),
-        "config": click.option("--config", "-c", type=click.Path(path_type=Path), help="A YAML file of settings."),
-        "data": click.option("--data", "-d", multiple=True, metavar="FILE|HUB_ID", help="Training data; repeatable."),
-        "dpo_data": click.option("--dpo-data", multiple=True, metavar="FILE|HUB_ID", help="Preference data."),
-        "set": click.option("--set", "-s", "sets", multiple=True, metavar="KEY=VALUE", help="Override a recipe key."),
-        "gpus": click.option("--gpus", type=click.IntRange(min=0), help="GPUs; 0 is CPU. The global batch is kept."),
-        "dpo_gpus": click.option("--dpo-gpus", type=click.IntRange(min=0), help="GPUs for DPO (default one)."),
-        "trust": click.option("--trust-remote-code", is_flag=True, help="Allow python code that comes with weights."),
-        "online": click.option("--online", is_flag=True, envvar="ALPHAF_ONLINE", help="Allow fetching from the hub."),
-        "dry_run": click.option("--dry-run", is_flag=True, help="Render everything, print it, launch nothing."),
-        "verbose": click.option("--verbose", "-v", is_flag=True, help="Stream what the tools print."),
-        "json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-    }  # fmt: skip
-
-    def decorate(function: F) -> F:
-        for name in reversed(names):
-            function = known[name](function)
-        return function
-
-    return decorate
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -79,19 +52,6 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(stderr=True)
-
-
-def _out() -> Console:
-    from rich.console import Console
-
-    # Wide where nobody's terminal sets the width, so that tables in a CI log are not folded.
-    return Console() if sys.stdout.isatty() else Console(width=140)
-
-
 def _execute(options: Options, scope: Scope, *, verbose: bool) -> None:
     """Plan and run the scope's stages, or print them; the plan is made anew once the base model is there."""
     from alphaf_orch.hardware import detect_machine
@@ -107,12 +67,12 @@ def _execute(options: Options, scope: Scope, *, verbose: bool) -> None:
     if scope.dry:
         _print_dry_run(plan)
         return
-    console = _console()
+    console = log_console()
     if any(stage.name in PREPARE for stage in plan.stages):
         run_plan(plan, machine, console, prepare=True, verbose=verbose)
         plan = make_plan(config, machine, paths.root, scope)
     run_plan(plan, machine, console, verbose=verbose)
-    print_run(_out(), run_json(paths))
+    print_run(out_console(), run_json(paths))
 
 
 def _print_dry_run(plan: Plan) -> None:
@@ -127,12 +87,12 @@ def _print_dry_run(plan: Plan) -> None:
     for status in chosen:
         for path, file in status.stage.files.items():
             (scratch / path.name).write_text(file.text, encoding="utf-8")
-    print_plan(_out(), plan, chosen, scratch)
+    print_plan(out_console(), plan, chosen, scratch)
     click.echo(f"dry run: nothing was launched; the rendered files are in {scratch}")
 
 
 @main.command()
-@_options("model", "run", "config", "data", "set", "gpus", "trust", "online", "dry_run", "verbose")
+@with_options("model", "run", "config", "data", "set", "gpus", "trust", "online", "dry_run", "verbose")
 def sft(
     model: str | None,
     run: str | None,
@@ -154,7 +114,7 @@ def sft(
 
 
 @main.command()
-@_options("model", "run", "config", "data", "set", "gpus", "online", "dry_run", "verbose")
+@with_options("model", "run", "config", "data", "set", "gpus", "online", "dry_run", "verbose")
 def dpo(
     model: str | None,
     run: str | None,
@@ -185,7 +145,7 @@ def dpo(
 
 
 @main.command("run")
-@_options(
+@with_options(
     "model",
     "run",
     "config",
@@ -222,7 +182,7 @@ def run_command(
 
 
 @main.command()
-@_options("model", "run", "config", "data", "dpo_data", "set", "gpus", "dpo_gpus", "trust", "json")
+@with_options("model", "run", "config", "data", "dpo_data", "set", "gpus", "dpo_gpus", "trust", "json")
 def plan(
     model: str | None,
     run: str | None,
@@ -248,13 +208,13 @@ def plan(
     made = make_plan(chosen, detect_machine(), paths.root, Scope(dry=True))
     found = statuses(made, read_manifest(paths.manifest))
     if as_json:
-        _echo_json(plan_json(made, found))
+        echo_json(plan_json(made, found))
     else:
-        print_plan(_out(), made, found)
+        print_plan(out_console(), made, found)
 
 
 @main.command("models")
-@_options("json")
+@with_options("json")
 def models_command(as_json: bool) -> None:
     """List the model presets, and whether their weights are on this machine."""
     from alphaf_orch import models
@@ -267,13 +227,13 @@ def models_command(as_json: bool) -> None:
         for preset in models.list_presets(folders)
     ]
     if as_json:
-        _echo_json(rows)
+        echo_json(rows)
     else:
-        print_models(_out(), rows)
+        print_models(out_console(), rows)
 
 
 @main.command()
-@_options("json")
+@with_options("json")
 def runs(as_json: bool) -> None:
     """List the runs, the newest last, with the state of each."""
     from rich.table import Table
@@ -283,7 +243,7 @@ def runs(as_json: bool) -> None:
 
     rows = [run_json(paths) for paths in all_runs()]
     if as_json:
-        _echo_json(rows)
+        echo_json(rows)
         return
     table = Table("run", "base", "started", "stages", "model")
     for row in rows:
@@ -291,12 +251,12 @@ def runs(as_json: bool) -> None:
             f"{name} {stage['state']}" for name, stage in row["stages"].items() if stage["state"] != "done"
         )
         table.add_row(row["run"], row["base"], row["created"], states or "all done", row["model"] or "")
-    _out().print(table)
+    out_console().print(table)
 
 
 @main.command()
 @click.argument("run")
-@_options("json")
+@with_options("json")
 def show(run: str, as_json: bool) -> None:
     """Show one run: the state of each stage, key metrics and paths."""
     from alphaf_orch.session import existing_run
@@ -304,9 +264,9 @@ def show(run: str, as_json: bool) -> None:
 
     found = run_json(existing_run(run))
     if as_json:
-        _echo_json(found)
+        echo_json(found)
     else:
-        print_run(_out(), found)
+        print_run(out_console(), found)
 
 
 @main.command()
@@ -341,8 +301,7 @@ def chat(run: str, prompt: str | None, system: str | None, max_new_tokens: int, 
     sys.exit(interactive(argv, child_env({}, online=False)))
 
 
-def _echo_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
-
+for command in (evaluate, judge, report, compare):
+    main.add_command(command)
 
 __all__ = ["AlphafError", "main"]

@@ -131,3 +131,28 @@ class RunPaths:
     def scratch(self, stage: str) -> Path:
         """Return a folder for what is not finished; safe to delete."""
         return self.root / ".partial" / stage
+
+    def eval_result(self, stage: str, task: str) -> Path:
+        """Return the scores of a model of the chain on one task."""
+        return self.root / "eval" / stage / f"{task}.json"
+
+    def eval_samples(self, stage: str, task: str) -> Path:
+        """Return every prompt, answer and score behind `eval_result`, one JSON object a line."""
+        return self.root / "eval" / stage / f"{task}.jsonl"
+
+    def answers(self, stage: str, prompt_set: str) -> Path:
+        """Return what a model of the chain answered to a prompt set, one JSON object a line."""
+        return self.root / "answers" / stage / f"{prompt_set}.jsonl"
+
+    def judge(self, comparison: str) -> Path:
+        """Return the folder of one judged comparison (`dpo-vs-sft`): verdicts.jsonl and summary.json."""
+        return self.root / "judge" / comparison
+
+    @property
+    def html_report(self) -> Path:
+        """The report as one self-contained page."""
+        return self.root / "report.html"
+
+    def markdown_report(self, language: str) -> Path:
+        """Return the same report as Markdown, in `ko` or `en`."""
+        return self.root / f"report.{language}.md"

@@ -162,10 +162,10 @@ def folder_identity(folder: Path) -> str:
     """Return a fingerprint of a model folder from file names, sizes, JSON contents and the ends of the weights.
 
     Reading every byte of 30 GB for each plan would take a minute; a retrained model differs in the sampled
-    64 KiB at the end of each weight file.
+    64 KiB at the end of each weight file. A model card (README.md) is no part of what a model does.
     """
     digest = hashlib.sha256()
-    for file in sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith(".")):
+    for file in sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != "." and p.suffix != ".md"):
         size = file.stat().st_size
         digest.update(f"{file.name}\0{size}\0".encode())
         with file.open("rb") as content:

@@ -27,6 +27,8 @@ QUIET_OFFLINE = {
     "UNSLOTH_DISABLE_STATISTICS": "1",
     "WANDB_MODE": "offline",
     "COMET_MODE": "offline",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GRADIO_ANALYTICS_ENABLED": "False",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1",
     "PYTHONUTF8": "1",

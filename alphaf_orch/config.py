@@ -28,6 +28,7 @@ class RunConfig(BaseModel):
     dpo_gpus: Annotated[int, Field(ge=0)] | None = None
     sft: dict[str, Any] = {}
     dpo: dict[str, Any] = {}
+    trackers: dict[str, Any] = {}
     merge_dtype: Literal["bfloat16", "float16", "float32"] | None = None
     trust_remote_code: bool = False
     templates: str | None = None

@@ -15,7 +15,9 @@ from alphaf_orch.errors import ConfigError
 from alphaf_orch.hardware import Machine
 from alphaf_orch.paths import RunPaths, find_template
 from alphaf_orch.render import Rendered, override, plain, render
+from alphaf_orch.scripts.tracker_keys import KEYS as TRACKER_KEYS
 from alphaf_orch.stages import Launch, Stage
+from alphaf_orch.trackers import tracker_layer
 
 Section = Literal["sft", "dpo"]
 SECTIONS: tuple[Section, ...] = ("sft", "dpo")
@@ -62,9 +64,11 @@ class Context:
                 where="keys sft.adapter and sft.lora_r",
                 fix="drop lora_r, or use adapter=lora",
             )
+        tracked = {key: value for key, value in user.items() if key in TRACKER_KEYS}
         layers = [
             recipes.hardware_layer(self.folders, self.gpus[section], section),
             (f"model {self.preset.name}", self.preset.sft if section == "sft" else self.preset.dpo),
+            ("trackers", tracker_layer({**self.config.trackers, **tracked}, self.paths.name, section)),
             ("yours", user),
         ]
         if section == "sft" and user.get("plugins"):

@@ -17,6 +17,7 @@ from alphaf_orch.paths import RunPaths, template_folders
 from alphaf_orch.plan_dpo import dpo_stages
 from alphaf_orch.plan_sft import sft_stages
 from alphaf_orch.stages import Stage, script
+from alphaf_orch.trackers import check_trackers
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> 
     """
     check_section("sft", config.sft, "the config")
     check_section("dpo", config.dpo, "the config")
+    check_trackers(config.trackers, "the config")
     preset = find_preset(config)
     models.require_trust(preset, trust_remote_code=config.trust_remote_code)
     gpus = _gpus(config, preset, machine)

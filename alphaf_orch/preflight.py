@@ -12,6 +12,7 @@ from alphaf_orch.hardware import Machine, check_disk, check_gpus
 from alphaf_orch.paths import SCRIPTS
 from alphaf_orch.plan import Plan
 from alphaf_orch.stages import MERGES, TRAINING, Stage
+from alphaf_orch.trackers import tracker_packages
 
 _NEEDS = {"axolotl": ("axolotl", "transformers", "torch"), "dpo": ("trl", "peft", "transformers", "torch")}
 
@@ -43,6 +44,18 @@ def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, s
                 "the recipe asks for flash attention and flash-attn is not installed",
                 where=python,
                 fix="install flash-attn there, or use torch's own attention: --set sft.attn_implementation=sdpa",
+            )
+        untracked = [
+            f"{tracker} needs {' or '.join(packages)}"
+            for file in stage.files.values()
+            for tracker, packages in tracker_packages(file.values).items()
+            if stage.name in TRAINING and not set(packages) & versions[python].keys()
+        ]
+        if untracked:
+            raise ToolError(
+                f"{untracked[0]}, not installed in that environment",
+                where=python,
+                fix="install it there, or take its keys out of `trackers:`",
             )
         if lacking:
             raise ToolError(

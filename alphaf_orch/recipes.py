@@ -10,6 +10,7 @@ from alphaf_orch.errors import ConfigError
 from alphaf_orch.keys import check_rendered, check_section
 from alphaf_orch.paths import find_template
 from alphaf_orch.render import Rendered, override, parse_yaml, render
+from alphaf_orch.scripts.tracker_keys import KEYS as TRACKER_KEYS
 
 # What may differ between two runs that are otherwise the same: places, speed, and how the global batch is cut up.
 NO_INFLUENCE = {
@@ -26,6 +27,7 @@ NO_INFLUENCE = {
     "probe",
     "base_model",
     "revision_of_model",
+    *TRACKER_KEYS,
 }
 # What cannot change tokenised data; a key left out here costs a second tokenisation, never stale data.
 NOT_FOR_DATA = NO_INFLUENCE | {

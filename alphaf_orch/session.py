@@ -110,7 +110,8 @@ def settings(options: Options) -> tuple[RunConfig, RunPaths]:
     where = str(options.config or paths.config)
     file = {k: numbers(v) if k in ("sft", "dpo") and isinstance(v, dict) else v for k, v in file.items()}
     for key, value in file.items():
-        merged = key in ("sft", "dpo", "tools") and isinstance(value, dict) and isinstance(values.get(key, {}), dict)
+        added_to = key in ("sft", "dpo", "tools", "trackers")
+        merged = added_to and isinstance(value, dict) and isinstance(values.get(key, {}), dict)
         values[key] = {**values.get(key, {}), **value} if merged else value
     given: dict[str, Any] = {
         "model": model,

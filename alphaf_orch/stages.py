@@ -11,6 +11,7 @@ from alphaf_orch.config import Tool
 from alphaf_orch.paths import SCRIPTS, RunPaths
 from alphaf_orch.record import fingerprint
 from alphaf_orch.render import Rendered
+from alphaf_orch.trackers import tracker_env
 
 PREPARE = ("base_model", "fetch_data", "fetch_dpo_data")  # shared by all runs; the plan is made anew behind them
 STAGE_ORDER = (*PREPARE, "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo")
@@ -143,7 +144,7 @@ def sft_stage(
         {config_file: config, accelerate_file: accelerate},
         (paths.adapter("sft"),),
         spec,
-        {**plugin_env(paths, "sft"), **launch.env()},
+        {**plugin_env(paths, "sft"), **tracker_env(config.values, paths, "sft"), **launch.env()},
         processes=launch.processes,
     )
 
@@ -193,6 +194,6 @@ def dpo_stage(
         files,
         (paths.adapter("dpo"),),
         spec,
-        {**plugin_env(paths, "dpo"), **launch.env()},
+        {**plugin_env(paths, "dpo"), **tracker_env(config.values, paths, "dpo"), **launch.env()},
         processes=launch.processes,
     )

@@ -15,7 +15,7 @@ lock() {
     accel=$1
     shift
     "$tmp/bin/uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra "$accel" --extra dev \
-        --annotation-style line --custom-compile-command "make lock" --output-file "requirements/$accel.lock" "$@"
+        --overrides requirements/overrides.txt --annotation-style line --custom-compile-command "make lock" --output-file "requirements/$accel.lock" "$@"
 }
 lock cpu --excludes requirements/cpu.excludes "$@"
 lock gpu "$@"

@@ -51,7 +51,11 @@ def manifest(place: Path, run: str) -> dict:
 @pytest.fixture(scope="module")
 def chain(place):
     """The finished run `t` and what the first call printed."""
-    done = alphaf(place, "run", "--model", "tiny", "--run", "t")
+    config = place / "설정.yaml"
+    config.write_text(
+        "trackers: {use_mlflow: true, use_tensorboard: true, use_wandb: true, use_trackio: true}\n", encoding="utf-8"
+    )
+    done = alphaf(place, "run", "--model", "tiny", "--run", "t", "--config", str(config))
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -94,6 +98,39 @@ def test_metrics_are_json_lines(chain, place):
         losses = [row for row in rows if "loss" in row]
         assert [row["step"] for row in losses] == list(range(1, steps + 1))
         assert {row["world_size"] for row in losses} == {1}
+
+
+def test_mlflow_and_tensorboard_have_every_step_in_files_of_the_run(chain, place, monkeypatch):
+    from mlflow.tracking import MlflowClient
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    root = place / "실행 폴더" / "t" / "trackers"
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    client = MlflowClient((root / "mlflow").as_uri())
+    (experiment,) = (found for found in client.search_experiments() if found.name == "alphaf")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"t-sft", "t-dpo"}
+    for name, steps in (("sft", 10), ("dpo", 6)):
+        rows = [
+            json.loads(line)
+            for line in (place / "실행 폴더" / "t" / "metrics" / f"{name}.jsonl")
+            .read_text(encoding="utf-8")
+            .splitlines()
+        ]
+        losses = [(row["step"], row["loss"]) for row in rows if "loss" in row]
+        history = client.get_metric_history(runs[f"t-{name}"].info.run_id, "loss")
+        assert sorted((metric.step, metric.value) for metric in history) == losses
+        (folder,) = {path.parent for path in (root / "tensorboard" / name).rglob("events.out.tfevents.*")}
+        events = EventAccumulator(str(folder)).Reload()
+        assert [event.step for event in events.Scalars("train/loss")] == list(range(1, steps + 1))
+
+
+def test_wandb_and_trackio_write_into_the_run_too(chain, place):
+    root = place / "실행 폴더" / "t" / "trackers"
+    assert len(list((root / "wandb").glob("offline-run-*"))) == 2
+    assert list((root / "trackio").glob("*.db"))
+    assert not (place / "wandb").exists()
+    assert not (place / "mlruns").exists()
 
 
 def test_a_second_run_does_nothing_and_is_quick(chain, place):

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
         settle_adapters,
         trainer_arguments,
     )
+    from alphaf_orch.scripts.tracker_keys import tracker_variables
 else:
     from data_stats import Failure
     from dpo_config import DpoConfig, DpoError, load_config
     from dpo_data import check_report, load_preferences, token_report, write_probe
     from dpo_model import choose_backend, compute_dtype, load_model, settle_adapters, trainer_arguments
+    from tracker_keys import tracker_variables
 
 STATE = "trainer_state.json"
 TOOLS = ("torch", "transformers", "trl", "peft", "bitsandbytes", "unsloth", "unsloth_zoo")
@@ -54,6 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     where = str(options.config)
     try:
         config = load_config(options.config)
+        os.environ.update(tracker_variables(asdict(config)))
         where = config.output_dir
         train(config, options.resume_from_checkpoint)
     except DpoError as error:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import yaml
 from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
+
+if TYPE_CHECKING or __package__:  # `alphaf` reads the legal keys here, the child program finds its siblings plainly
+    from alphaf_orch.scripts.tracker_keys import Trackers
+else:
+    from tracker_keys import Trackers
 
 # Strict: YAML 1.1 reads 5e-6 as a text and `yes` as true, and neither may pass for something else.
 Text = Annotated[str, Strict()]
@@ -39,8 +44,8 @@ class DatasetSpec:
     revision: Text | None = None
 
 
-@dataclass(frozen=True)
-class DpoConfig:
+@dataclass(frozen=True, kw_only=True)
+class DpoConfig(Trackers):
     """Every setting of one DPO run, under axolotl's names where it has one; only nullable keys may lack."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -78,7 +83,6 @@ class DpoConfig:
     logging_steps: Count
     save_steps: Count
     save_total_limit: Count
-    report_to: Literal["none"]
     max_steps: Count | None = None
     eval_steps: Count | None = None  # null: at the end of each epoch
     dataset_num_proc: Count | None = None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alphaf_orch.scripts.dpo_config import DpoConfig, DpoError
+    from alphaf_orch.scripts.tracker_keys import run_name, used_trackers
 else:
     from dpo_config import DpoConfig, DpoError
+    from tracker_keys import run_name, used_trackers
 
 
 def choose_backend(wanted: str) -> str:
@@ -45,6 +48,7 @@ def compute_dtype(bf16: bool | str) -> Any:
 
 def trainer_arguments(config: DpoConfig, backend: str, dtype: str) -> dict[str, Any]:
     """Return the keywords of TRL's DPOConfig for these settings."""
+    tracked = asdict(config)
     evaluation = "no" if not config.val_set_size else ("steps" if config.eval_steps else "epoch")
     return {
         "output_dir": config.output_dir,
@@ -85,7 +89,10 @@ def trainer_arguments(config: DpoConfig, backend: str, dtype: str) -> dict[str, 
         "eval_steps": config.eval_steps,
         "dataset_num_proc": config.dataset_num_proc,
         "trust_remote_code": config.trust_remote_code,
-        "report_to": config.report_to,
+        "report_to": list(used_trackers(tracked)) or "none",
+        "run_name": run_name(tracked),
+        "project": config.trackio_project_name or "huggingface",  # trackio's name for it, and transformers' default
+        "trackio_space_id": config.trackio_space_id,
     }
 
 

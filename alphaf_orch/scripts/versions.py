@@ -21,6 +21,12 @@ PACKAGES = (
     "flash-attn",
     "mergekit",
     "lm-eval",
+    "vllm",
+    "wandb",
+    "mlflow",
+    "mlflow-skinny",
+    "tensorboard",
+    "trackio",
 )
 
 

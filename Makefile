@@ -15,16 +15,21 @@ CONFIG_OPT = $(if $(CONFIG),--config $(call quoted,$(CONFIG)))
 DATA_OPT = $(foreach path,$(DATA),--data $(call quoted,$(path)))
 SET_OPT = $(foreach pair,$(SET),--set $(call quoted,$(pair)))
 GPUS_OPT = $(if $(GPUS),--gpus $(call quoted,$(GPUS)))
+SUITE_OPT = $(if $(SUITE),--suite $(call quoted,$(SUITE)))
+STAGES_OPT = $(if $(STAGES),--stages $(call quoted,$(STAGES)))
+LIMIT_OPT = $(if $(LIMIT),--limit $(call quoted,$(LIMIT)))
+JUDGE_OPT = $(if $(A),--a $(call quoted,$(A))) $(if $(B),--b $(call quoted,$(B))) $(if $(JUDGE),--judge $(call quoted,$(JUDGE)))
 DRY_RUN_OPT = $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run)
 OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OPT) $(DRY_RUN_OPT) $(ARGS)
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
-unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS
+unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE
 
-.PHONY: help setup lock sft dpo run demo smoke chat test test-fast lint types fmt golden models plan samples gpu-check clean
+.PHONY: help setup lock browser sft dpo run eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan samples gpu-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'variables: MODEL RUN CONFIG DATA="a b" SET="key=value key=value" GPUS DRY_RUN=1 ARGS="..."'
+	@echo '           SUITE STAGES="base,sft,dpo" LIMIT (eval); A B JUDGE=URL (judge); A B (compare)'
 	@echo '           ACCEL=cpu|gpu PYTHON VENV SKIP_SETUP=1'
 
 setup: ## make .venv from the lock for this machine (CPU or GPU); nothing to do costs nothing
@@ -32,6 +37,9 @@ setup: ## make .venv from the lock for this machine (CPU or GPU); nothing to do 
 
 lock: ## remake requirements/*.lock from pyproject.toml (ARGS=--upgrade for newer versions)
 	PYTHON=$(call quoted,$(PYTHON)) sh requirements/lock.sh $(ARGS)
+
+browser: ## install the Chromium that tests of the report open it with, where there is none (Debian, as root)
+	sh tools/browser.sh
 
 sft: $(SETUP) ## supervised fine-tuning of MODEL on DATA, then merge the adapter
 	$(ALPHAF) sft $(OPTIONS)
@@ -42,8 +50,23 @@ dpo: $(SETUP) ## preference training on the merged model of RUN, then merge agai
 run: $(SETUP) ## the whole chain for MODEL: data, SFT, merge, DPO, merge
 	$(ALPHAF) run $(OPTIONS)
 
-demo: $(SETUP) ## the whole chain on a real 135M model that fits a laptop, into runs/demo
+eval: $(SETUP) ## score the models of RUN: base, sft, dpo (SUITE, STAGES, LIMIT)
+	$(ALPHAF) eval $(RUN_OPT) $(SUITE_OPT) $(STAGES_OPT) $(LIMIT_OPT) $(DRY_RUN_OPT) $(ARGS)
+
+judge: $(SETUP) ## let the model at JUDGE=URL say which of RUN's models A and B answers better
+	$(ALPHAF) judge $(RUN_OPT) $(JUDGE_OPT) $(LIMIT_OPT) $(ARGS)
+
+report: $(SETUP) ## write what RUN was worth, as one HTML page and as Markdown
+	$(ALPHAF) report $(if $(RUN),$(call quoted,$(RUN))) $(ARGS)
+
+compare: $(SETUP) ## write the runs A and B side by side
+	$(ALPHAF) compare $(call quoted,$(A)) $(call quoted,$(B)) $(ARGS)
+
+# The limit keeps the evaluation of three models to some minutes on 2 cores; the figures of so few rows are rough.
+demo: $(SETUP) ## the whole chain with scores and a report on a real 135M model that fits a laptop, into runs/demo
 	$(ALPHAF) run --model smollm2 --run demo $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
+	$(if $(DRY_RUN_OPT),@:,$(ALPHAF) eval --run demo --limit $(or $(LIMIT),16))
+	$(if $(DRY_RUN_OPT),@:,$(ALPHAF) report demo)
 	@echo 'next: make chat RUN=demo'
 
 # The threads of a toy model spend their time waiting for each other.
@@ -62,6 +85,7 @@ models: $(SETUP) ## list the base models that MODEL may name
 
 samples: $(SETUP) ## remake the Korean sample data
 	$(PY) -m alphaf_orch.samples.generate $(ARGS)
+	$(PY) -m alphaf_orch.samples.benchmark $(ARGS)
 
 test: $(SETUP) ## every test, the ones with real tools included (minutes)
 	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)

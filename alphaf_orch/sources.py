@@ -22,6 +22,18 @@ _FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".txt", ".parquet", ".gz
 # Files of a dataset repository that hold no rows.
 _NO_ROWS = {"README.md", ".gitattributes", "LICENSE", "dataset_infos.json"}
 _WEIGHTS = (".safetensors", ".bin", ".pth")
+# Who trains on these has no test left: rag-ko's train split holds the rows of its test split, the multi-turn set
+# those of flare-convfinqa-ko, and the others are test rows only.
+EVALUATION_ONLY = (
+    "allganize/rag-ko",
+    "allganize/financial-mmlu-ko",
+    "allganize/flare-fiqasa-ko",
+    "allganize/en-fpb-ko",
+    "allganize/flare-convfinqa-ko",
+    "allganize/flare-convfinqa-multiturn-ko",
+    "allganize/RAG-Evaluation-Dataset-KO",
+    "HAERAE-HUB/HAE_RAE_BENCH",
+)
 
 
 @dataclass(frozen=True)
@@ -47,9 +59,10 @@ class Source:
 def parse_source(text: str) -> Source:
     """Return the unread source that `text` names: an existing file (absolute path) or `org/name[:split]`.
 
-    Raises DataError for a folder, a missing file, or a name that is neither.
+    Raises DataError for a folder, a missing file, a name that is neither, and a set that models are tested on.
     """
     path = Path(text).expanduser()
+    _refuse_evaluation_sets(text, path)
     if path.is_dir():
         raise DataError(f"{text} is a folder, not a file", where=str(path.absolute()), fix=_folder_hint(path))
     if path.exists():
@@ -59,6 +72,18 @@ def parse_source(text: str) -> Source:
     if hub_id and not text.lower().endswith(_FILE_SUFFIXES) and not path.parent.is_dir():
         return Source(hub_id["repo"], "hub", hub_id["split"] or "train")
     raise DataError(f"no such file: {text}", where=str(path.absolute()), fix=missing_hint(path))
+
+
+def _refuse_evaluation_sets(text: str, path: Path) -> None:
+    for name in EVALUATION_ONLY:
+        # The hub takes any case; a file of the cache has the repository in its path.
+        in_cache = f"datasets--{name.replace('/', '--')}".casefold() in (part.casefold() for part in path.parts)
+        if in_cache or text.partition(":")[0].casefold() == name.casefold():
+            raise DataError(
+                f"{name} is an evaluation set: a model trained on it can no longer be tested with it",
+                where=text,
+                fix="take it out of the training data; `alphaf eval` is what uses it",
+            )
 
 
 def hub_is_cached(repo_id: str, env: Mapping[str, str], revision: str | None = None) -> Path | None:
@@ -141,12 +166,13 @@ def content_key(source: Source) -> dict[str, Any]:
 def entry_key(entry: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
     """Return an axolotl `datasets:` entry with its path replaced by what identifies the rows there.
 
-    Raises DataError for an entry without a path and for a hub set that is not on this machine.
+    Raises DataError for an entry without a path, a hub set that is not on this machine and one made for tests.
     """
     path = entry.get("path")
     if not isinstance(path, str) or not path:
         raise DataError("a datasets entry has no path", where="key datasets", fix="give it axolotl's key `path`")
     place = Path(path).expanduser()
+    _refuse_evaluation_sets(path, place)
     if not place.exists():
         located = locate_hub(parse_source(path), env)
         return {**entry, "path": content_key(located)}

@@ -81,11 +81,13 @@ def test_plain_files_read_back_as_what_they_were_made_from():
 def test_templates_hold_values_not_logic():
     (folder,) = template_folders()
     templates = sorted(folder.rglob("*.j2"))
-    assert len(templates) >= 6
+    assert len(templates) >= 10
     for path in templates:
         text = path.read_text(encoding="utf-8")
         for forbidden in ("{%", "default(", "is defined", "{#"):
             assert forbidden not in text, f"{forbidden} in {path}"
+        if path.parent.name == "judge":
+            continue  # a text for a model, not YAML
         assert text.count("{{") == text.count("| yaml }}"), f"{path}: every value goes through the yaml filter"
 
 

@@ -1,0 +1,31 @@
+"""Intervals and tests that are exact: Wilson, McNemar, and Holm's correction for many tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Return the 95% Wilson score interval of a share."""
+    from scipy.stats import binomtest  # type: ignore[import-untyped]
+
+    found = binomtest(hits, n).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def mcnemar(gained: int, lost: int) -> float:
+    """Return the two-sided p of McNemar's exact test: only rows in which the two models differ say anything."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(gained, gained + lost, 0.5).pvalue) if gained + lost else 1.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return the p values corrected by Holm's step-down method for all tests of the family, in their order."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    corrected = [0.0] * len(p_values)
+    running = 0.0
+    for rank, i in enumerate(order):
+        running = max(running, (len(order) - rank) * p_values[i])
+        corrected[i] = min(1.0, running)
+    return corrected

@@ -66,7 +66,7 @@ class ContractError(AlphafError):
 
 
 class ToolError(AlphafError):
-    """A tool that is not installed, or not in the pinned version."""
+    """A tool that is not installed or not in the pinned version, or a judge that does not answer."""
 
     exit_code = 9
 

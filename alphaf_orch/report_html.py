@@ -15,7 +15,7 @@ from alphaf_orch.report_text import LEVELS, WORDS
 
 def render_html(report: Report, language: Language) -> str:
     """Return the page, opening in `language`; it holds both languages, both themes and plotly itself."""
-    from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+    from plotly.offline import get_plotlyjs
 
     folders = template_folders()
     environment = jinja2.Environment(

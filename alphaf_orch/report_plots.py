@@ -47,7 +47,7 @@ def curves(id_prefix: str, title: Text, runs: Sequence[tuple[str, Sequence[Mappi
 
 def line_figure(figure_id: str, title: Text, lines: Sequence[Line], y_title: Text = "") -> Figure:
     """Return curves over the training steps."""
-    import plotly.graph_objects as go  # type: ignore[import-untyped]
+    import plotly.graph_objects as go
 
     plot = go.Figure()
     for line in lines:

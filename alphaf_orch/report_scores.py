@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from alphaf_orch import report_resampling as resampling
 from alphaf_orch.report_blocks import Label, Text
 from alphaf_orch.report_run import Scored
-from alphaf_orch.report_statistics import holm, mcnemar, wilson
+from alphaf_orch.significance import holm, mcnemar, wilson
 
 if TYPE_CHECKING:
     from alphaf_orch.report_resampling import Statistic

@@ -63,4 +63,4 @@ def test_every_template_is_recorded(eight_gpus, tmp_path):
 
     (folder,) = template_folders()
     shown = {"sft/qlora", "sft/lora", "sft/full", "dpo/dpo", "merge_adapter/qlora", "merge_adapter/lora"}
-    assert {str(p.relative_to(folder)).removesuffix(".yaml.j2") for p in folder.rglob("*.j2")} == shown
+    assert {str(p.relative_to(folder)).removesuffix(".yaml.j2") for p in folder.rglob("*.yaml.j2")} == shown

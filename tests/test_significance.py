@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from alphaf_orch.report_resampling import difference_interval, exchange_test, interval, macro_f1, mean, point
-from alphaf_orch.report_statistics import holm, mcnemar, wilson
+from alphaf_orch.significance import holm, mcnemar, wilson
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 12), (7, 20), (20, 20), (333, 1000)])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
     """Return the 95% Wilson score interval of a share."""
-    from scipy.stats import binomtest  # type: ignore[import-untyped]
+    from scipy.stats import binomtest
 
     found = binomtest(hits, n).proportion_ci(confidence_level=0.95, method="wilson")
     return float(found.low), float(found.high)

@@ -1,0 +1,63 @@
+"""A judge's figures for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def percent(estimate: Mapping[str, Any]) -> str:
+    """Return a share with its interval, `62.5% [51.0, 73.1]`, or why there is none."""
+    if estimate["value"] is None:
+        return str(estimate["note"])
+    text = f"{estimate['value']:.1%}"
+    if estimate["low"] is None:
+        return f"{text} ({estimate['note']})"
+    return f"{text} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
+
+
+def print_comparison(console: Console, summary: Mapping[str, Any], folder: Path) -> None:
+    """Print who won, by category, and what makes the judge believable or not."""
+    a, b = summary["a"], summary["b"]
+    table = Table(f"{a} vs {b}", "prompts", "wins", "ties", "losses", f"win rate of {a} [95%]")
+    for name, row in [*summary["categories"].items(), ("all", summary)]:
+        n = row["win_rate"]["n"]
+        table.add_row(name or "-", *map(str, (n, row["wins"], row["ties"], row["losses"])), percent(row["win_rate"]))
+    console.print(table)
+    consistency = summary["consistency"]
+    chars = summary["mean_chars"]
+    lines = {
+        "length-controlled win rate": percent(summary["length_controlled"]["win_rate"]),
+        "first shown wins": percent(summary["position_bias"]),
+        "both orders agree": "-" if consistency is None else f"{consistency:.1%} of prompts",
+        "mean length": "-" if chars["a"] is None else f"{a} {chars['a']:.0f}, {b} {chars['b']:.0f} characters",
+        "not counted": f"{summary['incomplete']} prompts without a verdict in both orders",
+    }
+    if summary["identical_answers"]:
+        lines["same answer"] = f"{summary['identical_answers']} prompts"
+    _print(console, lines, summary, folder)
+
+
+def print_votes(console: Console, summary: Mapping[str, Any], folder: Path) -> None:
+    """Print the share of right answers of each stage."""
+    table = Table(summary["source"], "rows", "O", "share of O [95%]", "without vote")
+    for stage, row in summary["stages"].items():
+        cells = (str(row["rows"]), str(row["right"]), percent(row["share"]), str(row["without_vote"]))
+        table.add_row(stage, *cells)
+    console.print(table)
+    _print(console, {}, summary, folder)
+
+
+def _print(console: Console, lines: dict[str, str], summary: Mapping[str, Any], folder: Path) -> None:
+    tokens = summary["tokens"]
+    counted = f"{tokens['prompt']:,} in, {tokens['completion']:,} out"
+    if tokens["verdicts_without_count"]:
+        counted += f", not counted by the server for {tokens['verdicts_without_count']} verdicts"
+    unreadable = f"{summary['parse_failures']} of {summary['verdicts']} verdicts; {summary['retried']} asked again"
+    lines = {"judge": summary["judge"], **lines, "unreadable": unreadable, "tokens": counted, "files": str(folder)}
+    for name, text in lines.items():
+        console.print(f"{name}: {text}", highlight=False, markup=False, soft_wrap=True)

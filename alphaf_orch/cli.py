@@ -55,6 +55,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def _execute(options: Options, scope: Scope, *, verbose: bool) -> None:
     """Plan and run the scope's stages, or print them; the plan is made anew once the base model is there."""
     from alphaf_orch.hardware import detect_machine
+    from alphaf_orch.model_card import write_model_card
     from alphaf_orch.plan import make_plan
     from alphaf_orch.runner import run_plan
     from alphaf_orch.session import settings
@@ -71,8 +72,16 @@ def _execute(options: Options, scope: Scope, *, verbose: bool) -> None:
     if any(stage.name in PREPARE for stage in plan.stages):
         run_plan(plan, machine, console, prepare=True, verbose=verbose)
         plan = make_plan(config, machine, paths.root, scope)
+    before = _changed(paths.manifest)
     run_plan(plan, machine, console, verbose=verbose)
+    if _changed(paths.manifest) != before:
+        write_model_card(paths)
     print_run(out_console(), run_json(paths))
+
+
+def _changed(file: Path) -> int:
+    """Return when a file was last written, 0 where there is none."""
+    return file.stat().st_mtime_ns if file.is_file() else 0
 
 
 def _print_dry_run(plan: Plan) -> None:

@@ -28,10 +28,11 @@ _cases = click.option(
 @_language
 @_cases
 def report(runs: tuple[str, ...], output: Path | None, lang: Language, cases: int) -> None:
-    """Write what a run was worth as one HTML page and as Markdown.
+    """Write what a run was worth as one HTML page and as Markdown, and the model card of its final model.
 
     Without a name, the newest run; of several, one page that begins with their comparison.
     """
+    from alphaf_orch.model_card import write_model_card
     from alphaf_orch.paths import runs_dir
     from alphaf_orch.report_content import report_of
     from alphaf_orch.session import existing_run
@@ -39,6 +40,10 @@ def report(runs: tuple[str, ...], output: Path | None, lang: Language, cases: in
     chosen = [existing_run(name) for name in runs] or [_newest()]
     default = chosen[0].html_report if len(chosen) == 1 else runs_dir() / chosen[0].html_report.name
     _write(report_of(chosen, cases), output or default, lang)
+    for paths in chosen:
+        card = write_model_card(paths)
+        if card:
+            click.echo(card)
 
 
 @click.command()

@@ -73,6 +73,17 @@ def test_the_chain_ends_with_a_checked_model(chain, place):
     assert stages["data"]["result"]["rows"] == manifest(place, "t")["data"]["sft"][0]["rows"] > 300
 
 
+def test_the_final_model_has_a_card_the_hub_would_take(chain, place):
+    from huggingface_hub import ModelCard
+
+    run = place / "실행 폴더" / "t"
+    card = ModelCard.load(run / "dpo" / "merged" / "README.md")
+    assert (card.data.license, card.data.pipeline_tag) == ("apache-2.0", "text-generation")
+    assert "DPO (TRL on transformers)" in card.content
+    assert str(place) not in card.content
+    assert not (run / "sft" / "merged" / "README.md").exists(), "a card is for the final model"
+
+
 def test_the_log_says_which_path_dpo_took(chain, place):
     log = (place / "실행 폴더" / "t" / "logs" / "dpo.log").read_text(encoding="utf-8")
     assert "DPO with transformers on cpu" in log

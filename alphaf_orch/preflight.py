@@ -34,7 +34,7 @@ def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, s
     for stage in pending:
         python = stage.argv[0]
         if python not in versions:
-            versions[python] = _versions(python)
+            versions[python] = tool_versions(python)
         lacking = [name for name in _NEEDS[stage.tool] if name not in versions[python]]
         needs_flash = stage.name == "sft" and any(
             str(file.values.get("attn_implementation")).startswith("flash_attention") for file in stage.files.values()
@@ -66,7 +66,8 @@ def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, s
     return versions
 
 
-def _versions(python: str) -> dict[str, str]:
+def tool_versions(python: str) -> dict[str, str]:
+    """Return the versions of the tools in an environment; raise ToolError where its python cannot be run."""
     code, out = capture((python, str(SCRIPTS / "versions.py")), env=child_env({}, online=False))
     if code:
         raise ToolError(

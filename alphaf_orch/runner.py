@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import platform
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,8 +16,9 @@ from rich.console import Console
 from alphaf_orch import __version__
 from alphaf_orch.command import Finished, capture, child_env, printable, run_logged
 from alphaf_orch.config import dump_config
-from alphaf_orch.errors import AlphafError, Interrupted, RunStateError
+from alphaf_orch.errors import AlphafError, Interrupted
 from alphaf_orch.hardware import Machine
+from alphaf_orch.lock import held
 from alphaf_orch.outputs import check_outputs
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.plan import Plan
@@ -36,24 +36,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-@contextlib.contextmanager
-def locked(paths: RunPaths) -> Iterator[int]:
+def locked(paths: RunPaths) -> contextlib.AbstractContextManager[int]:
     """Hold the run for this process and its children; raise RunStateError where another has it."""
-    paths.root.mkdir(parents=True, exist_ok=True)
-    with paths.lock.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise RunStateError(
-                f"the run {paths.name} is in use (by process {file.read().strip() or 'unknown'} or a trainer it left)",
-                where=str(paths.root),
-                fix="wait for it, or end that process; then the same command goes on where it stopped",
-            ) from None
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield file.fileno()
+    return held(paths.lock, f"the run {paths.name}")
 
 
 def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, prepare: bool = False) -> dict[str, Any]:

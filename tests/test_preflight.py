@@ -32,7 +32,7 @@ def test_too_little_disk_is_refused(plan):
 
 def test_what_the_run_has_written_before_counts_as_there(plan, monkeypatch):
     monkeypatch.setattr(
-        "alphaf_orch.preflight._versions", lambda _: dict.fromkeys(("axolotl", "transformers", "torch"), "1")
+        "alphaf_orch.preflight.tool_versions", lambda _: dict.fromkeys(("axolotl", "transformers", "torch"), "1")
     )
     (plan.paths.root / "sft").mkdir(parents=True)
     with (plan.paths.root / "sft" / "adapter_model.safetensors").open("wb") as file:
@@ -49,7 +49,7 @@ def test_a_python_that_cannot_be_run_is_named(plan):
 
 def test_flash_attention_must_be_installed_where_the_recipe_asks_for_it(eight_gpus, tmp_path, monkeypatch):
     versions = dict.fromkeys(("axolotl", "transformers", "torch"), "1")
-    monkeypatch.setattr("alphaf_orch.preflight._versions", lambda _: versions)
+    monkeypatch.setattr("alphaf_orch.preflight.tool_versions", lambda _: versions)
     plan = dataclasses.replace(
         make_plan(RunConfig(model="eeve"), eight_gpus, tmp_path / "r", Scope(dry=True)), disk_bytes=0
     )

@@ -107,7 +107,7 @@ def test_bad_keys_and_secrets_are_refused(cpu, tmp_path, trackers, message):
 
 def test_a_tracker_that_is_not_installed_is_met_before_the_launch(cpu, tmp_path, monkeypatch):
     versions = dict.fromkeys(("axolotl", "transformers", "torch"), "1")
-    monkeypatch.setattr("alphaf_orch.preflight._versions", lambda _: versions)
+    monkeypatch.setattr("alphaf_orch.preflight.tool_versions", lambda _: versions)
     config = RunConfig(model="tiny", trackers={"use_mlflow": True})
     plan = make_plan(config, cpu, tmp_path / "r", Scope(dry=True))
     plan = dataclasses.replace(plan, disk_bytes=0)

@@ -81,6 +81,7 @@ def train(config: DpoConfig, resume: Path | None) -> None:
         import unsloth  # noqa: F401  # before transformers, trl and peft, which it patches
     import torch
     from accelerate import PartialState
+    from cpu_quantization import KeepGradients  # type: ignore[import-not-found]
     from datasets import Dataset
     from metrics_callback import MetricsCallback  # type: ignore[import-not-found]
     from transformers import AutoTokenizer, set_seed
@@ -119,7 +120,7 @@ def train(config: DpoConfig, resume: Path | None) -> None:
         eval_dataset=data["test"],
         processing_class=tokenizer,
         peft_config=peft_config,
-        callbacks=[MetricsCallback(), finite_loss_callback()],
+        callbacks=[MetricsCallback(), KeepGradients(), finite_loss_callback()],
     )
     settle_adapters(trainer.model)
     # The card of every checkpoint would load trackio and gradio for a text nobody reads.

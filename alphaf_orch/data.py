@@ -27,7 +27,10 @@ _PATTERN = re.compile(r"[*?\[]|::")
 # JsonConfig.chunksize of `datasets` 4.8.4: columns and their types are fixed by this first part of a file.
 _FIRST_CHUNK = 10 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-SAMPLES: Mapping[Kind, str] = {"chat": "finance_ko_sft.jsonl", "preference": "finance_ko_dpo.jsonl"}
+SAMPLES: Mapping[Kind, Mapping[str, str]] = {
+    "chat": {"sample": "finance_ko_sft.jsonl", "sample-citation": "finance_ko_citation.jsonl"},
+    "preference": {"sample": "finance_ko_dpo.jsonl"},
+}
 _NEEDED = {
     "chat": "SFT needs rows with 'messages' (role, content) or ShareGPT 'conversations' (from, value)",
     "preference": "DPO needs rows with 'chosen' and 'rejected'",
@@ -215,13 +218,13 @@ def _row_digest(messages: list[Message]) -> bytes:
 
 
 def check_sources(names: tuple[str, ...], kind: Kind, env: Mapping[str, str]) -> tuple[Source, ...]:
-    """Return every named source checked to its last row; `sample` names the rows we ship.
+    """Return every named source checked to its last row; the names in SAMPLES are rows we ship.
 
     Local files are read whole; a hub set must be in the cache unless `env` allows the network.
     """
     found = []
     for name in names:
-        source = parse_source(str(sample_path(SAMPLES[kind])) if name == "sample" else name)
+        source = parse_source(str(sample_path(SAMPLES[kind][name])) if name in SAMPLES[kind] else name)
         local = source.kind == "local"
         found.append(check_file(source.path, kind) if local else locate_hub(source, env))
     return tuple(found)

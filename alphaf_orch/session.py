@@ -135,7 +135,7 @@ def _absolute(values: dict[str, Any]) -> dict[str, Any]:
 
     def absolute(name: Any) -> Any:
         place = Path(name).expanduser() if isinstance(name, str) else None
-        return str(place.absolute()) if place and name != "sample" and place.exists() else name
+        return str(place.absolute()) if place and name not in ("sample", "sample-citation") and place.exists() else name
 
     for key in ("data", "dpo_data"):
         if isinstance(values.get(key), Sequence) and not isinstance(values[key], str):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-FILES = ("finance_ko_sft.jsonl", "finance_ko_sft_heldout.jsonl", "finance_ko_dpo.jsonl")
+FILES = ("finance_ko_sft.jsonl", "finance_ko_sft_heldout.jsonl", "finance_ko_dpo.jsonl", "finance_ko_citation.jsonl")
 
 
 def sample_path(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Write the three sample files, the same bytes on every machine: python -m alphaf_orch.samples.generate [--check]."""
+"""Write the sample files, the same bytes on every machine: python -m alphaf_orch.samples.generate [--check]."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ def build() -> dict[str, str]:
         ),
         "finance_ko_dpo.jsonl": preference_rows(better, arithmetic=26, tables=10, ratios=RATIOS[12:17], talks=6),
     }
-    return {name: _lines(shuffled(Draws(name, seen).rng("order"), rows[name])) for name in FILES}
+    ordered = {name: shuffled(Draws(name, seen).rng("order"), rows[name]) for name in rows}
+    # For a demonstration of few steps: the rows of the SFT file that teach one thing that can be measured.
+    cited = [row for row in ordered["finance_ko_sft.jsonl"] if row["kind"] == "citation"]
+    ordered["finance_ko_citation.jsonl"] = cited
+    return {name: _lines(ordered[name]) for name in FILES}
 
 
 def _lines(rows: list[Row]) -> str:

@@ -1,11 +1,12 @@
-"""One line a stage: live on a terminal, now and then a plain line elsewhere."""
+"""One line a process: live on a terminal, now and then a plain line elsewhere."""
 
 from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -41,28 +42,23 @@ def _read_from(path: Path, offset: int) -> bytes:
         return file.read()
 
 
-class StageLine:
-    """Shows one stage while it runs; use as a context manager and call `poll` often."""
+class LogLine(ABC):
+    """Shows one process while it runs; use as a context manager and call `poll` often."""
 
-    def __init__(self, console: Console, stage: str, metrics: Path, log: Path, *, verbose: bool) -> None:
-        self._console, self._stage, self._metrics, self._log = console, stage, metrics, log
-        self._verbose = verbose
+    def __init__(self, console: Console, opening: str, log: Path, *, verbose: bool) -> None:
+        self._console, self._opening, self._log, self._verbose = console, opening, log, verbose
         self._started = time.monotonic()
-        self._shown = 0.0
-        # Both files go on over all tries; only what is new is shown, and read only once.
-        self._log_offset, self._metrics_offset = _size(log), _size(metrics)
-        self._first: dict[str, Any] | None = None
-        self._last: dict[str, Any] | None = None
-        self._live = Live(console=console, auto_refresh=False, transient=True) if self._is_live() else None
+        self._shown = self._started
+        # The file goes on over all tries; only what is new is shown, and read only once.
+        self._log_begin = self._log_offset = _size(log)
+        live = console.is_terminal and not verbose
+        self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
 
-    def _is_live(self) -> bool:
-        return self._console.is_terminal and not self._verbose
-
-    def __enter__(self) -> StageLine:
+    def __enter__(self) -> Self:
         if self._live:
             self._live.__enter__()
         else:
-            self._console.print(f"{self._stage}: started, log {self._log}", highlight=False, soft_wrap=True)
+            self._console.print(self._opening, highlight=False, soft_wrap=True)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -72,17 +68,43 @@ class StageLine:
             self._live.__exit__(None, None, None)
 
     def poll(self) -> None:
-        """Show the newest figures, and with -v what the tool has printed since the last call."""
+        """Show how far it is, and with -v what the tool has printed since the last call."""
         if self._verbose:
             self._stream()
-        self._read_metrics()
+        worth_a_line = self._look()
         if self._live:
-            self._live.update(Text(self._line()), refresh=True)
-        elif time.monotonic() - self._shown > _PLAIN_EVERY_S and self._last:
+            self._live.update(Text(self.line()), refresh=True)
+        elif time.monotonic() - self._shown > _PLAIN_EVERY_S and worth_a_line:
             self._shown = time.monotonic()
-            self._console.print(self._line(), highlight=False, soft_wrap=True)
+            self._console.print(self.line(), highlight=False, soft_wrap=True)
 
-    def _read_metrics(self) -> None:
+    def _look(self) -> bool:
+        """Read what is new; return whether there is enough for a line where no live one is shown."""
+        return True
+
+    @abstractmethod
+    def line(self) -> str:
+        """Return how far it is."""
+
+    def _stream(self) -> None:
+        new = _read_from(self._log, self._log_offset)
+        self._log_offset += len(new)
+        if new:
+            self._console.out(new.decode("utf-8", "replace"), end="", highlight=False)
+
+
+class StageLine(LogLine):
+    """Shows a stage by the metrics it writes."""
+
+    def __init__(self, console: Console, stage: str, metrics: Path, log: Path, *, verbose: bool) -> None:
+        super().__init__(console, f"{stage}: started, log {log}", log, verbose=verbose)
+        self._stage, self._metrics = stage, metrics
+        self._shown = 0.0  # the first figures are worth a line at once
+        self._metrics_offset = _size(metrics)
+        self._first: dict[str, Any] | None = None
+        self._last: dict[str, Any] | None = None
+
+    def _look(self) -> bool:
         new = _read_from(self._metrics, self._metrics_offset)
         whole = new[: new.rfind(b"\n") + 1]
         self._metrics_offset += len(whole)
@@ -91,14 +113,10 @@ class StageLine:
             if "loss" in row:
                 self._first = self._first or row
                 self._last = row
+        return self._last is not None
 
-    def _stream(self) -> None:
-        new = _read_from(self._log, self._log_offset)
-        self._log_offset += len(new)
-        if new:
-            self._console.out(new.decode("utf-8", "replace"), end="", highlight=False)
-
-    def _line(self) -> str:
+    def line(self) -> str:
+        """Return step, loss, rewards, speed and the time left."""
         elapsed = time.monotonic() - self._started
         first, last = self._first, self._last
         if first is None or last is None:

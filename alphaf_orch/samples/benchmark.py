@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from alphaf_orch.samples.benchmark_choices import mcq_rows, sentiment_rows
 from alphaf_orch.samples.benchmark_numeric import numeric_rows
 from alphaf_orch.samples.benchmark_rag import rag_rows
+from alphaf_orch.samples.files import write_or_check
 
 # The checkout's templates: an installed package is not the place to write to.
 FOLDER = Path(__file__).parents[2] / "templates" / "eval" / "finance_ko"
@@ -31,27 +31,8 @@ def build() -> dict[str, str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Write the files, or with --check only compare them; returns 0, or 1 where --check found a difference."""
-    parser = argparse.ArgumentParser(prog="alphaf_orch.samples.benchmark", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where a file is not up to date")
-    check = parser.parse_args(argv).check
-    stale = 0
-    for name, text in build().items():
-        path = FOLDER / name
-        if not check:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Renamed into place, so that an interrupted run leaves the old file whole.
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(text, encoding="utf-8", newline="\n")
-            temporary.replace(path)
-            print(f"{name}: {text.count(chr(10))} rows")
-        elif not path.is_file() or path.read_bytes() != text.encode("utf-8"):
-            stale = 1
-            print(
-                f"error: {name} is not what the generator writes\n  where: {path}\n"
-                "  next:  run python -m alphaf_orch.samples.benchmark",
-                file=sys.stderr,
-            )
-    return stale
+    files = {FOLDER / name: text for name, text in build().items()}
+    return write_or_check(files, argv, "alphaf_orch.samples.benchmark", __doc__)
 
 
 if __name__ == "__main__":

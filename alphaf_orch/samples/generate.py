@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
-from pathlib import Path
 
 from alphaf_orch.samples import FILES, sample_path
 from alphaf_orch.samples.conversations import Draws, Row, sft_rows
+from alphaf_orch.samples.files import write_or_check
 from alphaf_orch.samples.korean import shuffled
 from alphaf_orch.samples.preferences import preference_rows
 from alphaf_orch.samples.ratios import RATIOS
@@ -39,32 +38,10 @@ def _lines(rows: list[Row]) -> str:
     return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
-def _write(path: Path, text: str) -> None:
-    # Renamed into place, so that an interrupted run leaves the old file whole.
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8", newline="\n")
-    temporary.replace(path)
-
-
 def main(argv: list[str] | None = None) -> int:
     """Write the files, or with --check only compare them; returns 0, or 1 where --check found a difference."""
-    parser = argparse.ArgumentParser(prog="alphaf_orch.samples.generate", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; fail where a file is not up to date")
-    check = parser.parse_args(argv).check
-    stale = 0
-    for name, text in build().items():
-        path = sample_path(name)
-        if not check:
-            _write(path, text)
-            print(f"{name}: {text.count(chr(10))} rows")
-        elif not path.is_file() or path.read_bytes() != text.encode("utf-8"):
-            stale = 1
-            print(
-                f"error: {name} is not what the generator writes\n  where: {path}\n"
-                "  next:  run python -m alphaf_orch.samples.generate",
-                file=sys.stderr,
-            )
-    return stale
+    files = {sample_path(name): text for name, text in build().items()}
+    return write_or_check(files, argv, "alphaf_orch.samples.generate", __doc__)
 
 
 if __name__ == "__main__":

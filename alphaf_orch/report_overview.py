@@ -109,9 +109,9 @@ def _score_card(table: ScoreTable, task: str) -> Card:
     share = (task, metric) in table.shares
     shown = [table.scores.get((arm.name, task, metric)) for arm in arms]
     values = [show_score(each.value, share=share) if each else NONE for each in shown]
-    value = f"{values[0]} → {values[-1]}" if len(values) > 1 else values[0]
-    titles = join([arms[0].title, arms[-1].title], " → ") if len(arms) > 1 else arms[0].title
-    return Card(join([named(TASKS, task), named(METRICS, metric)]), value, titles)
+    # Every model of the chain: what one step gains, the next may lose.
+    titles = join([arm.title for arm in arms], " → ")
+    return Card(join([named(TASKS, task), named(METRICS, metric)]), " → ".join(values), titles)
 
 
 def _ordered(stages: Mapping[str, Any]) -> list[str]:

@@ -111,7 +111,8 @@ def test_no_file_names_a_package_index_or_a_place_on_one_machine() -> None:
         r"|file://|(?<![\w.$}~])/(?:root|work|opt/pypi|opt/wheels|tmp/w)/",
         re.MULTILINE,
     )
-    files = tracked_files()
+    # A picture's bytes read as text can spell anything.
+    files = [path for path in tracked_files() if path.suffix != ".png"]
     assert {REQUIREMENTS / "cpu.lock", ROOT / "Makefile", ROOT / ".ci" / "run"} <= set(files)
     found = {
         str(path.relative_to(ROOT)): match.group()

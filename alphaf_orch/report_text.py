@@ -9,11 +9,13 @@ STAGES = {
     "sft": Label("SFT", "SFT"),
     "dpo": Label("DPO", "DPO"),
     "merged": Label("병합", "merged"),
+    "merged_partner_template": Label("병합(파트너 템플릿)", "merged (partner's template)"),
 }
 PROCESSES = {
     "base_model": Label("원본 모델 준비", "base model"),
     "fetch_data": Label("데이터 받기", "fetch data"),
     "fetch_dpo_data": Label("선호 데이터 받기", "fetch preference data"),
+    "fetch_partners": Label("병합 파트너 받기", "fetch merge partners"),
     "data": Label("데이터 점검", "data check"),
     "preprocess": Label("토큰화", "tokenisation"),
     "sft": Label("SFT 학습", "SFT training"),
@@ -34,6 +36,8 @@ TASKS = {
     "finance_ko_sentiment": Label("금융 감성 분류", "Sentiment of finance sentences"),
     "finance_ko_numeric": Label("표 계산", "Numbers from small tables"),
     "finance_ko_rag": Label("근거를 단 답변", "Answers with citations"),
+    "general_ko_mcq": Label("한국어 상식 객관식", "Korean general knowledge with four options"),
+    "general_ko_open": Label("한국어 상식 단답", "Korean general knowledge, short answers"),
 }
 METRICS = {
     "acc": Label("정확도", "accuracy"),

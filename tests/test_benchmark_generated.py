@@ -51,7 +51,7 @@ def texts(row: Row) -> list[str]:
 
 def test_committed_files_are_what_the_generator_writes() -> None:
     for name, text in benchmark.build().items():
-        assert (FOLDER / name).read_bytes() == text.encode("utf-8"), name
+        assert (FOLDER.parent / name).read_bytes() == text.encode("utf-8"), name
     assert benchmark.main(["--check"]) == 0
 
 
@@ -60,17 +60,19 @@ def test_check_names_a_stale_file_and_writes_nothing(
 ) -> None:
     monkeypatch.setattr(benchmark, "FOLDER", tmp_path / "평가")
     assert benchmark.main([]) == 0
-    counts = {name: len(read(name)) for name in benchmark.build()}
-    assert capsys.readouterr().out == "".join(f"{name}: {count} rows\n" for name, count in counts.items())
-    (tmp_path / "평가" / "rag.jsonl").write_text("{}\n", encoding="utf-8")
+    counts = {name: text.count("\n") for name, text in benchmark.build().items()}
+    printed = "".join(f"{Path(name).name}: {count} rows\n" for name, count in counts.items())
+    assert capsys.readouterr().out == printed
+    stale = tmp_path / "평가" / "finance_ko" / "rag.jsonl"
+    stale.write_text("{}\n", encoding="utf-8")
     assert benchmark.main(["--check"]) == 1
     assert capsys.readouterr().err.splitlines() == [
         "error: rag.jsonl is not what the generator writes",
-        f"  where: {tmp_path / '평가' / 'rag.jsonl'}",
+        f"  where: {stale}",
         "  next:  run python -m alphaf_orch.samples.benchmark",
     ]
-    assert (tmp_path / "평가" / "rag.jsonl").read_text(encoding="utf-8") == "{}\n"
-    assert sorted(path.name for path in (tmp_path / "평가").iterdir()) == sorted(counts)
+    assert stale.read_text(encoding="utf-8") == "{}\n"
+    assert sorted(tmp_path.glob("평가/*/*")) == sorted(tmp_path / "평가" / name for name in counts)
 
 
 def test_rows_have_the_agreed_shape() -> None:

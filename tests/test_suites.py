@@ -279,7 +279,12 @@ def test_every_yaml_under_eval_is_a_task_a_suite_or_included() -> None:
     paths = set((SHIPPED / "eval").rglob("*.y*ml"))
     tasks = {task.path for task in found.values()}
     assert paths - tasks == {SHIPPED / "eval" / "korean" / "korean.yaml"}
-    assert {suite for task in found.values() for suite in task.suites} == {"finance-ko", "allganize", "korean"}
+    assert {suite for task in found.values() for suite in task.suites} == {
+        "finance-ko",
+        "general-ko",
+        "allganize",
+        "korean",
+    }
     for task in found.values():
         assert set(task.title) == {"ko", "en"}
         assert task.rows

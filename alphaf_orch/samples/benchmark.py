@@ -1,4 +1,4 @@
-"""Write the data files of the finance-ko benchmark: python -m alphaf_orch.samples.benchmark [--check]."""
+"""Write the data files of finance-ko and general-ko: python -m alphaf_orch.samples.benchmark [--check]."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ import sys
 from pathlib import Path
 
 from alphaf_orch.samples.benchmark_choices import mcq_rows, sentiment_rows
+from alphaf_orch.samples.benchmark_general import general_mcq_rows, general_open_rows
 from alphaf_orch.samples.benchmark_numeric import numeric_rows
 from alphaf_orch.samples.benchmark_rag import rag_rows
 from alphaf_orch.samples.files import write_or_check
 
 # The checkout's templates: an installed package is not the place to write to.
-FOLDER = Path(__file__).parents[2] / "templates" / "eval" / "finance_ko"
+FOLDER = Path(__file__).parents[2] / "templates" / "eval"
 
 
 def build() -> dict[str, str]:
-    """Return the text of each file by name, the same on every machine and Python."""
+    """Return the text of each file by its path under templates/eval, the same on every machine and Python."""
     rows = {
-        "numeric.jsonl": numeric_rows(),
-        "rag.jsonl": rag_rows(),
-        "mcq.jsonl": mcq_rows(),
-        "sentiment.jsonl": sentiment_rows(),
+        "finance_ko/numeric.jsonl": numeric_rows(),
+        "finance_ko/rag.jsonl": rag_rows(),
+        "finance_ko/mcq.jsonl": mcq_rows(),
+        "finance_ko/sentiment.jsonl": sentiment_rows(),
+        "general_ko/mcq.jsonl": general_mcq_rows(),
+        "general_ko/open.jsonl": general_open_rows(),
     }
     return {
         name: "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in file_rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import zip_longest
 from random import Random
 from typing import TypeVar
@@ -31,11 +32,19 @@ Row = dict[str, object]
 
 
 def mcq_rows() -> list[Row]:
-    """Return the four-option questions, topics in turn; four rows on end have their answers at 0, 1, 2 and 3."""
+    """Return the four-option questions about finance."""
+    return choice_rows("mcq", TOPICS, "mcq")
+
+
+def choice_rows(source: str, topics: Sequence[str], prefix: str) -> list[Row]:
+    """Return the four-option questions of a source file, ids with the prefix, topics in turn.
+
+    Four rows on end have their answers at 0, 1, 2 and 3.
+    """
     rows: list[Row] = []
     places: list[int] = []
-    for topic, lines in _in_turn({topic: blocks("mcq.txt", topic) for topic in TOPICS}):
-        rng = Random(f"benchmark/mcq/{len(rows)}")
+    for topic, lines in in_turn({topic: blocks(f"{source}.txt", topic) for topic in topics}):
+        rng = Random(f"benchmark/{source}/{len(rows)}")
         places = places or shuffled(rng, range(4))
         texts: dict[str, list[str]] = {}
         for key, text in lines:
@@ -46,7 +55,7 @@ def mcq_rows() -> list[Row]:
         choices.insert(answer, right)
         rows.append(
             {
-                "id": f"mcq-{len(rows) + 1:03}",
+                "id": f"{prefix}-{len(rows) + 1:03}",
                 "topic": topic,
                 "question": question,
                 "choices": choices,
@@ -60,13 +69,13 @@ def sentiment_rows() -> list[Row]:
     """Return the labelled sentences, mixed so that the first rows hold every label."""
     lines = {label: [line for block in blocks("sentiment.txt", label) for line in block] for label in LABELS}
     rng = Random("benchmark/sentiment")
-    mixed = _in_turn({label: shuffled(rng, texts) for label, texts in lines.items()})
+    mixed = in_turn({label: shuffled(rng, texts) for label, texts in lines.items()})
     return [
         {"id": f"sent-{number:03}", "text": text, "label": label} for number, (label, (_, text)) in enumerate(mixed, 1)
     ]
 
 
-def _in_turn(groups: dict[str, list[T]]) -> list[tuple[str, T]]:
+def in_turn(groups: dict[str, list[T]]) -> list[tuple[str, T]]:
     """Return one item of every group after the other, so that a run with --limit meets all of them."""
     turns = zip_longest(*([(name, item) for item in items] for name, items in groups.items()))
     return [pair for turn in turns for pair in turn if pair is not None]

@@ -19,17 +19,21 @@ SUITE_OPT = $(if $(SUITE),--suite $(call quoted,$(SUITE)))
 STAGES_OPT = $(if $(STAGES),--stages $(call quoted,$(STAGES)))
 LIMIT_OPT = $(if $(LIMIT),--limit $(call quoted,$(LIMIT)))
 JUDGE_OPT = $(if $(A),--a $(call quoted,$(A))) $(if $(B),--b $(call quoted,$(B))) $(if $(JUDGE),--judge $(call quoted,$(JUDGE)))
+MODELS_OPT = $(if $(MODELS),--models $(call quoted,$(MODELS)))
+WHAT_OPT = $(foreach word,$(WHAT),$(call quoted,$(word)))
+PARTNER_OPT = $(foreach name,$(PARTNER),--partner $(call quoted,$(name))) $(if $(METHOD),--method $(call quoted,$(METHOD)))
 DRY_RUN_OPT = $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run)
 OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OPT) $(DRY_RUN_OPT) $(ARGS)
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
-unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE
+unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD
 
-.PHONY: help setup lock browser sft dpo run eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan samples gpu-check clean
+.PHONY: help setup lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan samples gpu-check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'variables: MODEL RUN CONFIG DATA="a b" SET="key=value key=value" GPUS DRY_RUN=1 ARGS="..."'
 	@echo '           SUITE STAGES="base,sft,dpo" LIMIT (eval); A B JUDGE=URL (judge); A B (compare)'
+	@echo '           PARTNER METHOD (merge-models); WHAT="neftune" (ablate); MODELS="a,b,c" (bakeoff)'
 	@echo '           ACCEL=cpu|gpu PYTHON VENV SKIP_SETUP=1'
 
 setup: ## make .venv from the lock for this machine (CPU or GPU); nothing to do costs nothing
@@ -49,6 +53,15 @@ dpo: $(SETUP) ## preference training on the merged model of RUN, then merge agai
 
 run: $(SETUP) ## the whole chain for MODEL: data, SFT, merge, DPO, merge
 	$(ALPHAF) run $(OPTIONS)
+
+merge-models: $(SETUP) ## merge the finished model of RUN with PARTNER by mergekit (METHOD)
+	$(ALPHAF) merge-models $(RUN_OPT) $(PARTNER_OPT) $(DRY_RUN_OPT) $(ARGS)
+
+ablate: $(SETUP) ## a fair experiment on MODEL: WHAT=neftune, WHAT=adapter, WHAT="KEY=V1,V2"
+	$(ALPHAF) ablate $(WHAT_OPT) $(OPTIONS) $(SUITE_OPT) $(LIMIT_OPT)
+
+bakeoff: $(SETUP) ## choose a base model among MODELS="a,b,c" by the article's criteria
+	$(ALPHAF) bakeoff $(MODELS_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OPT) $(SUITE_OPT) $(LIMIT_OPT) $(DRY_RUN_OPT) $(ARGS)
 
 eval: $(SETUP) ## score the models of RUN: base, sft, dpo (SUITE, STAGES, LIMIT)
 	$(ALPHAF) eval $(RUN_OPT) $(SUITE_OPT) $(STAGES_OPT) $(LIMIT_OPT) $(DRY_RUN_OPT) $(ARGS)

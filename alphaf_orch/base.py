@@ -69,6 +69,7 @@ def find_base(config: RunConfig, preset: models.ModelPreset, *, online: bool, ne
         assert state.path is not None
         argv = stages.script(python, preset.source, "--output", str(state.path))
         if preset.source == "build_tiny":
+            argv += ("--architecture", preset.base_model.removeprefix("tiny-"))
             argv += ("--data", str(sample_path("finance_ko_sft.jsonl")))
         stage = Stage("base_model", "axolotl", argv, {}, (state.path,), {"builder": preset.source})
         return BaseModelRef(str(state.path), None, insisted, stage, preset.name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class ChainModel:
     path: str  # a folder, or for the base a hub id whose files are in the local cache
     revision: str | None
     identity: str  # the commit of a hub model, else sources.folder_identity
+    tokenizer: str | None = None  # a folder, where it is asked with another tokenizer or chat template than the run's
 
 
 def run_config(paths: RunPaths) -> RunConfig:
@@ -37,7 +38,7 @@ def run_config(paths: RunPaths) -> RunConfig:
 def model_folder(paths: RunPaths, stage: str) -> Path:
     """Return where the model of a stage is; full fine-tuning leaves the SFT model in the folder it trained in."""
     if stage == "merged":
-        return paths.root / "merged"
+        return paths.merged_models
     merged = paths.merged(stage)
     return paths.adapter("sft") if stage == "sft" and not merged.is_dir() else merged
 
@@ -66,6 +67,20 @@ def chain_models(paths: RunPaths, stages: Sequence[str] = ()) -> tuple[ChainMode
             fix=f"finished are: {', '.join(there)}; `alphaf run --run {paths.name}` goes on with the rest",
         )
     return tuple(_model(paths, name) for name in there if not stages or name in stages)
+
+
+def asked_models(paths: RunPaths, stages: Sequence[str] = ()) -> tuple[ChainModel, ...]:
+    """Return the models to evaluate: as chain_models, and a merged one also under its partners' chat templates."""
+    found = []
+    for model in chain_models(paths, stages):
+        found += [model, *(partner_variants(model) if model.stage == "merged" else ())]
+    return tuple(found)
+
+
+def partner_variants(model: ChainModel) -> tuple[ChainModel, ...]:
+    """Return a merged model once more for each partner's chat template that the merge found to be another."""
+    folders = sorted(path for path in Path(model.path).glob("partner_template*") if path.is_dir())
+    return tuple(replace(model, stage=f"{model.stage}_{path.name}", tokenizer=str(path)) for path in folders)
 
 
 def _model(paths: RunPaths, stage: str) -> ChainModel:

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 import click
 
 from alphaf_orch import __version__
+from alphaf_orch.cli_ablate import ablate
+from alphaf_orch.cli_bakeoff import bakeoff
 from alphaf_orch.cli_eval import evaluate
 from alphaf_orch.cli_judge import judge
-from alphaf_orch.cli_options import echo_json, log_console, out_console, with_options
+from alphaf_orch.cli_merge import merge_models
+from alphaf_orch.cli_options import echo_json, out_console, with_options
 from alphaf_orch.cli_report import compare, report
 from alphaf_orch.errors import AlphafError
 
 if TYPE_CHECKING:
-    from alphaf_orch.plan import Plan, Scope
+    from alphaf_orch.plan import Scope
     from alphaf_orch.session import Options
 
 UNFORESEEN = 70  # EX_SOFTWARE of sysexits.h
@@ -53,51 +56,12 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _execute(options: Options, scope: Scope, *, verbose: bool) -> None:
-    """Plan and run the scope's stages, or print them; the plan is made anew once the base model is there."""
-    from alphaf_orch.hardware import detect_machine
-    from alphaf_orch.model_card import write_model_card
-    from alphaf_orch.plan import make_plan
-    from alphaf_orch.runner import run_plan
+    """Run the scope's stages under the settings that the run remembers and the command line adds."""
+    from alphaf_orch.cli_run import execute
     from alphaf_orch.session import settings
-    from alphaf_orch.stages import PREPARE
-    from alphaf_orch.views import print_run, run_json
 
     config, paths = settings(options)
-    machine = detect_machine()
-    plan = make_plan(config, machine, paths.root, scope)
-    if scope.dry:
-        _print_dry_run(plan)
-        return
-    console = log_console()
-    if any(stage.name in PREPARE for stage in plan.stages):
-        run_plan(plan, machine, console, prepare=True, verbose=verbose)
-        plan = make_plan(config, machine, paths.root, scope)
-    before = _changed(paths.manifest)
-    run_plan(plan, machine, console, verbose=verbose)
-    if _changed(paths.manifest) != before:
-        write_model_card(paths)
-    print_run(out_console(), run_json(paths))
-
-
-def _changed(file: Path) -> int:
-    """Return when a file was last written, 0 where there is none."""
-    return file.stat().st_mtime_ns if file.is_file() else 0
-
-
-def _print_dry_run(plan: Plan) -> None:
-    import tempfile
-
-    from alphaf_orch.record import read_manifest
-    from alphaf_orch.status import statuses
-    from alphaf_orch.views import print_plan
-
-    scratch = Path(tempfile.mkdtemp(prefix=f"alphaf-{plan.paths.name}-"))
-    chosen = statuses(plan, read_manifest(plan.paths.manifest))
-    for status in chosen:
-        for path, file in status.stage.files.items():
-            (scratch / path.name).write_text(file.text, encoding="utf-8")
-    print_plan(out_console(), plan, chosen, scratch)
-    click.echo(f"dry run: nothing was launched; the rendered files are in {scratch}")
+    execute(config, paths, scope, verbose=verbose)
 
 
 @main.command()
@@ -182,12 +146,15 @@ def run_command(
     dry_run: bool,
     verbose: bool,
 ) -> None:
-    """Run the whole chain: data, SFT, merge, DPO, merge. What is done is kept; a second call does nothing."""
+    """Run the whole chain: data, SFT, merge, DPO, merge. What is done is kept; a second call does nothing.
+
+    Where the config names a merge partner (`merge: {partner: ...}`), the model is merged with it at the end.
+    """
     from alphaf_orch.plan import Scope
     from alphaf_orch.session import Options
 
     options = Options(model, run, config, data, dpo_data, sets, "sft", gpus, dpo_gpus, trust_remote_code)
-    _execute(options, Scope(("sft", "dpo"), online, dry_run), verbose=verbose)
+    _execute(options, Scope(("sft", "dpo"), online, dry_run, merge=True), verbose=verbose)
 
 
 @main.command()
@@ -214,7 +181,7 @@ def plan(
 
     options = Options(model, run, config, data, dpo_data, sets, "sft", gpus, dpo_gpus, trust_remote_code)
     chosen, paths = settings(options)
-    made = make_plan(chosen, detect_machine(), paths.root, Scope(dry=True))
+    made = make_plan(chosen, detect_machine(), paths.root, Scope(dry=True, merge=True))
     found = statuses(made, read_manifest(paths.manifest))
     if as_json:
         echo_json(plan_json(made, found))
@@ -310,7 +277,7 @@ def chat(run: str, prompt: str | None, system: str | None, max_new_tokens: int, 
     sys.exit(interactive(argv, child_env({}, online=False)))
 
 
-for command in (evaluate, judge, report, compare):
+for command in (ablate, bakeoff, evaluate, judge, merge_models, report, compare):
     main.add_command(command)
 
 __all__ = ["AlphafError", "main"]

@@ -74,22 +74,7 @@ def _newest() -> RunPaths:
 
 
 def _write(content: Report, page: Path, language: Language) -> None:
-    """Write the page and, beside it, the same as Markdown in both languages; print where they are."""
-    from alphaf_orch.errors import ConfigError
-    from alphaf_orch.record import write_atomic
-    from alphaf_orch.report_blocks import LANGUAGES
-    from alphaf_orch.report_html import render_html
-    from alphaf_orch.report_markdown import render_markdown
+    from alphaf_orch.report_write import write_report
 
-    files = {page: render_html(content, language)}
-    for each in LANGUAGES:
-        files[page.with_name(f"{page.stem}.{each}.md")] = render_markdown(content, each)
-    try:
-        for path, text in files.items():
-            write_atomic(path, text)
-    except OSError as error:
-        raise ConfigError(
-            f"the report cannot be written: {error.strerror}", where=str(page), fix="name another file with --output"
-        ) from None
-    for path in files:
+    for path in write_report(content, page, language):
         click.echo(path)

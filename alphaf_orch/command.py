@@ -98,12 +98,13 @@ def run_logged(
     log: Path,
     lock_fd: int,
     on_poll: Callable[[], None],
+    patience: float = 1.0,
 ) -> Finished:
     """Run the program to its end, its output appended to `log`; `on_poll` is called a few times a second.
 
     The child leads a process group of its own and holds the run's lock, so that a run whose `alphaf` was
     killed still counts as in use while a trainer writes to it. An exception (Ctrl-C) ends the whole group
-    before it goes on upwards.
+    before it goes on upwards; `patience` multiplies the time that it gets for that.
     """
     started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -131,18 +132,18 @@ def run_logged(
             time.sleep(_POLL_S)
     finally:
         if process.returncode is None:
-            _end_group(process)
+            _end_group(process, patience)
     # A rank that outlived its launcher would keep the GPUs.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     return Finished(process.returncode, time.monotonic() - started, usage_kib // 1024)
 
 
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    for number, patience in _ESCALATION:
+def _end_group(process: subprocess.Popen[bytes], patience: float) -> None:
+    for number, seconds in _ESCALATION:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        for _ in _ticks(patience):
+        for _ in _ticks(seconds * patience):
             if process.poll() is not None:
                 return
 

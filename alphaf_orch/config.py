@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from alphaf_orch.errors import ConfigError
 from alphaf_orch.keys import nearest
 
-Tool = Literal["axolotl", "dpo"]
+Tool = Literal["axolotl", "dpo", "mergekit"]
 
 
 class RunConfig(BaseModel):
@@ -28,6 +28,7 @@ class RunConfig(BaseModel):
     dpo_gpus: Annotated[int, Field(ge=0)] | None = None
     sft: dict[str, Any] = {}
     dpo: dict[str, Any] = {}
+    merge: dict[str, Any] = {}
     trackers: dict[str, Any] = {}
     merge_dtype: Literal["bfloat16", "float16", "float32"] | None = None
     trust_remote_code: bool = False

@@ -63,7 +63,7 @@ def _result(
         **system,
         "asserted": facts is not None,
         "tokenizer": facts["tokenizer"] if facts else None,
-        "tokenizer_identity": place.reference.identity if facts else None,
+        "tokenizer_identity": place.tokenizer_identity(model) if facts else None,
         **{name: facts[name] if facts else None for name in ("chat_template_sha256", "eos", "pad", "bos")},
     }
     warnings = [*ended.warnings, *system_warnings(task.name, system, facts)]

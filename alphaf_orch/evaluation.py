@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from alphaf_orch import eval_cache
-from alphaf_orch.base import tool_python
-from alphaf_orch.chain import ChainModel, chain_models, run_config
+from alphaf_orch.base import find_preset, tool_python
+from alphaf_orch.chain import ChainModel, asked_models, run_config
 from alphaf_orch.command import capture, child_env
+from alphaf_orch.config import RunConfig
 from alphaf_orch.errors import RunStateError, ToolError
 from alphaf_orch.eval_options import SERVERS, EvalOptions, choose_target, served_model, suites_asked
-from alphaf_orch.eval_reference import find_reference
+from alphaf_orch.eval_reference import Reference, find_reference
 from alphaf_orch.hardware import Machine
 from alphaf_orch.paths import RunPaths, runs_dir, template_folders
 from alphaf_orch.plan_eval import Cell, Place, lm_eval_stage, make_cell, tokenizer_stage
@@ -64,10 +65,21 @@ def evaluated_run(name: str | None) -> RunPaths:
 
 def plan_evaluation(paths: RunPaths, options: EvalOptions, machine: Machine) -> Evaluation:
     """Return the plan; raises the error of the first thing that could not work, and starts none of its processes."""
-    config = run_config(paths)
+    models = asked_models(paths, options.stages)
+    return plan_models(paths, run_config(paths), models, find_reference(paths, models), options, machine)
+
+
+def plan_models(
+    paths: RunPaths,
+    config: RunConfig,
+    models: tuple[ChainModel, ...],
+    reference: Reference,
+    options: EvalOptions,
+    machine: Machine,
+) -> Evaluation:
+    """Return the plan for any models that are asked as a run's are, their scores kept under `paths`."""
     python = tool_python(config, "axolotl")
     env = child_env({}, online=False)
-    models = chain_models(paths, options.stages)
     found = find_tasks(template_folders(config.templates), python, env)
     suites = suites_asked(options)
     tasks = select_tasks(found, suites, options.tasks)
@@ -79,8 +91,9 @@ def plan_evaluation(paths: RunPaths, options: EvalOptions, machine: Machine) -> 
         raise ToolError("vllm is not installed", where=python, fix="pip install vllm there, or use --backend hf")
     if target.backend in SERVERS and target.server_model is None:
         target = replace(target, server_model=served_model(target))
-    reference = find_reference(paths, models)
-    place = Place(paths, python, reference, target, config.trust_remote_code, machine.cpus, env)
+    # Permission is not need: a model of our native classes is loaded without its own code in any case.
+    remote = config.trust_remote_code and find_preset(config).trust_remote_code_required
+    place = Place(paths, python, reference, target, remote, machine.cpus, env)
     cells = [make_cell(place, model, task, options.limit, versions["lm-eval"]) for model in models for task in tasks]
     return Evaluation(place, models, tasks, tuple(cells), suites, versions)
 

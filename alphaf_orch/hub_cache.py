@@ -8,6 +8,8 @@ from pathlib import Path
 from string import Template
 from typing import Any, Literal
 
+from alphaf_orch.scripts.orion import NATIVE_TYPES
+
 RepoType = Literal["model", "dataset"]
 
 # Any one row is a complete tokenizer; vocab.json needs its merges beside it, qwen.tiktoken is Qwen1's own.
@@ -72,7 +74,9 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _missing_code(model_dir: Path, config: Mapping[str, Any]) -> list[str]:
-    """Return the python files that config.json's auto_map names and the folder lacks."""
+    """Return the python files that config.json's auto_map names, that will be run, and that the folder lacks."""
+    if config.get("model_type") in NATIVE_TYPES:
+        return []
     targets = [str(target) for target in config.get("auto_map", {}).values()]
     # "repo--module.Class" lives in another repository.
     modules = {target.split(".")[0] for target in targets if "--" not in target}

@@ -50,7 +50,7 @@ def lm_eval_config(place: Place, cells: Sequence[Cell]) -> dict[str, Any]:
 def _responses(place: Place, model: ChainModel, settings: Mapping[str, Any]) -> Path:
     """Return where lm-eval keeps each answer until all are there, apart for whatever would answer otherwise."""
     kept = {key: value for key, value in settings.items() if key != "limit"}
-    known_by = fingerprint([VERSION, model.identity, place.reference.identity, kept])
+    known_by = fingerprint([VERSION, model.identity, place.tokenizer_identity(model), kept])
     return place.scratch / model.stage / f"responses-{known_by[:16]}" / "answers"
 
 
@@ -63,7 +63,7 @@ def _batch_size(target: Target) -> int | str:
 
 
 def _model_args(place: Place, model: ChainModel, settings: Mapping[str, Any]) -> dict[str, Any]:
-    target, tokenizer = place.target, str(place.tokenizer(model.stage))
+    target, tokenizer = place.target, str(place.tokenizer(model))
     if target.backend in SERVERS:
         chat = target.backend == "openai-chat"
         args: dict[str, Any] = {

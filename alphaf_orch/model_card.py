@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
 
 from alphaf_orch.chain import finished, model_folder, run_config
-from alphaf_orch.config import dump_config
+from alphaf_orch.config import RunConfig, dump_config
 from alphaf_orch.licences import Licence, combine_licences
 from alphaf_orch.model_card_text import card_text
 from alphaf_orch.paths import RunPaths
@@ -35,9 +35,9 @@ def write_model_card(paths: RunPaths) -> Path | None:
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     results = run_results(paths)
     theirs, body = split_card(before)
-    licence = combine_licences([manifest["licence"], *(partner["licence"] for partner in _partners(manifest))])
-    metadata = card_metadata(paths.name, manifest, results.get(stage, {}), licence, theirs)
-    config = _shareable_config(dump_config(run_config(paths)))
+    licence = combine_licences([manifest["licence"], *(partner["licence"] for partner in partners_of(manifest, stage))])
+    metadata = card_metadata(paths.name, manifest, stage, results.get(stage, {}), licence, theirs)
+    config = _shareable_config(run_config(paths))
     text = f"---\n{metadata}\n---\n{replace_ours(body, card_text(paths, manifest, stage, results, licence, config))}"
     if text != before:
         write_atomic(path, text)
@@ -66,6 +66,7 @@ def replace_ours(body: str, ours: str) -> str:
 def card_metadata(
     run: str,
     manifest: Mapping[str, Any],
+    stage: str,
     results: Mapping[str, TaskResult],
     licence: Licence,
     theirs: Mapping[str, Any],
@@ -81,6 +82,7 @@ def card_metadata(
     given = kept.pop("tags", None)
     old = [str(tag) for tag in ([given] if isinstance(given, str) else given or []) if "/" not in str(tag)]
     ours = ["finance", "alphaf_orch", "axolotl", *(["dpo", "trl"] if "dpo" in manifest["stages"] else [])]
+    ours += ["mergekit", "merge"] if stage == "merged" else []
     scores = [
         EvalResult(
             task_type="text-generation",
@@ -93,7 +95,7 @@ def card_metadata(
         for result in results.values()
         for name, metric in result.metrics.items()
     ]
-    partners = [partner["model"] for partner in _partners(manifest)]
+    partners = [partner["model"] for partner in partners_of(manifest, stage)]
     bases = [name for name in (manifest["base_model"], *partners) if _HUB_ID.fullmatch(str(name))]
     sets = [data["path"] for part in manifest.get("data", {}).values() for data in part if data["kind"] == "hub"]
     data = ModelCardData(
@@ -112,10 +114,22 @@ def card_metadata(
     return str(data.to_yaml()).rstrip("\n")
 
 
-def _partners(manifest: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return list(manifest.get("merge_partners", ()))
+def partners_of(manifest: Mapping[str, Any], stage: str) -> list[Mapping[str, Any]]:
+    """Return the merge partners of a run's model: a planned or failed merge is no part of the earlier ones."""
+    return list(manifest.get("merge_partners", ())) if stage == "merged" else []
 
 
-def _shareable_config(text: str) -> str:
+def _shareable_config(config: RunConfig) -> str:
     """Return the settings with the folders of this machine left out: a card is made to be shared."""
+
+    def shareable(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: shareable(each) for key, each in value.items()}
+        if isinstance(value, list | tuple):
+            return [shareable(each) for each in value]
+        # Whole values first: a path may hold spaces.
+        local = isinstance(value, str) and value.startswith(("/", "~/"))
+        return PurePath(value).name if local else value
+
+    text = dump_config(RunConfig.model_validate(shareable(config.model_dump(exclude_defaults=True))))
     return re.sub(r"(?<![\w./])(?:/|~/)[^\s'\",\]}]*/([^\s/'\",\]}]+)", r"\1", text)

@@ -32,6 +32,7 @@ def card_text(
         f"`{manifest['base_model']}` 모델로 학습했습니다. 학습 과정, 데이터, 점수, 재현 방법은 아래와 같습니다.",
         "## Licence\n\n" + _licence(licence),
         "## Training\n\n" + _training(manifest),
+        *(["## Merge\n\n" + _merge(manifest)] if stage == "merged" else []),
         "## Data\n\n" + _data(manifest),
         "## Scores\n\n" + _scores(results),
         "## Limits\n\nMade for text in the domain of its training data. Its figures and citations can be wrong: check "
@@ -70,6 +71,21 @@ def _training(manifest: Mapping[str, Any]) -> str:
         backend = f" on {result['backend']}" if "backend" in result else ""
         rows.append([f"{name.upper()} ({_TRAINERS[name]}{backend})", ", ".join(shown), str(result["steps"]), loss])
     return table(["stage", "recipe", "steps", "loss"], rows)
+
+
+def _merge(manifest: Mapping[str, Any]) -> str:
+    """Return how the run's own model was merged with its partners, as the stage recorded it."""
+    entry = manifest["stages"].get("merge_models", {})
+    recipe = entry.get("spec", {}).get("recipe", {})
+    rows = [[partner["model"], str(partner["revision"]), partner["licence"]] for partner in manifest["merge_partners"]]
+    shown = ", ".join(f"{key}={value}" for key, value in recipe.items() if key != "method" and value is not None)
+    handled = entry.get("result", {}).get("handled", {})
+    notes = "".join(f"\n- {note}" for note in handled.get("notes", ()))
+    return (
+        f"mergekit, method `{recipe.get('method', 'unknown')}`, with the partners below ({shown}).\n\n"
+        + table(["partner", "revision", "licence"], rows)
+        + (f"\n{notes}" if notes else "")
+    )
 
 
 def _data(manifest: Mapping[str, Any]) -> str:

@@ -67,6 +67,7 @@ class ModelPreset(_Frozen):
     dpo: Settings
     sft_data: str
     dpo_data: str
+    merge: Settings = {}
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,8 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
         contract = json.loads(report.read_text(encoding="utf-8"))
         if problem or not contract["ok"]:
             raise StageError(f"{stage.name}: {problem or 'contract not met'}", where=str(report), fix="read the log")
-        return {"contract": {line["line"]: line["ok"] for line in contract["lines"]}}
+        held = {"contract": {line["line"]: line["ok"] for line in contract["lines"]}}
+        return {**held, "handled": contract["handled"]} if "handled" in contract else held
     if report.is_file() and stage.name in ("data", "dpo_data"):
         statistics: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
         return statistics

@@ -9,6 +9,7 @@ from typing import Any
 from alphaf_orch.errors import ModelError
 from alphaf_orch.hub_cache import read_json, snapshot
 from alphaf_orch.models import ModelPreset, first_file, read_preset
+from alphaf_orch.scripts.orion import NATIVE_TYPES
 
 MARKERS = ("<|im_start|>", "<|im_end|>")
 
@@ -51,7 +52,8 @@ def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
     architecture = _architecture_of(config, added=len(chat["tokens"] or ()))
     facts: dict[str, Any] = {
         "architecture": architecture,
-        "trust_remote_code_required": "auto_map" in config,
+        # A class of ours stands in for the python files of the architectures it is written for.
+        "trust_remote_code_required": "auto_map" in config and config.get("model_type") not in NATIVE_TYPES,
         "sequence_len": min(recipe.sequence_len, architecture["context"] if architecture else 2048),
         **chat,
     }
@@ -86,7 +88,8 @@ def _architecture_of(config: Mapping[str, Any], *, added: int) -> dict[str, Any]
         "kv_heads": kv_heads,
         "vocab_size": vocab_size,
         "context": config.get("max_position_embeddings") or config.get("seq_length") or 2048,
-        "norm": "RMSNorm" if "rms_norm_eps" in config else "LayerNorm",
+        # Orion's config.json calls the eps of its LayerNorms rms_norm_eps.
+        "norm": "RMSNorm" if "rms_norm_eps" in config and config.get("model_type") != "orion" else "LayerNorm",
         "rope_theta": config.get("rope_theta") or rope.get("rope_theta"),
         "tie_word_embeddings": tied,
         "parameters": embeddings + layers * per_layer + hidden,

@@ -12,6 +12,7 @@ from alphaf_orch.errors import ConfigError
 PACKAGE = Path(__file__).resolve().parent
 SCRIPTS = PACKAGE / "scripts"
 SCHEMAS = PACKAGE / "schemas"
+EXPERIMENT_FILE = "experiment.json"  # marks a folder whose subfolders are the arms of one experiment
 _RUN_NAME = re.compile(r"\w[\w.-]{0,99}")
 
 
@@ -107,6 +108,10 @@ class RunPaths:
         """Return the metrics of a stage, one JSON object a line."""
         return self.root / "metrics" / f"{stage}.jsonl"
 
+    def batches(self, stage: str) -> Path:
+        """Return what a training stage saw at each step, one JSON object a line."""
+        return self.root / "metrics" / f"{stage}.batches.jsonl"
+
     def report(self, stage: str) -> Path:
         """Return what a stage found out: data statistics, or the hand-off contract."""
         return self.root / "reports" / f"{stage}.json"
@@ -127,6 +132,11 @@ class RunPaths:
     def merged(self, trainer: str) -> Path:
         """Return the merged model of a training stage."""
         return self.root / trainer / "merged"
+
+    @property
+    def merged_models(self) -> Path:
+        """The model that the run's own was merged into with its partners."""
+        return self.root / "merged"
 
     def scratch(self, stage: str) -> Path:
         """Return a folder for what is not finished; safe to delete."""

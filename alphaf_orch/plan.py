@@ -13,8 +13,10 @@ from alphaf_orch.config import RunConfig
 from alphaf_orch.context import SECTIONS, Context, Section
 from alphaf_orch.hardware import Machine
 from alphaf_orch.keys import check_section
+from alphaf_orch.merge_settings import read_settings
 from alphaf_orch.paths import RunPaths, template_folders
 from alphaf_orch.plan_dpo import dpo_stages
+from alphaf_orch.plan_merge import MergePlan, plan_merge
 from alphaf_orch.plan_sft import sft_stages
 from alphaf_orch.stages import Stage, script
 from alphaf_orch.trackers import check_trackers
@@ -31,6 +33,7 @@ class Plan:
     sources: Mapping[Section, tuple[sources.Source, ...]]
     gpus: Mapping[Section, int]
     disk_bytes: int
+    merge: MergePlan | None = None
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,10 @@ class Scope:
     sections: tuple[Section, ...] = SECTIONS
     online: bool = False
     dry: bool = False
-    upstream: str = ""  # the recorded fingerprint of merge_sft, where DPO alone is planned
+    upstream: str = ""  # the recorded fingerprint of what is started from, where DPO or the merge alone is planned
+    merge: bool = False  # whether whole models are merged at the end, if the settings name a partner
+    merge_alone: Section | None = None  # the section whose finished model is merged, where nothing else is planned
+    place: RunPaths | None = None  # where the merge's result goes, if not into the run
 
 
 def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> Plan:
@@ -52,6 +58,8 @@ def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> 
     check_section("sft", config.sft, "the config")
     check_section("dpo", config.dpo, "the config")
     check_trackers(config.trackers, "the config")
+    if config.merge and not scope.merge_alone:
+        read_settings(config.merge, {}, "the config")
     preset = find_preset(config)
     models.require_trust(preset, trust_remote_code=config.trust_remote_code)
     gpus = _gpus(config, preset, machine)
@@ -78,8 +86,23 @@ def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> 
     if scope.online and not scope.dry:
         for section in scope.sections:
             fetched += _fetch_stage(context, section, checked[section])
+    merge = _merge(context, scope, found)
+    if merge:
+        fetched, found = fetched + merge.fetch, (*found, merge.stage)
     found = fetched + found
-    return Plan(context.paths, config, preset, found, checked, gpus, _disk_bytes(context, found))
+    disk = _disk_bytes(context, found, scope.place or context.paths)
+    return Plan(context.paths, config, preset, found, checked, gpus, disk, merge)
+
+
+def _merge(context: Context, scope: Scope, found: tuple[Stage, ...]) -> MergePlan | None:
+    """Return the merge behind the planned stages, or of a finished model; None where none is asked for."""
+    config = context.config
+    if not scope.merge or not (config.merge.get("partner") or scope.merge_alone):
+        return None
+    settings = read_settings(config.merge, context.preset.merge, "the config")
+    section = scope.merge_alone or settings.stage or scope.sections[-1]
+    upstream = next((stage.fingerprint for stage in found if stage.name == f"merge_{section}"), scope.upstream)
+    return plan_merge(context, settings, section, upstream, online=scope.online, dry=scope.dry, place=scope.place)
 
 
 def _fetch_stage(context: Context, section: Section, checked: tuple[sources.Source, ...]) -> tuple[Stage, ...]:
@@ -100,19 +123,25 @@ def _gpus(config: RunConfig, preset: models.ModelPreset, machine: Machine) -> di
     return {"sft": sft, "dpo": config.dpo_gpus if config.dpo_gpus is not None else min(1, sft)}
 
 
-def _disk_bytes(context: Context, found: tuple[Stage, ...]) -> int:
+def _disk_bytes(context: Context, found: tuple[Stage, ...], place: RunPaths) -> int:
     """Return the estimate of what the planned training stages and merges write."""
     recipe = {
         stage.name: next(file.values for path, file in stage.files.items() if path.name == f"{stage.name}.yaml")
         for stage in found
         if stage.name in SECTIONS
     }
-    return models.estimated_bytes(
+    # What we build or convert is float32, so its merges are too.
+    width = 2 if context.preset.source in ("hub", "local") else 4
+    shape, merges = context.preset.architecture, any(stage.name == "merge_models" for stage in found)
+    merged = width * shape.parameters if shape and merges else 0
+    if not recipe:
+        # Only the merge: beside what was written there already.
+        return merged + sum(path.lstat().st_size for path in place.root.rglob("*") if path.is_file())
+    return merged + models.estimated_bytes(
         context.preset,
         adapter=None if context.adapter == "full" else context.adapter,
         lora_r=int(recipe.get("sft", {}).get("lora_r") or 0),
         dpo_lora_r=int(recipe.get("dpo", {}).get("lora_r") or 0),
-        # What we build or convert is float32, so its merges are too.
-        bytes_per_parameter=2 if context.preset.source in ("hub", "local") else 4,
+        bytes_per_parameter=width,
         save_total_limit=max((int(values["save_total_limit"]) for values in recipe.values()), default=0),
     )

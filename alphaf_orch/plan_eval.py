@@ -13,7 +13,13 @@ from alphaf_orch.chain import ChainModel
 from alphaf_orch.context import accelerate_config
 from alphaf_orch.errors import ModelError
 from alphaf_orch.eval_options import SERVERS, Target, counted_rows
-from alphaf_orch.eval_reference import Reference, context_length, generation_defaults, stop_ids
+from alphaf_orch.eval_reference import (
+    Reference,
+    context_length,
+    generation_defaults,
+    stop_ids,
+    tokenizer_identity,
+)
 from alphaf_orch.lm_eval_config import SEEDS, VERSION, lm_eval_config
 from alphaf_orch.paths import SCRIPTS, RunPaths
 from alphaf_orch.record import fingerprint
@@ -56,11 +62,17 @@ class Place:
         """Return what the tokenizer stage found."""
         return self.scratch / "tokenizer.json"
 
-    def tokenizer(self, stage: str) -> Path:
+    def tokenizer(self, model: ChainModel) -> Path:
         """Return the tokenizer a model is asked with; the base model's is put there by the tokenizer stage."""
-        if stage == "base" or self.reference.folder is None:
+        if model.tokenizer:
+            return Path(model.tokenizer)
+        if model.stage == "base" or self.reference.folder is None:
             return self.scratch / "tokenizer_base"
         return self.reference.folder
+
+    def tokenizer_identity(self, model: ChainModel) -> str:
+        """Return a hash of the tokenizer and chat template that a model is asked with."""
+        return tokenizer_identity(Path(model.tokenizer)) if model.tokenizer else self.reference.identity
 
     def output(self, stage: str) -> Path:
         """Return the folder lm-eval writes into."""
@@ -88,7 +100,7 @@ def make_cell(place: Place, model: ChainModel, task: Task, limit: int | None, lm
     limit = None if limit is not None and rows is not None and limit >= rows else limit
     settings = {**model_settings(place, model), "limit": limit}
     key = fingerprint(
-        [VERSION, "eval", model.identity, place.reference.identity, task.name, task.content, settings, lm_eval]
+        [VERSION, "eval", model.identity, place.tokenizer_identity(model), task.name, task.content, settings, lm_eval]
     )
     return Cell(model, task, settings, key)
 
@@ -97,13 +109,14 @@ def model_settings(place: Place, model: ChainModel) -> dict[str, Any]:
     """Return the settings that scores depend on and all tasks of a model share."""
     files = model_files(model, place.env)
     on_server = place.target.backend in SERVERS
+    trained = Path(model.tokenizer) if model.tokenizer else place.reference.folder
     return {
         **place.target.identity,
         "dtype": "auto",
         "seeds": list(SEEDS),
         "apply_chat_template": True,
         "max_length": None if on_server else min(context_length(files) or MAX_LENGTH, MAX_LENGTH),
-        "stop_token_ids": stop_ids(files, place.reference.folder) if place.target.backend == "hf" else [],
+        "stop_token_ids": stop_ids(files, trained) if place.target.backend == "hf" else [],
         "generation_config": generation_defaults(files),
     }
 
@@ -114,7 +127,15 @@ def tokenizer_stage(place: Place, models: Sequence[ChainModel], tasks: Sequence[
     descriptions = (task.config.get("description") for task in tasks)
     config = {
         "reference": str(place.reference.folder) if place.reference.folder else None,
-        "models": [{"stage": m.stage, "path": m.path, "revision": m.revision} for m in models],
+        "models": [
+            {
+                "stage": model.stage,
+                "path": model.path,
+                "revision": model.revision,
+                **({"tokenizer": model.tokenizer} if model.tokenizer else {}),
+            }
+            for model in models
+        ],
         "systems": sorted({text for text in descriptions if isinstance(text, str) and text and "{" not in text}),
         "prepared": str(place.scratch / "tokenizer_base"),
         "trust_remote_code": place.trust_remote_code,
@@ -139,7 +160,7 @@ def lm_eval_stage(place: Place, cells: Sequence[Cell], tasks: Mapping[Path, Rend
     file = place.paths.rendered(f"{name}.yaml")
     config = plain(lm_eval_config(place, cells))
     files: dict[Path, Rendered] = {file: config, **tasks}
-    argv: tuple[str, ...] = (place.python, "-m", "lm_eval", "run", "--config", str(file))
+    argv = script(place.python, "run_lm_eval", "run", "--config", str(file))
     devices = (os.environ.get("CUDA_VISIBLE_DEVICES") or "").split(",")
     visible = tuple(devices) if devices != [""] else tuple(str(number) for number in range(target.gpus))
     launch = Launch(target.gpus, place.cpus, "no", visible)

@@ -14,7 +14,11 @@ from alphaf_orch.plan import Plan
 from alphaf_orch.stages import MERGES, TRAINING, Stage
 from alphaf_orch.trackers import tracker_packages
 
-_NEEDS = {"axolotl": ("axolotl", "transformers", "torch"), "dpo": ("trl", "peft", "transformers", "torch")}
+_NEEDS = {
+    "axolotl": ("axolotl", "transformers", "torch"),
+    "dpo": ("trl", "peft", "transformers", "torch"),
+    "mergekit": ("mergekit", "transformers", "torch"),
+}
 
 
 def check_all_gpus(plan: Plan, machine: Machine, pending: Sequence[Stage]) -> None:

@@ -103,7 +103,7 @@ def mismatch(before: Scored, after: Scored) -> Text:
     """Return why the two results cannot be compared; empty where they can."""
     first, second = before.result, after.result
     keys = sorted((first.settings.keys() | second.settings.keys()) - _NO_INFLUENCE - OF_THE_MODEL)
-    differing = [key for key in keys if first.settings.get(key) != second.settings.get(key)]
+    differing = [key for key in keys if _as_asked(first.settings, key) != _as_asked(second.settings, key)]
     if differing:
         shown = ", ".join(f"{key} {first.settings.get(key)} ≠ {second.settings.get(key)}" for key in differing)
         return Label(f"설정이 다름: {shown}", f"other settings: {shown}")
@@ -116,6 +116,14 @@ def mismatch(before: Scored, after: Scored) -> Text:
     if any(before.labels[name][0] != after.labels[name][0] for name in before.labels):
         return Label("정답이 다름", "other gold answers")
     return ""
+
+
+def _as_asked(settings: Mapping[str, Any], key: str) -> Any:
+    """Return a setting less the model's own end markers, which lm-eval is given among the generation settings."""
+    value = settings.get(key)
+    if key == "generation" and isinstance(value, Mapping):
+        return {name: each for name, each in value.items() if name != "eos_token_id"}
+    return value
 
 
 def compare(before: Scored, after: Scored, names: tuple[str, str]) -> list[Change]:

@@ -9,11 +9,12 @@ import re
 import shutil
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 
-from alphaf_orch import __version__
+from alphaf_orch import __version__, sharing
 from alphaf_orch.command import Finished, capture, child_env, printable, run_logged
 from alphaf_orch.config import dump_config
 from alphaf_orch.errors import AlphafError, Interrupted
@@ -66,8 +67,32 @@ def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, p
             if status.state == "cached":
                 console.print(f"{status.stage.name}: {status.reason}, kept", style="dim", highlight=False)
                 continue
-            _run_stage(plan, status, manifest, console, lock_fd, versions, verbose=verbose)
+            with sharing.turn(status.stage, plan.paths, partial(_say, console)) as donor:
+                if donor is None or not _take_over(status.stage, donor, plan.paths, manifest, console):
+                    _run_stage(plan, status, manifest, console, lock_fd, versions, verbose=verbose)
     return manifest
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def _take_over(stage: Stage, donor: RunPaths, paths: RunPaths, manifest: dict[str, Any], console: Console) -> bool:
+    """Record a stage that another arm of the experiment has made, its files now in this run too, if they fit in."""
+    for path, rendered in stage.files.items():
+        write_atomic(path, rendered.text)
+    begun = {"state": "running", "fingerprint": stage.fingerprint, "spec": stage.spec, "started": now()}
+    log = str(paths.log(stage.name).relative_to(paths.root))
+    # Weights that the manifest knows nothing of would be refused, should this be cut off.
+    manifest["stages"].setdefault(stage.name, {**begun, "log": log})
+    write_manifest(paths.manifest, manifest)
+    entry = sharing.adopt(stage, donor, paths)
+    if entry is None:
+        return False
+    manifest["stages"][stage.name] = entry
+    write_manifest(paths.manifest, manifest)
+    _say(console, f"{stage.name}: done, shared with {entry['shared_from']}")
+    return True
 
 
 def _say_cached(console: Console, plan: Plan) -> None:
@@ -87,6 +112,8 @@ def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
     manifest["base_model"] = plan.preset.base_model
     manifest["base_revision"] = plan.config.base_revision
     manifest["licence"] = plan.preset.licence
+    if plan.merge:
+        manifest["merge_partners"] = [model.record for model in plan.merge.partners]
     for section, found in plan.sources.items():
         if found:
             manifest.setdefault("data", {})[section] = [

@@ -10,7 +10,8 @@ from typing import Any
 from alphaf_orch.config import RunConfig, build_config, read_config
 from alphaf_orch.errors import ConfigError, RunStateError
 from alphaf_orch.keys import numbers, parse_set
-from alphaf_orch.paths import RunPaths, check_run_name, runs_dir
+from alphaf_orch.merge_settings import settled
+from alphaf_orch.paths import EXPERIMENT_FILE, RunPaths, check_run_name, runs_dir
 from alphaf_orch.record import read_manifest
 
 
@@ -31,8 +32,25 @@ class Options:
 
 
 def run_paths(name: str) -> RunPaths:
-    """Return the paths of the run of that name; raise ConfigError for a name that is no plain folder name."""
-    return RunPaths(runs_dir() / check_run_name(name))
+    """Return the paths of the run of that name, or of an experiment's arm (`EXPERIMENT/ARM`).
+
+    Raises ConfigError for a name that is no plain folder name, RunStateError for an experiment in a run's place.
+    """
+    experiment, slash, arm = name.partition("/")
+    folder = runs_dir() / check_run_name(experiment)
+    there = (folder / EXPERIMENT_FILE).is_file()
+    if slash and there:
+        return RunPaths(folder / check_run_name(arm))
+    if slash:
+        raise ConfigError(
+            f"there is no experiment {experiment}", where=f"--run {name}", fix="a run's own name has no '/' in it"
+        )
+    if there:
+        arms = ", ".join(f"{name}/{path.parent.name}" for path in sorted(folder.glob("*/manifest.json"))[:5])
+        raise RunStateError(
+            f"{name} is an experiment, not a run", where=str(folder), fix=f"use one of its arms: {arms or 'none yet'}"
+        )
+    return RunPaths(folder)
 
 
 def existing_run(name: str) -> RunPaths:
@@ -107,14 +125,29 @@ def settings(options: Options) -> tuple[RunConfig, RunPaths]:
             where="--model",
             fix="say --model NAME to start it",
         )
-    where = str(options.config or paths.config)
+    return _laid_over(values, file, options, str(options.config or paths.config)), paths
+
+
+def new_settings(options: Options) -> RunConfig:
+    """Return the settings of a run that remembers none yet: the config file, then the options.
+
+    Raises ConfigError where no model is named, or for a setting that no run has.
+    """
+    file = read_config(options.config) if options.config else {}
+    if not options.model and not file.get("model"):
+        raise ConfigError("no model is named", where="--model", fix="say --model NAME; `alphaf models` lists them")
+    return _laid_over({}, file, options, str(options.config or "the command line"))
+
+
+def _laid_over(values: dict[str, Any], file: dict[str, Any], options: Options, where: str) -> RunConfig:
+    """Return what is remembered, with the config file's settings over it and the options over both."""
     file = {k: numbers(v) if k in ("sft", "dpo") and isinstance(v, dict) else v for k, v in file.items()}
     for key, value in file.items():
-        added_to = key in ("sft", "dpo", "tools", "trackers")
+        added_to = key in ("sft", "dpo", "tools", "trackers", "merge")
         merged = added_to and isinstance(value, dict) and isinstance(values.get(key, {}), dict)
         values[key] = {**values.get(key, {}), **value} if merged else value
     given: dict[str, Any] = {
-        "model": model,
+        "model": options.model or file.get("model"),
         "data": options.data,
         "dpo_data": options.dpo_data,
         "gpus": options.gpus,
@@ -127,7 +160,7 @@ def settings(options: Options) -> tuple[RunConfig, RunPaths]:
     config = build_config(_absolute(values), where)
     sets = parse_set(options.sets, default=options.default_section)
     update = {section: {**getattr(config, section), **sets[section]} for section in ("sft", "dpo")}
-    return config.model_copy(update=update), paths
+    return config.model_copy(update=update)
 
 
 def _absolute(values: dict[str, Any]) -> dict[str, Any]:
@@ -140,6 +173,8 @@ def _absolute(values: dict[str, Any]) -> dict[str, Any]:
     for key in ("data", "dpo_data"):
         if isinstance(values.get(key), Sequence) and not isinstance(values[key], str):
             values[key] = tuple(absolute(name) for name in values[key])
+    if isinstance(values.get("merge"), dict):
+        values["merge"] = settled(values["merge"])
     model = values.get("model")
     if isinstance(model, str) and "/" in model:
         values["model"] = absolute(model)

@@ -13,10 +13,11 @@ from alphaf_orch.record import fingerprint
 from alphaf_orch.render import Rendered
 from alphaf_orch.trackers import tracker_env
 
-PREPARE = ("base_model", "fetch_data", "fetch_dpo_data")  # shared by all runs; the plan is made anew behind them
-STAGE_ORDER = (*PREPARE, "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo")
+# Shared by all runs; the plan is made anew behind them.
+PREPARE = ("base_model", "fetch_data", "fetch_dpo_data", "fetch_partners")
+STAGE_ORDER = (*PREPARE, "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo", "merge_models")
 TRAINING = ("sft", "dpo")
-MERGES = ("merge_sft", "merge_dpo")
+MERGES = ("merge_sft", "merge_dpo", "merge_models")
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ def plugin_env(paths: RunPaths, stage: str) -> dict[str, str]:
     return {
         "PYTHONPATH": str(SCRIPTS),
         "ALPHAF_METRICS": str(paths.metrics(stage)),
+        "ALPHAF_BATCHES": str(paths.batches(stage)),
         "UNSLOTH_COMPILE_LOCATION": str(paths.scratch("unsloth_compiled_cache")),
     }
 
@@ -169,6 +171,27 @@ def merge_stage(
         (merged,),
         spec,
     )
+
+
+def merge_models_stage(
+    python: str, paths: RunPaths, recipe: Rendered, config: Rendered, contract: Rendered, spec: Mapping[str, Any]
+) -> Stage:
+    """Return the stage in which mergekit merges whole models and the hand-off contract is checked again."""
+    recipe_file, config_file = paths.rendered("merge_models.yaml"), paths.rendered("mergekit.yaml")
+    contract_file = paths.rendered("merge_models_contract.yaml")
+    return Stage(
+        "merge_models",
+        "mergekit",
+        script(
+            python, "merge_models",
+            "--config", str(recipe_file), "--mergekit", str(config_file), "--contract", str(contract_file),
+        ),
+        {recipe_file: recipe, config_file: config, contract_file: contract},
+        (paths.merged_models,),
+        spec,
+        # mergekit goes through sets of models: their order, and so that of its random draws, must not change.
+        {"PYTHONHASHSEED": "0"},
+    )  # fmt: skip
 
 
 def dpo_stage(

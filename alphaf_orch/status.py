@@ -35,6 +35,9 @@ def statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
         same = entry is not None and entry["fingerprint"] == stage.fingerprint
         if entry is None or stage.name in PREPARE:
             status = Status(stage, "new", "not run yet")
+        elif not same and stage.name == "merge_models" and lost:
+            # Nothing follows from it in the run: a user who moved it away may merge anew.
+            status = Status(stage, "new", f"{lost[0].name} is gone")
         elif not same and (entry["state"] == "done" or resumable(plan, stage)):
             status = Status(stage, "changed", f"its inputs are not those of {entry['started']}")
         elif entry["state"] == "done" and same and not lost:
@@ -85,9 +88,15 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
                 f"{stage.name} of run {plan.paths.name} was made from other inputs\n"
                 + difference(stage, manifest["stages"][stage.name]),
                 where=str(plan.paths.manifest),
-                fix="keep it and use --run NEW for the new settings, or take the change back",
+                fix=_other_inputs(stage),
             )
     return found
+
+
+def _other_inputs(stage: Stage) -> str:
+    if stage.name == "merge_models":
+        return f"keep it and take the change back, or move {stage.outputs[0]} away to merge anew"
+    return "keep it and use --run NEW for the new settings, or take the change back"
 
 
 def _unrecorded_weights(stage: Stage, manifest: Mapping[str, Any]) -> Path | None:

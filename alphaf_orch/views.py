@@ -70,6 +70,8 @@ def print_plan(console: Console, plan: Plan, statuses: Sequence[Status], scratch
 
 def newest_model(paths: RunPaths, manifest: Mapping[str, Any]) -> Path | None:
     """Return the folder of the newest finished, merged model of the run, or None."""
+    if manifest["stages"].get("merge_models", {}).get("state") == "done" and paths.merged_models.is_dir():
+        return paths.merged_models
     for trainer in ("dpo", "sft"):
         entry = manifest["stages"].get(f"merge_{trainer}", {})
         if entry.get("state") == "done":

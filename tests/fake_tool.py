@@ -1,7 +1,7 @@
 """Stands in for a tool environment's python: records its argv and leaves the files the real tool would leave.
 
 FAKE_TOOL names a JSON file: {"STAGE": BEHAVIOUR} with behaviours ok, fail, half (exit 0 but stopped early),
-nan, hang, no_output. Every call is appended to calls.jsonl beside it.
+nan, hang, no_output, or {"when": TEXT, "then": BEHAVIOUR} for calls whose command line has that text. Every call is appended to calls.jsonl beside it.
 """
 
 import json
@@ -57,8 +57,12 @@ def train(name: str, folder: Path, behaviour: str) -> None:
         (folder / "backend.json").write_text('{"backend": "transformers", "device": "cpu"}')
 
 
+def config_file() -> Path:
+    return Path(next(a for a in sys.argv if a.endswith(".yaml") and "accelerate" not in a))
+
+
 def config() -> dict:
-    return yaml.safe_load(Path(next(a for a in sys.argv if a.endswith(".yaml") and "accelerate" not in a)).read_text())
+    return yaml.safe_load(config_file().read_text())
 
 
 def stage_name() -> str:
@@ -80,11 +84,15 @@ def main() -> None:
     control = Path(os.environ["FAKE_TOOL"])
     behaviours = json.loads(control.read_text())
     behaviour = behaviours.get(name, "ok")
+    if isinstance(behaviour, dict) and name != "versions":
+        behaviour = behaviour["then"] if behaviour["when"] in " ".join(sys.argv) else "ok"
     if name == "versions":
         print(
             json.dumps(
                 behaviours.get("versions")
-                or dict.fromkeys(("python", "axolotl", "transformers", "torch", "trl", "peft", "flash-attn"), "1.0")
+                or dict.fromkeys(
+                    ("python", "axolotl", "transformers", "torch", "trl", "peft", "mergekit", "flash-attn"), "1.0"
+                )
             )
         )
         return
@@ -108,11 +116,13 @@ def main() -> None:
     elif name in ("sft", "dpo"):
         train(name, Path(config()["output_dir"]), behaviour)
     elif name.startswith("merge_"):
-        merge(behaviour)
+        merge(behaviour, behaviours.get("fail_weights", ()))
 
 
-def merge(behaviour: str) -> None:
+def merge(behaviour: str, fail_weights: list) -> None:
     contract = yaml.safe_load(Path(sys.argv[sys.argv.index("--contract") + 1]).read_text())
+    if contract.get("spread", {}).get("weight", [None])[-1] in fail_weights:
+        behaviour = "fail"
     lines = [{"line": "tokenizer", "ok": behaviour != "fail"}]
     Path(contract["report"]).write_text(json.dumps({"ok": behaviour != "fail", "lines": lines}))
     if behaviour == "fail":
@@ -121,6 +131,12 @@ def merge(behaviour: str) -> None:
     merged = Path(contract["merged_dir"])
     assert not merged.exists(), "merged over finished weights"
     safetensors(merged / "model.safetensors")
+    (merged / "config.json").write_text("{}")
+    if "names" in contract:  # of whole models: what evaluations read of one
+        own = Path(yaml.safe_load(config_file().read_text())["model"])
+        for file in own.glob("*.json*"):
+            (merged / file.name).write_bytes(file.read_bytes())
+        (merged / "README.md").write_text("# mergekit's card\n")
     if behaviour == "hang":
         print("hanging", flush=True)
         time.sleep(60)

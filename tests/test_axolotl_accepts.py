@@ -12,7 +12,7 @@ from alphaf_orch.config import RunConfig
 from alphaf_orch.paths import template_folders
 from alphaf_orch.plan import Scope, make_plan
 
-MODELS = ("eeve", "qwen", "orion", "smollm2", "tiny")
+MODELS = ("eeve", "eeve-instruct", "qwen", "orion", "smollm2", "tiny", "tiny-eeve", "tiny-qwen", "tiny-orion")
 ADAPTERS = ("qlora", "lora", "full")
 
 # Runs in a process of its own: axolotl's imports warn, and our tests turn warnings into errors.
@@ -73,7 +73,7 @@ def test_axolotl_accepts_every_template_for_every_model_and_drops_no_key(kind, t
     files = []
     for model, adapter in itertools.product(MODELS, ADAPTERS):
         gpus = None if kind == "gpu" else 0
-        config = RunConfig(model=model, gpus=gpus, trust_remote_code=True, sft={"adapter": adapter})
+        config = RunConfig(model=model, gpus=gpus, sft={"adapter": adapter})
         plan = make_plan(config, machine, tmp_path / f"{model}-{adapter}", Scope(dry=True))
         for stage, names in (("sft", {"sft.yaml"}), ("merge_sft", {"merge_sft.yaml"} if adapter != "full" else set())):
             found = next(s for s in plan.stages if s.name == stage)

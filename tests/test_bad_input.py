@@ -28,7 +28,7 @@ def test_unknown_model(alphaf):
         alphaf("sft", "--model", "eve"),
         4,
         "no model is called 'eve'; did you mean 'eeve'?",
-        "known models: eeve, orion",
+        "known models: eeve, eeve-instruct, orion",
     )
 
 
@@ -153,13 +153,13 @@ def test_no_weights_and_offline(alphaf):
     )  # fmt: skip
 
 
-def test_remote_code(alphaf):
-    refused(
-        alphaf("sft", "--model", "orion"),
-        4,
-        "orion runs python code that comes with its weights",
-        "--trust-remote-code",
-    )
+def test_remote_code(alphaf, tmp_path):
+    model = local_model(tmp_path)
+    file = Path(model) / "config.json"
+    values = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**values, "auto_map": {"AutoConfig": "configuration_x.X"}}), encoding="utf-8")
+    (Path(model) / "configuration_x.py").touch()
+    refused(alphaf("sft", "--model", model), 4, "runs python code that comes with its weights", "--trust-remote-code")
 
 
 def test_no_space_left(alphaf, tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from alphaf_orch.own_model import MARKERS
 REPOSITORY = Path(__file__).resolve().parent.parent
 SCRIPTS = REPOSITORY / "alphaf_orch" / "scripts"
 PRESETS = (REPOSITORY / "templates" / "models",)
+SAMPLE = REPOSITORY / "alphaf_orch" / "samples" / "finance_ko_sft.jsonl"
 CHAT = [{"role": "user", "content": "기준금리는 누가 정하나요?"}, {"role": "assistant", "content": "금통위입니다."}]
 RENDERED = "<|im_start|>user\n기준금리는 누가 정하나요?<|im_end|>\n<|im_start|>assistant\n금통위입니다.<|im_end|>\n"
 
@@ -195,6 +196,95 @@ def test_tiny_is_the_same_twice(tiny: Path, korean: Path, tmp_path: Path) -> Non
     ]
 
 
+@pytest.fixture(scope="module", params=["eeve", "qwen", "orion"])
+def layout(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A tiny model of each of the article's architectures, built from the rows that a run builds it from."""
+    folder = tmp_path_factory.mktemp("세 구조") / f"tiny-{request.param}"
+    done = run_script("build_tiny.py", "--architecture", request.param, "--output", folder, "--data", SAMPLE)
+    assert (done.returncode, done.stdout) == (0, f"built {folder}\n"), done.stderr
+    return request.param, folder
+
+
+@pytest.mark.real
+def test_a_layout_is_the_same_twice(layout: tuple[str, Path], tmp_path: Path) -> None:
+    name, folder = layout
+    env = {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "1"}
+    again = ("--architecture", name, "--output", tmp_path / "again", "--data", SAMPLE)
+    assert run_script("build_tiny.py", *again, env=env).returncode == 0
+    assert sums(tmp_path / "again") == sums(folder)
+
+
+@pytest.mark.real
+def test_a_layout_is_what_its_preset_says(layout: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    script("orion", monkeypatch).register()
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    name, folder = layout
+    preset = models.load_preset(f"tiny-{name}", PRESETS)
+    shape = preset.architecture
+    assert shape is not None
+    assert models.weights_state(preset, folder.parent, {}).kind == "ready"
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    config = model.config
+    norm = type(model.model.norm).__name__
+    assert shape.model_dump() == {
+        "class_name": type(model).__name__,
+        "layers": config.num_hidden_layers,
+        "hidden_size": config.hidden_size,
+        "intermediate_size": config.intermediate_size,
+        "attention_heads": config.num_attention_heads,
+        "kv_heads": config.num_key_value_heads,
+        "vocab_size": config.vocab_size,
+        "context": config.max_position_embeddings,
+        "norm": norm[norm.index("Layer") if "Layer" in norm else norm.index("RMS") :],
+        "rope_theta": config.rope_parameters["rope_theta"],
+        "tie_word_embeddings": config.tie_word_embeddings,
+        "parameters": model.num_parameters(),
+    }
+    assert len(tokenizer) == {"eeve": 1024, "qwen": 1003, "orion": 1024}[name]
+    own = {
+        "eeve": ("<s>", "<|im_end|>", "</s>"),
+        "qwen": (None, *["<|endoftext|>"] * 2),
+        "orion": ("<s>", "</s>", None),
+    }
+    assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token) == own[name]
+    assert model.generation_config.eos_token_id == config.eos_token_id == tokenizer.eos_token_id
+    assert tokenizer.chat_template is None
+    lacking = [marker for marker in MARKERS if marker not in tokenizer.get_vocab()]
+    assert lacking == {"eeve": [MARKERS[0]], "qwen": [], "orion": list(MARKERS)}[name]
+    biases = {key.rsplit(".", 2)[1] for key in model.state_dict() if key.endswith(".bias")}
+    norms = {"input_layernorm", "post_attention_layernorm", "norm"}
+    assert biases == {"eeve": set(), "qwen": {"q_proj", "k_proj", "v_proj"}, "orion": norms}[name]
+    assert all(float(value.abs().min()) > 0 for key, value in model.state_dict().items() if key.endswith(".bias"))
+    text = "기준금리는 연 3.50%입니다. 漢字 😀"
+    assert tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"]) == text
+
+
+@pytest.mark.real
+def test_the_layout_of_orion_has_the_files_of_the_published_one(layout: tuple[str, Path]) -> None:
+    name, folder = layout
+    if name != "orion":
+        pytest.skip("about Orion's files")
+    assert sorted(sums(folder)) == [
+        "config.json", "generation_config.json", "model.safetensors", "tokenizer.model", "tokenizer_config.json",
+    ]  # fmt: skip
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert (config["rope_theta"], config["torch_dtype"]) == (10000.0, "float32")
+    assert config["auto_map"]["AutoModelForCausalLM"] == "modeling_orion.OrionForCausalLM"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", ["eeve", "qwen", "orion"])
+def test_a_layout_is_refused_for_too_little_text(name: str, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "금리"}\n', encoding="utf-8")
+    args = ("--architecture", name, "--output", tmp_path / "m", "--data", tmp_path / "rows.jsonl")
+    done = run_script("build_tiny.py", *args)
+    assert done.returncode == 1
+    assert "error: " in done.stderr
+    assert done.stderr.endswith("  next:  give more text or another --vocab\n")
+    assert not list(tmp_path.glob("m*"))
+
+
 @pytest.fixture(scope="module")
 def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for package in ("transformers", "gguf"):
@@ -288,8 +378,8 @@ def test_chatml_is_axolotls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.real
-@pytest.mark.parametrize("name", ["eeve", "qwen"])
-def test_parameters_of_the_articles_models(name: str) -> None:
+@pytest.mark.parametrize("name", ["eeve", "qwen", "orion"])
+def test_parameters_of_the_articles_models(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("transformers", reason="transformers is not installed")
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
@@ -299,7 +389,10 @@ def test_parameters_of_the_articles_models(name: str) -> None:
     config_class, model_class = {
         "LlamaForCausalLM": (LlamaConfig, LlamaForCausalLM),
         "Qwen2ForCausalLM": (Qwen2Config, Qwen2ForCausalLM),
-    }[shape.class_name]
+        "OrionForCausalLM": (
+            script("orion_config", monkeypatch).OrionConfig, script("orion_model", monkeypatch).OrionForCausalLM,
+        ),
+    }[shape.class_name]  # fmt: skip
     config = config_class(
         vocab_size=shape.vocab_size,
         hidden_size=shape.hidden_size,

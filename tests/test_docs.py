@@ -20,7 +20,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LEAVINGS = re.compile(
     r"\.git|\.venv.*|\..*_cache|.*\.egg-info|build|dist|last_run_prepared|unsloth_compiled_cache|wandb"
 )
-PASSED_ON = re.compile(r"^(\w[\w-]*):.*\n\t\$\(ALPHAF\) (\w+)", re.MULTILINE)
+PASSED_ON = re.compile(r"^(\w[\w-]*):.*\n\t\$\(ALPHAF\) ([\w-]+)", re.MULTILINE)
 
 
 def text(page: Path) -> str:
@@ -189,7 +189,7 @@ def test_configuration_names_every_key_and_every_option() -> None:
     assert {key for key in RunConfig.model_fields if f"`{key}`" not in page} == set()
     assert isinstance(main, click.Group)
     table = {}
-    for names, commands in re.findall(r"^\| (`--.+?) \| ([a-z, ]+) \|", page, flags=re.MULTILINE):
+    for names, commands in re.findall(r"^\| (`--.+?) \| ([a-z, -]+) \|", page, flags=re.MULTILINE):
         for option in re.findall(r"--[\w-]+", names):
             table[option] = set(commands.split(", "))
     there: dict[str, set[str]] = {}

@@ -100,7 +100,7 @@ def test_before_any_training_the_tokenizer_is_set_up_as_the_trainer_will(tasks, 
     assert file.values["reference"] is None
     assert file.values["chat_template"] == "chatml"
     assert set(file.values["special_tokens"]) == {"bos_token", "eos_token", "pad_token"}
-    assert made.tokenizer("base") == paths.scratch("eval") / "tokenizer_base"
+    assert made.tokenizer(models[0]) == paths.scratch("eval") / "tokenizer_base"
 
 
 def test_every_record_is_used():

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from alphaf_orch.config import RunConfig
+from alphaf_orch.merge_settings import METHODS
 from alphaf_orch.paths import PACKAGE
 from alphaf_orch.plan import Scope, make_plan
 
@@ -16,6 +17,7 @@ CASES = {
     "eeve-full": {"sft": {"adapter": "full"}},
     "eeve-4gpus-r64-neftune": {"gpus": 4, "sft": {"lora_r": 64, "neftune_noise_alpha": 45}},
     "smollm2-cpu": {"model": "smollm2", "gpus": 0},
+    **{f"eeve-merge-{method}": {"merge": {"partner": "eeve-instruct", "method": method}} for method in METHODS},
 }
 FILES = {
     f"{case}--{path}": (case, path)
@@ -26,13 +28,17 @@ FILES = {
         "eeve-full": ("sft.yaml",),
         "eeve-4gpus-r64-neftune": ("sft.yaml",),
         "smollm2-cpu": ("sft.yaml", "accelerate_sft.yaml", "dpo.yaml"),
+        **{f"eeve-merge-{method}": ("merge_models.yaml", "mergekit.yaml") for method in METHODS},
+        "eeve-merge-dare_ties": ("merge_models.yaml", "mergekit.yaml", "merge_models_contract.yaml"),
     }.items()
     for path in paths
 }  # fmt: skip
 
 
 def rendered(case, machine, tmp_path) -> dict[str, str]:
-    plan = make_plan(RunConfig(**{"model": "eeve", **CASES[case]}), machine, tmp_path / "runs" / "r", Scope(dry=True))
+    plan = make_plan(
+        RunConfig(**{"model": "eeve", **CASES[case]}), machine, tmp_path / "runs" / "r", Scope(dry=True, merge=True)
+    )
     texts = {path.name: file.text for stage in plan.stages for path, file in stage.files.items()}
     places = {str(tmp_path): "/TMP", str(PACKAGE): "/PACKAGE"}
     for name, text in texts.items():
@@ -63,4 +69,5 @@ def test_every_template_is_recorded(eight_gpus, tmp_path):
 
     (folder,) = template_folders()
     shown = {"sft/qlora", "sft/lora", "sft/full", "dpo/dpo", "merge_adapter/qlora", "merge_adapter/lora"}
+    shown |= {f"merge_models/{method}" for method in METHODS}
     assert {str(p.relative_to(folder)).removesuffix(".yaml.j2") for p in folder.rglob("*.yaml.j2")} == shown

@@ -47,7 +47,10 @@ def test_a_line_holds_every_numeric_value_under_its_own_name(
     callback = module.MetricsCallback()
     state = trainer_state(num_input_tokens_seen=1000)  # resumed: these were not trained now
     args = SimpleNamespace(**vars(ARGS))
-    callback.on_train_begin(args, state, None)
+    trained, frozen = SimpleNamespace(requires_grad=True), SimpleNamespace(requires_grad=False)
+    trained.numel, frozen.numel = lambda: 700, lambda: 9
+    model = SimpleNamespace(parameters=lambda: [trained, frozen])
+    callback.on_train_begin(args, state, None, model=model)
     assert args.logging_nan_inf_filter is False
     assert capsys.readouterr().out == "training on 8 rank(s), 9 steps\n"
 
@@ -56,7 +59,13 @@ def test_a_line_holds_every_numeric_value_under_its_own_name(
     callback.on_log(args, state, None, logs=logs)
     state.global_step = 6
     callback.on_log(args, state, None, logs={"eval_loss": float("nan"), "grad_norm": float("inf"), "ppl": 2.0})
-    common = {"time": 1_700_000_000.5, "max_steps": 9, "world_size": 8, "peak_memory_mib": 512.0}
+    common = {
+        "time": 1_700_000_000.5,
+        "max_steps": 9,
+        "world_size": 8,
+        "peak_memory_mib": 512.0,
+        "trainable_parameters": 700,
+    }
     first = {"step": 5, "loss": 0.5, "rewards/margins": 0.25, "epoch": 1.0, "tokens_per_s": 300.0}
     second = {"step": 6, "eval_loss": None, "grad_norm": None, "ppl": 2.0, "non_finite": ["eval_loss", "grad_norm"]}
     lines = path.read_text(encoding="utf-8").splitlines()

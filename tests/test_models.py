@@ -17,7 +17,7 @@ from alphaf_orch.own_model import generic_preset
 REPOSITORY = Path(__file__).resolve().parent.parent
 PRESETS = REPOSITORY / "templates" / "models"
 FOLDERS = (PRESETS,)
-NAMES = ("eeve", "orion", "qwen", "smollm2", "tiny")
+NAMES = ("eeve", "eeve-instruct", "orion", "qwen", "smollm2", "tiny", "tiny-eeve", "tiny-orion", "tiny-qwen")
 COMMIT = "a" * 40
 
 
@@ -130,10 +130,14 @@ def test_hub_ids_of_the_articles_models() -> None:
 def test_special_tokens() -> None:
     assert {name: tuple(preset(name).special_tokens.model_dump().values()) for name in NAMES} == {
         "eeve": ("<s>", "<|im_end|>", "</s>"),
+        "eeve-instruct": ("<s>", "<|im_end|>", "</s>"),
         "orion": ("<s>", "<|im_end|>", "</s>"),
         "qwen": (None, "<|im_end|>", "<|endoftext|>"),
         "smollm2": ("<|im_start|>", "<|im_end|>", "<|endoftext|>"),
         "tiny": ("<s>", "<|im_end|>", "</s>"),
+        "tiny-eeve": ("<s>", "<|im_end|>", "</s>"),
+        "tiny-orion": ("<s>", "<|im_end|>", "</s>"),
+        "tiny-qwen": (None, "<|im_end|>", "<|endoftext|>"),
     }
 
 
@@ -152,7 +156,23 @@ def test_sft_keys_are_axolotls(name: str) -> None:
 
 def test_large_models_ask_for_the_articles_eight_gpus_and_yis_sequence_length() -> None:
     assert [(preset(n).gpus, preset(n).sequence_len) for n in ("eeve", "qwen", "orion")] == [(8, 4096)] * 3
-    assert [preset(n).gpus for n in ("smollm2", "tiny")] == ["auto", "auto"]
+    assert {preset(n).gpus for n in NAMES if n.startswith(("tiny", "smollm2"))} == {"auto"}
+
+
+@pytest.mark.parametrize("name", ["eeve", "orion", "qwen"])
+def test_a_tiny_model_has_the_layout_of_the_one_it_stands_for(name: str) -> None:
+    large, tiny = preset(name), preset(f"tiny-{name}")
+    same = ("trust_remote_code_required", "chat_template", "special_tokens", "tokens")
+    assert {key: getattr(tiny, key) for key in same} == {key: getattr(large, key) for key in same}
+    assert tiny.sft.get("lora_modules_to_save") == large.sft.get("lora_modules_to_save")
+    for key in ("class_name", "norm", "rope_theta", "tie_word_embeddings"):
+        assert getattr(shape(f"tiny-{name}"), key) == getattr(shape(name), key)
+    grouped = {n: shape(n).attention_heads > shape(n).kv_heads for n in (name, f"tiny-{name}")}
+    assert set(grouped.values()) == {name == "eeve"}
+
+
+def test_no_preset_needs_remote_code() -> None:
+    assert [name for name in NAMES if preset(name).trust_remote_code_required] == []
 
 
 def test_a_preset_is_frozen() -> None:
@@ -168,7 +188,7 @@ def test_the_users_folder_comes_first(tmp_path: Path) -> None:
     folders = (tmp_path, PRESETS)
     assert models.load_preset("tiny", folders).sft["max_steps"] == 99
     assert models.load_preset("mine", folders).sft["learning_rate"] == 0.002  # YAML 1.1 reads 2e-3 as text
-    assert models.preset_names(folders) == ("eeve", "mine", "orion", "qwen", "smollm2", "tiny")
+    assert models.preset_names(folders) == tuple(sorted((*NAMES, "mine")))
 
 
 @pytest.mark.parametrize(
@@ -180,7 +200,7 @@ def test_unknown_model(name: str, hint: str) -> None:
     assert caught.value.exit_code == 4
     assert caught.value.message == (
         f"no model is called {name!r}{hint}\n"
-        f"  where: --model {name}; known models: eeve, orion, qwen, smollm2, tiny\n"
+        f"  where: --model {name}; known models: {', '.join(NAMES)}\n"
         "  next:  use a known name, the path of a model folder, or a hub id such as ORG/NAME"
     )
 
@@ -317,6 +337,20 @@ def test_own_model_of_another_shape_or_with_code(tmp_path: Path) -> None:
     assert generic(folder).architecture is None
 
 
+def test_an_own_orion_needs_none_of_the_code_that_its_config_names(tmp_path: Path) -> None:
+    auto_map = {"AutoConfig": "configuration_orion.OrionConfig", "AutoModelForCausalLM": "modeling_orion.X"}
+    tokenizer = {"bos_token": "<s>", "eos_token": "</s>"}
+    folder = own_model(tmp_path / "내 오리온", tokenizer, model_type="orion", auto_map=auto_map)
+    (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+    found = generic(folder)
+    assert not found.trust_remote_code_required
+    assert found.architecture is not None
+    assert found.architecture.norm == "LayerNorm"
+    assert found.tokens == ("<|im_start|>", "<|im_end|>")
+    assert models.weights_state(found, tmp_path, {}).kind == "ready"
+    models.require_trust(found, trust_remote_code=False)
+
+
 def test_own_model_that_cannot_be_padded(tmp_path: Path) -> None:
     folder = own_model(tmp_path / "m", {"eos_token": "<|im_end|>"}, added=("<|im_end|>",))
     with pytest.raises(ModelError) as caught:
@@ -434,13 +468,16 @@ def test_weights_of_a_local_folder(tmp_path: Path) -> None:
 
 def test_remote_code_needs_permission() -> None:
     models.require_trust(preset("eeve"), trust_remote_code=False)
-    models.require_trust(preset("orion"), trust_remote_code=True)
+    other = preset("eeve").model_copy(
+        update={"name": "other", "base_model": "org/other", "trust_remote_code_required": True}
+    )
+    models.require_trust(other, trust_remote_code=True)
     with pytest.raises(ModelError) as caught:
-        models.require_trust(preset("orion"), trust_remote_code=False)
+        models.require_trust(other, trust_remote_code=False)
     assert isinstance(caught.value, AlphafError)
     assert caught.value.message == (
-        "orion runs python code that comes with its weights\n"
-        "  where: OrionStarAI/Orion-14B-Base: no class of transformers loads it\n"
+        "other runs python code that comes with its weights\n"
+        "  where: org/other: no class of transformers loads it\n"
         "  next:  read the .py files in the model's folder, then pass --trust-remote-code"
     )
 

@@ -51,6 +51,7 @@ def test_the_article_s_sft_is_launched_on_eight_gpus_with_every_option_given(eig
     assert stage(plan, "sft").env == {
         "PYTHONPATH": str(SCRIPTS),
         "ALPHAF_METRICS": f"{root}/metrics/sft.jsonl",
+        "ALPHAF_BATCHES": f"{root}/metrics/sft.batches.jsonl",
         "UNSLOTH_COMPILE_LOCATION": f"{root}/.partial/unsloth_compiled_cache",
         "CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7",
     }
@@ -338,10 +339,20 @@ def test_the_user_s_plugins_come_behind_ours(eight_gpus, tmp_path):
 
 
 def test_remote_code_needs_the_flag(eight_gpus, tmp_path):
+    preset = (template_folders()[0] / "models" / "orion.yaml").read_text(encoding="utf-8")
+    folder = tmp_path / "templates" / "models"
+    folder.mkdir(parents=True)
+    (folder / "orion.yaml").write_text(
+        preset.replace("trust_remote_code_required: false", "trust_remote_code_required: true"), encoding="utf-8"
+    )
+    asked = {"model": "orion", "templates": str(tmp_path / "templates")}
     with pytest.raises(ModelError, match="python code that comes with its weights"):
-        planned(eight_gpus, tmp_path, model="orion")
-    values = recipe(planned(eight_gpus, tmp_path, model="orion", trust_remote_code=True), "sft")
+        planned(eight_gpus, tmp_path, **asked)
+    values = recipe(planned(eight_gpus, tmp_path, **asked, trust_remote_code=True), "sft")
     assert values["trust_remote_code"] is True
+    # The flag is permission, not need: a model with a class here is loaded without its own code.
+    values = recipe(planned(eight_gpus, tmp_path, model="orion", trust_remote_code=True), "sft")
+    assert values["trust_remote_code"] is False
 
 
 def test_dpo_alone_is_planned_from_the_recorded_sft(cpu, tmp_path):

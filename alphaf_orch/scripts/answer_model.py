@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alphaf_orch.scripts.data_stats import DATA, MODEL, Failure
     from alphaf_orch.scripts.eval_tokenizer import base_tokenizer, check_trained, load, untrained_reference
+    from alphaf_orch.scripts.orion import register
 else:
     from data_stats import DATA, MODEL, Failure
     from eval_tokenizer import base_tokenizer, check_trained, load, untrained_reference
+    from orion import register
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ def load_model(config: Mapping[str, Any]) -> AnswerModel:
     import torch
     from transformers import AutoModelForCausalLM
 
+    register()
     gpu = torch.cuda.is_available()
     placed = {
         "dtype": torch.bfloat16 if gpu else "auto",

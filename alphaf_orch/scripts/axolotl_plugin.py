@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING, Any
 from axolotl.integrations.base import BasePlugin
 
 if TYPE_CHECKING:
+    from alphaf_orch.scripts.batch_record import BatchRecord
     from alphaf_orch.scripts.cpu_quantization import KeepGradients
     from alphaf_orch.scripts.metrics_callback import MetricsCallback
+    from alphaf_orch.scripts.orion import register
 else:
+    from batch_record import BatchRecord
     from cpu_quantization import KeepGradients
     from metrics_callback import MetricsCallback
+    from orion import register
 
 
 class AlphafPlugin(BasePlugin):  # type: ignore[misc]
-    """Adds two callbacks and changes nothing else; found because the scripts folder is on PYTHONPATH."""
+    """Adds three callbacks and our native classes, no more; found because the scripts folder is on PYTHONPATH."""
+
+    def register(self, cfg: Any) -> None:  # noqa: ARG002  (axolotl's signature)
+        """Make our native classes known; axolotl calls this before it reads a model's config or tokenizer."""
+        register()
 
     def add_callbacks_post_trainer(self, *_: Any) -> list[Any]:
         """Return the callbacks for axolotl to add to the trainer it made."""
-        return [MetricsCallback(), KeepGradients()]
+        return [MetricsCallback(), KeepGradients(), BatchRecord()]

@@ -1,4 +1,4 @@
-"""Builds the tiny random Llama and its Korean byte-level tokenizer, the same files every time."""
+"""Builds a tiny random model and its Korean tokenizer, the same files every time; see --architecture."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alphaf_orch.scripts.tiny_architectures import (
+        CONTEXT,
+        SEED,
+        SHAPE,
+        TextError,
+        write_eeve,
+        write_orion,
+        write_qwen,
+    )
+else:
+    from tiny_architectures import CONTEXT, SEED, SHAPE, TextError, write_eeve, write_orion, write_qwen
 
 # axolotl's `chat_template: chatml` writes this text, so every stage renders a conversation the same way.
 CHATML = (
@@ -18,8 +31,6 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 PAD, BOS, START, END = "</s>", "<s>", "<|im_start|>", "<|im_end|>"
-CONTEXT = 1024  # as templates/models/tiny.yaml
-SEED = 20240501  # any fixed number
 
 
 def failure(what: str, *, where: str, fix: str) -> SystemExit:
@@ -80,8 +91,7 @@ def train_tokenizer(lines: list[str], vocab: int) -> Any:
     )
     core.train_from_iterator(lines, trainer)
     if (size := core.get_vocab_size()) != vocab:
-        what = f"the training text gives {size} tokens, not {vocab}"
-        raise failure(what, where="--data", fix="give more text or a lower --vocab")
+        raise TextError(f"the training text gives {size} tokens, not {vocab}")
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token=BOS,
@@ -100,15 +110,10 @@ def build_model(tokenizer: Any) -> Any:
     torch.manual_seed(SEED)
     return LlamaForCausalLM(
         LlamaConfig(
+            **SHAPE,
             vocab_size=len(tokenizer),
-            hidden_size=64,
-            intermediate_size=192,
-            num_hidden_layers=2,
-            num_attention_heads=4,
             num_key_value_heads=2,
-            max_position_embeddings=CONTEXT,
             rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-            tie_word_embeddings=False,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
@@ -116,11 +121,22 @@ def build_model(tokenizer: Any) -> Any:
     )
 
 
+def write_llama(folder: Path, lines: list[str], vocab: int) -> None:
+    """Write the plain tiny model: a Llama whose vocabulary has both ChatML markers."""
+    tokenizer = train_tokenizer(lines, vocab)
+    build_model(tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+ARCHITECTURES = {"llama": write_llama, "eeve": write_eeve, "qwen": write_qwen, "orion": write_orion}
+
+
 def main() -> None:
     """Write the model and tokenizer to --output, complete or not at all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="JSONL, the tokenizer's training text")
+    parser.add_argument("--architecture", choices=sorted(ARCHITECTURES), default="llama")
     parser.add_argument("--vocab", type=int, default=1024, help="default: %(default)s, at least 260")
     args = parser.parse_args()
     if args.vocab < 260:
@@ -128,9 +144,11 @@ def main() -> None:
     lines = corpus(args.data)
     partial = partial_dir(args.output)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the order of counting must not depend on threads
-    tokenizer = train_tokenizer(lines, args.vocab)
-    build_model(tokenizer).save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
+    try:
+        ARCHITECTURES[args.architecture](partial, lines, args.vocab)
+    except TextError as error:
+        shutil.rmtree(partial)
+        raise failure(str(error), where="--data", fix="give more text or another --vocab") from error
     partial.rename(args.output)
     print(f"built {args.output}")
 

@@ -13,7 +13,12 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alphaf_orch.scripts.orion import register
+else:
+    from orion import register
 
 Message = dict[str, str]
 
@@ -32,6 +37,7 @@ class Chat:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
+        register()
         if not (folder / "config.json").is_file():
             raise ChatError("no model here", where=str(folder), fix="name the folder of a finished (merged) model")
         self.folder = folder

@@ -96,7 +96,7 @@ def is_finite(tensor: torch.Tensor) -> bool:
     return all(bool(torch.isfinite(part).all()) for part in tensor.split(ROWS))
 
 
-def _sample(names: list[str], count: int, seed: int) -> list[str]:
+def sample_names(names: list[str], count: int, seed: int) -> list[str]:
     """Return at least one name of every kind (the name without layer numbers), filled up to `count`."""
     shuffled = sorted(names)
     random.Random(seed).shuffle(shuffled)
@@ -143,9 +143,9 @@ def weights_line(models: Models, dtype: str, *, sampled: int, seed: int, toleran
     # axolotl merges on the GPU where there is one; NF4 codes are only comparable on the same device.
     device = "cuda" if torch.cuda.is_available() else "cpu"
     touched = set(adapter.targets) | set(adapter.replaced)
-    names = _sample([n for n in adapter.targets if n not in homeless], sampled, seed)
+    names = sample_names([n for n in adapter.targets if n not in homeless], sampled, seed)
     names += [n for n in adapter.replaced if n in merged.files]
-    names += _sample([n for n in base.files if n in merged.files and n not in touched], 0, seed)
+    names += sample_names([n for n in base.files if n in merged.files and n not in touched], 0, seed)
     off: list[tuple[float, str]] = []
     for name in names:
         start = adapter.tensors.read(PREFIX + name) if name in adapter.replaced else base.read(name)

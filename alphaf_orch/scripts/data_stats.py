@@ -25,8 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alphaf_orch.scripts.orion import register_files
     from alphaf_orch.scripts.rows import Message, RowError, conversation, preference, read_rows, row_format
 else:
+    from orion import register_files
     from rows import RowError, conversation, preference, read_rows, row_format
 
 BATCH_ROWS = 512  # ours: enough for the tokenizer's threads, a few MB of text
@@ -108,6 +110,7 @@ def load_tokenizer(config: Mapping[str, Any]) -> tuple[Any, str]:
     """Return the tokenizer with its added tokens and the chat template text, as axolotl sets both up."""
     from transformers import AddedToken, AutoTokenizer
 
+    register_files()
     name = config["tokenizer"]
     try:
         tokenizer = AutoTokenizer.from_pretrained(

@@ -81,12 +81,15 @@ def train(config: DpoConfig, resume: Path | None) -> None:
         import unsloth  # noqa: F401  # before transformers, trl and peft, which it patches
     import torch
     from accelerate import PartialState
+    from batch_record import BatchRecord  # type: ignore[import-not-found]
     from cpu_quantization import KeepGradients  # type: ignore[import-not-found]
     from datasets import Dataset
     from metrics_callback import MetricsCallback  # type: ignore[import-not-found]
+    from orion import register  # type: ignore[import-not-found]
     from transformers import AutoTokenizer, set_seed
     from trl import DPOConfig, DPOTrainer
 
+    register()
     tokenizer = AutoTokenizer.from_pretrained(config.base_model, trust_remote_code=config.trust_remote_code)
     _check_tokenizer(tokenizer, config.base_model)
     pairs = load_preferences(config.datasets)
@@ -120,7 +123,7 @@ def train(config: DpoConfig, resume: Path | None) -> None:
         eval_dataset=data["test"],
         processing_class=tokenizer,
         peft_config=peft_config,
-        callbacks=[MetricsCallback(), KeepGradients(), finite_loss_callback()],
+        callbacks=[MetricsCallback(), KeepGradients(), BatchRecord(), finite_loss_callback()],
     )
     settle_adapters(trainer.model)
     # The card of every checkpoint would load trackio and gradio for a text nobody reads.

@@ -1,9 +1,10 @@
 """Child program: `python eval_tokenizer.py CONFIG.yaml` says how the models of a run are to be asked, and checks it.
 
 Config keys: reference (folder of the first trained model, or null while there is none), models (list of stage,
-path, revision), systems (system texts of the tasks), prepared (folder for the tokenizer of the base model),
-trust_remote_code, output (JSON); and for a run without a trained model chat_template, added_tokens and
-special_tokens, from which the tokenizer is set up as the trainer would.
+path, revision, and tokenizer where one is asked with another than the reference), systems (system texts of the
+tasks), prepared (folder for the tokenizer of the base model), trust_remote_code, output (JSON); and for a run
+without a trained model chat_template, added_tokens and special_tokens, from which the tokenizer is set up as the
+trainer would.
 
 The reference is the tokenizer that training left behind, its chat template included. Every trained model must
 have the same vocabulary and template. The base model gets the reference too where its embedding has a row for
@@ -21,8 +22,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alphaf_orch.scripts.data_stats import Failure, load_tokenizer, write_whole
+    from alphaf_orch.scripts.orion import register_files
 else:
     from data_stats import Failure, load_tokenizer, write_whole
+    from orion import register_files
 
 CONFIG, MODEL, CONTRACT = 2, 4, 8  # exit codes, as the orchestrator's own
 SYSTEM, USER = "ALPHAFSYSTEMTEXT", "ALPHAFUSERTEXT"  # stand for the texts; no template changes a word of letters
@@ -37,6 +40,7 @@ def load(path: str, revision: str | None, *, trust: bool) -> Any:
     """Return the tokenizer of a folder or a cached hub model, without a BOS of its own: templates write theirs."""
     from transformers import AutoTokenizer
 
+    register_files()
     try:
         # As lm-eval loads it, with its default revision.
         return AutoTokenizer.from_pretrained(
@@ -52,6 +56,7 @@ def embedding_rows(path: str, revision: str | None, *, trust: bool) -> int:
     """Return how many tokens a model's embedding has rows for."""
     from transformers import AutoConfig
 
+    register_files()
     config = AutoConfig.from_pretrained(path, revision=revision or "main", trust_remote_code=trust)
     return int(config.get_text_config().vocab_size)
 
@@ -133,6 +138,16 @@ def base_tokenizer(base: Any, reference: Any, rows: int) -> tuple[Any, list[str]
     ]
 
 
+def other_tokenizer(folder: str, stage: str, *, trust: bool) -> tuple[Any, list[str]]:
+    """Return a tokenizer that a model is asked with on purpose, and the words that its scores are shown with."""
+    tokenizer = load(folder, None, trust=trust)
+    if not tokenizer.chat_template:
+        raise Failure(
+            MODEL, f"there is no chat template to ask the {stage} model with", where=folder, fix="merge again"
+        )
+    return tokenizer, [f"the {stage} scores are under another chat template than the run's: that of the merge partner"]
+
+
 def untrained_reference(config: dict[str, Any]) -> Any:
     """Return the base model's tokenizer, set up as the trainer will: no trained model is there yet."""
     base = config["models"][0]
@@ -176,6 +191,9 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
             used.save_pretrained(config["prepared"])
             place = config["prepared"]
             used = load(place, None, trust=trust)
+        elif model.get("tokenizer"):
+            used, warnings = other_tokenizer(model["tokenizer"], stage, trust=trust)
+            place = model["tokenizer"]
         else:
             own = reference if path == folder else load(path, None, trust=trust)
             warnings = check_trained(own, reference, stage, path)
@@ -190,7 +208,8 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
         # A tokenizer without the trained tokens cannot give the trained ids; the text is the same all the same.
         with_system = skeleton(used, system=True)
         systems = config["systems"] if with_system else []
-        check_ids(used, used if warnings and stage == "base" else reference, systems, stage)
+        own_ids = model.get("tokenizer") or (warnings and stage == "base")
+        check_ids(used, used if own_ids else reference, systems, stage)
         stages[stage] = {
             **facts(used),
             "tokenizer": place,

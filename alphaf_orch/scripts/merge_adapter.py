@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import yaml
 from contract import SPECIAL_IDS, Contract, check, load_tokenizer  # type: ignore[import-not-found]
+from orion import register  # type: ignore[import-not-found]
 
 TOKENIZER_FILES = (
     "tokenizer*",
@@ -195,6 +196,7 @@ def main() -> None:
     parser.add_argument("--contract", type=Path, required=True)
     args = parser.parse_args()
     contract = read_contract(args.config, args.contract)
+    register()  # what axolotl and the contract load in this process
     if contract.adapter == "full":
         folder = contract.adapter_dir  # nothing to merge: the trained folder itself is handed off
     else:

@@ -18,19 +18,21 @@ from transformers import TrainerCallback
 class MetricsCallback(TrainerCallback):  # type: ignore[misc]
     """Guarantees one appended line per log event, from the main process only; without a path, none.
 
-    A line holds time (epoch seconds), step, max_steps, world_size, tokens_per_s (all ranks, since the event before),
-    peak_memory_mib (the main process: allocated on its GPU, else resident) and every numeric value under the
-    trainer's own name. JSON has no NaN: such a value is null and its name stands in `non_finite`.
+    A line holds time (epoch seconds), step, max_steps, world_size, trainable_parameters, tokens_per_s (all ranks, since
+    the event before), peak_memory_mib (the main process: allocated on its GPU, else resident) and every numeric value
+    under the trainer's own name. JSON has no NaN: such a value is null and its name stands in `non_finite`.
     """
 
     def __init__(self, path: str | None = None) -> None:
         path = path or os.environ.get("ALPHAF_METRICS")
         self.path = Path(path) if path else None
         self.tokens = 0
+        self.trainable: int | None = None
         self.clock = time.monotonic()
 
-    def on_train_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, *_: Any, model: Any = None, **__: Any) -> None:
         """Print how many ranks really started, and let a non-finite loss reach the log."""
+        self.trainable = trainable_parameters(model)
         # The default puts the mean of earlier losses for a NaN: a diverged run would look healthy.
         args.logging_nan_inf_filter = False
         self.tokens, self.clock = tokens_seen(state), time.monotonic()
@@ -52,6 +54,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
             "step": state.global_step,
             "max_steps": state.max_steps,
             "world_size": args.world_size,
+            "trainable_parameters": self.trainable,
             "peak_memory_mib": peak_memory_mib(),
             **{name: None if name in non_finite else value for name, value in values.items()},
         }
@@ -67,6 +70,11 @@ def tokens_seen(state: Any) -> int:
     if axolotl and "total" in axolotl:
         return int(axolotl["total"])
     return int(state.num_input_tokens_seen)
+
+
+def trainable_parameters(model: Any) -> int | None:
+    """Return how many parameters the trainer changes, as its optimizer counts them; None where no model is known."""
+    return None if model is None else sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def peak_memory_mib() -> float:

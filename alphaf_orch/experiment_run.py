@@ -1,0 +1,324 @@
+"""Runs an experiment: refuses what cannot work, then starts each arm as `alphaf` itself, one or several at a time."""
+
+from __future__ import annotations
+
+import os
+import queue
+import re
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from alphaf_orch.command import child_env, run_logged
+from alphaf_orch.config import dump_config
+from alphaf_orch.errors import AlphafError, ConfigError, Interrupted, ModelError
+from alphaf_orch.experiment import (
+    Arm,
+    Experiment,
+    ExperimentPaths,
+    Outcome,
+    State,
+    require_same_kind,
+    write_record,
+)
+from alphaf_orch.hardware import Machine
+from alphaf_orch.lock import held
+from alphaf_orch.paths import runs_dir
+from alphaf_orch.plan import Plan, Scope, make_plan
+from alphaf_orch.preflight import check_all_gpus
+from alphaf_orch.record import read_manifest, write_atomic
+from alphaf_orch.runner import now, run_plan
+from alphaf_orch.stages import PREPARE
+from alphaf_orch.status import safe_statuses
+
+# ours: on a CPU most of a small model's time is the start of the tools, which keeps one core busy
+CPU_PARALLEL = 2
+# What of an arm's own output is worth a line here: how its stages began, went on and ended.
+_WORTH_A_LINE = re.compile(r"(error: |\w+: |\w+  (\d+/\d+|\d+ task))")
+_NOT_WORTH = re.compile(r"(model|chat): ")
+_STOPPED = 130
+PATIENCE = 3.0  # an arm that is stopped has a tool of its own to stop first
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one of the arms that run at the same time may use."""
+
+    devices: tuple[str, ...]
+    threads: int | None
+
+    def env(self) -> dict[str, str]:
+        """Return the variables that keep an arm to its share of the machine."""
+        found = {"CUDA_VISIBLE_DEVICES": ",".join(self.devices)} if self.devices else {}
+        if self.threads is not None:
+            found["OMP_NUM_THREADS"] = str(self.threads)
+        return found
+
+
+@dataclass
+class _Shared:
+    """What the threads of one experiment share."""
+
+    todo: queue.SimpleQueue[Arm]
+    stop: threading.Event = field(default_factory=threading.Event)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    defects: list[BaseException] = field(default_factory=list)
+
+
+def plan_arms(
+    experiment: Experiment, paths: ExperimentPaths, machine: Machine, *, online: bool, dry: bool
+) -> tuple[dict[str, Plan], dict[str, AlphafError]]:
+    """Return the plan of each arm by name, and of those whose model is not here what lacks; starts and writes nothing.
+
+    Raises the error of the first arm whose settings, data or finished stages could not be used: that is the user's to
+    mend before anything starts.
+    """
+    require_same_kind(paths, experiment)
+    plans: dict[str, Plan] = {}
+    lacking: dict[str, AlphafError] = {}
+    for arm in experiment.arms:
+        root = paths.arm(arm.name).root
+        try:
+            plan = make_plan(arm.config, machine, root, Scope(experiment.sections, online, dry))
+        except AlphafError as error:
+            if len(experiment.arms) == 1 or not _own_fault(error):
+                raise
+            lacking[arm.name] = error
+            continue
+        if not dry:
+            check_all_gpus(plan, machine, plan.stages)
+            if not any(stage.name in PREPARE for stage in plan.stages):
+                safe_statuses(plan, read_manifest(plan.paths.manifest))
+        plans[arm.name] = plan
+    if len(lacking) == len(experiment.arms):
+        raise next(iter(lacking.values()))
+    return plans, lacking
+
+
+def _own_fault(error: AlphafError) -> bool:
+    """Return whether an error speaks of one arm's model, so that the other arms may go on: its weights are not here."""
+    return isinstance(error, ModelError) and not error.what.startswith("no model is called")
+
+
+def slots(machine: Machine, plans: Mapping[str, Plan], parallel: int | None, arms: int) -> tuple[Slot, ...]:
+    """Return the shares of the machine for the arms that run at the same time.
+
+    Raises ConfigError where so many arms do not fit on the GPUs.
+    """
+    gpus = max(max(plan.gpus.values()) for plan in plans.values())
+    if parallel is None:
+        parallel = 1 if gpus else min(CPU_PARALLEL, machine.cpus)
+    parallel = max(1, min(parallel, arms))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = visible.split(",") if visible else [str(number) for number in range(len(machine.gpus))]
+    if gpus and parallel > 1 and parallel * gpus > len(devices):
+        raise ConfigError(
+            f"{parallel} arms of {gpus} GPUs each do not fit on {len(devices)} GPUs",
+            where=f"--parallel {parallel}",
+            fix=f"use --parallel {max(1, len(devices) // gpus)}, or fewer GPUs for each arm with --gpus",
+        )
+    threads = max(1, machine.cpus // parallel) if parallel > 1 and not gpus else None
+    if "OMP_NUM_THREADS" in os.environ:
+        threads = None  # the user's own wish
+    return tuple(
+        Slot(tuple(devices[number * gpus : (number + 1) * gpus]) if parallel > 1 else (), threads)
+        for number in range(parallel)
+    )
+
+
+def run_experiment(
+    experiment: Experiment,
+    paths: ExperimentPaths,
+    machine: Machine,
+    console: Console,
+    *,
+    parallel: int | None = None,
+    online: bool = False,
+    verbose: bool = False,
+) -> tuple[Outcome, ...]:
+    """Return how each arm ended; one that fails stops none of the others, and what is finished is kept.
+
+    Raises what `plan_arms` and `slots` refuse, RunStateError where another process works on the experiment, and
+    Interrupted on Ctrl-C: the same command then goes on.
+    """
+    plans, lacking = plan_arms(experiment, paths, machine, online=online, dry=False)
+    shares = slots(machine, plans, parallel, len(plans))
+    created = now()
+    with held(paths.lock, f"the experiment {experiment.name}") as lock_fd:
+        write_record(paths, experiment, (), created)
+        shared = _Shared(queue.SimpleQueue())
+        for name, error in lacking.items():
+            shared.outcomes[name] = Outcome(name, "failed", error.exit_code, 0.0, error.message)
+            _say(console, f"[{name}] cannot start: {error.message}")
+        try:
+            _prepare(experiment, plans, machine, console, shared, online=online, verbose=verbose)
+            for arm in experiment.arms:
+                if arm.name not in shared.outcomes:
+                    # Written by the parent alone: a child that was killed leaves no half of a file.
+                    write_atomic(paths.settings(arm.name), dump_config(arm.config))
+                    shared.todo.put(arm)
+            _work(experiment, paths, shares, console, shared, lock_fd, verbose=verbose)
+        except KeyboardInterrupt:
+            write_record(paths, experiment, list(shared.outcomes.values()), created)
+            raise Interrupted(
+                f"experiment {experiment.name} was interrupted",
+                where=str(paths.root),
+                fix="the same command goes on with what is not finished",
+            ) from None
+        outcomes = tuple(shared.outcomes[arm.name] for arm in experiment.arms)
+        write_record(paths, experiment, outcomes, created)
+    return outcomes
+
+
+def _prepare(
+    experiment: Experiment,
+    plans: Mapping[str, Plan],
+    machine: Machine,
+    console: Console,
+    shared: _Shared,
+    *,
+    online: bool,
+    verbose: bool,
+) -> None:
+    """Make or fetch what all arms read, once: arms that run at the same time would meet in the cache."""
+    made: set[str] = set()
+    for arm in experiment.arms:
+        plan = plans.get(arm.name)
+        if plan is None or plan.preset.name in made or not any(stage.name in PREPARE for stage in plan.stages):
+            continue
+        made.add(plan.preset.name)
+        try:
+            run_plan(plan, machine, console, verbose=verbose, prepare=True)
+            ready = make_plan(arm.config, machine, plan.paths.root, Scope(experiment.sections, online))
+            safe_statuses(ready, read_manifest(plan.paths.manifest))
+        except Interrupted:
+            raise KeyboardInterrupt from None
+        except AlphafError as error:
+            for other in experiment.arms:
+                if other.config.model == arm.config.model and other.name in plans:
+                    shared.outcomes[other.name] = Outcome(other.name, "failed", error.exit_code, 0.0, error.message)
+            _say(console, f"[{arm.name}] cannot start: {error.message}")
+
+
+def _work(
+    experiment: Experiment,
+    paths: ExperimentPaths,
+    shares: Sequence[Slot],
+    console: Console,
+    shared: _Shared,
+    lock_fd: int,
+    *,
+    verbose: bool,
+) -> None:
+    def worker(slot: Slot) -> None:
+        while not shared.stop.is_set():
+            try:
+                arm = shared.todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                shared.outcomes[arm.name] = _run_arm(
+                    experiment, arm, paths, slot, console, shared.stop, lock_fd, verbose=verbose
+                )
+            except KeyboardInterrupt:
+                shared.outcomes[arm.name] = Outcome(arm.name, "interrupted", _STOPPED)
+                return
+            except BaseException as error:
+                shared.defects.append(error)  # raised again below, in the main thread
+                shared.stop.set()
+                raise
+
+    threads = [threading.Thread(target=worker, args=(slot,), daemon=True) for slot in shares]
+    for thread in threads:
+        thread.start()
+    try:
+        # In short waits: a signal reaches python only between two of them.
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(0.1)
+    finally:
+        shared.stop.set()
+        for thread in threads:
+            thread.join()
+    if shared.defects:
+        raise shared.defects[0]
+
+
+def _run_arm(
+    experiment: Experiment,
+    arm: Arm,
+    paths: ExperimentPaths,
+    slot: Slot,
+    console: Console,
+    stop: threading.Event,
+    lock_fd: int,
+    *,
+    verbose: bool,
+) -> Outcome:
+    started = time.monotonic()
+    log = paths.log(arm.name)
+    env = child_env({**slot.env(), "ALPHAF_RUNS": str(runs_dir())}, online=False)
+    for command in arm_commands(experiment, arm, paths):
+        told = _Told(log, f"[{arm.name}] ", console, verbose=verbose)
+
+        def poll(told: _Told = told) -> None:
+            told.tell()
+            if stop.is_set():
+                raise KeyboardInterrupt
+
+        argv = (sys.executable, "-m", "alphaf_orch", *command)
+        finished = run_logged(argv, env=env, log=log, lock_fd=lock_fd, on_poll=poll, patience=PATIENCE)
+        told.tell()
+        if finished.exit_code:
+            error = told.error() or f"alphaf {command[0]} exited with {finished.exit_code}"
+            state: State = "interrupted" if finished.exit_code == _STOPPED else "failed"
+            return Outcome(arm.name, state, finished.exit_code, time.monotonic() - started, error)
+    return Outcome(arm.name, "done", 0, time.monotonic() - started)
+
+
+def arm_commands(experiment: Experiment, arm: Arm, paths: ExperimentPaths) -> tuple[tuple[str, ...], ...]:
+    """Return what `alphaf` is called with for an arm, in order: its training, then each evaluation."""
+    run = f"{experiment.name}/{arm.name}"
+    train = "run" if "dpo" in experiment.sections else "sft"
+    found: list[tuple[str, ...]] = [(train, "--run", run, "--config", str(paths.settings(arm.name)))]
+    found += [("eval", "--run", run, *request.argv()) for request in experiment.evaluations]
+    return tuple(found)
+
+
+class _Told:
+    """Repeats, line by line, what an arm's `alphaf` says, under the arm's name."""
+
+    def __init__(self, log: Path, prefix: str, console: Console, *, verbose: bool) -> None:
+        self._log, self._prefix, self._console, self._verbose = log, prefix, console, verbose
+        self._offset = log.stat().st_size if log.is_file() else 0
+        self._lines: list[str] = []
+
+    def tell(self) -> None:
+        """Print what is new and whole."""
+        if not self._log.is_file():
+            return
+        with self._log.open("rb") as file:
+            file.seek(self._offset)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.decode("utf-8", "replace").splitlines():
+            self._lines.append(line)
+            worth = _WORTH_A_LINE.match(line) and not _NOT_WORTH.match(line)
+            if self._verbose or worth:
+                _say(self._console, f"{self._prefix}{line}")
+
+    def error(self) -> str:
+        """Return the last `error:` that was said, with its place and next step."""
+        for number in range(len(self._lines) - 1, -1, -1):
+            if self._lines[number].startswith("error: "):
+                return "\n".join(self._lines[number:]).removeprefix("error: ")
+        return ""
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True, markup=False)

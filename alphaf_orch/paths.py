@@ -65,7 +65,7 @@ def check_run_name(name: str) -> str:
             f"{name!r} is not a run name",
             where="--run",
             fix="use letters, digits, '_', '-' and '.' only, starting with a letter or digit; the folder of all"
-            " runs is set by ALPHAF_RUNS",
+            " runs is set by ALPHAF_RUNS, and EXPERIMENT/ARM names an arm of an experiment that is there",
         )
     return name
 

@@ -37,15 +37,10 @@ def run_paths(name: str) -> RunPaths:
     Raises ConfigError for a name that is no plain folder name, RunStateError for an experiment in a run's place.
     """
     experiment, slash, arm = name.partition("/")
-    folder = runs_dir() / check_run_name(experiment)
-    there = (folder / EXPERIMENT_FILE).is_file()
-    if slash and there:
-        return RunPaths(folder / check_run_name(arm))
-    if slash:
-        raise ConfigError(
-            f"there is no experiment {experiment}", where=f"--run {name}", fix="a run's own name has no '/' in it"
-        )
-    if there:
+    if slash and experiment and (runs_dir() / experiment / EXPERIMENT_FILE).is_file():
+        return RunPaths(runs_dir() / check_run_name(experiment) / check_run_name(arm))
+    folder = runs_dir() / check_run_name(name)
+    if (folder / EXPERIMENT_FILE).is_file():
         arms = ", ".join(f"{name}/{path.parent.name}" for path in sorted(folder.glob("*/manifest.json"))[:5])
         raise RunStateError(
             f"{name} is an experiment, not a run", where=str(folder), fix=f"use one of its arms: {arms or 'none yet'}"

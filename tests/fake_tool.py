@@ -1,7 +1,8 @@
 """Stands in for a tool environment's python: records its argv and leaves the files the real tool would leave.
 
 FAKE_TOOL names a JSON file: {"STAGE": BEHAVIOUR} with behaviours ok, fail, half (exit 0 but stopped early),
-nan, hang, no_output, or {"when": TEXT, "then": BEHAVIOUR} for calls whose command line has that text. Every call is appended to calls.jsonl beside it.
+nan, hang, no_output, or {"when": TEXT, "then": BEHAVIOUR} for calls whose command line has that text. Every call is
+appended to calls.jsonl beside it.
 """
 
 import json

@@ -205,7 +205,7 @@ def test_what_is_refused_about_names(fake):
         run_paths("실험")
     arm = experiment.arms[0].name
     assert run_paths(f"실험/{arm}").root == experiment_paths("실험").arm(arm).root
-    with pytest.raises(ConfigError, match="there is no experiment 없음"):
+    with pytest.raises(ConfigError, match="'없음/arm' is not a run name"):
         run_paths("없음/arm")
     other = Experiment("실험", "bakeoff", experiment.arms, experiment.sections, (), {})
     with pytest.raises(RunStateError, match="of another kind"):

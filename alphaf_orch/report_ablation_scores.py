@@ -48,7 +48,7 @@ def verdict_blocks(result: AblationResult) -> list[Block]:
         return [Note(Label("비교할 조건이 없습니다.", "There is nothing to compare."), "warning")]
     found: list[Block] = []
     for comparison in result.comparisons:
-        cards = [_card(comparison.after, comparison.overall)] if comparison.overall else []
+        cards = [_card(join([OVERALL, comparison.after]), comparison.overall)] if comparison.overall else []
         cards += [_card(_name(key), each) for key, each in comparison.tasks.items() if key[1] == CITATION]
         if cards:
             found.append(Cards(tuple(cards)))
@@ -129,18 +129,21 @@ def _table(comparison: Comparison) -> Table:
 
 
 def _by_seed(comparison: Comparison) -> Table:
-    header: list[Text] = [Label("점수", "Score")]
-    for seed in comparison.seeds:
-        header += [f"{comparison.before} · s{seed}", f"{comparison.after} · s{seed}", Label("차이", "Difference")]
     rows = []
     for name, _, effect in _rows(comparison):
         share = _is_share(effect)
-        cells = [Cell(name)]
-        for before, after in zip(effect.before_by_seed, effect.after_by_seed, strict=True):
-            cells += [Cell(_figure(before, share=share)), Cell(_figure(after, share=share))]
-            cells.append(Cell(signed(after - before, share=share)))
-        rows.append(tuple(cells))
-    return Table(tuple(header), tuple(rows), Label("시드별", "By seed"))
+        figures = zip(comparison.seeds, effect.before_by_seed, effect.after_by_seed, strict=True)
+        for position, (seed, before, after) in enumerate(figures):
+            rows.append(
+                (
+                    Cell("" if position else name), Cell(str(seed)), Cell(_figure(before, share=share)),
+                    Cell(_figure(after, share=share)), Cell(signed(after - before, share=share)),
+                )
+            )  # fmt: skip
+    header: tuple[Text, ...] = (
+        Label("점수", "Score"), Label("시드", "Seed"), comparison.before, comparison.after, Label("차이", "Difference"),
+    )  # fmt: skip
+    return Table(header, tuple(rows), Label("시드별", "By seed"))
 
 
 def _method(result: AblationResult) -> tuple[Note, ...]:

@@ -88,7 +88,7 @@ def test_axolotl_accepts_every_template_for_every_model_and_drops_no_key(kind, t
     assert wrong == {}
     for name, result in results.items():
         if name.endswith("-sft.yaml"):
-            adapter = Path(name).name.split("-")[1]
+            adapter = Path(name).name.removesuffix("-sft.yaml").rpartition("-")[2]
             assert result["adapter"] == (None if adapter == "full" else adapter)
             assert isinstance(result["learning_rate"], float)
 

@@ -33,7 +33,7 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("비교 실험")
 
 
-def alphaf(place: Path, *args: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
+def alphaf(place: Path, *args: str, timeout: float = 1200) -> subprocess.CompletedProcess[str]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith("ALPHAF_")}
     own = {"PYTHONPATH": str(REPO), "ALPHAF_CACHE": str(place / "cache"), "ALPHAF_RUNS": str(place / "실행"),
            "HF_HOME": str(place / "hf"), "OMP_NUM_THREADS": "1"}  # fmt: skip
@@ -88,9 +88,9 @@ def test_a_planted_effect_is_found(place):
     config = place / "설정.yaml"
     config.write_text(f"templates: {json.dumps(str(place / '틀'), ensure_ascii=False)}\n", encoding="utf-8")
     done = alphaf(
-        place, "ablate", "learning_rate=1e-9,1e-2", "--model", "tiny", "--config", str(config), "--data", str(data),
-        "--suite", "planted", "--seeds", "2", "--name", "심음", "--set", "max_steps=60", "--set", "save_steps=60",
-        "--set", "val_set_size=0",
+        place, "ablate", "learning_rate=1e-9,5e-3", "--model", "tiny", "--config", str(config), "--data", str(data),
+        "--suite", "planted", "--name", "심음", "--parallel", "1", "--set", "adapter=full", "--set", "max_steps=60",
+        "--set", "save_steps=60", "--set", "val_set_size=0",
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "verdict: learning_rate=1e-9 → learning_rate=1e-2: better. Overall 0.0% → 100.0%" in done.stdout
+    assert "verdict: learning_rate=1e-9 → learning_rate=5e-3: better. Overall 0.0% → 100.0%" in done.stdout

@@ -62,9 +62,12 @@ class Chain:
 
 @pytest.fixture(scope="module", params=MODELS)
 def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Chain:
-    """SFT, merge, DPO, merge and an evaluation of every model of the chain."""
+    """SFT, merge, DPO, merge, a merge with the base model, and an evaluation of every model of the chain."""
     made = Chain(request.param, tmp_path_factory.mktemp("세 구조"))
     made.alphaf("run", "--model", made.model, "--run", made.model)
+    config = made.place / "병합.yaml"
+    config.write_text(f"merge: {{partner: {made.model}, method: linear, weight: 0.5}}\n", encoding="utf-8")
+    made.alphaf("run", "--run", made.model, "--config", str(config))
     made.alphaf("eval", "--run", made.model, "--task", "finance_ko_mcq", "--limit", "4")
     return made
 
@@ -78,6 +81,7 @@ def loaded(chain: Chain) -> Iterator[dict[str, tuple[Any, Any]]]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         folders = {"base": chain.base, "sft": chain.run.merged("sft"), "dpo": chain.run.merged("dpo")}
+        folders["merged"] = chain.run.merged_models
         yield {
             stage: (
                 AutoTokenizer.from_pretrained(folder, trust_remote_code=False),
@@ -91,18 +95,20 @@ def loaded(chain: Chain) -> Iterator[dict[str, tuple[Any, Any]]]:
 
 def test_every_stage_ends_and_both_contracts_hold(chain: Chain) -> None:
     stages = json.loads((chain.run.root / "manifest.json").read_text(encoding="utf-8"))["stages"]
-    wanted = {"base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"}
+    wanted = {"base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo", "merge_models"}
     assert wanted <= set(stages)
     assert {stages[name]["state"] for name in wanted} == {"done"}
-    for name in ("merge_sft", "merge_dpo"):
-        assert stages[name]["result"]["contract"] == dict.fromkeys(CONTRACT, True)
+    for name in ("merge_sft", "merge_dpo", "merge_models"):
+        held = stages[name]["result"]["contract"]
+        assert set(held.values()) == {True}
+        assert (set(held) == CONTRACT) == (name != "merge_models")
     assert stages["sft"]["result"]["loss_last"] < stages["sft"]["result"]["loss_first"]
 
 
 def test_every_model_of_the_chain_is_evaluated_through_the_trained_template(chain: Chain) -> None:
     found = run_results(chain.run)
     assert {stage: set(tasks) for stage, tasks in found.items()} == {
-        stage: {"finance_ko_mcq"} for stage in ("base", "sft", "dpo")
+        stage: {"finance_ko_mcq"} for stage in ("base", "sft", "dpo", "merged")
     }
     for stage, tasks in found.items():
         result = tasks["finance_ko_mcq"]
@@ -126,7 +132,7 @@ def test_no_remote_code_anywhere(chain: Chain) -> None:
 def test_special_tokens_are_those_of_the_plan(chain: Chain, loaded: dict[str, tuple[Any, Any]]) -> None:
     names = ("bos_token", "eos_token", "pad_token")
     before, _ = loaded["base"]
-    for stage in ("sft", "dpo"):
+    for stage in ("sft", "dpo", "merged"):
         tokenizer, model = loaded[stage]
         texts, ids = [getattr(tokenizer, n) for n in names], [getattr(tokenizer, f"{n}_id") for n in names]
         start = tokenizer("<|im_start|>", add_special_tokens=False)["input_ids"]
@@ -142,8 +148,9 @@ def test_special_tokens_are_those_of_the_plan(chain: Chain, loaded: dict[str, tu
             assert (before.eos_token, len(tokenizer), rows, start) == ("<|endoftext|>", 1003, 1024, [1001])
             assert float(model.model.layers[0].self_attn.q_proj.bias.detach().abs().min()) > 0
         else:
-            assert (texts, ids) == (["<s>", "<|im_end|>", "</s>"], [1, 1025, 2])
-            assert (before.eos_token, len(before), len(tokenizer), rows, start) == ("</s>", 1024, 1026, 1026, [1024])
+            # axolotl adds the special tokens first, then `tokens`.
+            assert (texts, ids) == (["<s>", "<|im_end|>", "</s>"], [1, 1024, 2])
+            assert (before.eos_token, len(before), len(tokenizer), rows, start) == ("</s>", 1024, 1026, 1026, [1025])
             assert (type(model).__module__, type(tokenizer).__module__) == ("orion_model", "orion_config")
             assert float(model.model.norm.bias.detach().abs().min()) > 0
         assert [written.eos_token_id, written.pad_token_id] == ids[1:]
@@ -156,16 +163,26 @@ def test_the_new_rows_of_orion_were_trained(chain: Chain, loaded: dict[str, tupl
     import torch
     from safetensors import safe_open
 
+    merged, base = (loaded[stage][1].state_dict() for stage in ("sft", "base"))
     with safe_open(chain.run.adapter("sft") / "adapter_model.safetensors", framework="pt") as adapter:
-        trained = {name: adapter.get_tensor(name) for name in adapter.keys() if "lora_" not in name}  # noqa: SIM118
-    assert {name.split(".")[-2] for name in trained} == {"embed_tokens", "lm_head"}
-    weights = loaded["sft"][1].state_dict()
-    for name, value in trained.items():
-        mine = weights[name.removeprefix("base_model.model.")]
-        torch.testing.assert_close(mine, value.to(mine.dtype), rtol=0, atol=0)
-        before = loaded["base"][1].state_dict()[name.removeprefix("base_model.model.")]
-        moved = (mine[:1024] - before).abs().amax(dim=1)
-        assert float(moved.max()) > 0
+        for module in ("model.embed_tokens", "lm_head"):
+            untrained, trained = (
+                adapter.get_tensor(f"base_model.model.{module}.{part}.weight")
+                for part in ("original_module", "modules_to_save")
+            )
+            assert torch.equal(untrained[:1024], base[f"{module}.weight"])
+            assert float((trained - untrained)[1024:].abs().amax(dim=1).min()) > 0, "both new rows moved"
+            assert torch.equal(merged[f"{module}.weight"], trained)
+
+
+def test_the_merge_is_the_mean_of_both_models(chain: Chain, loaded: dict[str, tuple[Any, Any]]) -> None:
+    import torch
+
+    one, other, merged = (loaded[stage][1].state_dict() for stage in ("dpo", "base", "merged"))
+    for name, value in merged.items():
+        rows = other[name].shape[0] if other[name].dim() else 0
+        wanted = (one[name][:rows].float() + other[name].float()) / 2
+        torch.testing.assert_close(value[:rows].float(), wanted, rtol=1e-6, atol=1e-7, msg=name)
 
 
 def test_the_final_model_answers(chain: Chain) -> None:

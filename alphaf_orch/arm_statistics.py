@@ -72,7 +72,9 @@ class Effect:
         return "better" if (self.difference > 0) == self.higher_is_better else "worse"
 
 
-def compare(tasks: Mapping[str, Pairs], *, overall: Sequence[str]) -> tuple[Effect | None, dict[str, Effect]]:
+def compare(
+    tasks: Mapping[str, Pairs], *, overall: Sequence[str], trained: bool = True
+) -> tuple[Effect | None, dict[str, Effect]]:
     """Return the comparison on the mean of the `overall` tasks' scores (None where there are none) and on each task.
 
     Rows and seeds are both samples: of all rows that might be asked, of all trainings that might have been run. With D
@@ -87,8 +89,11 @@ def compare(tasks: Mapping[str, Pairs], *, overall: Sequence[str]) -> tuple[Effe
     2007, Annals of Applied Statistics 1(2)), and two identical arms are told apart in fewer than 5 of 100 experiments,
     however little two seeds say of each term (simulated in tests/test_arm_statistics.py). Two or three seeds say little
     of E, so the mean over all tasks is taken where it is larger. One seed says nothing: the trainings' noise is then
-    taken to be as large as the rows' (ours). t has Satterthwaite's (1946) degrees of freedom. p is the larger one of
-    t's and of a sign-flip test over the rows, which needs no normality; it is not corrected yet.
+    taken to be as large as the rows' (ours). Where nothing was `trained` (merges of finished models), R is all there
+    is.
+
+    t has Satterthwaite's (1946) degrees of freedom. p is the larger one of t's and of a sign-flip test over the rows,
+    which needs no normality; it is not corrected yet.
     """
     import numpy as np
 
@@ -101,7 +106,7 @@ def compare(tasks: Mapping[str, Pairs], *, overall: Sequence[str]) -> tuple[Effe
         # What is no share of anything has a noise of its own size.
         shared = (pooled, len(overall)) if set(names) <= set(overall) else (0.0, 1)
         higher = tasks[names[0]].higher_is_better
-        found.append(_effect([scores[name] for name in names], shared, higher_is_better=higher))
+        found.append(_effect([scores[name] for name in names], shared, higher_is_better=higher, trained=trained))
     by_task = dict(zip(tasks, found[len(groups) :], strict=True))
     return (found[0] if overall else None), by_task
 
@@ -138,7 +143,9 @@ def _noise(tasks: Sequence[tuple[Floats, Floats]]) -> _Noise:
     return _Noise(rows, together, between - together)
 
 
-def _effect(tasks: Sequence[tuple[Floats, Floats]], pooled: tuple[float, int], *, higher_is_better: bool) -> Effect:
+def _effect(
+    tasks: Sequence[tuple[Floats, Floats]], pooled: tuple[float, int], *, higher_is_better: bool, trained: bool
+) -> Effect:
     import numpy as np
     from scipy.stats import t as student
 
@@ -147,8 +154,8 @@ def _effect(tasks: Sequence[tuple[Floats, Floats]], pooled: tuple[float, int], *
     noise, (common, over) = _noise(tasks), pooled
     many = sum(free for _, free in noise.rows) or 1
     # (variance, degrees of freedom) of each source
-    parts = [*noise.rows, (noise.together, many * max(1, seeds - 1))]
-    if seeds > 1:
+    parts = [*noise.rows, *([(noise.together, many * max(1, seeds - 1))] if trained else [])]
+    if trained and seeds > 1:
         own = noise.training
         parts.append((own, 2 * (seeds - 1)) if own >= common else (common, 2 * (seeds - 1) * over))
     total = sum(variance for variance, _ in parts)

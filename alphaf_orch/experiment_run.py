@@ -157,7 +157,7 @@ def run_experiment(
             _say(console, f"[{name}] cannot start: {error.message}")
         try:
             _prepare(experiment, plans, machine, console, shared, online=online, verbose=verbose)
-            for arm in experiment.arms:
+            for arm in _queue(experiment, len(shares)):
                 if arm.name not in shared.outcomes:
                     # Written by the parent alone: a child that was killed leaves no half of a file.
                     write_atomic(paths.settings(arm.name), dump_config(arm.config))
@@ -173,6 +173,17 @@ def run_experiment(
         outcomes = tuple(shared.outcomes[arm.name] for arm in experiment.arms)
         write_record(paths, experiment, outcomes, created)
     return outcomes
+
+
+def _queue(experiment: Experiment, parallel: int) -> list[Arm]:
+    """Return the arms in the order in which they are started.
+
+    One at a time, as they stand: a pair of one seed is soon complete. Several at a time, a variant under all its seeds
+    first: arms of one seed share their prepared rows, and the second would wait for the first to make them.
+    """
+    if parallel == 1:
+        return list(experiment.arms)
+    return sorted(experiment.arms, key=lambda arm: experiment.variants.index(arm.variant))
 
 
 def _prepare(

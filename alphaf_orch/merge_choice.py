@@ -2,35 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-from alphaf_orch.report_resampling import exchange_test, mean
+from alphaf_orch.arm_statistics import Effect, Pairs, compare, corrected
 from alphaf_orch.report_run import Scored
-from alphaf_orch.report_scores import SIGNIFICANT
-from alphaf_orch.significance import holm
 
 Scores = Mapping[str, Scored]  # by task
-
-
-@dataclass(frozen=True)
-class Effect:
-    """How the overall score of one model differs from another's, on the same rows; better is higher."""
-
-    difference: float
-    low: float  # 95% interval
-    high: float
-    p: float
-    p_holm: float | None = None
-
-    @property
-    def verdict(self) -> Literal["better", "worse", "none"]:
-        """Whether a difference was shown, after correction for all tests of the sweep."""
-        p = self.p if self.p_holm is None else self.p_holm
-        if p >= SIGNIFICANT or self.difference == 0:
-            return "none"
-        return "better" if self.difference > 0 else "worse"
 
 
 @dataclass(frozen=True)
@@ -73,11 +51,9 @@ def overall(scores: Scores) -> float:
 def paired(before: Scores, after: Scores) -> Effect | None:
     """Return the paired comparison of two models on the mean of their tasks; None where a score has no row values.
 
-    A merge is no training: its rows are all that could have come out otherwise. The interval is t's, with the
-    variance sum over tasks of var(row differences) / n / tasks^2 and Satterthwaite's (1946) degrees of freedom; p is
-    that of the paired exchange test (report_resampling).
+    A merge is no training: its rows are all that could have come out otherwise.
     """
-    tasks = []
+    tasks = {}
     for task, scored in after.items():
         metric, _ = main_value(scored)
         if task not in before:
@@ -85,33 +61,10 @@ def paired(before: Scores, after: Scores) -> Effect | None:
         mine, theirs = scored.scores.get(metric, {}), before[task].scores.get(metric, {})
         if not mine or mine.keys() != theirs.keys() or len(mine) != scored.result.n:
             return None
-        sign = -1.0 if scored.result.metrics[metric].higher_is_better is False else 1.0
-        ids = sorted(mine)
-        tasks.append([(sign * theirs[i], sign * mine[i]) for i in ids])
-    return _effect(tasks) if tasks else None
-
-
-def _effect(tasks: Sequence[Sequence[tuple[float, float]]]) -> Effect:
-    import numpy as np
-    from scipy.stats import t as student
-
-    rows = sum(map(len, tasks))
-    differences = [np.array([after - before for before, after in task]) for task in tasks]
-    found = float(np.mean([values.mean() for values in differences]))
-    parts = [
-        (float(values.var(ddof=1)) / len(values) / len(tasks) ** 2, len(values) - 1)
-        for values in differences
-        if len(values) > 1
-    ]
-    total = sum(variance for variance, _ in parts)
-    half = 0.0
-    if total > 0:
-        freedom = total**2 / sum(variance**2 / free for variance, free in parts if variance > 0)
-        half = float(student.ppf(0.975, freedom) * np.sqrt(total))
-    # Weighted so that the mean over all rows is the mean over tasks.
-    weights = [rows / len(task) / len(tasks) for task in tasks]
-    pairs = [(w * before, w * after) for w, task in zip(weights, tasks, strict=True) for before, after in task]
-    return Effect(found, found - half, found + half, exchange_test(mean, pairs))
+        lower = scored.result.metrics[metric].higher_is_better is False
+        rows = [[1 - value if lower else value for value in (side[i] for i in sorted(mine))] for side in (theirs, mine)]
+        tasks[task] = Pairs([rows[0]], [rows[1]])
+    return compare(tasks, overall=list(tasks), trained=False)[0]
 
 
 def choose(candidates: Mapping[str, Scores], references: Mapping[str, Scores]) -> Choice:
@@ -125,8 +78,7 @@ def choose(candidates: Mapping[str, Scores], references: Mapping[str, Scores]) -
     if len(order) > 1:
         tests["", ""] = paired(candidates[order[1]], candidates[order[0]])
     done = [(key, found) for key, found in tests.items() if found is not None]
-    corrected = holm([found.p for _, found in done])
-    held = {key: replace(found, p_holm=p) for (key, found), p in zip(done, corrected, strict=True)}
+    held = dict(zip([key for key, _ in done], corrected([found for _, found in done]), strict=True))
 
     def rated(name: str, scores: Scores) -> Rated:
         values = {task: main_value(scored)[1] for task, scored in scores.items()}

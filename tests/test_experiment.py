@@ -20,7 +20,7 @@ from alphaf_orch.cli_experiment import raise_failed
 from alphaf_orch.config import build_config, read_config
 from alphaf_orch.errors import ConfigError, ModelError, RunStateError, StageError
 from alphaf_orch.experiment import EvalRequest, Experiment, experiment_paths, read_record, slug
-from alphaf_orch.experiment_run import arm_commands, plan_arms, run_experiment, slots
+from alphaf_orch.experiment_run import _queue, arm_commands, plan_arms, run_experiment, slots
 from alphaf_orch.hardware import Machine, detect_machine
 from alphaf_orch.session import run_paths
 
@@ -266,6 +266,13 @@ def test_arms_on_a_cpu_share_its_threads(fake, monkeypatch):
     assert [slot.env() for slot in slots(machine, plans, None, 5)] == [{"OMP_NUM_THREADS": "4"}] * 2
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert [slot.env() for slot in slots(machine, plans, 2, 5)] == [{}] * 2, "the user's own wish"
+
+
+def test_arms_of_one_seed_stand_together_unless_several_run_at_a_time(fake):
+    experiment = ablation(fake, "lora_r=8,16", seeds=2)
+    order = {n: [arm.name for arm in _queue(experiment, n)] for n in (1, 2)}
+    assert order[1] == ["lora_r-8.s42", "lora_r-16.s42", "lora_r-8.s43", "lora_r-16.s43"]
+    assert order[2] == ["lora_r-8.s42", "lora_r-8.s43", "lora_r-16.s42", "lora_r-16.s43"]
 
 
 def test_the_commands_of_an_arm_are_alphafs_own(fake):

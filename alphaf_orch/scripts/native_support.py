@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alphaf_orch.scripts.data_stats import CONFIG, Failure, write_whole
+    from alphaf_orch.scripts.data_stats import CONFIG, Failure
+    from alphaf_orch.scripts.json_program import answer
     from alphaf_orch.scripts.native_questions import QUESTIONS, Candidate, Reply, model_type_of
     from alphaf_orch.scripts.orion import register
 else:
-    from data_stats import CONFIG, Failure, write_whole
+    from data_stats import CONFIG, Failure
+    from json_program import answer
     from native_questions import QUESTIONS, Candidate, Reply, model_type_of
     from orion import register
 
@@ -96,22 +98,5 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"versions": versions, "candidates": found}
 
 
-def main(argv: list[str]) -> None:
-    """Run with the config named on the command line; ends with an exit code and one message on failure."""
-    import yaml
-
-    if len(argv) != 2:
-        sys.exit("usage: python native_support.py CONFIG.yaml")
-    config = yaml.safe_load(Path(argv[1]).read_text(encoding="utf-8"))
-    try:
-        missing = [key for key in KEYS if key not in config]
-        if missing:
-            raise Failure(CONFIG, f"missing keys: {', '.join(missing)}", where=argv[1], fix="Add them")
-        write_whole(config["output"], json.dumps(run(config), ensure_ascii=False, indent=1))
-    except Failure as failure:
-        print(failure.message, file=sys.stderr)
-        raise
-
-
 if __name__ == "__main__":
-    main(sys.argv)
+    answer(sys.argv, KEYS, run)

@@ -11,21 +11,21 @@ words do not dilute the figure. Writes {"text": {"sha256", "words", "syllables",
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alphaf_orch.scripts.data_stats import CONFIG, DATA, Failure, write_whole
+    from alphaf_orch.scripts.data_stats import DATA, Failure
     from alphaf_orch.scripts.eval_tokenizer import load
+    from alphaf_orch.scripts.json_program import answer
     from alphaf_orch.scripts.rows import read_rows
 else:
-    from data_stats import CONFIG, DATA, Failure, write_whole
+    from data_stats import DATA, Failure
     from eval_tokenizer import load
+    from json_program import answer
     from rows import read_rows
 
 KEYS = ("files", "tokenizers", "output")
@@ -110,22 +110,5 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def main(argv: list[str]) -> None:
-    """Run with the config named on the command line; ends with an exit code and one message on failure."""
-    import yaml
-
-    if len(argv) != 2:
-        sys.exit("usage: python tokenizer_facts.py CONFIG.yaml")
-    config = yaml.safe_load(Path(argv[1]).read_text(encoding="utf-8"))
-    try:
-        missing = [key for key in KEYS if key not in config]
-        if missing:
-            raise Failure(CONFIG, f"missing keys: {', '.join(missing)}", where=argv[1], fix="Add them")
-        write_whole(config["output"], json.dumps(run(config), ensure_ascii=False, indent=1))
-    except Failure as failure:
-        print(failure.message, file=sys.stderr)
-        raise
-
-
 if __name__ == "__main__":
-    main(sys.argv)
+    answer(sys.argv, KEYS, run)

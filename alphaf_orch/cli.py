@@ -211,9 +211,10 @@ def models_command(as_json: bool) -> None:
 @main.command()
 @with_options("json")
 def runs(as_json: bool) -> None:
-    """List the runs, the newest last, with the state of each."""
+    """List the runs and the experiments, the newest last, with the state of each."""
     from rich.table import Table
 
+    from alphaf_orch.experiment import all_experiments
     from alphaf_orch.session import all_runs
     from alphaf_orch.views import run_json
 
@@ -228,6 +229,9 @@ def runs(as_json: bool) -> None:
         )
         table.add_row(row["run"], row["base"], row["created"], states or "all done", row["model"] or "")
     out_console().print(table)
+    for paths, record in all_experiments():
+        done = sum(arm["state"] == "done" for arm in record["arms"])
+        click.echo(f"experiment {record['name']}: {done} of {len(record['arms'])} arms done, report: {paths.page}")
 
 
 @main.command()

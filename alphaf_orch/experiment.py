@@ -127,6 +127,12 @@ def experiment_paths(name: str) -> ExperimentPaths:
     return ExperimentPaths(root)
 
 
+def all_experiments() -> list[tuple[ExperimentPaths, dict[str, Any]]]:
+    """Return every experiment with what is recorded of it, the newest last."""
+    found = [ExperimentPaths(path.parent) for path in runs_dir().glob(f"*/{EXPERIMENT_FILE}")]
+    return [(each, read_record(each)) for each in sorted(found, key=lambda each: each.record.stat().st_mtime)]
+
+
 def slug(text: str) -> str:
     """Return the text as part of a folder's name; what is too long is cut and ends in a hash of the whole."""
     short = _UNSAFE.sub("-", text).strip("-.") or "arm"

@@ -216,6 +216,13 @@ def test_what_is_refused_about_names(fake):
         run(Experiment("실험", "ablation", arms, experiment.sections, (), {}))
 
 
+def test_experiments_are_listed_beside_the_runs(fake, alphaf):
+    run(ablation(fake, "lora_r=8,16"))
+    said = alphaf("runs").output
+    assert f"experiment 실험: 2 of 2 arms done, report: {experiment_paths('실험').page}" in said
+    assert json.loads(alphaf("runs", "--json").output) == [], "arms are no runs of their own"
+
+
 def test_a_runs_folder_is_no_place_for_an_experiment(fake, alphaf):
     assert alphaf("sft", "--model", "tiny", "--config", str(fake.config)).exit_code == 0
     with pytest.raises(RunStateError, match="tiny is a run"):

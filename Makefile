@@ -101,7 +101,7 @@ samples: $(SETUP) ## remake the Korean sample data
 	$(PY) -m alphaf_orch.samples.benchmark $(ARGS)
 
 test: $(SETUP) ## every test, the ones with real tools included (minutes)
-	$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(SETUP) ## the tests that start no real tool (seconds)
 	$(PY) -m pytest -m "not real" $(ARGS)

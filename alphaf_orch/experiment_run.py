@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,7 +68,6 @@ class _Shared:
     todo: queue.SimpleQueue[Arm]
     stop: threading.Event = field(default_factory=threading.Event)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    defects: list[BaseException] = field(default_factory=list)
 
 
 def plan_arms(
@@ -238,25 +238,19 @@ def _work(
                 )
             except KeyboardInterrupt:
                 shared.outcomes[arm.name] = Outcome(arm.name, "interrupted", _STOPPED)
-                return
-            except BaseException as error:
-                shared.defects.append(error)  # raised again below, in the main thread
-                shared.stop.set()
-                raise
 
-    threads = [threading.Thread(target=worker, args=(slot,), daemon=True) for slot in shares]
-    for thread in threads:
-        thread.start()
-    try:
-        # In short waits: a signal reaches python only between two of them.
-        while any(thread.is_alive() for thread in threads):
-            time.sleep(0.1)
-    finally:
-        shared.stop.set()
-        for thread in threads:
-            thread.join()
-    if shared.defects:
-        raise shared.defects[0]
+    with ThreadPoolExecutor(len(shares)) as pool:
+        futures = [pool.submit(worker, slot) for slot in shares]
+        try:
+            # In short waits: a signal reaches python only between two of them.
+            while not all(future.done() for future in futures):
+                time.sleep(0.1)
+                if any(future.done() and future.exception() for future in futures):
+                    shared.stop.set()  # a defect of ours: the others are not left running
+        finally:
+            shared.stop.set()
+    for future in futures:
+        future.result()
 
 
 def _run_arm(

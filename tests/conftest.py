@@ -11,6 +11,20 @@ from click.testing import CliRunner, Result
 
 from alphaf_orch.hardware import Machine
 
+# Whose tests take minutes each begin first, so that no worker waits for one of them at the end.
+LONG = (
+    "test_architectures.py",
+    "test_bakeoff_real.py",
+    "test_ablate_real.py",
+    "test_chain.py",
+    "test_merge_models_real.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first; within a file nothing moves."""
+    items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -21,7 +21,8 @@ def verdict(comparison: Comparison) -> Label:
     effect = comparison.overall
     said = VERDICTS[effect.verdict]
     figures = f"{_percent(effect.before)} → {_percent(effect.after)}"
-    spread = f"{signed(effect.difference, share=True)} {_interval(effect, share=True)}"
+    found = (signed(effect.difference, share=True), _interval(effect, share=True))
+    spread = " ".join(part for part in found if part != NONE)
     p = p_value(_p(effect))
     parts_ko, parts_en = [], []
     for key, each in comparison.tasks.items():

@@ -45,7 +45,7 @@ def alphaf(place: Path, *args: str, timeout: float = 1200) -> subprocess.Complet
 
 def test_neftune_on_the_tiny_model(place):
     command = ("ablate", "neftune", "--model", "tiny", "--seeds", "1", "--task", "finance_ko_mcq", "--limit", "8")
-    command += ("--set", "max_steps=4", "--set", "save_steps=4", "--name", "잡음")
+    command += ("--set", "max_steps=4", "--set", "save_steps=4", "--name", "잡음", "--parallel", "1")
     done = alphaf(place, *command)
     assert done.returncode == 0, done.stdout + done.stderr
     root = place / "실행" / "잡음"

@@ -11,7 +11,7 @@ import pytest
 MODELS = ("tiny-eeve", "tiny-qwen", "tiny-orion")
 COMMAND = (
     "bakeoff", "--models", ",".join(MODELS), "--name", "trio", "--task", "finance_ko_mcq", "--limit", "4",
-    "--prompts", "1", "--set", "max_steps=2", "--parallel", "2",
+    "--prompts", "1", "--set", "max_steps=2", "--parallel", "1",
 )  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def ablate(
 def _dry_run(experiment: Experiment, paths: ExperimentPaths, machine: Machine) -> None:
     """Print the arms, their commands, and in which lines each arm's files differ from the first one's."""
     from alphaf_orch.arm_evidence import planned_difference
-    from alphaf_orch.experiment_run import arm_commands, plan_arms
+    from alphaf_orch.experiment_plan import arm_commands, plan_arms
 
     plans, _ = plan_arms(experiment, paths, machine, online=False, dry=True)
     console = out_console()

@@ -80,7 +80,7 @@ def _print_dry_run(planned: Bakeoff) -> None:
     from alphaf_orch.bakeoff import find_candidates
     from alphaf_orch.cli_experiment import print_arms
     from alphaf_orch.experiment import experiment_paths
-    from alphaf_orch.experiment_run import arm_commands, plan_arms
+    from alphaf_orch.experiment_plan import arm_commands, plan_arms
     from alphaf_orch.hardware import detect_machine
 
     experiment = planned.experiment

@@ -20,7 +20,8 @@ from alphaf_orch.cli_experiment import raise_failed
 from alphaf_orch.config import build_config, read_config
 from alphaf_orch.errors import ConfigError, ModelError, RunStateError, StageError
 from alphaf_orch.experiment import EvalRequest, Experiment, experiment_paths, read_record, slug
-from alphaf_orch.experiment_run import _queue, arm_commands, plan_arms, run_experiment, slots
+from alphaf_orch.experiment_plan import arm_commands, plan_arms, slots, starting_order
+from alphaf_orch.experiment_run import run_experiment
 from alphaf_orch.hardware import Machine, detect_machine
 from alphaf_orch.session import run_paths
 
@@ -277,7 +278,7 @@ def test_arms_on_a_cpu_share_its_threads(fake, monkeypatch):
 
 def test_arms_of_one_seed_stand_together_unless_several_run_at_a_time(fake):
     experiment = ablation(fake, "lora_r=8,16", seeds=2)
-    order = {n: [arm.name for arm in _queue(experiment, n)] for n in (1, 2)}
+    order = {n: [arm.name for arm in starting_order(experiment, n)] for n in (1, 2)}
     assert order[1] == ["lora_r-8.s42", "lora_r-16.s42", "lora_r-8.s43", "lora_r-16.s43"]
     assert order[2] == ["lora_r-8.s42", "lora_r-8.s43", "lora_r-16.s42", "lora_r-16.s43"]
 

@@ -15,13 +15,13 @@ from alphaf_orch.command import child_env, run_logged
 from alphaf_orch.config import RunConfig
 from alphaf_orch.errors import StageError
 from alphaf_orch.experiment import ExperimentPaths
+from alphaf_orch.identity import folder_identity
 from alphaf_orch.outputs import said
 from alphaf_orch.paths import SCRIPTS, template_folders
 from alphaf_orch.preflight import tool_versions
 from alphaf_orch.progress import StageLine
 from alphaf_orch.record import fingerprint, write_atomic
 from alphaf_orch.render import plain
-from alphaf_orch.sources import folder_identity
 from alphaf_orch.stages import script
 from alphaf_orch.task_yaml import content_digest
 

@@ -7,9 +7,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphaf_orch import models, sources, stages
+from alphaf_orch import models, stages
 from alphaf_orch.config import RunConfig, Tool
 from alphaf_orch.errors import ModelError, RunStateError
+from alphaf_orch.identity import folder_identity, is_old, known_identity, old_identity
 from alphaf_orch.own_model import generic_preset
 from alphaf_orch.paths import cache_dir, template_folders
 from alphaf_orch.samples import sample_path
@@ -31,6 +32,11 @@ class BaseModelRef:
         """What results depend on: the commit or fingerprint, or the name while nothing is there yet."""
         return self.identity or f"{self.model}, not here yet"
 
+    def weights(self) -> str | None:
+        """Return what identifies the weights that are there now, in a run of an earlier version too."""
+        folder = Path(self.name)
+        return folder_identity(folder) if is_old(self.identity) and folder.is_dir() else self.identity
+
 
 def tool_python(config: RunConfig, tool: Tool) -> str:
     """Return the python of a tool's environment: `tools:` in the config, else the one we run in."""
@@ -46,8 +52,13 @@ def find_preset(config: RunConfig) -> models.ModelPreset:
     return models.load_preset(name, folders)
 
 
-def find_base(config: RunConfig, preset: models.ModelPreset, *, online: bool, need_weights: bool) -> BaseModelRef:
-    """Return the base model; raise ModelError where its weights lack, RunStateError where they changed."""
+def find_base(
+    config: RunConfig, preset: models.ModelPreset, *, online: bool, need_weights: bool, read: bool = True
+) -> BaseModelRef:
+    """Return the base model; raise ModelError where its weights lack, RunStateError where they changed.
+
+    Without `read`, large weights that no run began with and that are not known yet have no identity.
+    """
     insisted = config.base_revision
     if preset.source == "hub" and insisted:
         preset = preset.model_copy(update={"revision": insisted})
@@ -76,7 +87,11 @@ def find_base(config: RunConfig, preset: models.ModelPreset, *, online: bool, ne
     assert state.path is not None
     if need_weights:
         _require_safetensors(state.path)
-    identity = sources.folder_identity(state.path)
+    identity: str | None
+    if is_old(insisted) and insisted == old_identity(state.path):
+        identity = insisted  # a run that an earlier version began: what it has finished is known by that name
+    else:
+        identity = folder_identity(state.path) if read or insisted else known_identity(state.path)
     if insisted and insisted != identity:
         raise RunStateError(
             f"the base model is not the one this run began with ({insisted} then, {identity} now)",

@@ -10,9 +10,9 @@ from typing import Any
 from alphaf_orch.base import find_base, find_preset
 from alphaf_orch.config import RunConfig, build_config, read_config
 from alphaf_orch.errors import ConfigError, RunStateError
+from alphaf_orch.identity import folder_identity
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.record import read_manifest
-from alphaf_orch.sources import folder_identity
 
 CHAIN = ("base", "sft", "dpo", "merged")
 # The stage whose end makes each model, and what that stage calls it.
@@ -26,7 +26,7 @@ class ChainModel:
     stage: str
     path: str  # a folder, or for the base a hub id whose files are in the local cache
     revision: str | None
-    identity: str  # the commit of a hub model, else sources.folder_identity
+    identity: str  # the commit of a hub model, else identity.folder_identity
     tokenizer: str | None = None  # a folder, where it is asked with another tokenizer or chat template than the run's
 
 
@@ -87,7 +87,7 @@ def _model(paths: RunPaths, stage: str) -> ChainModel:
     if stage == "base":
         config = run_config(paths)
         base = find_base(config, find_preset(config), online=False, need_weights=True)
-        identity = base.identity
+        identity = base.weights()
         if identity is None:
             raise RunStateError(
                 f"the base model of run {paths.name} is not made yet",

@@ -11,6 +11,7 @@ from alphaf_orch.paths import RunPaths, cache_dir
 from alphaf_orch.plan_eval import Cell
 from alphaf_orch.record import write_atomic
 from alphaf_orch.results import Sample, TaskResult, read_result, read_samples, write_result
+from alphaf_orch.sharing import waited
 
 
 def shared_file(key: str, suffix: str = ".json") -> Path:
@@ -22,6 +23,15 @@ def in_run(paths: RunPaths, cell: Cell) -> TaskResult | None:
     """Return the run's own scores if they are those of the cell."""
     stage, task = cell.model.stage, cell.task.name
     return _with_key(paths.eval_result(stage, task), paths.eval_samples(stage, task), cell.key)
+
+
+def disbelieved(paths: RunPaths, cell: Cell) -> bool:
+    """Return whether the run has scores there that an earlier version may have taken from another model."""
+    file = paths.eval_result(cell.model.stage, cell.task.name)
+    try:
+        return file.is_file() and not read_result(file).believed
+    except RunStateError:
+        return False  # cut off: it is made again in any case
 
 
 def bring(paths: RunPaths, cell: Cell, suite: str) -> TaskResult | None:
@@ -61,13 +71,14 @@ def keep_replaced(paths: RunPaths, cell: Cell) -> None:
 
 def _share(result: Path, samples: Path, key: str) -> None:
     target = shared_file(key)
-    if target.is_file():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".jsonl.partial")
-    shutil.copyfile(samples, partial)
-    partial.replace(target.with_suffix(".jsonl"))
-    write_atomic(target, result.read_text(encoding="utf-8"))
+    # Two evaluations of one model may end at once: scores and samples of the cache are those of one of them.
+    with waited(target.parent / ".lock"):
+        if target.is_file():
+            return
+        partial = target.with_suffix(".jsonl.partial")
+        shutil.copyfile(samples, partial)
+        partial.replace(target.with_suffix(".jsonl"))
+        write_atomic(target, result.read_text(encoding="utf-8"))
 
 
 def _with_key(result: Path, samples: Path, key: str) -> TaskResult | None:

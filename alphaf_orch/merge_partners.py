@@ -12,9 +12,9 @@ import yaml
 
 from alphaf_orch import hub_cache, models
 from alphaf_orch.errors import ModelError
+from alphaf_orch.identity import folder_identity, known_identity
 from alphaf_orch.paths import cache_dir
 from alphaf_orch.scripts.orion import NATIVE_TYPES
-from alphaf_orch.sources import folder_identity
 
 UNKNOWN_LICENCE = "unknown: read the model's own licence"
 
@@ -46,17 +46,24 @@ class MergeModel:
 
 
 def find_merge_model(
-    name: str, folders: Sequence[Path], env: Mapping[str, str], *, need_weights: bool, trust_remote_code: bool
+    name: str,
+    folders: Sequence[Path],
+    env: Mapping[str, str],
+    *,
+    need_weights: bool,
+    trust_remote_code: bool,
+    read: bool = True,
 ) -> MergeModel:
     """Return the model that a preset's name, a folder or a hub id means.
 
     Raises ModelError for an unknown name, for weights that are not here or cut short (unless need_weights is
-    false), and for python code that nobody allowed.
+    false), and for python code that nobody allowed. Without `read`, large weights that are not known yet have no
+    identity.
     """
     local = Path(name).expanduser()
     licence = None
     if local.is_dir():
-        found = _in_folder(local.resolve(), local.resolve().name, None, None)
+        found = _in_folder(local.resolve(), local.resolve().name, None, None, read=read)
     elif "/" in name:
         found = _on_hub(name, None, env)
     else:
@@ -65,7 +72,7 @@ def find_merge_model(
         if preset.source == "hub":
             found = _on_hub(preset.base_model, preset.revision, env)
         else:
-            found = _in_folder(cache_dir() / "models" / preset.name, preset.name, None, licence)
+            found = _in_folder(cache_dir() / "models" / preset.name, preset.name, None, licence, read=read)
     if not found.here:
         if need_weights:
             raise _not_here(name, found, env)
@@ -81,8 +88,10 @@ def _on_hub(repo: str, revision: str | None, env: Mapping[str, str]) -> MergeMod
     return _in_folder(folder, repo, folder.name, None)
 
 
-def _in_folder(folder: Path, name: str, commit: str | None, licence: str | None) -> MergeModel:
-    identity = commit or (folder_identity(folder) if folder.is_dir() else None)
+def _in_folder(folder: Path, name: str, commit: str | None, licence: str | None, *, read: bool = True) -> MergeModel:
+    identity = commit
+    if identity is None and folder.is_dir():
+        identity = folder_identity(folder) if read else known_identity(folder)
     return MergeModel(name, str(folder), commit, identity, licence or card_licence(folder))
 
 

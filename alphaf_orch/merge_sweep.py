@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from alphaf_orch import identity
 from alphaf_orch.chain import ChainModel, chain_models, partner_variants, run_config
 from alphaf_orch.config import RunConfig, dump_config
 from alphaf_orch.errors import AlphafError, Interrupted, RunStateError, StageError
@@ -26,7 +26,6 @@ from alphaf_orch.plan import Plan, Scope, make_plan
 from alphaf_orch.record import read_manifest, write_atomic, write_manifest
 from alphaf_orch.report_run import load_run
 from alphaf_orch.runner import locked, run_plan
-from alphaf_orch.sources import folder_identity
 from alphaf_orch.status import statuses
 
 
@@ -148,7 +147,7 @@ def _refuse_other_result(tried: Sequence[Candidate], paths: RunPaths) -> None:
 
 def _model(candidate: Candidate) -> ChainModel:
     folder = candidate.plan.paths.merged_models
-    return ChainModel(candidate.name, str(folder), None, folder_identity(folder))
+    return ChainModel(candidate.name, str(folder), None, identity.folder_identity(folder))
 
 
 def _references(candidate: Candidate, paths: RunPaths, section: str) -> list[ChainModel]:
@@ -247,7 +246,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
         return
     try:
-        os.link(source, target)
+        identity.link(source, target)
     except OSError:  # a file system without hard links
         shutil.copy2(source, target)
 

@@ -33,7 +33,10 @@ def write_model_card(paths: RunPaths) -> Path | None:
         return None
     path = model_folder(paths, stage) / "README.md"
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    results = run_results(paths)
+    results = {
+        name: {task: result for task, result in found.items() if result.believed}
+        for name, found in run_results(paths).items()
+    }
     theirs, body = split_card(before)
     licence = combine_licences([manifest["licence"], *(partner["licence"] for partner in partners_of(manifest, stage))])
     metadata = card_metadata(paths.name, manifest, stage, results.get(stage, {}), licence, theirs)

@@ -10,6 +10,7 @@ from typing import Any
 from alphaf_orch import verify
 from alphaf_orch.command import Finished
 from alphaf_orch.errors import ContractError, StageError
+from alphaf_orch.identity import folder_identity
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.progress import read_metrics
 from alphaf_orch.stages import MERGES, TRAINING, Stage
@@ -50,7 +51,9 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
         contract = json.loads(report.read_text(encoding="utf-8"))
         if problem or not contract["ok"]:
             raise StageError(f"{stage.name}: {problem or 'contract not met'}", where=str(report), fix="read the log")
-        held = {"contract": {line["line"]: line["ok"] for line in contract["lines"]}}
+        held: dict[str, Any] = {"contract": {line["line"]: line["ok"] for line in contract["lines"]}}
+        # Read now, while the files are still in memory: whoever evaluates the model finds it known.
+        held["identity"] = folder_identity(stage.outputs[0])
         return {**held, "handled": contract["handled"]} if "handled" in contract else held
     if report.is_file() and stage.name in ("data", "dpo_data"):
         statistics: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))

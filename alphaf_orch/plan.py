@@ -76,7 +76,7 @@ def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> 
     if "sft" in scope.sections:
         if not config.datasets:
             checked["sft"] = data.check_sources(config.data or (preset.sft_data,), "chat", env)
-        base = find_base(config, preset, online=scope.online, need_weights=not scope.dry)
+        base = find_base(config, preset, online=scope.online, need_weights=not scope.dry, read=not scope.dry)
         if base.identity:
             config = config.model_copy(update={"base_revision": base.identity})
         found = sft_stages(context, base, checked["sft"])

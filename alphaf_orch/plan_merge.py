@@ -58,14 +58,15 @@ def plan_merge(
     """
     trust, folders = context.config.trust_remote_code, context.folders
     need = not (dry or online)
+    read = not dry or context.config.base_revision is not None  # of a run that is there it is asked what changed
     partners = tuple(
-        find_merge_model(name, folders, context.env, need_weights=need, trust_remote_code=trust)
+        find_merge_model(name, folders, context.env, need_weights=need, trust_remote_code=trust, read=read)
         for name in settings.partner
     )
     base = (
-        find_merge_model(settings.base, folders, context.env, need_weights=need, trust_remote_code=trust)
+        find_merge_model(settings.base, folders, context.env, need_weights=need, trust_remote_code=trust, read=read)
         if settings.base
-        else _run_base(context, need_weights=need)
+        else _run_base(context, need_weights=need, read=read)
     )
     recipe = _recipe(context, settings, section, partners, base)
     _check_identities(settings, partners, base, str(context.model_dir(section)))
@@ -81,15 +82,15 @@ def plan_merge(
     return MergePlan(stage, partners, base, fetch, notes)
 
 
-def _run_base(context: Context, *, need_weights: bool) -> MergeModel:
+def _run_base(context: Context, *, need_weights: bool, read: bool) -> MergeModel:
     """Return the base model of the run as a model of the merge."""
-    found = find_base(context.config, context.preset, online=False, need_weights=need_weights)
+    found = find_base(context.config, context.preset, online=False, need_weights=need_weights, read=read)
     path = found.name
     if not Path(path).is_dir() and context.preset.source == "hub":
         folder = hub_cache.snapshot(found.name, "model", found.revision, context.env)
         path = str(folder) if folder else found.name
     name = context.preset.base_model if context.preset.source == "hub" else context.preset.name
-    return MergeModel(name, path, found.revision, found.identity, context.preset.licence)
+    return MergeModel(name, path, found.revision, found.weights(), context.preset.licence)
 
 
 def _recipe(
@@ -135,7 +136,7 @@ def _check_identities(settings: MergeSettings, partners: tuple[MergeModel, ...],
             raise ModelError(
                 f"the partner {asked} is the run's own model", where=partner.path, fix="name another partner"
             )
-        same = partner.identity == base.identity if partner.here and base.here else partner.path == base.path
+        same = partner.identity == base.identity if partner.identity and base.identity else partner.path == base.path
         if same and settings.method not in WITHOUT_BASE:
             raise ModelError(
                 f"the partner {asked} is the base of the merge itself, so it adds nothing",

@@ -16,6 +16,7 @@ from alphaf_orch.report_run import RunData
 from alphaf_orch.report_score_blocks import blocks as score_blocks
 from alphaf_orch.report_score_table import Arm, build
 from alphaf_orch.report_text import KEY, PROCESSES, STAGE, STAGES, STATES, named
+from alphaf_orch.report_warnings import left_out
 from alphaf_orch.stages import STAGE_ORDER, TRAINING
 
 _RECIPES = ("sft", "dpo")
@@ -151,6 +152,7 @@ def _scores(runs: Sequence[RunData]) -> list[Block]:
         found += [*([counted] if counted else []), *score_blocks(table, "compare-bars")]
     else:
         found.append(Note(Label("평가 결과가 아직 없습니다.", "No scores yet.")))
+    found += [Note(note.text, note.level, join([run.name, note.where])) for run in runs for note in left_out(run)]
     preferred = _preferences(runs)
     return [*found, preferred] if preferred else found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,7 @@ class RunData:
     reports: Mapping[str, Mapping[str, Any]]
     rendered: Mapping[str, str]
     scored: Mapping[str, Mapping[str, Scored]]  # stage -> task, in the order of the chain
+    disbelieved: Mapping[str, Sequence[str]]  # stage -> the tasks whose scores may be another model's
 
     @property
     def name(self) -> str:
@@ -55,7 +56,9 @@ class RunData:
 
 def load_run(paths: RunPaths) -> RunData:
     """Return what is stored about the run; raise RunStateError naming a file that cannot be read."""
-    results = run_results(paths)
+    found = run_results(paths)
+    results = {stage: {t: r for t, r in tasks.items() if r.believed} for stage, tasks in found.items()}
+    results = {stage: tasks for stage, tasks in results.items() if tasks}
     order = [*(stage for stage in CHAIN if stage in results), *(stage for stage in results if stage not in CHAIN)]
     return RunData(
         paths,
@@ -65,6 +68,7 @@ def load_run(paths: RunPaths) -> RunData:
         {path.stem: read_json(path) for path in sorted((paths.root / "reports").glob("*.json"))},
         {path.name: path.read_text("utf-8") for path in sorted((paths.root / "rendered").glob("*.yaml"))},
         {stage: {task: _scored(paths, result) for task, result in results[stage].items()} for stage in order},
+        {stage: [t for t, r in tasks.items() if not r.believed] for stage, tasks in found.items()},
     )
 
 

@@ -7,12 +7,12 @@ from itertools import pairwise
 from typing import Any
 
 from alphaf_orch.chain import CHAIN, model_folder
+from alphaf_orch.identity import folder_identity
 from alphaf_orch.report_blocks import Label, Note, Text, join
 from alphaf_orch.report_format import hide, number, percent
 from alphaf_orch.report_run import RunData
 from alphaf_orch.report_scores import OF_THE_MODEL
 from alphaf_orch.report_text import METRICS, PROCESSES, STAGES, TASKS, named
-from alphaf_orch.sources import folder_identity
 
 FEW_ROWS = 50
 # Shares above which an answer's form is a problem of its own; ours.
@@ -98,7 +98,19 @@ def _data(run: RunData) -> Iterator[Note]:
                 yield Note(join([what, number(report[key])], ": "), "warning", where)
 
 
+def left_out(run: RunData) -> Iterator[Note]:
+    """Yield where scores are not shown: an earlier version may have taken them from another model."""
+    for stage, tasks in run.disbelieved.items():
+        if tasks:
+            text = Label(
+                "예전 버전이 남긴 점수는 다른 모델의 것일 수 있어 뺌: `alphaf eval`로 다시 평가",
+                "scores of an earlier version may be another model's and are left out: run `alphaf eval` again",
+            )
+            yield Note(text, "error", join([named(STAGES, stage), join([named(TASKS, task) for task in tasks], ", ")]))
+
+
 def _scores(run: RunData) -> Iterator[Note]:
+    yield from left_out(run)
     few: dict[int, list[Text]] = {}
     for stage, tasks in run.scored.items():
         identity = _identity_now(run, stage)

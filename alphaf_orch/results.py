@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.errors import RunStateError
+from alphaf_orch.identity import is_old
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.record import write_atomic
 
@@ -43,6 +44,11 @@ class TaskResult:
     versions: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     format: int = FORMAT
+
+    @property
+    def believed(self) -> bool:
+        """Whether the scores are known to be this model's: an earlier version shared them among unlike models."""
+        return not is_old(self.model.get("identity"))
 
 
 @dataclass(frozen=True)

@@ -184,8 +184,11 @@ def _run_stage(
 def _already_published(stage: Stage, manifest: Mapping[str, Any], paths: RunPaths) -> bool:
     """Return whether the stage put its last file in place and only its record was cut off, by a crash.
 
-    Both programs of ours do so by a rename at their very end; the outputs are judged all the same.
+    Programs of ours do so by a rename at their very end; the outputs are judged all the same. A base model in the
+    cache may be another run's work.
     """
+    if stage.name == "base_model" and stage.outputs:
+        return stage.outputs[0].is_dir()
     before = manifest["stages"].get(stage.name, {})
     if before.get("state") in (None, "done") or before["fingerprint"] != stage.fingerprint:
         return False

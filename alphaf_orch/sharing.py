@@ -1,47 +1,64 @@
-"""Arms of one experiment share what they have in common: a stage is made by the first arm that comes to it."""
+"""What is made once: the cache by the first run that needs it, what arms have in common by the first arm."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch.paths import EXPERIMENT_FILE, RunPaths
-from alphaf_orch.record import read_manifest, write_atomic
+from alphaf_orch import identity
+from alphaf_orch.paths import EXPERIMENT_FILE, RunPaths, cache_dir
+from alphaf_orch.record import fingerprint, read_manifest, write_atomic
 from alphaf_orch.stages import PREPARE, TRAINING, Stage
 
 _POLL_S = 0.5
+_SHORT_POLL_S = 0.02  # for what takes milliseconds
 
 
 @contextlib.contextmanager
-def turn(stage: Stage, paths: RunPaths, say: Callable[[str], None]) -> Iterator[RunPaths | None]:
-    """Hold the making of a stage among the arms of an experiment; yield an arm that has made the same one, or None.
-
-    Another arm that is making it is waited for. A run outside an experiment has no one to share with.
-    """
-    if stage.name in PREPARE or not (paths.root.parent / EXPERIMENT_FILE).is_file():
-        yield None
-        return
-    lock = paths.root.parent / ".stages" / f"{stage.name}-{stage.fingerprint[:16]}.lock"
+def waited(lock: Path, who: str = "", say: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold a lock as `who` once whoever has it lets go of it or ends; `say` is told, once, whom it is waited for."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+", encoding="utf-8") as file:
         waiting = False
         while not _taken(file.fileno()):
-            if not waiting:
+            if not waiting and say:
                 file.seek(0)
-                say(f"{stage.name}: waits for {file.read().strip() or 'another arm'}, which makes the same")
-                waiting = True
-            time.sleep(_POLL_S)
-        donor = _donor(stage, paths)
+                say(file.read().strip())
+            waiting = True
+            time.sleep(_POLL_S if say else _SHORT_POLL_S)
         file.truncate(0)
-        file.write(paths.name)
+        file.write(who)
         file.flush()
-        yield donor
+        yield
+
+
+@contextlib.contextmanager
+def turn(stage: Stage, paths: RunPaths, say: Callable[[str], None]) -> Iterator[RunPaths | None]:
+    """Hold the making of a stage; yield an arm of the experiment that has made the same one, or None.
+
+    Whoever is making it is waited for: another arm, or for what lies in the cache of all runs any run. For the rest a
+    run outside an experiment has no one to share with.
+    """
+    shared = stage.name in PREPARE
+    if not shared and not (paths.root.parent / EXPERIMENT_FILE).is_file():
+        yield None
+        return
+    folder = cache_dir() / "making" if shared else paths.root.parent / ".stages"
+    # What is built has a place of its own; what is fetched is known by its name.
+    key = fingerprint(list(map(str, stage.outputs))) if shared and stage.outputs else stage.fingerprint
+    who = f"run {paths.name}" if shared else paths.name
+    other = "another run" if shared else "another arm"
+
+    def tell(name: str) -> None:
+        say(f"{stage.name}: waits for {name or other}, which makes the same")
+
+    with waited(folder / f"{stage.name}-{key[:16]}.lock", who, tell):
+        yield None if shared else _donor(stage, paths)
 
 
 def adopt(stage: Stage, donor: RunPaths, paths: RunPaths) -> dict[str, Any] | None:
@@ -126,6 +143,6 @@ def _link(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
         return
     try:
-        os.link(source, target)
+        identity.link(source, target)
     except OSError:  # another file system, or one without hard links
         shutil.copy2(source, target)

@@ -21,7 +21,6 @@ _HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<split>\w+(\[[\d:
 _FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".txt", ".parquet", ".gz", ".zip", ".xlsx")
 # Files of a dataset repository that hold no rows.
 _NO_ROWS = {"README.md", ".gitattributes", "LICENSE", "dataset_infos.json"}
-_WEIGHTS = (".safetensors", ".bin", ".pth")
 # Who trains on these has no test left: rag-ko's train split holds the rows of its test split, the multi-turn set
 # those of flare-convfinqa-ko, and the others are test rows only.
 EVALUATION_ONLY = (
@@ -182,22 +181,6 @@ def entry_key(entry: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any
         with file.open("rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
     return {**entry, "path": {"sha256": digest.hexdigest()}}
-
-
-def folder_identity(folder: Path) -> str:
-    """Return a fingerprint of a model folder from file names, sizes, JSON contents and the ends of the weights.
-
-    Reading every byte of 30 GB for each plan would take a minute; a retrained model differs in the sampled
-    64 KiB at the end of each weight file. A model card (README.md) is no part of what a model does.
-    """
-    digest = hashlib.sha256()
-    for file in sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != "." and p.suffix != ".md"):
-        size = file.stat().st_size
-        digest.update(f"{file.name}\0{size}\0".encode())
-        with file.open("rb") as content:
-            content.seek(max(0, size - (1 << 16)) if file.suffix in _WEIGHTS else 0)
-            digest.update(content.read())
-    return f"local:{digest.hexdigest()[:32]}"
 
 
 def _folder_hint(folder: Path) -> str:

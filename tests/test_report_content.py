@@ -10,12 +10,12 @@ import pytest
 import report_runs
 
 from alphaf_orch.errors import RunStateError
+from alphaf_orch.identity import folder_identity
 from alphaf_orch.paths import RunPaths, runs_dir
 from alphaf_orch.report_blocks import Figure, Note, Report, SideBySide, Table, flatten, in_language
 from alphaf_orch.report_content import comparison_of, report_of
 from alphaf_orch.report_html import render_html
 from alphaf_orch.report_markdown import render_markdown
-from alphaf_orch.sources import folder_identity
 
 
 @pytest.fixture

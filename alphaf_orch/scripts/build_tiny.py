@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from alphaf_orch.scripts.tiny_architectures import (
@@ -30,6 +32,7 @@ CHATML = (
     " + '<|im_end|>' + '\n'}}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+LOCK = ".lock"
 PAD, BOS, START, END = "</s>", "<s>", "<|im_start|>", "<|im_end|>"
 
 
@@ -38,14 +41,56 @@ def failure(what: str, *, where: str, fix: str) -> SystemExit:
     return SystemExit(f"error: {what}\n  where: {where}\n  next:  {fix}")
 
 
-def partial_dir(output: Path) -> Path:
-    """Return an empty folder beside output to write into; never gives way to write over a finished model."""
+@contextlib.contextmanager
+def making(output: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes output in one step at the end of the block; never writes over a model.
+
+    Another process that makes the same is waited for; where it has made it, the program ends with code 0. What a
+    killed process left is thrown away.
+    """
     if output.exists():
         raise failure("the model is already there", where=str(output), fix="remove the folder to make it anew")
     partial = output.with_name(f"{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    return partial
+    with locked(partial):
+        if output.exists():
+            shutil.rmtree(partial)
+            print(f"{output} was made by another process meanwhile")
+            raise SystemExit(0)
+        for rubbish in partial.iterdir():
+            if rubbish.is_dir():
+                shutil.rmtree(rubbish)
+            elif rubbish.name != LOCK:
+                rubbish.unlink()
+        yield partial
+        for path in (*(file for file in partial.rglob("*") if file.is_file()), partial):
+            handle = os.open(path, os.O_RDONLY)
+            os.fsync(handle)
+            os.close(handle)
+        partial.rename(output)
+        (output / LOCK).unlink()
+
+
+def locked(folder: Path) -> TextIO:
+    """Return the lock inside a folder, which is made where it lacks; whoever has it is waited for.
+
+    It lies inside, so that nothing is left beside the model, and the kernel lets go of it however a process ends.
+    """
+    while True:
+        with contextlib.suppress(FileNotFoundError):  # the folder has just got its final name, or was removed
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = (folder / LOCK).open("a+", encoding="utf-8")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                print(f"waits for process {lock.read().strip()}, which writes {folder}", flush=True)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if os.path.samestat(os.fstat(lock.fileno()), (folder / LOCK).stat()):
+                lock.truncate(0)
+                lock.write(str(os.getpid()))
+                lock.flush()
+                return lock
+            lock.close()
 
 
 def texts(value: Any) -> Iterator[str]:
@@ -142,14 +187,13 @@ def main() -> None:
     if args.vocab < 260:
         parser.error(f"--vocab {args.vocab}: 256 bytes and 4 markers need at least 260")
     lines = corpus(args.data)
-    partial = partial_dir(args.output)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the order of counting must not depend on threads
-    try:
-        ARCHITECTURES[args.architecture](partial, lines, args.vocab)
-    except TextError as error:
-        shutil.rmtree(partial)
-        raise failure(str(error), where="--data", fix="give more text or another --vocab") from error
-    partial.rename(args.output)
+    with making(args.output) as partial:
+        try:
+            ARCHITECTURES[args.architecture](partial, lines, args.vocab)
+        except TextError as error:
+            shutil.rmtree(partial)
+            raise failure(str(error), where="--data", fix="give more text or another --vocab") from error
     print(f"built {args.output}")
 
 

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from build_tiny import CHATML, failure, partial_dir  # type: ignore[import-not-found]
+from build_tiny import CHATML, failure, making  # type: ignore[import-not-found]
 
 SENTENCE = "The capital of France is Paris, and the capital of Italy is Rome."
 PLAUSIBLE_LOSS = 6.0  # nats a token; random weights give ln(49152) = 10.8, the model itself about 2
@@ -85,18 +85,17 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     args = parser.parse_args()
     gguf = gguf_file()
-    partial = partial_dir(args.output)
-    tokenizer = mended_tokenizer(gguf)
-    converted_model(gguf, tokenizer).save_pretrained(partial)
-    tokenizer.save_pretrained(partial)
-    # What was written is what is checked: a wrong weight order gives fluent files and a random model.
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    loss = loss_of(AutoModelForCausalLM.from_pretrained(partial), AutoTokenizer.from_pretrained(partial), SENTENCE)
-    if not loss < PLAUSIBLE_LOSS:  # also true for NaN
-        what = f"the converted model's next-token loss is {loss:.2f}, expected below {PLAUSIBLE_LOSS}"
-        raise failure(what, where=str(partial), fix="check the versions of transformers and gguf, then run again")
-    partial.rename(args.output)
+    with making(args.output) as partial:
+        tokenizer = mended_tokenizer(gguf)
+        converted_model(gguf, tokenizer).save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        # What was written is what is checked: a wrong weight order gives fluent files and a random model.
+        loss = loss_of(AutoModelForCausalLM.from_pretrained(partial), AutoTokenizer.from_pretrained(partial), SENTENCE)
+        if not loss < PLAUSIBLE_LOSS:  # also true for NaN
+            what = f"the converted model's next-token loss is {loss:.2f}, expected below {PLAUSIBLE_LOSS}"
+            raise failure(what, where=str(partial), fix="check the versions of transformers and gguf, then run again")
     print(f"converted {args.output}: next-token loss {loss:.2f}")
 
 

@@ -17,6 +17,7 @@ from alphaf_orch.command import child_env, run_logged
 from alphaf_orch.config import RunConfig
 from alphaf_orch.errors import Interrupted, StageError
 from alphaf_orch.eval_reference import find_reference
+from alphaf_orch.identity import EARLIER
 from alphaf_orch.lock import held
 from alphaf_orch.outputs import said
 from alphaf_orch.paths import RunPaths
@@ -71,6 +72,9 @@ def ensure_answers(
             kept = read_answers(final, key)  # another call may have ended before the lock
             lacking = _lacking(wanted, kept)
             if lacking:
+                if not kept and final.is_file():
+                    what = f"answers of {model.stage}: those kept are of another model, other prompts or other settings"
+                    console.print(f"{what} ({EARLIER}): asked again", highlight=False, soft_wrap=True)
                 work = paths.scratch("answers") / model.stage / prompts.name
                 child = {
                     "stage": model.stage,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 from alphaf_orch.errors import RunStateError
 from alphaf_orch.paths import RunPaths, cache_dir
 from alphaf_orch.plan_eval import Cell
-from alphaf_orch.record import write_atomic
+from alphaf_orch.record import copy_atomic
 from alphaf_orch.results import Sample, TaskResult, read_result, read_samples, write_result
 from alphaf_orch.sharing import waited
 
@@ -75,10 +74,8 @@ def _share(result: Path, samples: Path, key: str) -> None:
     with waited(target.parent / ".lock"):
         if target.is_file():
             return
-        partial = target.with_suffix(".jsonl.partial")
-        shutil.copyfile(samples, partial)
-        partial.replace(target.with_suffix(".jsonl"))
-        write_atomic(target, result.read_text(encoding="utf-8"))
+        copy_atomic(samples, target.with_suffix(".jsonl"))
+        copy_atomic(result, target)
 
 
 def _with_key(result: Path, samples: Path, key: str) -> TaskResult | None:

@@ -94,9 +94,11 @@ def system_warnings(task: str, system: Mapping[str, Any], facts: Mapping[str, An
 
 def cut_prompts(log: Path) -> list[str]:
     """Return a warning where lm-eval's last process says that it cut prompts."""
-    text = log.read_text(encoding="utf-8", errors="replace")
-    said = text.rpartition("\n$ ")[2]
-    if not _CUT.search(said):
+    cut = False
+    with log.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            cut = not line.startswith("$ ") and (cut or _CUT.search(line) is not None)
+    if not cut:
         return []
     return ["prompts longer than the model can read were cut at their beginning; these rows count as asked"]
 

@@ -65,7 +65,8 @@ def tokenizer_identity(folder: Path) -> str:
             continue
         values = read_json(file) if name == "tokenizer_config.json" else None
         if values is None:
-            found[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+            with file.open("rb") as content:
+                found[name] = hashlib.file_digest(content, "sha256").hexdigest()
         else:
             found[name] = {key: value for key, value in values.items() if key not in _PLACES}
     if not found:

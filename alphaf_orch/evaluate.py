@@ -18,7 +18,7 @@ from alphaf_orch.eval_progress import EvalLine
 from alphaf_orch.eval_record import Ended, make_results
 from alphaf_orch.eval_reference import trained_systems
 from alphaf_orch.evaluation import Evaluation, Results, Work, known_results, pending_work, require_server_packages
-from alphaf_orch.identity import DISBELIEVED
+from alphaf_orch.identity import EARLIER
 from alphaf_orch.lm_eval_output import read_output
 from alphaf_orch.lock import held
 from alphaf_orch.outputs import said
@@ -39,7 +39,7 @@ class Evaluator:
         """Add to `known` whatever is missing there: from the cache of all runs, else by asking the models."""
         old = [cell for cell in self._evaluation.cells if eval_cache.disbelieved(self._paths, cell)]
         for stage in dict.fromkeys(cell.model.stage for cell in old):
-            self._say(f"eval_{stage}: the scores kept are asked again: {DISBELIEVED}")
+            self._say(f"eval_{stage}: the scores kept may be another model's, asked again: {EARLIER}")
         self._bring_shared(known)
         work = pending_work(self._evaluation, known)
         if work and self._place.target.backend in SERVERS:

@@ -21,7 +21,7 @@ from alphaf_orch.paths import cache_dir
 PREFIX = "local:sha256:"
 # Earlier versions hashed the last 64 KiB of each weight file: models that differ elsewhere had one name.
 _OLD = re.compile(r"local:[0-9a-f]{32}")
-DISBELIEVED = "an earlier version told models apart by the ends of their weight files, so they may be another model's"
+EARLIER = "an earlier version told models apart by the ends of their weight files only"
 # What transformers and the servers read beside the weights: settings, tokenizer, chat templates, a model's own code.
 _BESIDE = (
     "config.json", "generation_config.json", "adapter_config.json", "*processor_config.json", "tokenizer*",

@@ -79,7 +79,8 @@ def read_samples(output: LmEvalOutput, task: str, config: Mapping[str, Any]) -> 
     if not file.is_file():
         raise _wrong(output, f"lm-eval wrote no samples of {task}")
     try:
-        lines = [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.strip()]
+        with file.open(encoding="utf-8", newline="\n") as text:
+            lines = [json.loads(line) for line in text if line.strip()]
     except ValueError:
         raise _wrong(output, f"the samples of {task} are cut off") from None
     keys = _score_keys(output, task)

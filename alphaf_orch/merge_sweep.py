@@ -23,7 +23,7 @@ from alphaf_orch.merge_checks import read_template
 from alphaf_orch.merge_choice import Choice, choose
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.plan import Plan, Scope, make_plan
-from alphaf_orch.record import read_manifest, write_atomic, write_manifest
+from alphaf_orch.record import copy_atomic, read_manifest, write_atomic, write_manifest
 from alphaf_orch.report_run import load_run
 from alphaf_orch.runner import locked, run_plan
 from alphaf_orch.status import statuses
@@ -181,7 +181,7 @@ def _score(
     probe = paths.probe("data")
     if probe.is_file() and not place.probe("data").is_file():
         # What system texts the training had is told with the scores.
-        write_atomic(place.probe("data"), probe.read_text(encoding="utf-8"))
+        copy_atomic(probe, place.probe("data"))
     reference = find_reference(paths, models)
 
     def ask(chosen: Sequence[ChainModel]) -> dict[str, list[str]]:
@@ -220,7 +220,7 @@ def publish(best: Candidate, paths: RunPaths) -> Path:
             "the run has another merged model meanwhile", where=str(target), fix="move it away and sweep again"
         )
     for told in (source.log("merge_models"), source.report("merge_models"), *source.rendered("x").parent.iterdir()):
-        write_atomic(paths.root / told.relative_to(source.root), told.read_text(encoding="utf-8"))
+        copy_atomic(told, paths.root / told.relative_to(source.root))
     entry = read_manifest(source.manifest)["stages"]["merge_models"]
     assert best.plan.merge is not None
     manifest["merge_partners"] = [partner.record for partner in best.plan.merge.partners]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,13 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest atomically, indented for people."""
     write_atomic(path, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+
+
+def copy_atomic(source: Path, target: Path) -> None:
+    """Copy a file of any size so that a reader, or a crash, meets the old one or the new one and nothing between."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(target.name + ".partial")
+    shutil.copyfile(source, partial)
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
+    partial.replace(target)

@@ -12,7 +12,7 @@ from typing import Any
 
 from alphaf_orch import identity
 from alphaf_orch.paths import EXPERIMENT_FILE, RunPaths, cache_dir
-from alphaf_orch.record import fingerprint, read_manifest, write_atomic
+from alphaf_orch.record import copy_atomic, fingerprint, read_manifest
 from alphaf_orch.stages import PREPARE, TRAINING, Stage
 
 _POLL_S = 0.5
@@ -85,9 +85,7 @@ def adopt(stage: Stage, donor: RunPaths, paths: RunPaths) -> dict[str, Any] | No
     name = stage.name
     for told in (donor.log(name), donor.report(name), donor.probe(name), donor.metrics(name), donor.batches(name)):
         if told.is_file():
-            target = paths.root / told.relative_to(donor.root)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(target, told.read_text(encoding="utf-8", errors="replace"))
+            copy_atomic(told, paths.root / told.relative_to(donor.root))
     entry: dict[str, Any] = read_manifest(donor.manifest)["stages"][name]
     return {**entry, "shared_from": entry.get("shared_from", donor.name)}
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from alphaf_orch import verify
 from alphaf_orch.errors import RunStateError
+from alphaf_orch.identity import EARLIER, is_old
 from alphaf_orch.plan import Plan
 from alphaf_orch.render import to_yaml
 from alphaf_orch.stages import MERGES, PREPARE, TRAINING, Stage
@@ -68,7 +69,9 @@ def difference(stage: Stage, entry: Mapping[str, Any]) -> str:
         return [f"{prefix.rstrip('.')}: {to_yaml(value)}"]
 
     diff = difflib.unified_diff(lines(entry["spec"]), lines(stage.spec), "done", "asked for", n=0, lineterm="")
-    return "\n".join(line for line in diff if not line.startswith("@@"))
+    told = [line for line in diff if not line.startswith("@@")]
+    models = (*entry["spec"].get("partners", ()), entry["spec"].get("base"))  # of a merge
+    return "\n".join([*told, *([f"({EARLIER})"] if any(map(is_old, models)) else ())])
 
 
 def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:

@@ -46,7 +46,12 @@ def count_rows(config: Mapping[str, Any]) -> int | None:
     files = _data_files(config).get(split, ())
     if not files or any(file.suffix != ".jsonl" or not file.is_file() for file in files):
         return None
-    return sum(bool(line.strip()) for file in files for line in file.read_bytes().splitlines())
+    return sum(_rows(file) for file in files)
+
+
+def _rows(file: Path) -> int:
+    with file.open("rb") as lines:
+        return sum(bool(line.strip()) for line in lines)
 
 
 def data_identity(config: Mapping[str, Any], env: Mapping[str, str]) -> str:

@@ -33,6 +33,8 @@ UNFORESEEN = 70  # EX_SOFTWARE of sysexits.h
 def main() -> None:
     """SFT with axolotl, DPO with unsloth or TRL, merges and their checks: one run, one folder, one command."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # under nohup it stays ignored
+        signal.signal(signal.SIGHUP, _interrupt)
     sys.excepthook = _unforeseen
 
 

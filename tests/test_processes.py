@@ -218,7 +218,7 @@ def test_a_process_that_cannot_be_ended_is_named(folder, monkeypatch):
     """As of one that hangs in a driver: here the signals do not get through."""
     monkeypatch.setattr(processes, "send", lambda pid, number: None)
     monkeypatch.setattr(processes, "_LEFT_BEHIND", ((signal.SIGKILL, 0.5),))
-    with pytest.raises(RunStateError, match=r"process \d+ \(.*cannot be ended, not even by SIGKILL"):
+    with pytest.raises(RunStateError, match=r"process \d+ \([\s\S]*cannot be ended, not even by SIGKILL"):
         run(folder, ranks.launcher(folder, ranks=1, then=""))
 
 

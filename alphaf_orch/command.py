@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from alphaf_orch.disk import writing
 from alphaf_orch.errors import RunStateError
 from alphaf_orch.processes import end_all, inherited_marks, interrupts_noted, living, new_mark
 
@@ -129,7 +130,7 @@ def run_logged(
     usage_kib = 0
     with interrupts_noted() as stop:
         try:
-            with log.open("ab") as output:
+            with writing(log), log.open("ab") as output:
                 output.write(f"$ {printable(argv)}\n".encode())
                 output.flush()
                 process = subprocess.Popen(

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from alphaf_orch.disk import writing
 from alphaf_orch.errors import RunStateError
 from alphaf_orch.processes import Process, command, living, mark_of, opened
 
@@ -21,18 +22,20 @@ def held(path: Path, what: str) -> Iterator[int]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     mark = mark_of(path)
-    with path.open("a+", encoding="utf-8") as file:
+    # Unbuffered: a full disk refuses it where it is written, not when the file is closed.
+    with path.open("a+b", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise _in_use(what, path, _holders(path.resolve(), file.read().strip(), mark)) from None
+            pid = file.read().decode(errors="replace").strip()
+            raise _in_use(what, path, _holders(path.resolve(), pid, mark)) from None
         left = living(mark)
         if left:
             raise _in_use(what, path, left)
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+        with writing(path):
+            file.truncate(0)
+            file.write(str(os.getpid()).encode())
         os.environ[mark] = str(path)
         try:
             yield file.fileno()

@@ -10,7 +10,8 @@ from typing import Any
 
 from alphaf_orch import verify
 from alphaf_orch.command import Finished
-from alphaf_orch.errors import ContractError, StageError
+from alphaf_orch.disk import told_of_disk
+from alphaf_orch.errors import AlphafError, ContractError, DiskError, StageError
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.progress import read_metrics
 from alphaf_orch.stages import MERGES, TRAINING, Stage
@@ -80,17 +81,26 @@ def _check_ranks(stage: Stage, paths: RunPaths) -> None:
         )
 
 
-def _exited(stage: Stage, finished: Finished, log: Path) -> StageError:
+def _exited(stage: Stage, finished: Finished, log: Path) -> AlphafError:
     ended = (
         f"exited with {finished.exit_code}"
         if finished.exit_code >= 0
         else f"was killed by signal {-finished.exit_code}"
     )
-    return StageError(
-        f"{stage.name} {ended}{oom_hint(finished.exit_code)}: {said(log) or 'it said nothing'}",
-        where=f"log: {log}",
-        fix="mend the cause; the same command goes on from what is finished",
-    )
+    fix = "mend the cause; the same command goes on from what is finished"
+    return failure(f"{stage.name} {ended}{oom_hint(finished.exit_code)}", log, fix)
+
+
+def failure(what: str, log: Path, fix: str) -> AlphafError:
+    """Return the error of a program that failed, its log's words behind `what`: a DiskError where they are of a disk.
+
+    Any other one is a StageError with the next step `fix`.
+    """
+    told = said(log)
+    disk = told_of_disk(told, log)
+    if disk:
+        return DiskError(f"{what}: {disk.what}", where=f"{disk.where}; log: {log}", fix=disk.fix)
+    return StageError(f"{what}: {told or 'it said nothing'}", where=f"log: {log}", fix=fix)
 
 
 def said(log: Path) -> str:

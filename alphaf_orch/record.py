@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.disk import writing
 from alphaf_orch.errors import RunStateError
 
 FORMAT = 1
@@ -20,14 +22,23 @@ def fingerprint(value: Any) -> str:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Write the text so that a reader, or a crash, meets the old file or the new one and nothing between."""
+    """Write the text so that a reader, or a crash, meets the old file or the new one and nothing between.
+
+    Raises DiskError where the disk does not take it; the old file is kept then.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with writing(path):
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.disk import writing
 from alphaf_orch.paths import EXPERIMENT_FILE, RunPaths
 from alphaf_orch.record import read_manifest, write_atomic
 from alphaf_orch.stages import PREPARE, TRAINING, Stage
@@ -29,18 +30,19 @@ def turn(stage: Stage, paths: RunPaths, say: Callable[[str], None]) -> Iterator[
         return
     lock = paths.root.parent / ".stages" / f"{stage.name}-{stage.fingerprint[:16]}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a+", encoding="utf-8") as file:
+    with lock.open("a+b", buffering=0) as file:
         waiting = False
         while not _taken(file.fileno()):
             if not waiting:
                 file.seek(0)
-                say(f"{stage.name}: waits for {file.read().strip() or 'another arm'}, which makes the same")
+                maker = file.read().decode(errors="replace") or "another arm"
+                say(f"{stage.name}: waits for {maker}, which makes the same")
                 waiting = True
             time.sleep(_POLL_S)
         donor = _donor(stage, paths)
-        file.truncate(0)
-        file.write(paths.name)
-        file.flush()
+        with writing(lock):
+            file.truncate(0)
+            file.write(paths.name.encode())
         yield donor
 
 

@@ -174,7 +174,7 @@ def _end(process: subprocess.Popen[bytes] | None, mark: str, patience: float, hu
         process.poll()  # killed with the rest
     if left:
         raise RunStateError(
-            f"{', '.join(map(str, left))} cannot be ended, not even by SIGKILL",
+            f"not even SIGKILL ends {', '.join(map(str, left))}",
             where="the kernel: mostly a GPU driver or a network disk that does not answer",
             fix="wait until it is gone, or restart the machine; until then the run counts as in use",
         )

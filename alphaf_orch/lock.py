@@ -55,7 +55,7 @@ def _in_use(what: str, path: Path, by: Sequence[Process]) -> RunStateError:
     more = f" and {len(by) - 3} more" if len(by) > 3 else ""
     end = f" (kill {' '.join(str(process.pid) for process in by)})" if by else ""
     return RunStateError(
-        f"{what} is in use by {named}{more}",
+        f"{what} is in use (by {named}{more})",
         where=str(path.parent),
         fix=f"wait for that, or end it{end}; then the same command goes on where it stopped",
     )

@@ -44,7 +44,7 @@ class Process:
         shown = self.command
         if len(shown) > _SHOWN:
             shown = f"{shown[: _SHOWN // 2]} … {shown[-_SHOWN // 2 :]}"
-        return f"process {self.pid} ({shown})" if shown else f"process {self.pid}"
+        return f"process {self.pid}: {shown}" if shown else f"process {self.pid}"
 
 
 def mark_of(path: Path) -> str:

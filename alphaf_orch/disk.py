@@ -44,8 +44,8 @@ def size(count: int) -> str:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Name the file where the disk refuses to take what is written: an error of a write alone does not."""
+def writing(path: Path | None = None) -> Iterator[None]:
+    """Raise DiskError where the disk refuses what is written, naming `path`: the error of a write names no file."""
     try:
         yield
     except OSError as error:
@@ -57,9 +57,9 @@ def writing(path: Path) -> Iterator[None]:
 
 def disk_error(error: OSError, path: Path | None = None) -> DiskError | None:
     """Return what to tell the user of an error that is the disk's, None for any other one."""
-    if error.errno not in _WHAT:
-        return None
     named = error.filename2 or error.filename
+    if error.errno not in _WHAT or (error.errno == errno.EIO and not named and not path):
+        return None  # EIO without a file is of a terminal that was closed
     place = Path(os.fsdecode(named)) if isinstance(named, str | bytes) else path
     return _failure(error.errno, str(place) if place else "", place or runs_dir())
 

@@ -39,7 +39,7 @@ def now() -> str:
 
 
 def locked(paths: RunPaths) -> contextlib.AbstractContextManager[int]:
-    """Hold the run for this process and its children; raise RunStateError where another has it."""
+    """Hold the run; raise RunStateError where another process has it or a tool of an earlier one lives on."""
     return held(paths.lock, f"the run {paths.name}")
 
 
@@ -158,7 +158,7 @@ def _run_stage(
     manifest["stages"][stage.name] = entry
     write_manifest(paths.manifest, manifest)
     try:
-        with writing(paths.root):
+        with writing():
             finished = (
                 Finished(0, 0.0, 0) if adopted else _launch(stage, argv, paths, console, lock_fd, verbose=verbose)
             )

@@ -136,6 +136,7 @@ def test_other_errors_are_not(alphaf, monkeypatch):
         raise OSError(errno.ENOTDIR, "x")
 
     assert disk_error(OSError(errno.EACCES, "x")) is None
+    assert disk_error(OSError(errno.EIO, "a closed terminal")) is None
     monkeypatch.setattr("alphaf_orch.session.all_runs", refuse)
     with pytest.raises(NotADirectoryError):
         alphaf("runs")

@@ -14,6 +14,7 @@ _LINKS = (
 )
 # Launchers say only that a process of theirs failed; `accelerate`, torch's elastic agent, deepspeed.
 _LAUNCHER = re.compile(r"/(accelerate/commands|torch/distributed/(run|launcher|elastic/agent)|deepspeed/launcher)\b")
+_DIED = re.compile(r"died with <Signals\.\w+: (\d+)>")
 _NOT_FATAL = ("Exception ignored in", "Error in sys.excepthook", "Error in atexit")
 _RANK = re.compile(r"\[rank(\d+)\]: ?")
 # What the other ranks say when one is gone.
@@ -49,21 +50,29 @@ def cause(lines: Sequence[str]) -> str:
     the log, those aside that only lost the connection to another one.
     """
     rank, code, recorded = _elastic(lines)
-    if recorded:
-        return f"[rank{rank}]: {recorded}"
+    recorded = f"[rank{rank}]: {recorded}" if recorded else ""
+    if recorded and not _FOLLOWS.search(recorded):
+        return recorded
     if code < 0 and code != -15:
         return f"rank {rank} was killed by signal {-code}{oom_hint(code)}"
     by_rank: dict[str, list[tuple[int, str]]] = {}
     for number, line in enumerate(lines):
         found = _RANK.match(line)
         by_rank.setdefault(found[1] if found else "", []).append((number, line[found.end() :] if found else line))
-    plain = [chain for chain in _chains(by_rank.pop("", [])) if not chain.launcher]
+    unprefixed = list(_chains(by_rank.pop("", [])))
+    killed = [found for chain in unprefixed if chain.launcher and (found := _DIED.search(chain.texts[-1]))]
+    if killed:
+        return f"its process was killed by signal {killed[0][1]}{oom_hint(-int(killed[0][1]))}"
+    plain = [chain for chain in unprefixed if not chain.launcher]
     ends = {name: chains[-1] for name, stream in by_rank.items() if (chains := list(_chains(stream)))}
     if ends:
-        own = {name: chain for name, chain in ends.items() if not _FOLLOWS.search(chain.texts[-1])} or ends
+        own = {name: chain for name, chain in ends.items() if not _FOLLOWS.search(chain.texts[-1])}
+        if recorded and not own:
+            return recorded
+        own = own or ends
         first = rank if rank in own else min(own, key=lambda name: own[name].begin)
         return f"[rank{first}]: {own[first].text()}"
-    return plain[-1].text() if plain else ""
+    return recorded or (plain[-1].text() if plain else "")
 
 
 def oom_hint(code: int) -> str:

@@ -146,10 +146,19 @@ CAUSES = {
         ),
         f"[rank3]: {CAUSE}",
     ),
+    "not what a rank recorded that only lost the connection": (
+        interleaved(prefixed(1, error(BOOM)), prefixed(3, error(LOST)))
+        + ELASTIC.format(code=1, file="/tmp/x/3/error.json", traceback=error(LOST).rstrip().replace("\n", "\n  ")),
+        f"[rank1]: {BOOM}",
+    ),
     "lines of ranks that run into each other": (interleaved(error(BOOM), error(BOOM)) + PLAIN, BOOM),
     "a rank that was killed": (
         prefixed(0, error(LOST)) + ELASTIC.format(code=-9, file="<N/A>", traceback="Signal 9 (SIGKILL) received"),
         "rank 3 was killed by signal 9 (the kernel's out-of-memory killer sends 9)",
+    ),
+    "a trainer that was killed": (
+        "step 5\n" + LAUNCHER.replace("returned non-zero exit status 1", "died with <Signals.SIGKILL: 9>"),
+        "its process was killed by signal 9 (the kernel's out-of-memory killer sends 9)",
     ),
     "a crash below python": (
         "terminate called after throwing an instance of 'c10::Error'\nRuntimeError: CUDA error: an illegal access\n"

@@ -51,9 +51,11 @@ def _holders(path: Path, pid: str, mark: str) -> list[Process]:
 
 
 def _in_use(what: str, path: Path, by: Sequence[Process]) -> RunStateError:
-    named = ", ".join(map(str, by[:3])) or "a process of another user or machine"
-    more = f" and {len(by) - 3} more" if len(by) > 3 else ""
-    end = f" (kill {' '.join(str(process.pid) for process in by)})" if by else ""
+    numbers = {process.pid for process in by}
+    first = [process for process in by if process.parent not in numbers]  # the others go with them
+    named = ", ".join(map(str, first[:3])) or "a process of another user or machine"
+    more = f" and {len(by) - len(first[:3])} more" if len(by) > len(first[:3]) else ""
+    end = f" (kill {' '.join(str(process.pid) for process in first)})" if first else ""
     return RunStateError(
         f"{what} is in use (by {named}{more})",
         where=str(path.parent),

@@ -39,6 +39,7 @@ class Process:
     pid: int
     command: str
     born: int = 0  # in clock ticks since the machine started: numbers are given again
+    parent: int = 0
 
     def __str__(self) -> str:
         shown = self.command
@@ -88,7 +89,7 @@ def living(mark: str, known: Iterable[Process] = ()) -> list[Process]:
     while new:
         new = {pid for pid, parent in parents.items() if parent in new} - found
         found |= new
-    return [Process(pid, command(pid), born[pid]) for pid in sorted(found - {os.getpid()})]
+    return [Process(pid, command(pid), born[pid], parents[pid]) for pid in sorted(found - {os.getpid()})]
 
 
 def command(pid: int) -> str:

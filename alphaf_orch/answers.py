@@ -19,7 +19,7 @@ from alphaf_orch.errors import Interrupted, StageError
 from alphaf_orch.eval_reference import find_reference
 from alphaf_orch.identity import EARLIER
 from alphaf_orch.lock import held
-from alphaf_orch.outputs import said
+from alphaf_orch.outputs import failure
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.progress import StageLine
 from alphaf_orch.prompts import EMBEDDED, Prompt, PromptSet, load_prompts
@@ -158,8 +158,7 @@ def _generate(
         raise Interrupted(f"{name} was interrupted", where=str(output), fix=again) from None
     if done.exit_code:
         ended = f"exited with {done.exit_code}" if done.exit_code > 0 else f"was killed by signal {-done.exit_code}"
-        what = f"{name} {ended}: {said(log) or 'it said nothing'}"
-        raise StageError(what, where=f"log: {log}", fix=f"mend the cause; {again}")
+        raise failure(f"{name} {ended}", log, f"mend the cause; {again}")
     made = read_answers(output, child["key"])
     left = _lacking(prompts, made)
     if left:

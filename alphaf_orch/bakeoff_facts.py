@@ -13,10 +13,9 @@ from alphaf_orch.bakeoff import Candidate
 from alphaf_orch.base import tool_python
 from alphaf_orch.command import child_env, run_logged
 from alphaf_orch.config import RunConfig
-from alphaf_orch.errors import StageError
 from alphaf_orch.experiment import ExperimentPaths
 from alphaf_orch.identity import folder_identity
-from alphaf_orch.outputs import said
+from alphaf_orch.outputs import failure
 from alphaf_orch.paths import SCRIPTS, template_folders
 from alphaf_orch.preflight import tool_versions
 from alphaf_orch.progress import StageLine
@@ -98,11 +97,7 @@ class Questions:
         with StageLine(self._console, name, kept.with_suffix(".progress"), log, verbose=self._verbose) as line:
             done = run_logged(argv, env=env, log=log, lock_fd=self._lock_fd, on_poll=line.poll)
         if done.exit_code or not output.is_file():
-            raise StageError(
-                f"{name} exited with {done.exit_code}: {said(log) or 'it said nothing'}",
-                where=f"log: {log}",
-                fix="mend the cause and run the same command",
-            )
+            raise failure(f"{name} exited with {done.exit_code}", log, "mend the cause and run the same command")
         found = json.loads(output.read_text(encoding="utf-8"))
         write_atomic(kept, json.dumps({"key": key, "found": found}, indent=1, ensure_ascii=False) + "\n")
         output.unlink()

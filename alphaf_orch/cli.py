@@ -28,11 +28,28 @@ if TYPE_CHECKING:
 UNFORESEEN = 70  # EX_SOFTWARE of sysexits.h
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Alphaf(click.Group):
+    """The commands; an error of the disk, wherever it came up, is told as one."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except OSError as error:
+            from alphaf_orch.disk import disk_error
+
+            failure = disk_error(error)
+            if failure is None:
+                raise
+            raise failure from error
+
+
+@click.group(cls=_Alphaf, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="alphaf")
 def main() -> None:
     """SFT with axolotl, DPO with unsloth or TRL, merges and their checks: one run, one folder, one command."""
     signal.signal(signal.SIGTERM, _interrupt)
+    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # under nohup it stays ignored
+        signal.signal(signal.SIGHUP, _interrupt)
     sys.excepthook = _unforeseen
 
 
@@ -41,11 +58,17 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
     import tempfile
     import traceback
 
-    with tempfile.NamedTemporaryFile("w", prefix="alphaf-", suffix=".trace", delete=False, encoding="utf-8") as file:
-        traceback.print_exception(kind, error, trace, file=file)
+    try:
+        handle, kept = tempfile.mkstemp(prefix="alphaf-", suffix=".trace")
+        with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123  (a descriptor)
+            traceback.print_exception(kind, error, trace, file=file)
+        where = f"trace: {kept}"
+    except OSError as problem:
+        last = traceback.extract_tb(trace)[-1]
+        where = f"{last.filename}:{last.lineno}; the trace could not be kept: {problem.strerror}"
     message = f"alphaf itself failed: {kind.__name__}: {error}"
     click.echo(
-        f"error: {message}\n  where: trace: {file.name}\n  next:  report it with that file; what is finished is kept",
+        f"error: {message}\n  where: {where}\n  next:  report it with that; what is finished is kept",
         err=True,
     )
     os._exit(UNFORESEEN)

@@ -53,6 +53,7 @@ def tell_notes(plan: Plan) -> None:
 
 def print_dry_run(plan: Plan) -> None:
     """Print what would run and put the rendered files into a temporary folder."""
+    from alphaf_orch.disk import writing
     from alphaf_orch.record import read_manifest
     from alphaf_orch.status import statuses
     from alphaf_orch.views import print_plan
@@ -61,7 +62,8 @@ def print_dry_run(plan: Plan) -> None:
     chosen = statuses(plan, read_manifest(plan.paths.manifest))
     for status in chosen:
         for path, file in status.stage.files.items():
-            (scratch / path.name).write_text(file.text, encoding="utf-8")
+            with writing(scratch / path.name):
+                (scratch / path.name).write_text(file.text, encoding="utf-8")
     print_plan(out_console(), plan, chosen, scratch)
     tell_notes(plan)
     click.echo(f"dry run: nothing was launched; the rendered files are in {scratch}")

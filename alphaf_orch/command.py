@@ -7,10 +7,16 @@ import os
 import shlex
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+
+from alphaf_orch.disk import writing
+from alphaf_orch.errors import RunStateError
+from alphaf_orch.processes import end_all, inherited_marks, interrupts_noted, living, new_mark
 
 # Ctrl-C, then a firm request, then the end: seconds that a tool gets to put its files in order.
 _ESCALATION = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
@@ -82,12 +88,21 @@ def capture(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeou
 
 def interactive(argv: Sequence[str], env: Mapping[str, str]) -> int:
     """Return the exit code of a program that talks to the user's terminal itself."""
-    process = subprocess.Popen(argv, env=env)
+    mark = new_mark()
+    process = subprocess.Popen(argv, env={**env, mark: ""})
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    # To Ctrl-C, which the terminal sends to the program too, it gives its own meaning; the others come to us alone.
+    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGHUP, pass_on)
     while True:
         try:
-            return process.wait()
+            code = process.wait()
+            end_all(mark, threading.Event())
+            return code
         except KeyboardInterrupt:
-            # The terminal sent it to the program too, which decides what it means.
             continue
 
 
@@ -99,57 +114,71 @@ def run_logged(
     lock_fd: int,
     on_poll: Callable[[], None],
     patience: float = 1.0,
+    hurry: threading.Event | None = None,
 ) -> Finished:
     """Run the program to its end, its output appended to `log`; `on_poll` is called a few times a second.
 
-    The child leads a process group of its own and holds the run's lock, so that a run whose `alphaf` was
-    killed still counts as in use while a trainer writes to it. An exception (Ctrl-C) ends the whole group
-    before it goes on upwards; `patience` multiplies the time that it gets for that.
+    However this is left (an end, an exception, Ctrl-C), every process that came of the program is gone then, its
+    ranks in sessions of their own included. An exception first asks the program's group to stop: `patience`
+    multiplies the time that it gets, a second Ctrl-C (or `hurry`, once it is set) kills. Raises RunStateError naming
+    a process that not even SIGKILL ends.
     """
     started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
-        output.write(f"$ {printable(argv)}\n".encode())
-        output.flush()
-        process = subprocess.Popen(
-            argv,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            pass_fds=(lock_fd,),
-        )
+    mark = new_mark()
+    process: subprocess.Popen[bytes] | None = None
     usage_kib = 0
-    try:
-        while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                process.returncode = os.waitstatus_to_exitcode(status)
-                usage_kib = usage.ru_maxrss
-                break
-            on_poll()
-            time.sleep(_POLL_S)
-    finally:
-        if process.returncode is None:
-            _end_group(process, patience)
-    # A rank that outlived its launcher would keep the GPUs.
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    with interrupts_noted() as stop:
+        try:
+            with writing(log), log.open("ab") as output:
+                output.write(f"$ {printable(argv)}\n".encode())
+                output.flush()
+                process = subprocess.Popen(
+                    argv,
+                    env={**env, **inherited_marks(), mark: str(log)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=(lock_fd,),
+                )
+            while not stop.asked.is_set():
+                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+                if pid:
+                    process.returncode = os.waitstatus_to_exitcode(status)
+                    usage_kib = usage.ru_maxrss
+                    break
+                on_poll()
+                time.sleep(_POLL_S)
+        finally:
+            _end(process, mark, patience, hurry or stop.hurry)
     return Finished(process.returncode, time.monotonic() - started, usage_kib // 1024)
 
 
-def _end_group(process: subprocess.Popen[bytes], patience: float) -> None:
-    for number, seconds in _ESCALATION:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        for _ in _ticks(seconds * patience):
-            if process.poll() is not None:
-                return
+def _end(process: subprocess.Popen[bytes] | None, mark: str, patience: float, hurry: threading.Event) -> None:
+    """End the program's group, then all else that came of it; raise RunStateError where something lives on."""
+    known = living(mark)  # before their parents go: a child with an environment of its own has no other tie
+    if process is not None:
+        for number, seconds in _ESCALATION:
+            if _ended(process) or (hurry.is_set() and number != signal.SIGKILL):
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            end = time.monotonic() + seconds * patience
+            while not _ended(process) and time.monotonic() < end:
+                if hurry.is_set() and number != signal.SIGKILL:
+                    break
+                time.sleep(_POLL_S)
+    left = end_all(mark, hurry, known)
+    if process is not None:
+        process.poll()  # killed with the rest
+    if left:
+        raise RunStateError(
+            f"not even SIGKILL ends {', '.join(map(str, left))}",
+            where="the kernel: mostly a GPU driver or a network disk that does not answer",
+            fix="wait until it is gone, or restart the machine; until then the run counts as in use",
+        )
 
 
-def _ticks(seconds: float) -> Iterator[None]:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        yield
-        time.sleep(_POLL_S)
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    return process.poll() is not None

@@ -47,6 +47,10 @@ class HardwareError(AlphafError):
     exit_code = 5
 
 
+class DiskError(HardwareError):
+    """A disk that is full, or takes nothing for another reason."""
+
+
 class RunStateError(AlphafError):
     """A run that is in use, unfinished, or was made from other inputs."""
 

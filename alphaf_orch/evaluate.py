@@ -11,7 +11,7 @@ from rich.console import Console
 
 from alphaf_orch import eval_cache
 from alphaf_orch.command import Finished, child_env, run_logged
-from alphaf_orch.errors import Interrupted, StageError
+from alphaf_orch.errors import Interrupted
 from alphaf_orch.eval_checks import cut_prompts
 from alphaf_orch.eval_options import SERVERS, served_model
 from alphaf_orch.eval_progress import EvalLine
@@ -21,7 +21,7 @@ from alphaf_orch.evaluation import Evaluation, Results, Work, known_results, pen
 from alphaf_orch.identity import EARLIER
 from alphaf_orch.lm_eval_output import read_output
 from alphaf_orch.lock import held
-from alphaf_orch.outputs import said
+from alphaf_orch.outputs import failure
 from alphaf_orch.record import write_atomic
 from alphaf_orch.results import TaskResult
 from alphaf_orch.runner import now
@@ -77,10 +77,8 @@ class Evaluator:
         report.parent.mkdir(parents=True, exist_ok=True)
         self._launch(stage, "template and special tokens")
         if not report.is_file():
-            raise StageError(
-                f"the models cannot be asked as they were trained: {said(log) or 'no reason was given'}",
-                where=f"log: {log}",
-                fix="mend the cause and run the same command",
+            raise failure(
+                "the models cannot be asked as they were trained", log, "mend the cause and run the same command"
             )
         stages: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))["stages"]
         return stages
@@ -98,11 +96,10 @@ class Evaluator:
         found = read_output(output)
         if found is None:
             killed = " by the kernel's out-of-memory killer" if finished.exit_code == -9 else ""
-            raise StageError(
-                f"{stage.name} ended{killed} without results (exit code {finished.exit_code}):"
-                f" {said(log) or 'it said nothing'}",
-                where=f"log: {log}",
-                fix="mend the cause (out of memory: a smaller --batch-size); the same command goes on from the"
+            raise failure(
+                f"{stage.name} ended{killed} without results (exit code {finished.exit_code})",
+                log,
+                "mend the cause (out of memory: a smaller --batch-size); the same command goes on from the"
                 " answers that are there",
             )
         asked = facts.get(model.stage)

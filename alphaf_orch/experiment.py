@@ -83,7 +83,7 @@ class ExperimentPaths:
 
     @property
     def lock(self) -> Path:
-        """Held by the process that works on the experiment, and by its children."""
+        """Held by the process that works on the experiment; what it starts bears its mark."""
         return self.root / ".lock"
 
     @property

@@ -30,6 +30,7 @@ from alphaf_orch.hardware import Machine
 from alphaf_orch.lock import held
 from alphaf_orch.paths import runs_dir
 from alphaf_orch.plan import Plan, Scope, make_plan
+from alphaf_orch.processes import Stop, interrupts_noted
 from alphaf_orch.record import read_manifest, write_atomic
 from alphaf_orch.runner import now, run_plan
 from alphaf_orch.stages import PREPARE
@@ -47,8 +48,13 @@ class _Shared:
     """What the threads of one experiment share."""
 
     todo: queue.SimpleQueue[Arm]
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: Stop = field(default_factory=Stop)
+    failed: threading.Event = field(default_factory=threading.Event)  # by a defect of ours
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    def stopped(self) -> bool:
+        """Return whether no further arm is to begin, and those under way are to end."""
+        return self.stop.asked.is_set() or self.failed.is_set()
 
 
 def run_experiment(
@@ -136,28 +142,25 @@ def _work(
     verbose: bool,
 ) -> None:
     def worker(slot: Slot) -> None:
-        while not shared.stop.is_set():
+        while not shared.stopped():
             try:
                 arm = shared.todo.get_nowait()
             except queue.Empty:
                 return
             try:
                 shared.outcomes[arm.name] = _run_arm(
-                    experiment, arm, paths, slot, console, shared.stop, lock_fd, verbose=verbose
+                    experiment, arm, paths, slot, console, shared, lock_fd, verbose=verbose
                 )
             except KeyboardInterrupt:
                 shared.outcomes[arm.name] = Outcome(arm.name, "interrupted", _STOPPED)
 
-    with ThreadPoolExecutor(len(shares)) as pool:
+    # Noted, not raised: a second Ctrl-C makes the workers hurry, and must not leave them behind.
+    with interrupts_noted() as shared.stop, ThreadPoolExecutor(len(shares)) as pool:
         futures = [pool.submit(worker, slot) for slot in shares]
-        try:
-            # In short waits: a signal reaches python only between two of them.
-            while not all(future.done() for future in futures):
-                time.sleep(0.1)
-                if any(future.done() and future.exception() for future in futures):
-                    shared.stop.set()  # a defect of ours: the others are not left running
-        finally:
-            shared.stop.set()
+        while not all(future.done() for future in futures):
+            time.sleep(0.1)
+            if any(future.done() and future.exception() for future in futures):
+                shared.failed.set()  # the others are not left running
     for future in futures:
         future.result()
 
@@ -168,7 +171,7 @@ def _run_arm(
     paths: ExperimentPaths,
     slot: Slot,
     console: Console,
-    stop: threading.Event,
+    shared: _Shared,
     lock_fd: int,
     *,
     verbose: bool,
@@ -181,11 +184,13 @@ def _run_arm(
 
         def poll(told: _Told = told) -> None:
             told.tell()
-            if stop.is_set():
+            if shared.stopped():
                 raise KeyboardInterrupt
 
         argv = (sys.executable, "-m", "alphaf_orch", *command)
-        finished = run_logged(argv, env=env, log=log, lock_fd=lock_fd, on_poll=poll, patience=PATIENCE)
+        finished = run_logged(
+            argv, env=env, log=log, lock_fd=lock_fd, on_poll=poll, patience=PATIENCE, hurry=shared.stop.hurry
+        )
         told.tell()
         if finished.exit_code:
             error = told.error() or f"alphaf {command[0]} exited with {finished.exit_code}"

@@ -7,9 +7,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphaf_orch.disk import size
 from alphaf_orch.errors import HardwareError
-
-GIB = 1024**3
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def check_disk(folder: Path, needed: int, stage_names: str) -> None:
     free = shutil.disk_usage(existing).free
     if needed > free:
         raise HardwareError(
-            f"{stage_names} will write about {needed / GIB:.1f} GiB, {free / GIB:.1f} GiB are free",
+            f"{stage_names} will write about {size(needed)}, {size(free)} are free",
             where=str(folder),
             fix="free some space, or point ALPHAF_RUNS at a larger disk",
         )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from alphaf_orch.errors import DiskError
 from alphaf_orch.judge_client import JudgeClient, NoReplyError, Reply
 from alphaf_orch.judge_store import Name, Row
 from alphaf_orch.judge_verdict import UnreadableError, Verdict, parse_verdict
@@ -75,8 +76,8 @@ async def ask_all(
                 group.create_task(_work(client, waiting, record, failures))
     except* NoReplyError:
         pass  # counted, and the group has ended the other workers
-    except* OSError as problems:
-        raise problems.exceptions[0] from None  # the disk is full, say
+    except* (DiskError, OSError) as problems:
+        raise problems.exceptions[0] from None
 
 
 async def _work(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from alphaf_orch.disk import writing
 from alphaf_orch.errors import RunStateError
 from alphaf_orch.lock import held
 
@@ -44,7 +45,8 @@ def open_verdicts(path: Path) -> Iterator[VerdictFile]:
 
     Raises RunStateError where another process has it.
     """
-    with held(path.parent / ".lock", f"the judging of {path.parent.name}"), path.open("ab") as file:
+    what = f"the judging of {path.parent.name}"
+    with held(path.parent / ".lock", what), writing(path), path.open("ab") as file:
         text = path.read_bytes()
         whole = text.rfind(b"\n") + 1
         if whole < len(text):
@@ -62,8 +64,9 @@ class VerdictFile:
         """Write one row; it is there for the next run as soon as this returns, whatever ends the process."""
         # A model can write half a character, which no file can hold.
         line = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
-        self._file.write(line)
-        self._file.flush()
+        with writing(self._path):
+            self._file.write(line)
+            self._file.flush()
 
     def kept(
         self,

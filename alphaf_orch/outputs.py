@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch import verify
 from alphaf_orch.command import Finished
-from alphaf_orch.errors import ContractError, StageError
+from alphaf_orch.disk import told_of_disk
+from alphaf_orch.errors import AlphafError, ContractError, DiskError, StageError
 from alphaf_orch.identity import folder_identity
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.progress import read_metrics
 from alphaf_orch.stages import MERGES, TRAINING, Stage
+from alphaf_orch.tracebacks import HEADER, cause, oom_hint, without_launcher
 
 _EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]*(Error|Exception|Interrupt)\b")
+
+_STOPPED = re.compile(r"error: .* was stopped by SIG")
 
 
 def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str, Any]:
@@ -79,30 +84,56 @@ def _check_ranks(stage: Stage, paths: RunPaths) -> None:
         )
 
 
-def _exited(stage: Stage, finished: Finished, log: Path) -> StageError:
+def _exited(stage: Stage, finished: Finished, log: Path) -> AlphafError:
     ended = (
         f"exited with {finished.exit_code}"
         if finished.exit_code >= 0
         else f"was killed by signal {-finished.exit_code}"
     )
-    hint = " (the kernel's out-of-memory killer sends 9)" if finished.exit_code == -9 else ""
-    return StageError(
-        f"{stage.name} {ended}{hint}: {said(log) or 'it said nothing'}",
-        where=f"log: {log}",
-        fix="mend the cause; the same command goes on from what is finished",
-    )
+    fix = "mend the cause; the same command goes on from what is finished"
+    return failure(f"{stage.name} {ended}{oom_hint(finished.exit_code)}", log, fix)
+
+
+def failure(what: str, log: Path, fix: str) -> AlphafError:
+    """Return the error of a program that failed, its log's words behind `what`: a DiskError where they are of a disk.
+
+    Any other one is a StageError with the next step `fix`.
+    """
+    told = said(log)
+    disk = told_of_disk(told, log)
+    if disk:
+        return DiskError(f"{what}: {disk.what}", where=f"{disk.where}; log: {log}", fix=disk.fix)
+    return StageError(f"{what}: {told or 'it said nothing'}", where=f"log: {log}", fix=fix)
 
 
 def said(log: Path) -> str:
-    """Return the last thing a tool's log says of a failure: our own `error:` block, else its last exception line."""
+    """Return what a tool's log says of a failure: our own `error:` block, else the cause that its exceptions name."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    start = max((i for i, line in enumerate(lines) if line.startswith("$ ")), default=0)
-    lines = [line.rstrip() for line in lines[start + 1 :] if line.strip()]
-    for number in range(len(lines) - 1, -1, -1):
-        if lines[number].startswith("error: "):
-            return "\n".join(lines[number:]).removeprefix("error: ")
+    start = max((i for i, line in enumerate(lines) if line.startswith("$ ")), default=-1)
+    lines = [line.rstrip() for line in lines[start + 1 :]]
+    blocks = [_block(lines[number:]) for number, line in enumerate(lines) if line.startswith("error: ")]
+    whole = [block for block in blocks if "\n  next: " in block]
+    stopped = [block for block in whole if _STOPPED.match(block)]
+    # A rank that fails has the launcher stop the others, and each of them says so.
+    own = [block for block in whole if block not in stopped] or ([] if whole else blocks[-1:])
+    found = own[0] if own else cause(lines) or "".join(stopped[:1])
+    if found:
+        return found.removeprefix("error: ")
+    lines = [line for line in without_launcher(lines) if line.strip()]
     named = [n for n, line in enumerate(lines) if _EXCEPTION.match(line)]
     if not named:
         return lines[-1].strip() if lines else ""
     # pydantic and torch say what is wrong in the lines behind the exception's name.
     return "\n".join(line.strip() for line in lines[named[-1] : named[-1] + 4])
+
+
+def _block(lines: Sequence[str]) -> str:
+    """Return our own block of three facts; behind it the launcher and other ranks go on."""
+    ours = []
+    for line in lines:
+        if not line.strip() or line.endswith(HEADER):
+            break
+        ours.append(line)
+        if line.startswith("  next: "):
+            break
+    return "\n".join(dict.fromkeys(ours))

@@ -93,7 +93,7 @@ class RunPaths:
 
     @property
     def lock(self) -> Path:
-        """Held by the process that works on the run, and by its children."""
+        """Held by the process that works on the run; what it starts bears its mark."""
         return self.root / ".lock"
 
     def rendered(self, name: str) -> Path:

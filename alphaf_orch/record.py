@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.disk import writing
 from alphaf_orch.errors import RunStateError
 
 FORMAT = 1
@@ -20,15 +23,36 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Write the text so that a reader, or a crash, meets the old file or the new one and nothing between."""
+@contextlib.contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Yield the place for a new version of the file, which takes the old one's place in the end if all went well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with writing(path):
+        try:
+            yield partial
+            with partial.open("rb") as file:
+                os.fsync(file.fileno())
+            partial.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+            raise
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write the text so that a reader, or a crash, meets the old file or the new one and nothing between.
+
+    Raises DiskError where the disk does not take it; the old file is kept then.
+    """
+    with _replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def copy_atomic(source: Path, target: Path) -> None:
+    """Copy a file of any size as write_atomic writes a text."""
+    with _replacing(target) as partial:
+        shutil.copyfile(source, partial)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -53,13 +77,3 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest atomically, indented for people."""
     write_atomic(path, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
-
-
-def copy_atomic(source: Path, target: Path) -> None:
-    """Copy a file of any size so that a reader, or a crash, meets the old one or the new one and nothing between."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    shutil.copyfile(source, partial)
-    with partial.open("rb") as file:
-        os.fsync(file.fileno())
-    partial.replace(target)

@@ -17,6 +17,7 @@ from rich.console import Console
 from alphaf_orch import __version__, sharing
 from alphaf_orch.command import Finished, capture, child_env, printable, run_logged
 from alphaf_orch.config import dump_config
+from alphaf_orch.disk import writing
 from alphaf_orch.errors import AlphafError, Interrupted
 from alphaf_orch.hardware import Machine
 from alphaf_orch.lock import held
@@ -38,7 +39,7 @@ def now() -> str:
 
 
 def locked(paths: RunPaths) -> contextlib.AbstractContextManager[int]:
-    """Hold the run for this process and its children; raise RunStateError where another has it."""
+    """Hold the run; raise RunStateError where another process has it or a tool of an earlier one lives on."""
     return held(paths.lock, f"the run {paths.name}")
 
 
@@ -157,13 +158,16 @@ def _run_stage(
     manifest["stages"][stage.name] = entry
     write_manifest(paths.manifest, manifest)
     try:
-        finished = Finished(0, 0.0, 0) if adopted else _launch(stage, argv, paths, console, lock_fd, verbose=verbose)
-        entry |= {
-            "exit_code": finished.exit_code,
-            "seconds": round(finished.seconds, 1),
-            "peak_memory_mib": finished.peak_memory_mib,
-        }
-        entry["result"] = check_outputs(stage, paths, finished)
+        with writing():
+            finished = (
+                Finished(0, 0.0, 0) if adopted else _launch(stage, argv, paths, console, lock_fd, verbose=verbose)
+            )
+            entry |= {
+                "exit_code": finished.exit_code,
+                "seconds": round(finished.seconds, 1),
+                "peak_memory_mib": finished.peak_memory_mib,
+            }
+            entry["result"] = check_outputs(stage, paths, finished)
     except KeyboardInterrupt:
         entry |= {"state": "interrupted", "ended": now()}
         write_manifest(paths.manifest, manifest)

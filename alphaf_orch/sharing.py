@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch import identity
+from alphaf_orch.disk import writing
 from alphaf_orch.paths import EXPERIMENT_FILE, RunPaths, cache_dir
 from alphaf_orch.record import copy_atomic, fingerprint, read_manifest
 from alphaf_orch.stages import PREPARE, TRAINING, Stage
@@ -23,17 +24,17 @@ _SHORT_POLL_S = 0.02  # for what takes milliseconds
 def waited(lock: Path, who: str = "", say: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold a lock as `who` once whoever has it lets go of it or ends; `say` is told, once, whom it is waited for."""
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a+", encoding="utf-8") as file:
+    with lock.open("a+b", buffering=0) as file:
         waiting = False
         while not _taken(file.fileno()):
             if not waiting and say:
                 file.seek(0)
-                say(file.read().strip())
+                say(file.read().decode(errors="replace").strip())
             waiting = True
             time.sleep(_POLL_S if say else _SHORT_POLL_S)
-        file.truncate(0)
-        file.write(who)
-        file.flush()
+        with writing(lock):
+            file.truncate(0)
+            file.write(who.encode())
         yield
 
 

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from alphaf_orch import models
 from alphaf_orch.command import printable
+from alphaf_orch.disk import size
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.plan import Plan
 from alphaf_orch.progress import clock
@@ -65,7 +66,7 @@ def print_plan(console: Console, plan: Plan, statuses: Sequence[Status], scratch
             f"$ {env} {printable(status.stage.argv)}" if env else f"$ {printable(status.stage.argv)}",
             highlight=False,
         )
-    console.print(f"disk needed: about {plan.disk_bytes / 1024**3:.1f} GiB", highlight=False)
+    console.print(f"disk needed: about {size(plan.disk_bytes)}", highlight=False)
 
 
 def newest_model(paths: RunPaths, manifest: Mapping[str, Any]) -> Path | None:

@@ -1,8 +1,8 @@
 """Stands in for a tool environment's python: records its argv and leaves the files the real tool would leave.
 
 FAKE_TOOL names a JSON file: {"STAGE": BEHAVIOUR} with behaviours ok, fail, half (exit 0 but stopped early),
-nan, hang, no_output, or {"when": TEXT, "then": BEHAVIOUR} for calls whose command line has that text. Every call is
-appended to calls.jsonl beside it.
+nan, hang, ranks (hangs, beside ranks that ignore all signals), no_output, or {"when": TEXT, "then": BEHAVIOUR} for
+calls whose command line has that text. Every call is appended to calls.jsonl beside it.
 """
 
 import json
@@ -13,6 +13,7 @@ import time
 import zipfile
 from pathlib import Path
 
+import ranks
 import yaml
 
 PLANNED = 10
@@ -45,6 +46,10 @@ def train(name: str, folder: Path, behaviour: str) -> None:
     with metrics.open("a") as file:
         file.write(json.dumps(line) + "\n")
     safetensors(folder / "adapter_model.safetensors")
+    if behaviour == "ranks":
+        folder = Path(os.environ["FAKE_TOOL"]).with_name("ranks")
+        folder.mkdir(exist_ok=True)
+        exec(ranks.launcher(folder, then="print('hanging', flush=True); time.sleep(60)"), {})
     if behaviour == "hang":
         print("hanging", flush=True)
         time.sleep(60)

@@ -168,7 +168,7 @@ def test_no_space_left(alphaf, tmp_path, monkeypatch):
     result = alphaf("sft", "--model", model, "--gpus", "0")
     assert result.exit_code == 5, result.output
     assert "will write about" in result.stderr
-    assert "GiB are free" in result.stderr
+    assert " are free" in result.stderr
     assert "ALPHAF_RUNS" in result.stderr
 
 

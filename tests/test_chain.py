@@ -1,5 +1,6 @@
 """The whole chain with the real tools on the tiny model: axolotl, bitsandbytes, TRL, on CPU."""
 
+import itertools
 import json
 import os
 import re
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from processes import kill_all
+
+from alphaf_orch.processes import living, mark_of
 
 REPO = Path(__file__).parent.parent
 pytestmark = pytest.mark.real
@@ -160,15 +163,27 @@ def test_the_model_can_be_talked_to(chain, place):
     assert "Traceback" not in said.stderr
 
 
-def test_kill_9_in_the_middle_then_the_same_command_finishes(chain, place):
-    """Everything of the run is killed at once, as a power loss would, after the first checkpoint."""
+def test_ctrl_c_and_kill_9_in_the_middle_then_the_same_command_finishes(chain, place):
+    """After the first checkpoint; the second time everything of the run is killed at once, as a power loss would."""
     args = ("sft", "--model", "tiny", "--run", "k", "--set", "max_steps=150", "--set", "save_steps=20")
     process = subprocess.Popen(
         command(*args), cwd=place, env=environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     sft = place / "실행 폴더" / "k" / "sft"
-    end = time.monotonic() + 200
+    end = time.monotonic() + 300
     while not list(sft.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < end:
+        time.sleep(0.1)
+    # Ctrl-C first: as it returns, launcher and trainer are gone, and with them the workers that load the data.
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert living(mark_of(sft.parent / ".lock")) == []
+    assert kill_all(sft.parent / "rendered" / "sft.yaml", signal.SIGKILL) == 0
+    before = len((sft.parent / "metrics" / "sft.jsonl").read_text("utf-8").splitlines())
+    process = subprocess.Popen(
+        command(*args), cwd=place, env=environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    metrics = sft.parent / "metrics" / "sft.jsonl"
+    while len(metrics.read_text("utf-8").splitlines()) < before + 5 and time.monotonic() < end:
         time.sleep(0.1)
     process.kill()
     assert kill_all(sft.parent / "rendered" / "sft.yaml", signal.SIGKILL) >= 2, "launcher and trainer"
@@ -187,6 +202,8 @@ def test_kill_9_in_the_middle_then_the_same_command_finishes(chain, place):
     first = int(resumed.rsplit("-", 1)[1])
     rows = [json.loads(line) for line in (sft.parent / "metrics" / "sft.jsonl").read_text("utf-8").splitlines()]
     steps = [row["step"] for row in rows if "loss" in row]
-    killed_at = len(steps) - (150 - first)
-    assert killed_at >= first > 0
-    assert steps == [*range(1, killed_at + 1), *range(first + 1, 151)]
+    assert first > 0
+    assert steps[-(150 - first) :] == [*range(first + 1, 151)]
+    followed = [(one, next_one) for one, next_one in itertools.pairwise(steps) if next_one != one + 1]
+    assert len(followed) <= 2, "two stops"
+    assert all(next_one <= one for one, next_one in followed), "no step is left out"

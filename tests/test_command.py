@@ -4,6 +4,7 @@ import os
 import re
 import resource
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -132,6 +133,19 @@ def test_online_switches_the_hub_on_and_telemetry_stays_off():
 
 def test_a_missing_program_is_127():
     assert capture(("/no/such/program",)) == (127, "")
+
+
+def test_sigterm_reaches_a_program_that_has_the_terminal():
+    """As of `alphaf chat`: Ctrl-C the terminal sends to both, SIGTERM comes to `alphaf` alone."""
+    code = (
+        "import os, signal, sys, threading; from alphaf_orch.command import interactive\n"
+        "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "print(interactive((sys.executable, '-c', 'import time; time.sleep(60)'), dict(os.environ)))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30)
+    assert done.stdout == "-15\n"
 
 
 def test_sigterm_to_alphaf_is_an_interrupt(tmp_path):

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+import ranks
 from fake_run import Fake
 from rich.console import Console
 
@@ -157,6 +158,30 @@ def test_ctrl_c_stops_all_arms_and_the_same_command_goes_on(fake, tmp_path):
         assert manifest(experiment, arm)["stages"]["sft"]["state"] == "interrupted"
     assert [outcome.state for outcome in run(experiment)] == ["done", "done"]
     assert all("checkpoint-5" in manifest(experiment, arm)["stages"]["sft"]["argv"][-1] for arm in names(experiment))
+
+
+def test_a_second_signal_ends_the_arms_with_their_ranks_at_once(fake, tmp_path):
+    fake.behave(sft="ranks")
+    code = (
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import test_experiment as t\n"
+        "fake = type('F', (), {'config': Path(sys.argv[2])})()\n"
+        "t.run(t.ablation(fake, 'lora_r=8,16'), parallel=2)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(Path(__file__).parent), str(fake.config)], stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 60
+    while len(ranks.up(tmp_path / "ranks")) < 4 and time.monotonic() < end:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None
+    assert len(ranks.alive(tmp_path / "ranks")) == 4
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=30)[1]
+    assert "experiment 실험 was interrupted" in said, said
+    assert ranks.alive(tmp_path / "ranks") == []
+    assert subprocess.run(["pgrep", "-f", str(fake.python)], capture_output=True, check=False).stdout == b""
 
 
 def test_what_was_cut_off_while_it_was_shared_is_shared_again(fake):

@@ -26,7 +26,7 @@ def sft(plan):
 
 
 def test_too_little_disk_is_refused(plan):
-    with pytest.raises(HardwareError, match=r"run r will write about 0\.1 GiB, 0\.1 GiB are free"):
+    with pytest.raises(HardwareError, match=r"run r will write about 150\.0 MiB, 100\.0 MiB are free"):
         check_machine(plan, sft(plan))
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import ranks
 from fake_run import Fake
 from processes import kill_all
 
@@ -324,6 +325,45 @@ def test_a_killed_alphaf_leaves_the_run_locked_while_its_trainer_lives(run, fake
     fake.behave()
     assert run("sft", "--model", "tiny").exit_code == 0
     assert fake.argv("sft")[-1].endswith("checkpoint-5")
+
+
+def test_a_rank_that_outlives_alphaf_and_its_launcher_holds_the_run(run, fake, tmp_path):
+    fake.behave(sft="ranks")
+    process = start(fake, "sft", "--model", "tiny")
+    wait_for(root() / "logs" / "sft.log", "hanging")
+    process.kill()
+    process.communicate(timeout=30)
+    kill_all(root() / "rendered" / "sft.yaml", signal.SIGKILL)
+    try:
+        left = sorted(ranks.alive(tmp_path / "ranks"))
+        assert len(left) == 2, "no descriptor and no session of ours: nothing but the mark tells of them"
+        fake.forget()
+        refused = run("sft", "--model", "tiny")
+        assert refused.exit_code == 6
+        assert f"the run tiny is in use (by process {left[0]}: " in refused.stderr
+        assert "ranks deaf" in refused.stderr, "who it is"
+        assert f"kill {left[0]} {left[1]}" in refused.stderr
+        assert fake.calls() == []
+    finally:
+        ranks.kill(tmp_path / "ranks")
+    fake.behave()
+    assert run("sft", "--model", "tiny").exit_code == 0
+    assert fake.argv("sft")[-1].endswith("checkpoint-5")
+
+
+def test_ctrl_c_twice_leaves_no_rank_and_says_interrupted(run, fake, tmp_path):
+    fake.behave(sft="ranks")
+    process = start(fake, "sft", "--model", "tiny")
+    wait_for(root() / "logs" / "sft.log", "hanging")
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None, "the ranks are given time"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "sft was interrupted" in err
+    assert states()["sft"] == "interrupted"
+    assert ranks.alive(tmp_path / "ranks") == []
 
 
 def test_two_at_once_are_kept_apart(run, fake):

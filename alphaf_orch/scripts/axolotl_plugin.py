@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from alphaf_orch.scripts.cpu_quantization import KeepGradients
     from alphaf_orch.scripts.metrics_callback import MetricsCallback
     from alphaf_orch.scripts.orion import register
+    from alphaf_orch.scripts.rank_errors import record_uncaught
 else:
     from batch_record import BatchRecord
     from cpu_quantization import KeepGradients
     from metrics_callback import MetricsCallback
     from orion import register
+    from rank_errors import record_uncaught
 
 
 class AlphafPlugin(BasePlugin):  # type: ignore[misc]
@@ -23,6 +25,7 @@ class AlphafPlugin(BasePlugin):  # type: ignore[misc]
 
     def register(self, cfg: Any) -> None:  # noqa: ARG002  (axolotl's signature)
         """Make our native classes known; axolotl calls this before it reads a model's config or tokenizer."""
+        record_uncaught()
         register()
 
     def add_callbacks_post_trainer(self, *_: Any) -> list[Any]:

@@ -29,12 +29,14 @@ if TYPE_CHECKING:
         settle_adapters,
         trainer_arguments,
     )
+    from alphaf_orch.scripts.rank_errors import record_uncaught
     from alphaf_orch.scripts.tracker_keys import tracker_variables
 else:
     from data_stats import Failure
     from dpo_config import DpoConfig, DpoError, load_config
     from dpo_data import check_report, load_preferences, token_report, write_probe
     from dpo_model import choose_backend, compute_dtype, load_model, settle_adapters, trainer_arguments
+    from rank_errors import record_uncaught
     from tracker_keys import tracker_variables
 
 STATE = "trainer_state.json"
@@ -53,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, _stop)
+    record_uncaught()
     where = str(options.config)
     try:
         config = load_config(options.config)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from fake_run import Fake
+from judge_stub import Stub
+from test_judge import by_quality, judge
 
 from alphaf_orch.disk import disk_error, size, told_of_disk
 from alphaf_orch.errors import DiskError
@@ -85,6 +87,22 @@ def test_a_verdict_that_does_not_fit(disk):
     with pytest.raises(DiskError, match=r"the disk is full: .*verdicts\.jsonl"), open_verdicts(path) as file:
         for _ in range(100):
             file.append({"reason": "x" * KIB})
+
+
+def test_a_judging_that_meets_the_end_of_the_disk_says_so_and_goes_on(disk):
+    """The verdicts are written from tasks of an event loop, where errors come in groups."""
+    folder = disk / "judge" / "dpo-vs-sft"
+    folder.mkdir(parents=True)
+    fill(disk, 12 * KIB)
+    with Stub(by_quality) as stub:
+        with pytest.raises(DiskError, match="the disk is full"):
+            judge(folder, stub.url, 60)
+        before = len((folder / "verdicts.jsonl").read_bytes().splitlines()) - 1  # the last one may be cut off
+        empty(disk)
+        assert 0 < before < 120
+        asked = len(stub.bodies)
+        assert judge(folder, stub.url, 60)["wins"] == 60
+        assert len(stub.bodies) - asked <= 120 - before
 
 
 def test_a_lock_that_does_not_fit(disk):

@@ -12,7 +12,7 @@ import pytest
 from eval_run import change_a_value, write_model, write_weights
 
 from alphaf_orch import identity
-from alphaf_orch.identity import folder_identity, is_old, known_identity, model_files, old_identity
+from alphaf_orch.identity import folder_identity, is_old, known_identity, model_files, old_identity, settings_files
 from alphaf_orch.paths import cache_dir
 
 REPO = Path(__file__).parent.parent
@@ -173,6 +173,12 @@ def test_what_no_loader_reads_does_not_count(model, name):
     (model / name).parent.mkdir(exist_ok=True)
     (model / name).write_bytes(b"x")
     assert folder_identity(model) == before
+
+
+def test_what_is_asked_without_weights_reads_none(model):
+    names = [file.name for file in settings_files(model)]
+    assert names == ["chat_template.jinja", "config.json", "tokenizer.json", "tokenizer_config.json"]
+    assert sorted({*model_files(model)} - {*names}) == ["model.safetensors"]
 
 
 def test_the_weights_are_those_that_would_be_loaded(tmp_path):

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -348,6 +349,30 @@ def test_two_runs_that_need_the_same_base_model_have_it_made_once(fake):
     waits = "base_model: waits for run {}, which makes the same"
     assert sum(waits.format(other) in text for text, other in zip(said, ("둘", "하나"), strict=True)) == 1, said
     assert [states(name)["merge_sft"] for name in ("하나", "둘")] == ["done", "done"]
+
+
+def test_two_runs_that_fetch_the_same_take_turns(tmp_path):
+    from alphaf_orch import sharing
+    from alphaf_orch.paths import RunPaths
+    from alphaf_orch.stages import Stage
+
+    stage = Stage("base_model", "axolotl", ("fetch",), {}, (), {"repo": "org/name"}, online=True)
+    said, order = [], []
+
+    def second():
+        with sharing.turn(stage, RunPaths(tmp_path / "둘"), said.append):
+            order.append("second")
+
+    other = threading.Thread(target=second)
+    with sharing.turn(stage, RunPaths(tmp_path / "하나"), said.append):
+        other.start()
+        end = time.monotonic() + 10
+        while not said and time.monotonic() < end:
+            time.sleep(0.01)
+        order.append("first")
+    other.join()
+    assert said == ["base_model: waits for run 하나, which makes the same"]
+    assert order == ["first", "second"]
 
 
 def test_a_run_that_an_earlier_version_began_goes_on_with_the_base_model_it_has(run, alphaf, fake):

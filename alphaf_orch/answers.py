@@ -73,8 +73,8 @@ def ensure_answers(
             lacking = _lacking(wanted, kept)
             if lacking:
                 if not kept and final.is_file():
-                    what = f"answers of {model.stage}: those kept are of another model, other prompts or other settings"
-                    console.print(f"{what} ({EARLIER}): asked again", highlight=False, soft_wrap=True)
+                    what = f"answers of {model.stage}: those kept are of other prompts, settings or another model"
+                    console.print(f"{what}, asked again ({EARLIER})", highlight=False, soft_wrap=True)
                 work = paths.scratch("answers") / model.stage / prompts.name
                 child = {
                     "stage": model.stage,

@@ -14,7 +14,7 @@ from alphaf_orch.base import tool_python
 from alphaf_orch.command import child_env, run_logged
 from alphaf_orch.config import RunConfig
 from alphaf_orch.experiment import ExperimentPaths
-from alphaf_orch.identity import folder_identity
+from alphaf_orch.identity import model_files, settings_files
 from alphaf_orch.outputs import failure
 from alphaf_orch.paths import SCRIPTS, template_folders
 from alphaf_orch.preflight import tool_versions
@@ -82,7 +82,10 @@ class Questions:
         kept = self._paths.root / "facts" / f"{name}.json"
         files = [*SCRIPTS.glob("*.py"), *map(Path, config.get("files", ()))]
         folders = [Path(each) for kind in ("candidates", "tokenizers") for each in _folders(config.get(kind, ()))]
-        key = fingerprint([config, tool_versions(self._python), content_digest(files), *map(folder_identity, folders)])
+        # No question is about the weights' values; of their files names and sizes count, and the rest whole.
+        files += [file for folder in folders for file in settings_files(folder)]
+        sizes = [[name, file.stat().st_size] for folder in folders for name, file in model_files(folder).items()]
+        key = fingerprint([config, tool_versions(self._python), content_digest(files), sizes])
         found = _kept(kept, key)
         if found is not None:
             self._console.print(f"{name}: kept, {kept}", style="dim", highlight=False, soft_wrap=True)

@@ -85,8 +85,13 @@ def old_identity(folder: Path) -> str:
 
 def model_files(folder: Path) -> dict[str, Path]:
     """Return the files that a loader would read, by their name in the folder and in its order."""
-    found = {file for pattern in _BESIDE for file in folder.glob(pattern)} | _weights(folder)
+    found = {*settings_files(folder), *_weights(folder)}
     return {os.path.relpath(file, folder): file for file in sorted(found) if file.is_file()}
+
+
+def settings_files(folder: Path) -> list[Path]:
+    """Return the files beside the weights that a loader would read: settings, tokenizer, chat templates, code."""
+    return sorted({file for pattern in _BESIDE for file in folder.glob(pattern) if file.is_file()})
 
 
 def _weights(folder: Path) -> set[Path]:

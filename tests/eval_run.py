@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import stat
+import struct
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,31 @@ def write_model(folder: Path, seed: int) -> None:
     (folder / "tokenizer.json").write_text("{}")
     (folder / "tokenizer_config.json").write_text('{"eos_token": "<|im_end|>"}')
     (folder / "chat_template.jinja").write_text("chatml, as a test has it\n")
+
+
+def write_weights(path: Path, numbers: int, *, sparse: bool = False) -> None:
+    """Write bf16 zeros as two layers, the first of them large."""
+    first = {"dtype": "BF16", "shape": [numbers], "data_offsets": [0, 2 * numbers]}
+    last = {"dtype": "BF16", "shape": [65536], "data_offsets": [2 * numbers, 2 * numbers + 131072]}
+    header = json.dumps({"model.layers.0.weight": first, "lm_head.weight": last}).encode()
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(header)) + header)
+        if not sparse:
+            file.write(b"\0" * (2 * numbers + 131072))
+        file.truncate(8 + len(header) + 2 * numbers + 131072)
+
+
+def change_a_value(path: Path, *, keep_times: bool = False) -> None:
+    """Set the first bf16 value of the first layer to 2.25, in place."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        (size,) = struct.unpack("<Q", file.read(8))
+        file.seek(8 + size)
+        file.write(struct.pack("<H", 0x4010))
+    if keep_times:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        after = path.stat()
+        assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
 
 
 def write_run(

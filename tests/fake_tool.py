@@ -1,8 +1,8 @@
 """Stands in for a tool environment's python: records its argv and leaves the files the real tool would leave.
 
 FAKE_TOOL names a JSON file: {"STAGE": BEHAVIOUR} with behaviours ok, fail, half (exit 0 but stopped early),
-nan, hang, ranks (hangs, beside ranks that ignore all signals), no_output, or {"when": TEXT, "then": BEHAVIOUR} for
-calls whose command line has that text. Every call is appended to calls.jsonl beside it.
+nan, hang, ranks (hangs, beside ranks that ignore all signals), no_output, slow (of base_model), or {"when": TEXT,
+"then": BEHAVIOUR} for calls whose command line has that text. Every call is appended to calls.jsonl beside it.
 """
 
 import json
@@ -106,6 +106,8 @@ def main() -> None:
         file.write(json.dumps({"stage": name, "argv": sys.argv[1:]}) + "\n")
     if name == "base_model":
         folder = Path(sys.argv[sys.argv.index("--output") + 1])
+        if behaviour == "slow":
+            time.sleep(2)
         safetensors(folder / "model.safetensors")
         for file in ("config.json", "tokenizer.json", "tokenizer_config.json"):
             (folder / file).write_text("{}")

@@ -191,6 +191,7 @@ def test_another_key_makes_all_answers_anew(place, change):
     assert place.calls() == [["하나", "둘", "셋", "넷"]] * 2
     assert place.config()["key"] != first
     assert len(place.file.read_text("utf-8").splitlines()) == 4
+    assert "answers of sft: those kept are of other prompts, settings or another model, asked" in place.said.getvalue()
 
 
 def test_what_no_answer_depends_on_makes_none_anew(place):

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
@@ -178,6 +179,34 @@ def tiny(tmp_path_factory: pytest.TempPathFactory, korean: Path) -> Path:
     assert (done.returncode, done.stdout) == (0, f"built {folder}\n"), done.stderr
     assert list(folder.parent.iterdir()) == [folder]
     return folder
+
+
+@pytest.mark.real
+def test_two_processes_that_build_the_same_model_make_it_once_and_one_that_is_killed_blocks_none(
+    tiny: Path, korean: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "캐시" / "tiny"
+    argv = [sys.executable, str(SCRIPTS / "build_tiny.py"), "--output", str(folder), "--data", str(korean)]
+    env = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+    def start() -> subprocess.Popen[str]:
+        return subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    lock = folder.with_name("tiny.partial") / ".lock"
+    killed = start()
+    while not (lock.is_file() and lock.read_text()):
+        time.sleep(0.01)
+    others = [start(), start()]
+    first_words = others[0].stdout.readline()  # type: ignore[union-attr]
+    assert first_words == f"waits for process {killed.pid}, which writes {folder}.partial\n"
+    killed.kill()
+    killed.communicate()
+    said = [process.communicate(timeout=120) for process in others]
+    assert [process.returncode for process in others] == [0, 0], said
+    ends = sorted(out.splitlines()[-1] for out, _ in said)
+    assert ends == [f"{folder} was made by another process meanwhile", f"built {folder}"]
+    assert sums(folder) == sums(tiny)
+    assert list(folder.parent.iterdir()) == [folder]
 
 
 @pytest.mark.real

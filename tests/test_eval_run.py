@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from eval_run import SYSTEM, Fake, forget, write_run, write_tasks
+from eval_run import SYSTEM, Fake, change_a_value, forget, write_run, write_tasks, write_weights
 from processes import kill_all
 
 from alphaf_orch.paths import RunPaths
@@ -110,6 +111,67 @@ def test_another_run_of_the_same_base_does_not_ask_it_again(evaluate, fake, run)
     assert "known from an earlier evaluation" in done.stderr
     assert scores(other)["base"] == scores(run)["base"]
     assert len(list(read_samples(other / "eval" / "base" / "my_text.jsonl"))) == 6
+
+
+def test_models_that_differ_in_one_value_of_the_first_layer_share_no_scores(evaluate, fake, run):
+    other = write_run(run.with_name("둘째"), fake.python)
+    for root in (run, other):
+        write_weights(root / "sft" / "merged" / "model.safetensors", 1 << 20)
+    change_a_value(other / "sft" / "merged" / "model.safetensors")
+    assert evaluate().exit_code == 0
+    fake.calls()
+    done = evaluate("--run", "둘째")
+    assert done.exit_code == 0, done.output
+    assert fake.launched() == ["tokenizer", "sft"]
+    assert "known from an earlier evaluation" not in done.stderr
+
+
+def test_weights_that_are_written_into_with_their_times_put_back_are_asked_anew(evaluate, fake, run):
+    weights = run / "sft" / "merged" / "model.safetensors"
+    write_weights(weights, 1 << 20)
+    assert evaluate().exit_code == 0
+    fake.calls()
+    change_a_value(weights, keep_times=True)
+    assert evaluate().exit_code == 0
+    assert fake.launched() == ["tokenizer", "sft"]
+
+
+def test_scores_under_an_earlier_version_s_name_of_the_model_are_not_believed(evaluate, fake, run):
+    assert evaluate().exit_code == 0
+    for path in (run / "eval" / "sft").glob("*.json"):
+        values = json.loads(path.read_text("utf-8"))
+        values |= {"key": "0" * 64, "model": {**values["model"], "identity": f"local:{'0' * 32}"}}
+        path.write_text(json.dumps(values), "utf-8")
+    shutil.rmtree(Path(os.environ["ALPHAF_CACHE"]) / "eval")
+    fake.calls()
+    done = evaluate()
+    assert done.exit_code == 0, done.output
+    assert fake.launched() == ["tokenizer", "sft"]
+    earlier = "an earlier version told models apart by the ends of their weight files only"
+    assert f"eval_sft: the scores kept may be another model's, asked again: {earlier}" in done.stderr
+    assert earlier not in evaluate("--limit", "4").stderr
+
+
+def test_two_evaluations_that_end_at_once_put_one_result_into_the_shared_cache(evaluate, fake, run):
+    import fcntl
+    import threading
+
+    from alphaf_orch import eval_cache
+
+    assert evaluate().exit_code == 0
+    paths = RunPaths(run)
+    result, samples = paths.eval_result("sft", "my_text"), paths.eval_samples("sft", "my_text")
+    shared = eval_cache.shared_file("k" * 64)
+    with (shared.parent / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = threading.Thread(target=eval_cache._share, args=(result, samples, "k" * 64))
+        second.start()
+        time.sleep(0.2)
+        assert not shared.with_suffix(".jsonl").exists(), "written into beside another process"
+        for file, text in ((shared.with_suffix(".jsonl"), "samples of the first\n"), (shared, "the first")):
+            file.write_text(text)
+    second.join()
+    assert (shared.read_text(), shared.with_suffix(".jsonl").read_text()) == ("the first", "samples of the first\n")
 
 
 def test_a_limit_is_part_of_the_key_and_the_old_scores_stay_in_the_cache(evaluate, fake, run):

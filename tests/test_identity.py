@@ -4,45 +4,19 @@ import json
 import multiprocessing
 import os
 import resource
-import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from eval_run import write_model
+from eval_run import change_a_value, write_model, write_weights
 
 from alphaf_orch import identity
-from alphaf_orch.identity import folder_identity, is_old, known_identity, model_files, old_identity
+from alphaf_orch.identity import folder_identity, is_old, known_identity, model_files, old_identity, settings_files
 from alphaf_orch.paths import cache_dir
 
 REPO = Path(__file__).parent.parent
 MIB = 1 << 20
-
-
-def write_weights(path: Path, numbers: int, *, sparse: bool = False) -> None:
-    """Write bf16 zeros as two layers, the first of them large."""
-    first = {"dtype": "BF16", "shape": [numbers], "data_offsets": [0, 2 * numbers]}
-    last = {"dtype": "BF16", "shape": [65536], "data_offsets": [2 * numbers, 2 * numbers + 131072]}
-    header = json.dumps({"model.layers.0.weight": first, "lm_head.weight": last}).encode()
-    with path.open("wb") as file:
-        file.write(struct.pack("<Q", len(header)) + header)
-        if not sparse:
-            file.write(b"\0" * (2 * numbers + 131072))
-        file.truncate(8 + len(header) + 2 * numbers + 131072)
-
-
-def change_a_value(path: Path, *, keep_times: bool = False) -> None:
-    """Set the first bf16 value of the first layer to 2.25, in place."""
-    before = path.stat()
-    with path.open("r+b") as file:
-        (size,) = struct.unpack("<Q", file.read(8))
-        file.seek(8 + size)
-        file.write(struct.pack("<H", 0x4010))
-    if keep_times:
-        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-        after = path.stat()
-        assert (after.st_size, after.st_mtime_ns, after.st_ino) == (before.st_size, before.st_mtime_ns, before.st_ino)
 
 
 @pytest.fixture
@@ -199,6 +173,12 @@ def test_what_no_loader_reads_does_not_count(model, name):
     (model / name).parent.mkdir(exist_ok=True)
     (model / name).write_bytes(b"x")
     assert folder_identity(model) == before
+
+
+def test_what_is_asked_without_weights_reads_none(model):
+    names = [file.name for file in settings_files(model)]
+    assert names == ["chat_template.jinja", "config.json", "tokenizer.json", "tokenizer_config.json"]
+    assert sorted({*model_files(model)} - {*names}) == ["model.safetensors"]
 
 
 def test_the_weights_are_those_that_would_be_loaded(tmp_path):

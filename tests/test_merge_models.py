@@ -442,8 +442,18 @@ def test_the_merge_is_part_of_a_run_whose_config_names_a_partner(alphaf, tmp_pat
     again = alphaf("run", "--run", "tiny")
     assert again.exit_code == 0
     assert "nothing to do" in again.stderr
+    earlier = json.loads(json.dumps(manifest))
+    earlier["stages"]["merge_models"] |= {"fingerprint": "0" * 64}
+    earlier["stages"]["merge_models"]["spec"]["partners"] = [f"local:{'0' * 32}"]
+    (root / "manifest.json").write_text(json.dumps(earlier), encoding="utf-8")
+    refused = alphaf("run", "--run", "tiny")
+    assert refused.exit_code == 6
+    assert "(an earlier version told models apart by the ends of their weight files only)" in refused.stderr
+    assert f"move {root}/merged away to merge anew" in refused.stderr
+    (root / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     (partner / "config.json").write_text('{"changed": 1}')
     refused = alphaf("run", "--run", "tiny")
+    assert "earlier version" not in refused.stderr
     assert refused.exit_code == 6
     assert "merge_models of run tiny was made from other inputs" in refused.stderr
 

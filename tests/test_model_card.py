@@ -61,9 +61,9 @@ def run(tmp_path):
     return paths
 
 
-def score(run, name, value):
+def score(run, name, value, **model):
     result = TaskResult(
-        "finance_ko_rag", "finance-ko", name, "k", {}, {"limit": 8}, {},
+        "finance_ko_rag", "finance-ko", name, "k", model, {"limit": 8}, {},
         {"citation_format": Metric(value, 0.1, 8, True)}, 8, 1.0, "2026-01-01", {},
     )  # fmt: skip
     write_result(run, result, [Sample("rag-001", "p", "a", "g", {"citation_format": value})])
@@ -90,6 +90,15 @@ def test_huggingface_hub_reads_the_metadata_and_the_scores(run):
     assert (found.dataset_name, found.metric_type, found.metric_value) == ("finance_ko_rag", "citation_format", 0.75)
     assert found.dataset_args == {"n": 8, "limit": 8}
     assert "| finance_ko_rag | citation_format | 0.250 ± 0.100 (n=8) | 0.750 ± 0.100 (n=8) |" in card.content
+
+
+def test_scores_under_an_earlier_version_s_name_of_the_model_are_left_out(run):
+    score(run, "sft", 0.25)
+    score(run, "dpo", 0.75, identity=f"local:{'0' * 32}")
+    card = ModelCard.load(write_model_card(run))
+    assert not card.data.eval_results
+    assert "0.750" not in card.content
+    assert "0.250" in card.content
 
 
 def test_nothing_of_this_machine_is_in_it(run):

@@ -16,6 +16,7 @@ from alphaf_orch.report_blocks import Figure, Note, Report, SideBySide, Table, f
 from alphaf_orch.report_content import comparison_of, report_of
 from alphaf_orch.report_html import render_html
 from alphaf_orch.report_markdown import render_markdown
+from alphaf_orch.report_run import load_run
 
 
 @pytest.fixture
@@ -216,6 +217,26 @@ def test_scores_of_a_model_that_is_there_no_more_are_warned_of(whole):
         values = json.loads(path.read_text("utf-8"))
         path.write_text(json.dumps({**values, "model": {"identity": identity}}), "utf-8")
     assert "error" not in [level for level, _ in warnings(report_of([whole]))]
+
+
+def test_scores_under_an_earlier_version_s_name_of_a_model_are_left_out_and_said(whole):
+    other = report_runs.make_run(runs_dir() / "다른-실행")
+    report_runs.add_scores(other, ("sft",))
+    shown = len(blocks_of(comparison_of(whole, other), Table))
+    for path in (whole.root / "eval" / "sft").glob("*.json"):
+        values = json.loads(path.read_text("utf-8"))
+        path.write_text(json.dumps({**values, "model": {"identity": f"local:{'0' * 32}"}}), "utf-8")
+    said = "scores of an earlier version may be another model's and are left out: run `alphaf eval` again"
+    (stale,) = [text for level, text in warnings(report_of([whole])) if level == "error"]
+    assert stale.startswith("SFT · Finance questions with four options")
+    assert stale.endswith(said)
+    loaded = load_run(whole)
+    assert list(loaded.scored) == ["base", "dpo"]
+    assert len(loaded.disbelieved["sft"]) == len(loaded.scored["dpo"])
+    compared = comparison_of(whole, other)
+    (note,) = [note for note in blocks_of(compared, Note) if note.level == "error"]
+    assert (in_language(note.text, "en"), in_language(note.where, "en")[:18]) == (said, "한글-실행 · SFT · Fina")
+    assert len(blocks_of(compared, Table)) <= shown
 
 
 def test_unlike_results_are_warned_of_in_place(whole):

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -377,6 +378,71 @@ def test_two_at_once_are_kept_apart(run, fake):
     finally:
         process.terminate()
         process.communicate(timeout=60)
+
+
+def test_two_runs_that_need_the_same_base_model_have_it_made_once(fake):
+    fake.behave(base_model="slow")
+    processes = [start(fake, "sft", "--model", "tiny", "--run", name) for name in ("하나", "둘")]
+    said = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    assert fake.calls().count("base_model") == 1
+    waits = "base_model: waits for run {}, which makes the same"
+    assert sum(waits.format(other) in text for text, other in zip(said, ("둘", "하나"), strict=True)) == 1, said
+    assert [states(name)["merge_sft"] for name in ("하나", "둘")] == ["done", "done"]
+
+
+def test_two_runs_that_fetch_the_same_take_turns(tmp_path):
+    from alphaf_orch import sharing
+    from alphaf_orch.paths import RunPaths
+    from alphaf_orch.stages import Stage
+
+    stage = Stage("base_model", "axolotl", ("fetch",), {}, (), {"repo": "org/name"}, online=True)
+    said, order = [], []
+
+    def second():
+        with sharing.turn(stage, RunPaths(tmp_path / "둘"), said.append):
+            order.append("second")
+
+    other = threading.Thread(target=second)
+    with sharing.turn(stage, RunPaths(tmp_path / "하나"), said.append):
+        other.start()
+        end = time.monotonic() + 10
+        while not said and time.monotonic() < end:
+            time.sleep(0.01)
+        order.append("first")
+    other.join()
+    assert said == ["base_model: waits for run 하나, which makes the same"]
+    assert order == ["first", "second"]
+
+
+def test_a_run_that_an_earlier_version_began_goes_on_with_the_base_model_it_has(run, alphaf, fake):
+    from alphaf_orch.chain import chain_models
+    from alphaf_orch.identity import folder_identity, old_identity
+    from alphaf_orch.paths import RunPaths, cache_dir
+
+    assert run("sft", "--model", "tiny", "--run", "base").exit_code == 0
+    folder = cache_dir() / "models" / "tiny"
+    old = old_identity(folder)
+    text = fake.config.read_text(encoding="utf-8")
+    fake.config.write_text(f"{text}base_revision: '{old}'\n", encoding="utf-8")
+    assert run("sft", "--model", "tiny").exit_code == 0
+    assert manifest()["base_revision"] == old
+    fake.forget()
+    again = alphaf("sft", "--run", "tiny")
+    assert "nothing to do" in again.stderr
+    assert fake.calls() == []
+    assert chain_models(RunPaths(root()), ("base",))[0].identity == folder_identity(folder), "scores are not shared"
+    (folder / "config.json").write_text('{"other": 1}')
+    refused = alphaf("sft", "--run", "tiny")
+    assert refused.exit_code == 6
+    assert f"the base model is not the one this run began with ({old} then" in refused.stderr
+
+
+def test_the_merged_model_is_known_once_it_is_made(run):
+    from alphaf_orch.identity import folder_identity
+
+    assert run("sft", "--model", "tiny").exit_code == 0
+    assert manifest()["stages"]["merge_sft"]["result"]["identity"] == folder_identity(root() / "sft" / "merged")
 
 
 def test_verbose_streams_the_tool_s_own_output(run, fake):

@@ -92,7 +92,7 @@ def main() -> None:
             json.dumps(
                 behaviours.get("versions")
                 or dict.fromkeys(
-                    ("python", "axolotl", "transformers", "torch", "trl", "peft", "mergekit", "flash-attn"), "1.0"
+                    ("python", "axolotl", "transformers", "torch", "trl", "peft", "mergekit"), "1.0"
                 )
             )
         )

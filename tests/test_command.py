@@ -147,7 +147,7 @@ def test_sigterm_to_alphaf_is_an_interrupt(tmp_path):
 
 
 # deepspeed 0.18.9 does this in git_version_info.py: its inference ops ask for nvcc while it is imported.
-DEEPSPEED = '''
+DEEPSPEED = """
 import os
 
 class MissingCUDAException(Exception):
@@ -158,7 +158,7 @@ class DeepSpeedEngine:
 
 if not os.environ.get("DS_IGNORE_CUDA_DETECTION"):
     raise MissingCUDAException("CUDA_HOME does not exist, unable to compile CUDA op(s)")
-'''
+"""
 
 
 @pytest.mark.real

@@ -38,7 +38,7 @@ def rows_left(report: Report, recipe: Recipe) -> int:
     rows = int(report["rows"])
     if _drops_long(recipe):
         rows -= int(report["longer_than_sequence_len"]["rows"])
-    share = recipe.get("val_set_size") or 0
+    share = float(recipe.get("val_set_size") or 0)
     return rows - (math.ceil(share * rows) if share < 1 else int(share))
 
 
@@ -94,7 +94,7 @@ def _packed_rows(report: Report, recipe: Recipe) -> int:
     longer = int(report["longer_than_sequence_len"]["rows"])
     # Reports of older versions have the tokens of all rows alone.
     tokens = report.get("kept", {}).get("tokens", report["tokens"]["total"])
-    packed = max(report.get("kept", {}).get("packed", 0), math.ceil(tokens / int(report["sequence_len"])))
+    packed: int = max(report.get("kept", {}).get("packed", 0), math.ceil(tokens / int(report["sequence_len"])))
     if not _drops_long(recipe):
         packed += longer  # cut to sequence_len, each fills one
     all_rows = int(report["rows"]) - (longer if _drops_long(recipe) else 0)

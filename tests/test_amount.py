@@ -134,7 +134,8 @@ for lengths, micro, ranks, length, packing in json.load(open(sys.argv[1])):
     if packing:
         batch, capacity = (1, micro * length) if packing == "long" else (micro, length)
         sampler = MultipackBatchSampler(
-            order, batch_size=batch, batch_max_len=capacity, lengths=lengths, bin_size=200, drop_last=True, num_processes=1
+            order, batch_size=batch, batch_max_len=capacity, lengths=lengths, bin_size=200, drop_last=True,
+            num_processes=1,
         )
     shards = [BatchSamplerShard(sampler, ranks, rank, even_batches=not packing) for rank in range(ranks)]
     found.append([len(list(shard)) for shard in shards])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from alphaf_orch.scripts.metrics_callback import MetricsCallback
     from alphaf_orch.scripts.nf4_check import check_nf4, linear_shapes
     from alphaf_orch.scripts.orion import register
+    from alphaf_orch.scripts.packing_check import RowsApart
 else:
     from batch_record import BatchRecord
     from cpu_quantization import KeepGradients
@@ -22,10 +23,11 @@ else:
     from metrics_callback import MetricsCallback
     from nf4_check import check_nf4, linear_shapes
     from orion import register
+    from packing_check import RowsApart
 
 
 class AlphafPlugin(BasePlugin):  # type: ignore[misc]
-    """Adds three callbacks and our native classes, no more; found because the scripts folder is on PYTHONPATH."""
+    """Adds four callbacks and our native classes, no more; found because the scripts folder is on PYTHONPATH."""
 
     def register(self, cfg: Any) -> None:
         """Make our native classes known, and refuse a 4-bit base of which bitsandbytes makes other values here.
@@ -38,7 +40,7 @@ class AlphafPlugin(BasePlugin):  # type: ignore[misc]
 
     def add_callbacks_post_trainer(self, *_: Any) -> list[Any]:
         """Return the callbacks for axolotl to add to the trainer it made."""
-        return [MetricsCallback(), KeepGradients(), BatchRecord()]
+        return [MetricsCallback(), KeepGradients(), RowsApart(), BatchRecord()]
 
 
 def _check_base(cfg: Any) -> None:

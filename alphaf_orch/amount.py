@@ -75,6 +75,13 @@ def check_amount(report: Report, recipe: Recipe, ranks: int, section: str, where
             fix=f"with these data: {works}; or give more" if works else "give more data",
         )
     rows, warnings = rows_left(report, recipe), []
+    held_out = rows_left(report, {**recipe, "val_set_size": 0}) - rows
+    # There axolotl drops the last, incomplete round of an evaluation too (axolotl/core/builders/causal.py).
+    if recipe.get("sample_packing") and recipe.get("eval_sample_packing") is False and 0 < held_out < ranks * micro:
+        warnings.append(
+            f"{section}: {held_out} rows are held out, and {ranks} x {micro} make one evaluation batch: there will be"
+            f" no eval loss; --set {section}.val_set_size={ranks * micro} holds out enough"
+        )
     if not recipe.get("sample_packing") and rows < ranks * micro:
         warnings.append(f"{section}: {rows} rows for {ranks} x {micro} of a micro batch: some are used twice in a step")
     if got < wanted:

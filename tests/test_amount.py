@@ -70,6 +70,13 @@ def test_a_step_of_fewer_micro_batches_is_said():
     assert check_amount(report([4096] * 80), RECIPE, 8, "sft", "") == []
 
 
+def test_an_evaluation_that_would_see_no_row_is_said():
+    recipe = RECIPE | {"eval_sample_packing": False}
+    (warning,) = check_amount(report([4096] * 700), recipe, 8, "sft", "")
+    assert warning.startswith("sft: 14 rows are held out, and 8 x 2 make one evaluation batch: there will be no eval")
+    assert check_amount(report([4096] * 700), recipe | {"val_set_size": 16}, 8, "sft", "") == []
+
+
 def test_rows_that_are_used_twice_are_said():
     warnings = check_amount(report([50] * 5), UNPACKED | {"gradient_accumulation_steps": 1}, 4, "sft", "")
     assert warnings == ["sft: 5 rows for 4 x 2 of a micro batch: some are used twice in a step"]

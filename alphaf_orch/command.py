@@ -22,7 +22,7 @@ from alphaf_orch.processes import end_all, inherited_marks, interrupts_noted, li
 _ESCALATION = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
 _POLL_S = 0.2
 
-# What every child gets: nothing leaves the machine, and output arrives when it is printed.
+# What every child gets: nothing leaves the machine, output arrives when it is printed, and a driver is enough.
 QUIET_OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "HF_DATASETS_OFFLINE": "1",
@@ -36,6 +36,9 @@ QUIET_OFFLINE = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GRADIO_ANALYTICS_ENABLED": "False",
     "TOKENIZERS_PARALLELISM": "false",
+    # accelerate imports deepspeed, where it is installed, in every unwrap_model, and deepspeed asks for nvcc at its
+    # import, for inference ops that no trainer builds: without a CUDA toolkit nothing could train or score.
+    "DS_IGNORE_CUDA_DETECTION": "1",
     "PYTHONUNBUFFERED": "1",
     "PYTHONUTF8": "1",
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alphaf_orch import models, recipes, sources, stages
+from alphaf_orch.amount import check_settings
 from alphaf_orch.base import tool_python
 from alphaf_orch.config import RunConfig
 from alphaf_orch.errors import ConfigError
@@ -90,6 +91,7 @@ class Context:
         """Return the recipe with all layers and the global batch kept on the GPUs there are to be."""
         layers = self.layers(section)
         made = recipes.render_recipe(find_template(self.folders, template), variables, layers, section)
+        check_settings(made.values, section)
         gpus = self.gpus[section]
         kept = recipes.keep_global_batch(made, layers, written_for=written_for, gpus=gpus, option="--gpus")
         return override(made, [(f"keeps the global batch on {max(1, gpus)} device(s)", kept)], template)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from alphaf_orch.command import capture, child_env
 from alphaf_orch.context import SECTIONS
@@ -18,6 +18,14 @@ _NEEDS = {
     "axolotl": ("axolotl", "transformers", "torch"),
     "dpo": ("trl", "peft", "transformers", "torch"),
     "mergekit": ("mergekit", "transformers", "torch"),
+}
+# The distribution behind each attention that is none of torch's own, as transformers and axolotl look for it.
+_ATTENTION = {
+    "flash_attention_2": "flash-attn",
+    "flash_attention_3": "flash-attn-3",
+    "flash_attention_4": "flash-attn-4",
+    "xformers": "xformers",
+    "sage": "sageattention",
 }
 
 
@@ -40,15 +48,8 @@ def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, s
         if python not in versions:
             versions[python] = tool_versions(python)
         lacking = [name for name in _NEEDS[stage.tool] if name not in versions[python]]
-        needs_flash = stage.name == "sft" and any(
-            str(file.values.get("attn_implementation")).startswith("flash_attention") for file in stage.files.values()
-        )
-        if needs_flash and "flash-attn" not in versions[python]:
-            raise ToolError(
-                "the recipe asks for flash attention and flash-attn is not installed",
-                where=python,
-                fix="install flash-attn there, or use torch's own attention: --set sft.attn_implementation=sdpa",
-            )
+        if stage.name == "sft":
+            _check_attention(stage, versions[python])
         untracked = [
             f"{tracker} needs {' or '.join(packages)}"
             for file in stage.files.values()
@@ -68,6 +69,25 @@ def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, s
                 fix="run `make setup` (or pip install 'alphaf-orch[cpu]' / '[gpu]'), or set `tools:` in the config",
             )
     return versions
+
+
+def _check_attention(stage: Stage, installed: Mapping[str, str]) -> None:
+    """Raise ToolError where the recipe's attention is a package or a kernel that is not on this machine."""
+    fix = "use torch's own attention, which packs too: --set sft.attn_implementation=sdpa"
+    for wanted in filter(None, (file.values.get("attn_implementation") for file in stage.files.values())):
+        package = _ATTENTION.get(wanted)
+        if "/" in wanted:
+            raise ToolError(
+                f"the attention {wanted} is a kernel that transformers fetches from the hub, and no stage is online",
+                where="key sft.attn_implementation",
+                fix=f"install one of {', '.join(list(_ATTENTION.values())[:3])} and name its attention, or {fix}",
+            )
+        if package and package not in installed:
+            raise ToolError(
+                f"the recipe asks for {wanted} and {package} is not installed",
+                where=stage.argv[0],
+                fix=f"install {package} there, or {fix}",
+            )
 
 
 def tool_versions(python: str) -> dict[str, str]:

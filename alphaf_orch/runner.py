@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import platform
 import re
@@ -15,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from alphaf_orch import __version__, sharing
+from alphaf_orch.amount import TRAINED_FROM, check_amount
 from alphaf_orch.command import Finished, capture, child_env, printable, run_logged
 from alphaf_orch.config import dump_config
 from alphaf_orch.disk import writing
@@ -67,11 +69,24 @@ def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, p
                 continue
             if status.state == "cached":
                 console.print(f"{status.stage.name}: {status.reason}, kept", style="dim", highlight=False)
+                _check_amount(status.stage, found, plan.paths, console)
                 continue
             with sharing.turn(status.stage, plan.paths, partial(_say, console)) as donor:
                 if donor is None or not _take_over(status.stage, donor, plan.paths, manifest, console):
                     _run_stage(plan, status, manifest, console, lock_fd, versions, verbose=verbose)
+            _check_amount(status.stage, found, plan.paths, console)
     return manifest
+
+
+def _check_amount(stage: Stage, found: tuple[Status, ...], paths: RunPaths, console: Console) -> None:
+    """Raise DataError where the counted data cannot give the planned training a single step."""
+    training = TRAINED_FROM.get(stage.name)
+    waiting = [status.stage for status in found if status.stage.name == training and status.state != "cached"]
+    for trained in waiting:
+        recipe = trained.files[paths.rendered(f"{trained.name}.yaml")].values
+        report = json.loads(paths.report(stage.name).read_text(encoding="utf-8"))
+        for warning in check_amount(report, recipe, trained.processes, trained.name, str(paths.report(stage.name))):
+            _say(console, f"warning: {warning}")
 
 
 def _say(console: Console, text: str) -> None:

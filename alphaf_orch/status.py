@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,15 +92,25 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
                 f"{stage.name} of run {plan.paths.name} was made from other inputs\n"
                 + difference(stage, manifest["stages"][stage.name]),
                 where=str(plan.paths.manifest),
-                fix=_other_inputs(stage),
+                fix=_other_inputs(stage, manifest["stages"][stage.name]),
             )
     return found
 
 
-def _other_inputs(stage: Stage) -> str:
+def _other_inputs(stage: Stage, entry: Mapping[str, Any]) -> str:
     if stage.name == "merge_models":
         return f"keep it and take the change back, or move {stage.outputs[0]} away to merge anew"
-    return "keep it and use --run NEW for the new settings, or take the change back"
+    back = _settings_of(stage, entry)
+    return "keep it and use --run NEW for the new settings, or take the change back" + (f": {back}" if back else "")
+
+
+def _settings_of(stage: Stage, entry: Mapping[str, Any]) -> str:
+    """Return the options that give a finished training its own recipe again, also where only a default has changed."""
+    old, new = entry["spec"].get("recipe", {}), stage.spec.get("recipe", {})
+    changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
+    if stage.name not in TRAINING or any(isinstance(old.get(key), (Mapping, list)) for key in changed):
+        return ""
+    return " ".join(f"--set {shlex.quote(f'{stage.name}.{key}={to_yaml(old.get(key))}')}" for key in changed)
 
 
 def _unrecorded_weights(stage: Stage, manifest: Mapping[str, Any]) -> Path | None:

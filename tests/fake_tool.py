@@ -96,9 +96,7 @@ def main() -> None:
         print(
             json.dumps(
                 behaviours.get("versions")
-                or dict.fromkeys(
-                    ("python", "axolotl", "transformers", "torch", "trl", "peft", "mergekit", "flash-attn"), "1.0"
-                )
+                or dict.fromkeys(("python", "axolotl", "transformers", "torch", "trl", "peft", "mergekit"), "1.0")
             )
         )
         return

@@ -123,7 +123,7 @@ def test_the_article_s_recipe(eight_gpus, tmp_path):
         "special_tokens": {"bos_token": "<s>", "eos_token": "<|im_end|>", "pad_token": "</s>"},
         "sequence_len": 4096,
         "sample_packing": True,
-        "attn_implementation": "flash_attention_2",
+        "attn_implementation": "sdpa",
         "bf16": True,
         "lora_mlp_kernel": True,
         "micro_batch_size": 2,

@@ -47,14 +47,42 @@ def test_a_python_that_cannot_be_run_is_named(plan):
     assert caught.value.where == "/no/such/python"
 
 
-def test_flash_attention_must_be_installed_where_the_recipe_asks_for_it(eight_gpus, tmp_path, monkeypatch):
-    versions = dict.fromkeys(("axolotl", "transformers", "torch"), "1")
+@pytest.fixture
+def eeve(eight_gpus, tmp_path, monkeypatch):
+    """Return a function that checks the article's SFT against what is installed; all that gpu.lock names, at first."""
+    versions = dict.fromkeys(("axolotl", "transformers", "torch", "deepspeed", "xformers"), "1")
     monkeypatch.setattr("alphaf_orch.preflight.tool_versions", lambda _: versions)
-    plan = dataclasses.replace(
-        make_plan(RunConfig(model="eeve"), eight_gpus, tmp_path / "r", Scope(dry=True)), disk_bytes=0
-    )
-    with pytest.raises(ToolError) as caught:
-        check_machine(plan, sft(plan))
+
+    def check(*installed, **settings):
+        versions.update(dict.fromkeys(installed, "1"))
+        made = make_plan(RunConfig(model="eeve", sft=settings), eight_gpus, tmp_path / "r", Scope(dry=True))
+        check_machine(dataclasses.replace(made, disk_bytes=0), sft(made))
+
+    return check
+
+
+@pytest.mark.parametrize("adapter", ["qlora", "lora", "full"])
+def test_the_article_s_sft_needs_no_package_beside_the_lock(adapter, eeve):
+    eeve(adapter=adapter)
+
+
+@pytest.mark.parametrize(
+    ("attention", "package"),
+    [
+        ("flash_attention_2", "flash-attn"),
+        ("flash_attention_3", "flash-attn-3"),
+        ("flash_attention_4", "flash-attn-4"),
+        ("sage", "sageattention"),
+    ],
+)
+def test_an_attention_by_choice_must_be_installed(attention, package, eeve):
+    others = {"flash-attn", "flash-attn-3", "flash-attn-4"} - {package}
+    with pytest.raises(ToolError, match=f"asks for {attention} and {package} is not installed") as caught:
+        eeve(*others, attn_implementation=attention)
     assert "--set sft.attn_implementation=sdpa" in caught.value.fix
-    versions["flash-attn"] = "2"
-    check_machine(plan, sft(plan))
+    eeve(package, attn_implementation=attention)
+
+
+def test_a_kernel_of_the_hub_is_refused_because_nothing_is_fetched_while_training(eeve):
+    with pytest.raises(ToolError, match="is a kernel that transformers fetches from the hub"):
+        eeve("kernels", attn_implementation="kernels-community/flash-attn3")

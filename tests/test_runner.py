@@ -15,6 +15,8 @@ import ranks
 from fake_run import Fake
 from processes import kill_all
 
+from alphaf_orch.record import fingerprint
+
 STAGES = ["base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"]
 
 
@@ -159,6 +161,27 @@ def test_changed_settings_are_refused_with_the_difference(run, fake):
     assert fake.calls() == []
     assert (root() / "manifest.json").read_bytes() == before
     assert run("sft", "--model", "tiny").exit_code == 0, "the refused settings must not have been kept"
+
+
+def test_a_run_finished_under_another_default_is_told_the_option_that_keeps_it(run, fake):
+    """The recipe's default attention has changed once; what was trained under the old one stays what it is."""
+    assert run("sft", "--model", "tiny").exit_code == 0
+    content = manifest()
+    sft = content["stages"]["sft"]
+    sft["spec"]["recipe"] |= {"attn_implementation": "flash_attention_2", "max_grad_norm": None}
+    sft["fingerprint"] = fingerprint(["sft", 1, sft["spec"]])
+    (root() / "manifest.json").write_text(json.dumps(content))
+    refused = run("sft", "--model", "tiny")
+    assert refused.exit_code == 6
+    back = ("--set", "sft.attn_implementation=flash_attention_2", "--set", "sft.max_grad_norm=null")
+    assert f"or take the change back: {' '.join(back)}\n" in refused.stderr
+    fake.forget()
+    for stage in ("merge_sft",):
+        content["stages"].pop(stage)
+    (root() / "manifest.json").write_text(json.dumps(content))
+    shutil.rmtree(root() / "sft" / "merged")
+    assert run("sft", "--model", "tiny", *back).exit_code == 0
+    assert fake.calls() == ["merge_sft"]
 
 
 def test_changed_data_is_refused(run, fake, tmp_path):

@@ -70,12 +70,14 @@ def llama(vocab_size: int, *, tied: bool = False, seed: int = 0, **overrides: An
     return LlamaForCausalLM(LlamaConfig(vocab_size=vocab_size, tie_word_embeddings=tied, **(sizes | overrides)))
 
 
-def save_base(folder: Path, *, chatml: bool = True, tied: bool = False, dtype: str = "float32") -> Path:
+def save_base(
+    folder: Path, *, chatml: bool = True, tied: bool = False, dtype: str = "float32", **overrides: Any
+) -> Path:
     """Save a tiny base model with tokenizer, config and generation_config into `folder`; return it."""
     import torch
 
     made = tokenizer(chatml=chatml)
-    model = llama(len(made), tied=tied).to(getattr(torch, dtype))
+    model = llama(len(made), tied=tied, **overrides).to(getattr(torch, dtype))
     for part in (model.config, model.generation_config):
         part.bos_token_id, part.eos_token_id = made.bos_token_id, made.eos_token_id
         part.pad_token_id = made.pad_token_id

@@ -31,6 +31,7 @@ else:
     from orion import register_files
     from rows import RowError, conversation, preference, read_rows, row_format
 
+PACKED_UP_TO = 1024  # ours: more full sequences than ranks x micro batch; beyond it the tokens tell the number
 BATCH_ROWS = 512  # ours: enough for the tokenizer's threads, a few MB of text
 CONFIG, DATA, MODEL = 2, 3, 4  # exit codes, as the orchestrator's own
 
@@ -67,6 +68,7 @@ class Counts:
         """Return the counts; p95 is the nearest rank: 95 % of the rows are no longer than it."""
         ordered = sorted(self.lengths)
         longer = sum(length > sequence_len for length in ordered)
+        kept = [length for length in self.lengths if length <= sequence_len]
         return {
             "rows": len(ordered),
             "turns": self.turns,
@@ -81,7 +83,22 @@ class Counts:
             },
             "sequence_len": sequence_len,
             "longer_than_sequence_len": {"rows": longer, "share": longer / len(ordered)},
+            "kept": {"rows": len(kept), "tokens": sum(kept), "packed": packed(kept, sequence_len)},
         }
+
+
+def packed(lengths: Iterable[int], sequence_len: int) -> int:
+    """Return how many sequences the rows fill first-fit, as axolotl packs them; counted up to PACKED_UP_TO."""
+    free: list[int] = []
+    for length in lengths:
+        place = next((i for i, left in enumerate(free) if left >= length), None)
+        if place is not None:
+            free[place] -= length
+        elif len(free) == PACKED_UP_TO:
+            break
+        else:
+            free.append(sequence_len - length)
+    return len(free)
 
 
 def load_config(path: str) -> dict[str, Any]:

@@ -88,6 +88,7 @@ def train(config: DpoConfig, resume: Path | None) -> None:
     from cpu_quantization import KeepGradients  # type: ignore[import-not-found]
     from datasets import Dataset
     from metrics_callback import MetricsCallback  # type: ignore[import-not-found]
+    from nf4_check import check_nf4, linear_shapes  # type: ignore[import-not-found]
     from orion import register  # type: ignore[import-not-found]
     from transformers import AutoTokenizer, set_seed
     from trl import DPOConfig, DPOTrainer
@@ -111,6 +112,9 @@ def train(config: DpoConfig, resume: Path | None) -> None:
 
     state = PartialState()
     device = f"cuda:{state.local_process_index}" if torch.cuda.is_available() else "cpu"
+    if config.load_in_4bit:
+        shapes = linear_shapes(config.base_model, None, trust_remote_code=config.trust_remote_code)
+        check_nf4(shapes, dtype, fix="train on unquantised weights: --set dpo.load_in_4bit=false")
     set_seed(config.seed)  # the trainer seeds itself only after it has drawn the adapter's first weights
     model, peft_config = load_model(config, backend, dtype, device, distributed=state.num_processes > 1)
     _check_model(model, tokenizer, config)

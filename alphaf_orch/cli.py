@@ -20,6 +20,7 @@ from alphaf_orch.cli_merge import merge_models
 from alphaf_orch.cli_options import echo_json, out_console, with_options
 from alphaf_orch.cli_report import compare, report
 from alphaf_orch.errors import AlphafError
+from alphaf_orch.masking import mask
 
 if TYPE_CHECKING:
     from alphaf_orch.plan import Scope
@@ -42,8 +43,8 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
     import traceback
 
     with tempfile.NamedTemporaryFile("w", prefix="alphaf-", suffix=".trace", delete=False, encoding="utf-8") as file:
-        traceback.print_exception(kind, error, trace, file=file)
-    message = f"alphaf itself failed: {kind.__name__}: {error}"
+        file.write(mask("".join(traceback.format_exception(kind, error, trace))))
+    message = mask(f"alphaf itself failed: {kind.__name__}: {error}")
     click.echo(
         f"error: {message}\n  where: trace: {file.name}\n  next:  report it with that file; what is finished is kept",
         err=True,

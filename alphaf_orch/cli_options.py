@@ -59,4 +59,6 @@ def out_console() -> Console:
 
 def echo_json(value: Any) -> None:
     """Print a value as JSON, Korean as it is."""
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    from alphaf_orch.masking import mask_values
+
+    click.echo(json.dumps(mask_values(value), indent=1, ensure_ascii=False))

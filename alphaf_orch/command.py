@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphaf_orch.masking import hides_secrets
+
 # Ctrl-C, then a firm request, then the end: seconds that a tool gets to put its files in order.
 _ESCALATION = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
 _POLL_S = 0.2
@@ -91,6 +93,7 @@ def interactive(argv: Sequence[str], env: Mapping[str, str]) -> int:
             continue
 
 
+@hides_secrets
 def run_logged(
     argv: Sequence[str],
     *,

@@ -25,7 +25,12 @@ def record(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
             return input_ids
 
     def run(
-        steps: list[list[list[list[int]]]], *, main: bool = True, evaluate: bool = False, begun: int = 0, weight: float = 0
+        steps: list[list[list[list[int]]]],
+        *,
+        main: bool = True,
+        evaluate: bool = False,
+        begun: int = 0,
+        weight: float = 0,
     ) -> list[dict[str, Any]]:
         path = tmp_path / "기록.jsonl"
         path.unlink(missing_ok=True)

@@ -82,7 +82,8 @@ def test_sft_of_one_seed_is_one_training(tmp_path):
         "plugins": ["axolotl_plugin.AlphafPlugin"], "sequence_len": 128, "micro_batch_size": 2, "max_steps": 3,
         "gradient_accumulation_steps": 1, "learning_rate": 1e-3, "lr_scheduler": "constant", "optimizer": "adamw_torch",
         "bf16": False, "tf32": False, "logging_steps": 1, "save_steps": 3, "neftune_noise_alpha": 5,
-        "dataset_prepared_path": str(tmp_path / "prepared"), "dataset_num_proc": 1, "val_set_size": 0.1, "num_epochs": 1,
+        "dataset_prepared_path": str(tmp_path / "prepared"), "dataset_num_proc": 1, "val_set_size": 0.1,
+        "num_epochs": 1,
     }  # fmt: skip
     one, other, third = (settings(tmp_path, values, *pair) for pair in ((42, 1), (43, 1), (42, 2)))
     train(SFT, one)
@@ -93,9 +94,7 @@ def test_sft_of_one_seed_is_one_training(tmp_path):
 
 
 def test_dpo_of_one_seed_is_one_training(tmp_path):
-    pairs = [
-        {"prompt": f"{i}번 금리는?", "chosen": f"연 {i}%입니다", "rejected": "모릅니다"} for i in range(24)
-    ]
+    pairs = [{"prompt": f"{i}번 금리는?", "chosen": f"연 {i}%입니다", "rejected": "모릅니다"} for i in range(24)]
     data = tmp_path / "쌍.jsonl"
     data.write_text("".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in pairs), "utf-8")
     values = {

@@ -15,9 +15,10 @@ class BatchRecord(TrainerCallback):  # type: ignore[misc]
     """Guarantees one appended line a step in the file named by $ALPHAF_BATCHES, from the main process; else none.
 
     Before step 1 there is a line with `first_weights`; a training that resumes has none, for its weights are trained
-    ones. The line of a step holds step, `ids` (a hash of every micro-batch's token ids in their order), and for each micro-batch its
-    rows and its length in tokens, padding or packing included. Two trainings whose lines agree saw the same batches in
-    the same order; NEFTune's noise is set by that length. A step trained again after a stop has a second line.
+    ones. The line of a step holds step, `ids` (a hash of every micro-batch's token ids in their order), and for each
+    micro-batch its rows and its length in tokens, padding or packing included. Two trainings whose lines agree saw the
+    same batches in the same order; NEFTune's noise is set by that length. A step trained again after a stop has a
+    second line.
     """
 
     def __init__(self, path: str | None = None) -> None:

@@ -134,6 +134,20 @@ def _replaced(text: str, by: Callable[[str], str], *, shapes: bool) -> str:
     return "".join([*parts, text[end:]])
 
 
+class MaskedStream:
+    """A text stream that masks what is written to it, and is the other one in all else."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write the text without the secrets in it."""
+        return int(self._stream.write(mask(text)))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 class FileMask:
     """Puts stars over the secrets of a file that may still be growing, in place and length for length.
 

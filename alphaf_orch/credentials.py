@@ -29,10 +29,16 @@ def refuse_credentials(values: Mapping[str, Any], where: str) -> None:
         kind = _kind(key.rpartition(".")[2], parent, value, known)
         if kind:
             raise ConfigError(
-                f"{key} holds a {kind}, and recipes are written to disk",
+                f"{_last(key)} holds a {kind}, and recipes are written to disk",
                 where=f"{where}, key {key}",
                 fix=_fix(key, value),
             )
+
+
+def _last(key: str) -> str:
+    """Return a nested key's own name, which is what people know it by; `key` or `token` alone would say too little."""
+    name = key.rpartition(".")[2]
+    return name if "_" in name else key
 
 
 def _leaves(value: Any, name: str, parent: str) -> Iterator[tuple[str, str, Any]]:

@@ -29,8 +29,16 @@ USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,30})://([^\s/?#:@'\"<>]{1,999}
 QUERY = re.compile(
     rf"(?i)(?<=[?&;])((?:[\w-]*(?:{_NAME})|token|key|secret|sig|signature|x-amz-[\w-]+)=)([^\s&;#'\"<>]+)"
 )
-_NAMED = re.compile(
-    rf"(?i)((?:{_NAME})['\"]?[ \t]{{0,9}}[=:][ \t]{{0,9}}['\"]?)(?!(?:none|null|true|false|str|bool)\b)"
+# What makes a secret of a word in running text: what stands before it, what belongs to it, what follows.
+_BEFORE = {
+    "key": re.compile(r"(?:api|access|secret|private|signing|encryption|account)[_-]?$"),
+    "secret": re.compile(r"(?:client|app)[_-]?$"),
+    "token": re.compile(r"(?:hub|hf|auth|access|api|bearer|refresh|session|security|github|gitlab|wandb)[_-]?$"),
+    "passw": re.compile(""),
+    "passphrase": re.compile(""),
+}
+_BEHIND = re.compile(
+    r"(?:[_-]?id|ord|d)?['\"]?[ \t]{0,9}[=:][ \t]{0,9}['\"]?(?!(?i:none|null|true|false|str|bool)\b)"
     r"([^\s'\",;&)}\].…$<*{][^\s'\",;&)}\]]{3,999})"
 )
 _HEADER = re.compile(
@@ -95,9 +103,33 @@ def spans(text: str, *, shapes: bool = True) -> Iterator[tuple[int, int]]:
             yield found.span(3)
         elif found[3] is None and found[1].lower() in ("http", "https"):
             yield found.span(2)
-    for pattern in (QUERY, _NAMED, _HEADER):
-        yield from (found.span(2) for found in pattern.finditer(text))
+    yield from (found.span(2) for found in QUERY.finditer(text))
     yield from (found.span() for found in SHAPES.finditer(text))
+    yield from _named(text)
+
+
+def _named(text: str) -> Iterator[tuple[int, int]]:
+    """Yield the values behind names of secrets; the words are sought first, for one pattern of all would be slow."""
+    lower = text.lower()
+    if len(lower) != len(text):  # a letter whose small form is longer: places would not agree
+        lower = "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
+    for word, before in _BEFORE.items():
+        for at in _places(lower, word):
+            found = _BEHIND.match(text, at + len(word))
+            if found and before.search(lower[max(0, at - 12) : at]):
+                yield found.span(1)
+    for word in ("authorization", "bearer"):
+        for at in _places(lower, word):
+            found = _HEADER.match(text, at)
+            if found:
+                yield found.span(2)
+
+
+def _places(text: str, word: str) -> Iterator[int]:
+    at = text.find(word)
+    while at >= 0:
+        yield at
+        at = text.find(word, at + 1)
 
 
 def mask(text: str, *, shapes: bool = True) -> str:

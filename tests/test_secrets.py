@@ -159,6 +159,7 @@ def test_a_text_is_masked_by_value_and_by_shape(secrets):
     ]  # fmt: skip
     assert [mask(text) for text in kept] == kept
     shapes = (f"pw/{CANARY}", f"a https://u:{CANARY}@h/p b", f"Authorization: Bearer {CANARY}")
+    shapes += (f"API_KEY = '{CANARY}'", f'{{"access_key_id": "{CANARY}"}}', f"İ password: {CANARY}")
     for text in (*ENVIRONMENT.values(), *shapes):
         assert CANARY not in mask(text), text
     assert mask(f"http://kim:{CANARY}@h:80/x") == "http://kim:***@h:80/x"
@@ -169,7 +170,7 @@ def test_a_text_is_masked_by_value_and_by_shape(secrets):
 
 def test_masking_is_quick_on_long_lines():
     began = time.monotonic()
-    mask("a.b-" * 100_000 + "A" * 200_000 + "password" * 20_000)
+    mask("a.b-" * 100_000 + "A" * 200_000 + "password" * 20_000 + "api_key: 1 " * 20_000)
     assert time.monotonic() - began < 5
 
 

@@ -8,12 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alphaf_orch.first_weights import MIXED, FirstWeights, compare_beginnings
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.plan import Plan
 from alphaf_orch.report_blocks import Label, Text
 from alphaf_orch.report_run import RunData, Scored
 from alphaf_orch.report_scores import mismatch
 from alphaf_orch.scripts.tracker_keys import KEYS as TRACKER_KEYS
+from alphaf_orch.stages import TRAINING
 
 RUN = "RUN"  # what stands for an arm's own folder in the files that are compared
 _TOLD = ("axolotl", "transformers", "torch")  # of all versions, which are all compared
@@ -22,11 +24,16 @@ _PACKING = ("sample_packing", "eval_sample_packing", "pad_to_sequence_len", "seq
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that must be the same in both arms; `same` is None where it was not recorded."""
+    """One thing that must be the same in both arms; `same` is None where it was not recorded.
+
+    `planned`: a difference that follows from what is varied. `warning`: what nobody who reads the scores may miss.
+    """
 
     what: Text
     same: bool | None
     evidence: Text
+    planned: bool = False
+    warning: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Batches:
 
     ids: Mapping[int, str]
     shapes: Mapping[int, tuple[tuple[int, int], ...]]  # (rows, length in tokens)
+    first: FirstWeights | None = None  # None: trained by a version that did not record them
 
 
 def differences(before: RunPaths, after: RunPaths) -> list[Difference]:
@@ -106,13 +114,16 @@ def read_batches(paths: RunPaths, stage: str) -> Batches | None:
     file = paths.batches(stage)
     if not file.is_file():
         return None
-    ids, shapes = {}, {}
+    ids, shapes, first = {}, {}, None
     # A program that was killed leaves half a line at the end.
     for line in file.read_text(encoding="utf-8").split("\n")[:-1]:
         row = json.loads(line)
+        if "first_weights" in row:  # a training that was begun anew has a second one
+            first = FirstWeights(row["first_weights"], row["trainable"], row["parameters"])
+            continue
         ids[row["step"]] = row["ids"]
         shapes[row["step"]] = tuple(zip(row["rows"], row["lengths"], strict=True))
-    return Batches(ids, shapes) if ids else None
+    return Batches(ids, shapes, first) if ids else None
 
 
 def checks(before: RunData, after: RunData, stage: str, seeds: tuple[int | None, int | None]) -> list[Check]:
@@ -121,6 +132,7 @@ def checks(before: RunData, after: RunData, stage: str, seeds: tuple[int | None,
     first, second = read_batches(before.paths, trainer), read_batches(after.paths, trainer)
     return [
         _same(Label("시드", "Seed"), seeds[0], seeds[1]),
+        *(_beginning(before, after, each) for each in TRAINING[: TRAINING.index(trainer) + 1]),
         _order(first, second),
         _packing(before, after, first, second),
         _same(Label("데이터(SHA-256)", "Data (SHA-256)"), _data(before), _data(after), _data(before, 12)),
@@ -145,6 +157,18 @@ def _same(what: Text, one: Any, other: Any, shown: str = "") -> Check:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _beginning(before: RunData, after: RunData, trainer: str) -> Check:
+    what = (
+        Label("처음 가중치", "First weights")
+        if trainer == "sft"
+        else Label("DPO의 처음 가중치", "First weights of DPO")
+    )
+    found = (read_batches(before.paths, trainer), read_batches(after.paths, trainer))
+    one, other = (batches.first if batches else None for batches in found)
+    made = compare_beginnings(one, other, (_whole_recipe(before, trainer), _whole_recipe(after, trainer)))
+    return Check(what, made.same, made.evidence, made.planned, made.alarming or made.evidence is MIXED)
 
 
 def _order(first: Batches | None, second: Batches | None) -> Check:
@@ -177,8 +201,12 @@ def _packing(before: RunData, after: RunData, first: Batches | None, second: Bat
 
 
 def _recipe(run: RunData, keys: Sequence[str]) -> dict[str, Any]:
-    recipe = ((run.stages.get("sft") or {}).get("spec") or {}).get("recipe") or {}
+    recipe = _whole_recipe(run, "sft")
     return {key: recipe[key] for key in keys if key in recipe}
+
+
+def _whole_recipe(run: RunData, trainer: str) -> Mapping[str, Any]:
+    return ((run.stages.get(trainer) or {}).get("spec") or {}).get("recipe") or {}
 
 
 def _data(run: RunData, length: int | None = None) -> str:

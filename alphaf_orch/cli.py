@@ -20,6 +20,7 @@ from alphaf_orch.cli_merge import merge_models
 from alphaf_orch.cli_options import echo_json, out_console, with_options
 from alphaf_orch.cli_report import compare, report
 from alphaf_orch.errors import AlphafError
+from alphaf_orch.masking import mask
 
 if TYPE_CHECKING:
     from alphaf_orch.plan import Scope
@@ -61,12 +62,12 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
     try:
         handle, kept = tempfile.mkstemp(prefix="alphaf-", suffix=".trace")
         with open(handle, "w", encoding="utf-8") as file:  # noqa: PTH123  (a descriptor)
-            traceback.print_exception(kind, error, trace, file=file)
+            file.write(mask("".join(traceback.format_exception(kind, error, trace))))
         where = f"trace: {kept}"
     except OSError as problem:
         last = traceback.extract_tb(trace)[-1]
         where = f"{last.filename}:{last.lineno}; the trace could not be kept: {problem.strerror}"
-    message = f"alphaf itself failed: {kind.__name__}: {error}"
+    message = mask(f"alphaf itself failed: {kind.__name__}: {error}")
     click.echo(
         f"error: {message}\n  where: {where}\n  next:  report it with that; what is finished is kept",
         err=True,

@@ -124,8 +124,12 @@ def _run(
 def _print(result: AblationResult) -> None:
     from rich.table import Table
 
+    from alphaf_orch.report_ablation import start_warnings
     from alphaf_orch.report_ablation_scores import cli_rows, verdict
+    from alphaf_orch.report_blocks import in_language
 
+    for text in start_warnings(result):
+        click.echo(f"warning: {in_language(text, 'en')}", err=True)
     console = out_console()
     for comparison in result.comparisons:
         header = ("score", comparison.before, comparison.after, "difference", "95% CI", "p", "result")

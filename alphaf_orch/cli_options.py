@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
 
 import click
 
@@ -46,7 +46,7 @@ def log_console() -> Console:
     """Return the console for progress and notes: stderr."""
     from rich.console import Console
 
-    return Console(stderr=True)
+    return Console(file=_masked(sys.stderr))
 
 
 def out_console() -> Console:
@@ -54,9 +54,18 @@ def out_console() -> Console:
     from rich.console import Console
 
     # Wide where nobody's terminal sets the width, so that tables in a CI log are not folded.
-    return Console() if sys.stdout.isatty() else Console(width=140)
+    out = _masked(sys.stdout)
+    return Console(file=out) if sys.stdout.isatty() else Console(file=out, width=140)
+
+
+def _masked(stream: IO[str]) -> IO[str]:
+    from alphaf_orch.masking import MaskedStream
+
+    return cast("IO[str]", MaskedStream(stream))
 
 
 def echo_json(value: Any) -> None:
     """Print a value as JSON, Korean as it is."""
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    from alphaf_orch.masking import mask_values
+
+    click.echo(json.dumps(mask_values(value), indent=1, ensure_ascii=False))

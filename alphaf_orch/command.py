@@ -16,6 +16,7 @@ from types import FrameType
 
 from alphaf_orch.disk import writing
 from alphaf_orch.errors import RunStateError
+from alphaf_orch.masking import hides_secrets
 from alphaf_orch.processes import end_all, inherited_marks, interrupts_noted, living, new_mark
 
 # Ctrl-C, then a firm request, then the end: seconds that a tool gets to put its files in order.
@@ -109,6 +110,7 @@ def interactive(argv: Sequence[str], env: Mapping[str, str]) -> int:
             continue
 
 
+@hides_secrets
 def run_logged(
     argv: Sequence[str],
     *,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from alphaf_orch.credentials import refuse_credentials
 from alphaf_orch.errors import ConfigError
 from alphaf_orch.keys import nearest
 
@@ -69,7 +70,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def build_config(values: dict[str, Any], where: str) -> RunConfig:
-    """Return the checked settings; raise ConfigError naming the key and the nearest known one."""
+    """Return the checked settings; raise ConfigError naming the key and the nearest known one, or a secret's key."""
+    refuse_credentials(values, where)
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:

@@ -6,6 +6,8 @@ from typing import IO, Any
 
 import click
 
+from alphaf_orch.masking import mask
+
 
 class AlphafError(click.ClickException):
     """Base of all errors; guarantees one printed message with what failed, where, and what to do next."""
@@ -13,6 +15,8 @@ class AlphafError(click.ClickException):
     exit_code = 1
 
     def __init__(self, what: str, *, where: str, fix: str) -> None:
+        # Whatever a setting or a tool said, an error is shown, logged and kept in the manifest.
+        what, where, fix = mask(what), mask(where), mask(fix)
         super().__init__(f"{what}\n  where: {where}\n  next:  {fix}")
         self.what = what
         self.where = where

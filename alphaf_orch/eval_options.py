@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from alphaf_orch.errors import ConfigError, ToolError
 from alphaf_orch.hardware import Machine, check_gpus
+from alphaf_orch.masking import mask
 from alphaf_orch.suites import Task
 
 Backend = Literal["hf", "vllm", "openai", "openai-chat"]
@@ -146,7 +147,7 @@ def served_model(target: Target, env: Mapping[str, str] = os.environ) -> str:
         names = [model.id for model in client.models.list()]
     except openai.OpenAIError as error:
         raise ToolError(
-            f"the server does not answer: {' '.join(str(error).split())[:200]}",
+            f"the server does not answer: {mask(' '.join(str(error).split()))[:200]}",
             where=f"{target.server}/models",
             fix="check the address and that the server runs; a key is read from OPENAI_API_KEY",
         ) from None

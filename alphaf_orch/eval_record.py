@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from alphaf_orch.command import printable
 from alphaf_orch.errors import StageError
 from alphaf_orch.eval_checks import check_prompts, check_template, system_facts, system_warnings
-from alphaf_orch.eval_options import counted_rows
+from alphaf_orch.eval_options import SERVERS, counted_rows
 from alphaf_orch.eval_reference import TrainedSystems
 from alphaf_orch.lm_eval_output import LmEvalOutput, read_metrics, read_samples
+from alphaf_orch.masking import mask, mask_values
 from alphaf_orch.plan_eval import Cell, Place
 from alphaf_orch.results import Sample, TaskResult
 from alphaf_orch.stages import Stage
@@ -49,6 +50,9 @@ def make_results(
             )
         if ended.facts is not None:
             check_prompts(samples, cell.task.config, ended.facts, ended.output.sample_file(cell.task.name))
+        if place.target.backend in SERVERS:
+            # A server may repeat the key that it was sent.
+            samples = [replace(each, answer=mask(each.answer), details=mask_values(each.details)) for each in samples]
         result = _result(place, cell, suites[cell.task.name], ended, trained, len(samples), len(cells))
         made.append((result, samples))
     return made

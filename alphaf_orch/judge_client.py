@@ -13,6 +13,7 @@ import openai
 
 from alphaf_orch.errors import ConfigError, ToolError
 from alphaf_orch.judge_preset import JudgePreset
+from alphaf_orch.masking import mask, remember
 
 CONNECT_S = 10.0
 # Everything else that the library adds (machine, Python, organisation) is nobody's business. The last one is how it
@@ -66,6 +67,7 @@ class JudgeClient:
 
     def __init__(self, preset: JudgePreset) -> None:
         self._preset, self._key = preset, preset.key()
+        remember(self._key or "")
         self.model = preset.model or ""
 
     async def __aenter__(self) -> JudgeClient:
@@ -138,7 +140,8 @@ class JudgeClient:
             raise NoReplyError("the server's message is no text")
         usage = body.get("usage")
         usage = usage if isinstance(usage, dict) else {}
-        return Reply(text or "", _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+        # What is cut or parsed later is masked before: half a key would not be known for one.
+        return Reply(mask(text or ""), _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
 
     async def _ask(self, call: Any) -> dict[str, Any]:
         """Return the JSON object that the server answers with, whatever goes wrong named in one NoReplyError."""
@@ -146,22 +149,19 @@ class JudgeClient:
             raw = await call
             body = json.loads(raw.content)
         except openai.APIStatusError as error:
-            said = " ".join(error.response.text.split())[:300]
-            what = self._without_key(f"HTTP {error.status_code}: {said}")
+            said = mask(" ".join(error.response.text.split()))[:300]
+            what = f"HTTP {error.status_code}: {said}"
             redirect = error.status_code < 400
             raise NoReplyError(what, for_good=redirect or error.status_code in _FOR_GOOD) from None
         except (openai.APITimeoutError, TimeoutError):
             raise NoReplyError(f"no answer within {self._preset.timeout_s:g} s") from None
         except openai.APIConnectionError as error:
-            raise NoReplyError(self._without_key(f"{error.__cause__ or error}")) from None
+            raise NoReplyError(mask(f"{error.__cause__ or error}")) from None
         except (ValueError, RecursionError):
             raise NoReplyError("the server's answer is no JSON") from None
         if not isinstance(body, dict):
             raise NoReplyError("the server's answer is no JSON object")
         return body
-
-    def _without_key(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key else text
 
 
 def _count(value: object) -> int | None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from alphaf_orch.credentials import refuse_credentials
 from alphaf_orch.errors import ConfigError
 from alphaf_orch.paths import find_template
 from alphaf_orch.record import fingerprint
@@ -42,6 +43,12 @@ class JudgePreset(BaseModel):
         """Return the API key from the variable that the preset names; raise ConfigError where it is not set."""
         if self.api_key_env is None:
             return None
+        if not self.api_key_env.isidentifier():
+            raise ConfigError(
+                "api_key_env is no name of an environment variable",
+                where=f"api_key_env of the judge at {self.url}",
+                fix="put the key itself into a variable, and that variable's name here",
+            )
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
             raise ConfigError(
@@ -62,6 +69,7 @@ def load_judge(
     is_url = "://" in name_or_url
     file = _find(DEFAULT if is_url else name_or_url, folders)
     values = parse_yaml(file.read_text(encoding="utf-8"), str(file))
+    refuse_credentials(values, str(file))
     given = {"url": name_or_url if is_url else None, "model": model, "concurrency": concurrency}
     values |= {key: value for key, value in given.items() if value is not None}
     try:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
+from alphaf_orch.credentials import refuse_credentials
 from alphaf_orch.errors import ConfigError
 from alphaf_orch.paths import SCHEMAS
 from alphaf_orch.scripts.dpo_config import DpoConfig
@@ -151,6 +152,7 @@ def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], wher
 
 def check_rendered(section: str, values: Mapping[str, Any], where: str) -> None:
     """Raise ConfigError for the first wrong key of a rendered recipe, where the plan's own keys stand too."""
+    refuse_credentials(values, where)
     for key, value in values.items():
         if section == "sft" or key not in _NOT_IN_RECIPES:
             check_key(key, value, known_keys(section), f"{where}, key {key}")
@@ -184,6 +186,7 @@ def parse_set(items: Iterable[str], *, default: str) -> dict[str, dict[str, Any]
             section, rest = default, name.strip()
         known = known_keys(section)
         top, *nested = rest.split(".")
+        refuse_credentials({rest: parse_value(text)}, "--set")
         if top not in known and section == default and default == "sft" and top in dpo_keys():
             raise ConfigError(f"{top}: did you mean dpo.{top}?", where=where, fix=f"write --set dpo.{item}")
         value = parse_value(text)

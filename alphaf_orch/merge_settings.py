@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from alphaf_orch.credentials import refuse_credentials
 from alphaf_orch.errors import ConfigError
 from alphaf_orch.keys import nearest, numbers
 
@@ -52,6 +53,7 @@ def read_settings(values: Mapping[str, Any], default: Mapping[str, Any], where: 
 
     Raises ConfigError for a key or value that cannot be meant, and where no partner is named.
     """
+    refuse_credentials(values, where)
     if "partner" in values or "method" in values:
         default = {}
     own = {key: value for key, value in {**default, **values}.items() if key in WHO}

@@ -12,6 +12,7 @@ import yaml
 from alphaf_orch.chain import finished, model_folder, run_config
 from alphaf_orch.config import RunConfig, dump_config
 from alphaf_orch.licences import Licence, combine_licences
+from alphaf_orch.masking import mask
 from alphaf_orch.model_card_text import card_text
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.record import read_manifest, write_atomic
@@ -42,6 +43,7 @@ def write_model_card(paths: RunPaths) -> Path | None:
     metadata = card_metadata(paths.name, manifest, stage, results.get(stage, {}), licence, theirs)
     config = _shareable_config(run_config(paths))
     text = f"---\n{metadata}\n---\n{replace_ours(body, card_text(paths, manifest, stage, results, licence, config))}"
+    text = mask(text)
     if text != before:
         write_atomic(path, text)
     return path

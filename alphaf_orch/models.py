@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from alphaf_orch.credentials import refuse_credentials
 from alphaf_orch.errors import ConfigError, ModelError
 from alphaf_orch.hub_cache import missing_files, repo_dir, snapshot
 from alphaf_orch.keys import numbers
@@ -215,6 +216,7 @@ def read_preset(path: Path) -> ModelPreset:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         what = f"model preset {path.stem}: not YAML: {error}"
         raise ConfigError(what, where=str(path), fix="correct the file") from error
+    refuse_credentials(values if isinstance(values, dict) else {}, str(path))
     lines: dict[tuple[str, ...], int] = {}
     for keys, line in _key_lines(root, ()):
         if keys in lines:

@@ -11,6 +11,7 @@ from alphaf_orch.base import find_base, find_preset
 from alphaf_orch.command import child_env
 from alphaf_orch.config import RunConfig
 from alphaf_orch.context import SECTIONS, Context, Section
+from alphaf_orch.credentials import refuse_credentials
 from alphaf_orch.hardware import Machine
 from alphaf_orch.keys import check_section
 from alphaf_orch.merge_settings import read_settings
@@ -55,6 +56,7 @@ def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> 
     Raises the error of the first thing that could not work: unknown model or key, bad data, missing weights or
     hub data (unless dry), a batch that cannot be cut up.
     """
+    refuse_credentials(config.model_dump(exclude_defaults=True), "the config")
     check_section("sft", config.sft, "the config")
     check_section("dpo", config.dpo, "the config")
     check_trackers(config.trackers, "the config")

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from alphaf_orch.masking import mask
+
 _PLAIN_EVERY_S = 15.0
 
 
@@ -63,7 +65,7 @@ class LogLine(ABC):
 
     def __exit__(self, *exc: object) -> None:
         if self._verbose:
-            self._stream()
+            self._stream(final=True)
         if self._live:
             self._live.__exit__(None, None, None)
 
@@ -86,11 +88,13 @@ class LogLine(ABC):
     def line(self) -> str:
         """Return how far it is."""
 
-    def _stream(self) -> None:
+    def _stream(self, *, final: bool = False) -> None:
         new = _read_from(self._log, self._log_offset)
+        if not final:  # a line that is half written could end within a secret
+            new = new[: max(new.rfind(b"\n"), new.rfind(b"\r")) + 1]
         self._log_offset += len(new)
         if new:
-            self._console.out(new.decode("utf-8", "replace"), end="", highlight=False)
+            self._console.out(mask(new.decode("utf-8", "replace")), end="", highlight=False)
 
 
 class StageLine(LogLine):

@@ -39,7 +39,7 @@ def ablation_report(result: AblationResult) -> Report:
     """Return the whole report as one value."""
     experiment = result.experiment
     parts: list[tuple[str, Text, Sequence[Block]]] = [
-        ("verdict", Label("결론", "Verdict"), verdict_blocks(result)),
+        ("verdict", Label("결론", "Verdict"), [*verdict_blocks(result), *_begun_unlike(result)]),
         ("scores", Label("점수", "Scores"), score_blocks(result)),
         ("identity", Label("무엇이 다르고 무엇이 같은가", "What differs, and what does not"), identity_blocks(result)),
     ]
@@ -85,6 +85,7 @@ def identity_blocks(result: AblationResult) -> list[Block]:
                 f"{title}: difference of the rendered files (seeds {seeds}; RUN is each arm's own folder)",
             )
             found.append(Code(text, caption))
+        found += [Note(text, "warning", title) for text in start_warnings(result, variant)]
         found.append(_check_table(title, pairs, result.stage))
     randomness = Label(
         "시드가 같아도 잡음과 드롭아웃은 같은 난수 발생기를 쓰므로, 한쪽에만 잡음이 있으면 드롭아웃이 지우는 자리도"
@@ -93,6 +94,29 @@ def identity_blocks(result: AblationResult) -> list[Block]:
         " other places too.",
     )
     return [*found, Note(randomness)]
+
+
+def _begun_unlike(result: AblationResult) -> list[Block]:
+    if not start_warnings(result):
+        return []
+    text = Label(
+        "처음 가중치가 같아야 하는데 다르거나 알 수 없는 실험군이 있습니다. 아래 ‘무엇이 다르고 무엇이 같은가’를"
+        " 보세요.",
+        "Some arms that ought to start from the same weights do not, or are not known to: see “What differs, and what"
+        " does not” below.",
+    )
+    return [Note(text, "warning")]
+
+
+def start_warnings(result: AblationResult, variant: str | None = None) -> list[Text]:
+    """Return what is wrong with how arms began, by seed: weights that ought to be equal and are not, or not known."""
+    return [
+        join([join([check.what, f"seed {other.arm.seed}"], ", "), check.evidence], ": ")
+        for one, other in result.pairs()
+        if variant in (None, other.arm.variant) and one.run and other.run
+        for check in checks(one.run, other.run, result.stage, (one.arm.seed, other.arm.seed))
+        if check.warning
+    ]
 
 
 def _differences(one: ArmResult, other: ArmResult) -> list[Difference]:
@@ -136,6 +160,8 @@ def _state(check: Check) -> Cell:
         None: (Label("알 수 없음", "not known"), "warn"),
     }
     text, tone = texts[check.same]
+    if check.same is False and check.planned:
+        return Cell(Label("바꾼 것을 따라 다름", "differs with what is varied"), "warn")
     return Cell(text, tone)
 
 

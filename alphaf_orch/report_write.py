@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from alphaf_orch.errors import ConfigError
+from alphaf_orch.masking import mask
 from alphaf_orch.record import write_atomic
 from alphaf_orch.report_blocks import LANGUAGES, Language, Report
 from alphaf_orch.report_html import render_html
@@ -18,7 +19,7 @@ def write_report(content: Report, page: Path, language: Language) -> tuple[Path,
         files[page.with_name(f"{page.stem}.{each}.md")] = render_markdown(content, each)
     try:
         for path, text in files.items():
-            write_atomic(path, text)
+            write_atomic(path, mask(text))
     except OSError as error:
         raise ConfigError(
             f"the report cannot be written: {error.strerror}", where=str(page), fix="name another file with --output"

@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import shutil
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -23,6 +24,7 @@ from alphaf_orch.disk import writing
 from alphaf_orch.errors import AlphafError, Interrupted
 from alphaf_orch.hardware import Machine
 from alphaf_orch.lock import held
+from alphaf_orch.masking import mask, mask_logs
 from alphaf_orch.outputs import check_outputs
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.plan import Plan
@@ -161,8 +163,8 @@ def _run_stage(
         "fingerprint": stage.fingerprint,
         "version": stage.version,
         "spec": stage.spec,
-        "argv": list(argv),
-        "command": printable(argv),
+        "argv": [mask(word) for word in argv],
+        "command": mask(printable(argv)),
         "started": now(),
         "log": str(paths.log(stage.name).relative_to(paths.root)),
         "rendered": {path.name: fingerprint(file.text) for path, file in stage.files.items()},
@@ -233,8 +235,12 @@ def _launch(
     for path in (metrics, log, paths.report(stage.name), paths.probe(stage.name), paths.scratch(stage.name)):
         path.parent.mkdir(parents=True, exist_ok=True)
     env = child_env(stage.env, online=stage.online)
-    with StageLine(console, stage.name, metrics, log, verbose=verbose) as line:
-        return run_logged(argv, env=env, log=log, lock_fd=lock_fd, on_poll=line.poll)
+    begun = time.time()
+    try:
+        with StageLine(console, stage.name, metrics, log, verbose=verbose) as line:
+            return run_logged(argv, env=env, log=log, lock_fd=lock_fd, on_poll=line.poll)
+    finally:
+        mask_logs(paths.root, begun - 1)
 
 
 def _done_line(stage: Stage, entry: Mapping[str, Any]) -> str:

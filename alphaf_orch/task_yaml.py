@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from alphaf_orch.credentials import refuse_credentials
 from alphaf_orch.errors import ConfigError
 from alphaf_orch.keys import nearest
 from alphaf_orch.paths import SCHEMAS
@@ -138,6 +139,7 @@ def _absolute(names: Any, folder: Path) -> Any:
 
 def check_task(file: TaskFile) -> None:
     """Raise ConfigError for what lm-eval would refuse, or stumble over, only after it loaded the model."""
+    refuse_credentials(file.values, str(file.path))
     if "class" in file.values:
         raise ConfigError(
             "a task written as a python class", where=file.where("class"), fix="write it as a YAML with !function keys"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from alphaf_orch.errors import ConfigError
 from alphaf_orch.keys import axolotl_keys, check_key, nearest
@@ -33,12 +32,6 @@ def tracker_layer(values: Mapping[str, Any], run: str, section: str) -> dict[str
     used = used_trackers(values)
     if not used:
         return {}
-    if urlsplit(str(values.get("mlflow_tracking_uri") or "")).password:
-        raise ConfigError(
-            "mlflow_tracking_uri holds a password, and recipes are written to disk",
-            where="key mlflow_tracking_uri",
-            fix="take it out of the address and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
-        )
     name = f"{run}-{section}"
     ours: dict[str, dict[str, Any]] = {
         "wandb": {"use_wandb": True, "wandb_project": "alphaf", "wandb_name": name, "wandb_mode": "offline"},

@@ -1,8 +1,9 @@
 """Stands in for a tool environment's python: records its argv and leaves the files the real tool would leave.
 
 FAKE_TOOL names a JSON file: {"STAGE": BEHAVIOUR} with behaviours ok, fail, half (exit 0 but stopped early),
-nan, hang, ranks (hangs, beside ranks that ignore all signals), no_output, slow (of base_model), or {"when": TEXT,
-"then": BEHAVIOUR} for calls whose command line has that text. Every call is appended to calls.jsonl beside it.
+nan, hang, ranks (hangs, beside ranks that ignore all signals), no_output, slow (of base_model), leak (print and log
+the environment, then fail), or {"when": TEXT, "then": BEHAVIOUR} for calls whose command line has that text. Every
+call is appended to calls.jsonl beside it.
 """
 
 import json
@@ -85,6 +86,15 @@ def stage_name() -> str:
     return Path(next(a for a in sys.argv if a.endswith(".yaml"))).stem
 
 
+def leak() -> None:
+    print(dict(os.environ), json.dumps(dict(os.environ)), flush=True)
+    folder = Path(config().get("output_dir", ""))
+    if folder.name:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "debug.log").write_text("\n".join(f"{key}={value}" for key, value in os.environ.items()))
+    sys.exit(f"error: cannot reach {os.environ['HTTPS_PROXY']} with {os.environ['HF_TOKEN']}")
+
+
 def main() -> None:
     name = stage_name()
     control = Path(os.environ["FAKE_TOOL"])
@@ -100,6 +110,8 @@ def main() -> None:
             )
         )
         return
+    if behaviour == "leak":
+        leak()
     with control.with_name("calls.jsonl").open("a") as file:
         file.write(json.dumps({"stage": name, "argv": sys.argv[1:]}) + "\n")
     if name == "base_model":

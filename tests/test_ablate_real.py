@@ -54,10 +54,11 @@ def test_neftune_on_the_tiny_model(place):
     assert "--- sft.yaml\n-neftune_noise_alpha: null" in markdown
     checks = [line.split("|")[1:4] for line in markdown.splitlines() if "<br>seed 42" in line]
     assert [cells[0].split("<br>")[0].strip() for cells in checks] == [
-        "Seed", "Data order", "Packing and lengths", "Data (SHA-256)", "Base model", "Versions of the tools",
-        "Evaluation",
+        "Seed", "First weights", "Data order", "Packing and lengths", "Data (SHA-256)", "Base model",
+        "Versions of the tools", "Evaluation",
     ]  # fmt: skip
     assert {cells[1].strip() for cells in checks} == {"same"}, markdown
+    assert "trained parameters start from the same weights: hash" in markdown
     assert "the same hash of token ids in 4 of 4 steps" in markdown
     assert "verdict: neftune_noise_alpha=off → neftune_noise_alpha=45: no difference shown." in done.stdout
     losses = [

@@ -152,7 +152,8 @@ def written(words=("neftune",), seeds: int = 2, gain: float = 0.0, n: int = 120,
         )
         write(run.root / "sft" / "merged" / "config.json", json.dumps({"hidden_size": 64}))
         write(run.report("data"), json.dumps({"rows": 10, "tokens": {"total": 1000}}))
-        lines = [{"step": 1, "ids": f"a{arm.seed}", "rows": [2, 2], "lengths": [100, 400]},
+        first = {"first_weights": f"f{arm.seed}" * 8, "trainable": "t", "parameters": 4096}
+        lines = [first, {"step": 1, "ids": f"a{arm.seed}", "rows": [2, 2], "lengths": [100, 400]},
                  {"step": 2, "ids": f"b{arm.seed}", "rows": [2], "lengths": [100]}]  # fmt: skip
         write(run.batches("sft"), "".join(json.dumps(line) + "\n" for line in lines))
         metrics = {
@@ -209,9 +210,10 @@ def test_the_report_proves_that_one_line_differs():
     assert difference.removed == ("neftune_noise_alpha: null",)
     assert difference.added == ("neftune_noise_alpha: 45",)
     found = checks(one.run, other.run, "sft", (one.arm.seed, other.arm.seed))
-    assert [check.same for check in found] == [True] * 7, found
+    assert [check.same for check in found] == [True] * 8, found
     markdown = render_markdown(ablation_report(result), "en")
     assert "Under each of 2 seeds the files of the training differ in exactly one line." in markdown
+    assert "the 4,096 trained parameters start from the same weights: hash f42f42f42f42" in markdown
     assert "-neftune_noise_alpha: null\n+neftune_noise_alpha: 45" in markdown
     assert str(experiment_paths("e").root) not in markdown
 
@@ -219,6 +221,7 @@ def test_the_report_proves_that_one_line_differs():
 @pytest.mark.parametrize(
     ("file", "change", "failing"),
     [
+        ("metrics/sft.batches.jsonl", ('"first_weights": "f42', '"first_weights": "f43'), "First weights"),
         ("metrics/sft.batches.jsonl", ('"ids": "b42"', '"ids": "c42"'), "Data order"),
         ("metrics/sft.batches.jsonl", ('"lengths": [100]', '"lengths": [101]'), "Packing and lengths"),
         ("manifest.json", ('"sample_packing": false', '"sample_packing": true'), "Packing and lengths"),
@@ -243,8 +246,58 @@ def test_batches_that_were_not_recorded_are_not_called_the_same():
     experiment = written(seeds=1)
     experiment_paths("e").arm(experiment.arms[1].name).batches("sft").unlink()
     one, other = read(experiment).pairs()[0]
-    order = checks(one.run, other.run, "sft", (42, 42))[1]
+    order = checks(one.run, other.run, "sft", (42, 42))[2]
     assert (order.what.en, order.same) == ("Data order", None)
+
+
+def begun(change=lambda _: None, **recipes):
+    """Return the check of the first weights of two arms and the report, the second arm's line of them changed."""
+    experiment = written(words=recipes.get("words", ("neftune",)), seeds=1)
+    file = experiment_paths("e").arm(experiment.arms[1].name).batches("sft")
+    first, *rest = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = [*([] if change(first) == "drop" else [first]), *rest]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    result = read(experiment)
+    one, other = result.pairs()[0]
+    check = checks(one.run, other.run, "sft", (42, 42))[1]
+    return check, render_markdown(ablation_report(result), "en")
+
+
+ALARM = "Some arms that ought to start from the same weights do not, or are not known to"
+
+
+def test_arms_that_ought_to_start_alike_and_do_not_are_warned_of():
+    check, markdown = begun(lambda first: first.update(first_weights="other"))
+    assert (check.same, check.planned, check.warning) == (False, False, True)
+    assert ALARM in markdown
+    assert "though the seed is the same" in markdown
+    assert ALARM not in begun()[1]
+
+
+def test_arms_of_another_rank_start_from_other_weights_by_what_is_varied():
+    check, markdown = begun(lambda f: f.update(trainable="u", parameters=8192), words=("lora_r=8,16",))
+    assert (check.same, check.planned, check.warning) == (False, True, False)
+    assert check.evidence.en == "they start from different ones (4,096 ≠ 8,192), because lora_r differs"
+    assert "differs with what is varied" in markdown
+    assert ALARM not in markdown
+
+
+def test_qlora_and_lora_start_from_one_adapter_over_bases_that_are_not_quantised_alike():
+    check, _ = begun(words=("adapter=lora,qlora",))
+    assert check.same is True
+    assert check.evidence.en.endswith("the frozen base is not quantised alike")
+
+
+def test_an_arm_of_an_older_version_beside_a_new_one_is_said():
+    check, markdown = begun(lambda _: "drop")
+    assert (check.same, check.warning) == (None, True)
+    assert ALARM in markdown
+    assert "recorded in one arm only" in markdown
+
+
+def test_sharded_weights_are_not_called_the_same():
+    check, _ = begun(lambda first: first.update(first_weights=None))
+    assert (check.same, check.warning) == (None, False)
 
 
 def test_a_step_that_was_trained_again_counts_once_and_half_a_line_not_at_all(tmp_path):

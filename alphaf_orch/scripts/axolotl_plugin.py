@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from axolotl.integrations.base import BasePlugin
+from transformers import set_seed
 
 if TYPE_CHECKING:
     from alphaf_orch.scripts.batch_record import BatchRecord
@@ -29,7 +30,7 @@ else:
 
 
 class AlphafPlugin(BasePlugin):  # type: ignore[misc]
-    """Adds four callbacks and our native classes, no more; found because the scripts folder is on PYTHONPATH."""
+    """Adds four callbacks, our native classes and the seed; found because the scripts folder is on PYTHONPATH."""
 
     def register(self, cfg: Any) -> None:
         """Make our native classes known, and refuse a 4-bit base of which bitsandbytes makes other values here.
@@ -40,6 +41,15 @@ class AlphafPlugin(BasePlugin):  # type: ignore[misc]
         register()
         if cfg.get("adapter") == "qlora":
             _check_base(cfg)
+        _seed(cfg)
+
+    def pre_model_load(self, cfg: Any) -> None:
+        """Seed the rows that loading adds for new tokens; each rank draws the same ones."""
+        _seed(cfg)
+
+    def pre_lora_load(self, cfg: Any, model: Any) -> None:  # noqa: ARG002  (axolotl's signature)
+        """Seed the adapter's first weights anew, whatever loading drew: its Trainer does so only after them."""
+        _seed(cfg)
 
     def add_callbacks_post_trainer(self, *_: Any) -> list[Any]:
         """Return the callbacks for axolotl to add to the trainer it made."""
@@ -59,3 +69,9 @@ def _check_base(cfg: Any) -> None:
     except Failure as failure:
         print(failure.message, file=sys.stderr)
         raise
+
+
+def _seed(cfg: Any) -> None:
+    """Seed Python, numpy and torch, on every device; 42 is axolotl's own where a recipe names none."""
+    seed = cfg.get("seed")
+    set_seed(42 if seed is None else int(seed))

@@ -122,6 +122,7 @@ def train(config: DpoConfig, resume: Path | None) -> None:
     if config.val_set_size:
         size = int(config.val_set_size) if config.val_set_size >= 1 else config.val_set_size
         data = data["train"].train_test_split(test_size=size, seed=config.seed)
+    set_seed(config.seed)  # again: TRL draws the adapter here, and loading in 4 bits may have drawn otherwise
     trainer = DPOTrainer(
         model=model,
         ref_model=None,  # the reference is the same model without its adapter

@@ -101,16 +101,6 @@ def _missing_weights(model_dir: Path) -> list[str]:
     return ["model.safetensors (absent, and no other weights)"]
 
 
-def safetensors_header(path: Path) -> dict[str, Any]:
-    """Return the names, types and places of a safetensors file's tensors; nothing for a file that cannot be read."""
-    if file_problem(path):
-        return {}
-    with path.open("rb") as file:
-        header: dict[str, Any] = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-    header.pop("__metadata__", None)
-    return header
-
-
 def file_problem(path: Path) -> str | None:
     """Return why a weights file can't be used, or None; a safetensors header gives the length to expect.
 

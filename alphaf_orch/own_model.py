@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.errors import ModelError
-from alphaf_orch.hub_cache import read_json, safetensors_header, snapshot
+from alphaf_orch.hub_cache import read_json, snapshot
 from alphaf_orch.models import ModelPreset, first_file, read_preset
 from alphaf_orch.scripts.orion import NATIVE_TYPES
+from alphaf_orch.weights_layout import has_head, linear_modules
 
 MARKERS = ("<|im_start|>", "<|im_end|>")
-HEADS = ("lm_head.weight", "embed_out.weight")  # output weights, where they are not the embedding
+# What the DPO recipe adapts: every linear layer of Llama and Qwen2.
+LLAMA_LINEAR = ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")
 
 
 def generic_preset(path_or_hub_id: str, folders: Sequence[Path], env: Mapping[str, str]) -> ModelPreset:
@@ -51,7 +53,7 @@ def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
         )
     chat = _chat_facts(folder)
     # Some configs leave the key out where it is their class's default, true (Gemma) or false.
-    tied = bool(config.get("tie_word_embeddings", not _has_head(folder)))
+    tied = bool(config.get("tie_word_embeddings", not has_head(folder)))
     architecture = _architecture_of(config, added=len(chat["tokens"] or ()), tied=tied)
     facts: dict[str, Any] = {
         "architecture": architecture,
@@ -63,6 +65,10 @@ def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
     if chat["tokens"]:
         # axolotl demands it when tokens are added: their new rows must be trained.
         facts["sft"] = {**recipe.sft, "lora_modules_to_save": ["embed_tokens", "lm_head"]}
+    linear = linear_modules(folder)
+    if linear and linear != LLAMA_LINEAR:
+        # Others name them otherwise: TRL would adapt those few that happen to match, or end when SFT is done.
+        facts["dpo"] = {**recipe.dpo, "lora_target_modules": list(linear)}
     return facts
 
 
@@ -154,15 +160,6 @@ def _vocabulary(folder: Path, settings: Mapping[str, Any]) -> dict[str, int]:
     found |= {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
     found |= {token["content"]: int(number) for number, token in settings.get("added_tokens_decoder", {}).items()}
     return found | (read_json(folder / "added_tokens.json") or {})
-
-
-def _has_head(folder: Path) -> bool:
-    """Return whether the weights have output weights of their own; what cannot be told is taken for yes."""
-    names = (read_json(folder / "model.safetensors.index.json") or {}).get("weight_map")
-    if names is None:
-        files = sorted(folder.glob("*.safetensors"))
-        names = [name for file in files for name in safetensors_header(file)]
-    return not names or any(name.endswith(HEADS) for name in names)
 
 
 def _token_text(token: str | dict[str, Any] | None) -> str | None:

@@ -31,13 +31,13 @@ class Architecture(_Frozen):
     intermediate_size: int = Field(gt=0)
     attention_heads: int = Field(gt=0)
     kv_heads: int = Field(gt=0)
-    head_dim: Annotated[int, Field(gt=0)] | None = None  # None: hidden_size / attention_heads
     vocab_size: int = Field(gt=0)
     context: int = Field(gt=0)
     norm: str
     rope_theta: float | None
     tie_word_embeddings: bool
     parameters: int = Field(gt=0)
+    head_dim: Annotated[int, Field(gt=0)] | None = None  # None: hidden_size / attention_heads
 
 
 class SpecialTokens(_Frozen):

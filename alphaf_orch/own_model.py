@@ -10,7 +10,7 @@ from alphaf_orch.errors import ModelError
 from alphaf_orch.hub_cache import read_json, snapshot
 from alphaf_orch.models import ModelPreset, first_file, read_preset
 from alphaf_orch.scripts.orion import NATIVE_TYPES
-from alphaf_orch.weights_layout import has_head, linear_modules
+from alphaf_orch.weights_layout import has_head, has_renamed_head, linear_modules
 
 MARKERS = ("<|im_start|>", "<|im_end|>")
 # What the DPO recipe adapts: every linear layer of Llama and Qwen2.
@@ -66,6 +66,15 @@ def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
         # axolotl demands it when tokens are added: their new rows must be trained.
         facts["sft"] = {**recipe.sft, "lora_modules_to_save": ["embed_tokens", "lm_head"]}
     linear = linear_modules(folder)
+    if has_renamed_head(folder):
+        if chat["tokens"]:
+            raise ModelError(
+                "the model needs ChatML's markers added, and their rows in its head (embed_out) cannot be merged",
+                where=str(folder),
+                fix="use a model whose vocabulary has <|im_end|>, or one with a chat template of its own",
+            )
+        # axolotl knows the head by its old name only: it would put LoRA on it, which cannot be merged back.
+        facts["sft"] = {**recipe.sft, "lora_target_linear": False, "lora_target_modules": list(linear)}
     if linear and linear != LLAMA_LINEAR:
         # Others name them otherwise: TRL would adapt those few that happen to match, or end when SFT is done.
         facts["dpo"] = {**recipe.dpo, "lora_target_modules": list(linear)}
@@ -157,7 +166,7 @@ def _vocabulary(folder: Path, settings: Mapping[str, Any]) -> dict[str, int]:
     tokenizer = read_json(folder / "tokenizer.json") or {}
     pieces = (tokenizer.get("model") or {}).get("vocab") or {}
     found = dict(pieces) if isinstance(pieces, dict) else {piece[0]: number for number, piece in enumerate(pieces)}
-    found |= {token["content"]: token["id"] for token in tokenizer.get("added_tokens", [])}
+    found |= {token["content"]: token.get("id", -1) for token in tokenizer.get("added_tokens", [])}
     found |= {token["content"]: int(number) for number, token in settings.get("added_tokens_decoder", {}).items()}
     return found | (read_json(folder / "added_tokens.json") or {})
 

@@ -11,6 +11,7 @@ from alphaf_orch.errors import ModelError
 from alphaf_orch.hub_cache import file_problem, read_json
 
 _HEADS = ("lm_head.weight", "embed_out.weight")
+_EMBEDDINGS = ("embed_tokens.weight", "embed_in.weight", "word_embeddings.weight", "wte.weight")
 _IN_A_LAYER = re.compile(r"\.\d+\..*?([^.]+)\.weight$")
 _EXPERTS = re.compile(r"\.experts?\.|\.block_sparse_moe\.")
 
@@ -29,9 +30,14 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
 
 
 def has_head(folder: Path) -> bool:
-    """Return whether the model has output weights of its own, not tied to its embedding; yes where nothing is known."""
+    """Return whether the model has output weights of its own, not its embedding's; yes where that is not known."""
     names = tensor_shapes(folder)
-    return not names or any(name.endswith(_HEADS) for name in names)
+    return any(name.endswith(_HEADS) for name in names) or not any(name.endswith(_EMBEDDINGS) for name in names)
+
+
+def has_renamed_head(folder: Path) -> bool:
+    """Return whether the head's name in the weights is one that transformers 5 changes on loading (GPT-NeoX)."""
+    return any(name.endswith("embed_out.weight") for name in tensor_shapes(folder))
 
 
 def linear_modules(folder: Path) -> tuple[str, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-# In place of what a person wrote; the first that the tokenizer can spell. None of them is part of a marker.
-NEUTRAL = ("zxq", "가나다", "1731", "zxq가나다")
+# In place of what a person wrote: the first that the tokenizer can spell, else a word of the data.
+NEUTRAL = ("zxq", "가나다", "1731")
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,11 @@ def unknown_ids(tokenizer: Any, text: str, ids: Sequence[int]) -> int:
 
 def skeletons(conversations: Iterable[Sequence[Any]], tokenizer: Any) -> list[list[dict[str, str]]]:
     """Return each order of roles among the conversations once, with a neutral text in every turn."""
-    text = next((t for t in NEUTRAL if not unknown_ids(tokenizer, t, _ids(tokenizer, t))), NEUTRAL[0])
-    orders = dict.fromkeys(tuple(message["role"] for message in messages) for messages in conversations)
+    rows = list(conversations)
+    words = (word for messages in rows for message in messages for word in message["content"].split())
+    texts = (text for text in (*NEUTRAL, *words) if not unknown_ids(tokenizer, text, _ids(tokenizer, text)))
+    text = next(texts, NEUTRAL[0])
+    orders = dict.fromkeys(tuple(message["role"] for message in messages) for messages in rows)
     return [[{"role": role, "content": text} for role in order] for order in orders]
 
 
@@ -50,9 +53,11 @@ def template_tokens(
         ids |= dict.fromkeys(found)
         behind = text.rpartition(messages[-1]["content"])[2]
         written |= dict.fromkeys(i for i in _ids(tokenizer, behind) if i in known)
-        if unknown_ids(tokenizer, text, found):
-            unknown |= dict.fromkeys(_unknown_pieces(tokenizer, text, messages[-1]["content"]))
-    own = set(_ids(tokenizer, messages[-1]["content"])) if ids else set()
+        neutral = messages[-1]["content"]
+        spoilt = len(messages) * unknown_ids(tokenizer, neutral, _ids(tokenizer, neutral))
+        if unknown_ids(tokenizer, text, found) > spoilt:
+            unknown |= dict.fromkeys(_unknown_pieces(tokenizer, text, neutral))
+    own = set(_ids(tokenizer, neutral)) if ids else set()
     return TemplateTokens(tuple(i for i in ids if i not in own), tuple(written), tuple(unknown))
 
 
@@ -66,4 +71,4 @@ def _unknown_pieces(tokenizer: Any, text: str, neutral: str) -> list[str]:
     for token in sorted({*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens}, key=len, reverse=True):
         written = written.replace(token, "")
     characters = dict.fromkeys(written)
-    return [c for c in characters if unknown_ids(tokenizer, c, _ids(tokenizer, c))] or ["(not told apart)"]
+    return [c for c in characters if unknown_ids(tokenizer, c, _ids(tokenizer, c))] or [written]

@@ -132,7 +132,7 @@ def _chat_facts(folder: Path) -> dict[str, Any]:
         lacking = "eos token" if eos is None else "token to pad with that differs from eos"
         raise ModelError(
             f"the tokenizer has no {lacking}",
-            where=f"{folder}: tokenizer_config.json, special_tokens_map.json, config.json",
+            where=str(folder / "tokenizer_config.json"),
             fix="write a preset for the model that names special_tokens, and pass its name as --model",
         )
     return {

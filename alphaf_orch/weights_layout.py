@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
 from pathlib import Path
 
 from alphaf_orch.errors import ModelError
@@ -16,7 +15,6 @@ _IN_A_LAYER = re.compile(r"\.\d+\..*?([^.]+)\.weight$")
 _EXPERTS = re.compile(r"\.experts?\.|\.block_sparse_moe\.")
 
 
-@cache
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor in a folder's whole safetensors files, read from their headers alone."""
     shapes: dict[str, tuple[int, ...]] = {}

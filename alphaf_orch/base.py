@@ -15,6 +15,7 @@ from alphaf_orch.own_model import generic_preset
 from alphaf_orch.paths import cache_dir, template_folders
 from alphaf_orch.samples import sample_path
 from alphaf_orch.stages import Stage
+from alphaf_orch.weights_layout import require_trainable
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,8 @@ def find_base(
         preset = preset.model_copy(update={"revision": insisted})
     cache = cache_dir() / "models"
     state = models.weights_state(preset, cache, os.environ)
+    if state.path and state.path.is_dir():
+        require_trainable(state.path)
     if need_weights:
         state = models.require_weights(preset, state, os.environ, online=online)
     python = tool_python(config, "axolotl")

@@ -79,6 +79,11 @@ class Context:
         if section == "sft" and sizes and not sizes[-1]:
             # axolotl refuses an eval schedule without an eval set.
             layers.insert(1, ("follows val_set_size", {"eval_strategy": "no", "eval_steps": None}))
+        shape = self.preset.architecture
+        saved = [layer["lora_modules_to_save"] for _, layer in layers if "lora_modules_to_save" in layer]
+        if section == "sft" and saved and saved[-1] and not (shape and not shape.tie_word_embeddings):
+            # peft would train a tied embedding and its head apart; where nothing is tied it only says so.
+            layers.insert(1, ("follows tied embeddings", {"peft_ensure_weight_tying": True}))
         ranks = [layer["lora_r"] for _, layer in layers if layer.get("lora_r")]
         if ranks:
             layers.insert(1, ("follows lora_r", {"lora_alpha": ranks[-1]}))
@@ -111,10 +116,18 @@ class Context:
         recipe: Rendered,
         tokenizer: Mapping[str, Any],
         upstream: Any,
+        preferences: tuple[sources.Source, ...] = (),
     ) -> Stage:
-        """Return the stage that counts rows and tokens with the tokenizer that the trainer will use."""
+        """Return the stage that counts rows and tokens with the tokenizer that the trainer will use.
+
+        `preferences` are what a DPO planned behind this SFT trains on.
+        """
+        trained = self._trained_modules(recipe if section == "sft" else None)
+        model_rows = {"trained": trained, "allow_untrained": self.config.allow_untrained_tokens}
         config = {
             **tokenizer,
+            "model_rows": model_rows,
+            "preferences": [sources.dataset_entry(source) for source in preferences],
             "trust_remote_code": self.preset.trust_remote_code_required,
             "sequence_len": recipe.values["sequence_len"],
             "kind": "chat" if section == "sft" else "preference",
@@ -128,8 +141,17 @@ class Context:
             "sequence_len": config["sequence_len"],
             "chat_template": config["chat_template"],
             "upstream": upstream,
+            "model_rows": model_rows,
         }
         return stages.data_stage(name, self.python, self.paths, plain(config), spec)
+
+    def _trained_modules(self, recipe: Rendered | None) -> list[str] | None:
+        """Return the modules that SFT trains whole beside its LoRA; None where it trains all. DPO adds none."""
+        if self.adapter == "full":
+            return None
+        values = [recipe.values] if recipe else [layer for _, layer in self.layers("sft")]
+        named = [layer["lora_modules_to_save"] for layer in values if "lora_modules_to_save" in layer]
+        return list(named[-1] or ()) if named else []
 
     def merge_stage(
         self, section: Section, adapter: str, base: str, revision: str | None, trained_ids: str, upstream: Stage

@@ -38,6 +38,7 @@ class Architecture(_Frozen):
     rope_theta: float | None
     tie_word_embeddings: bool
     parameters: int = Field(gt=0)
+    head_dim: Annotated[int, Field(gt=0)] | None = None  # None: hidden_size / attention_heads
 
 
 class SpecialTokens(_Frozen):
@@ -172,8 +173,9 @@ def lora_parameters(architecture: Architecture, lora_r: int) -> int:
     up, down of the MLP (LoRA paper, section 4.1).
     """
     a = architecture
-    hidden, kv_width = a.hidden_size, a.hidden_size // a.attention_heads * a.kv_heads
-    widths = 2 * (hidden + hidden) + 2 * (hidden + kv_width) + 3 * (hidden + a.intermediate_size)
+    hidden, head_dim = a.hidden_size, a.head_dim or a.hidden_size // a.attention_heads
+    q_width, kv_width = head_dim * a.attention_heads, head_dim * a.kv_heads
+    widths = 2 * (hidden + q_width) + 2 * (hidden + kv_width) + 3 * (hidden + a.intermediate_size)
     return a.layers * lora_r * widths
 
 

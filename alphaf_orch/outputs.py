@@ -11,13 +11,16 @@ from typing import Any
 from alphaf_orch import verify
 from alphaf_orch.command import Finished
 from alphaf_orch.disk import told_of_disk
-from alphaf_orch.errors import AlphafError, ContractError, DiskError, StageError
+from alphaf_orch.errors import AlphafError, ConfigError, ContractError, DataError, DiskError, ModelError, StageError
 from alphaf_orch.identity import folder_identity
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.progress import read_metrics
 from alphaf_orch.stages import MERGES, TRAINING, Stage
 from alphaf_orch.tracebacks import HEADER, cause, oom_hint, without_launcher
 
+# What the data stages end with when they refuse: settings, data, or what the model's tokenizer and rows allow.
+_REFUSALS = {kind.exit_code: kind for kind in (ConfigError, DataError, ModelError)}
+_FACTS = re.compile(r"(.*)\n  where: (.*)\n  next:  (.*)", re.DOTALL)
 _EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]*(Error|Exception|Interrupt)\b")
 
 _STOPPED = re.compile(r"error: .* was stopped by SIG")
@@ -34,7 +37,7 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
             fix="the merged folder is kept in .partial for inspection; nothing later was started",
         )
     if finished.exit_code and stage.name not in TRAINING:
-        raise _exited(stage, finished, log)
+        raise _refused(stage, finished, log) or _exited(stage, finished, log)
     if stage.name in TRAINING:
         try:
             _check_ranks(stage, paths)
@@ -82,6 +85,15 @@ def _check_ranks(stage: Stage, paths: RunPaths) -> None:
             where=f"{paths.metrics(stage.name)}; log: {paths.log(stage.name)}",
             fix="check CUDA_VISIBLE_DEVICES and the log; the global batch was not the planned one, so use --run NEW",
         )
+
+
+def _refused(stage: Stage, finished: Finished, log: Path) -> AlphafError | None:
+    """Return the refusal with which a data stage ended, or None where it failed otherwise."""
+    kind = _REFUSALS.get(finished.exit_code)
+    facts = _FACTS.fullmatch(said(log))
+    if stage.name not in ("data", "dpo_data") or kind is None or facts is None:
+        return None
+    return kind(facts[1], where=f"{facts[2]}; log: {log}", fix=facts[3])
 
 
 def _exited(stage: Stage, finished: Finished, log: Path) -> AlphafError:

@@ -10,8 +10,11 @@ from alphaf_orch.errors import ModelError
 from alphaf_orch.hub_cache import read_json, snapshot
 from alphaf_orch.models import ModelPreset, first_file, read_preset
 from alphaf_orch.scripts.orion import NATIVE_TYPES
+from alphaf_orch.weights_layout import has_head, has_renamed_head, linear_modules
 
 MARKERS = ("<|im_start|>", "<|im_end|>")
+# What the DPO recipe adapts: every linear layer of Llama and Qwen2.
+LLAMA_LINEAR = ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")
 
 
 def generic_preset(path_or_hub_id: str, folders: Sequence[Path], env: Mapping[str, str]) -> ModelPreset:
@@ -49,7 +52,9 @@ def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
             fix="name a folder that save_pretrained or `hf download` filled",
         )
     chat = _chat_facts(folder)
-    architecture = _architecture_of(config, added=len(chat["tokens"] or ()))
+    # Some configs leave the key out where it is their class's default, true (Gemma) or false.
+    tied = bool(config.get("tie_word_embeddings", not has_head(folder)))
+    architecture = _architecture_of(config, added=len(chat["tokens"] or ()), tied=tied)
     facts: dict[str, Any] = {
         "architecture": architecture,
         # A class of ours stands in for the python files of the architectures it is written for.
@@ -60,10 +65,23 @@ def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
     if chat["tokens"]:
         # axolotl demands it when tokens are added: their new rows must be trained.
         facts["sft"] = {**recipe.sft, "lora_modules_to_save": ["embed_tokens", "lm_head"]}
+    linear = linear_modules(folder)
+    if has_renamed_head(folder):
+        if chat["tokens"]:
+            raise ModelError(
+                "the model needs ChatML's markers added, and their rows in its head (embed_out) cannot be merged",
+                where=str(folder),
+                fix="use a model whose vocabulary has <|im_end|>, or one with a chat template of its own",
+            )
+        # axolotl knows the head by its old name only: it would put LoRA on it, which cannot be merged back.
+        facts["sft"] = {**recipe.sft, "lora_target_linear": False, "lora_target_modules": list(linear)}
+    if linear and linear != LLAMA_LINEAR:
+        # Others name them otherwise: TRL would adapt those few that happen to match, or end when SFT is done.
+        facts["dpo"] = {**recipe.dpo, "lora_target_modules": list(linear)}
     return facts
 
 
-def _architecture_of(config: Mapping[str, Any], *, added: int) -> dict[str, Any] | None:
+def _architecture_of(config: Mapping[str, Any], *, added: int, tied: bool) -> dict[str, Any] | None:
     """Return the shape config.json describes, or None where it is not that of a decoder with gated MLP.
 
     parameters leaves biases out: below 0.1% in the models we know.
@@ -74,8 +92,8 @@ def _architecture_of(config: Mapping[str, Any], *, added: int) -> dict[str, Any]
     layers, hidden, intermediate, heads, vocab_size = (int(config[key]) for key in named)
     vocab_size += added
     kv_heads = config.get("num_key_value_heads") or heads
-    tied = bool(config.get("tie_word_embeddings", False))
-    attention = 2 * hidden * hidden + 2 * hidden * (hidden // heads * kv_heads)
+    head_dim = config.get("head_dim") or hidden // heads
+    attention = 2 * hidden * head_dim * (heads + kv_heads)
     per_layer = attention + 3 * hidden * intermediate + 2 * hidden
     embeddings = vocab_size * hidden * (1 if tied else 2)
     rope = config.get("rope_parameters") or {}
@@ -86,6 +104,7 @@ def _architecture_of(config: Mapping[str, Any], *, added: int) -> dict[str, Any]
         "intermediate_size": intermediate,
         "attention_heads": heads,
         "kv_heads": kv_heads,
+        "head_dim": None if head_dim * heads == hidden else head_dim,
         "vocab_size": vocab_size,
         "context": config.get("max_position_embeddings") or config.get("seq_length") or 2048,
         # Orion's config.json calls the eps of its LayerNorms rms_norm_eps.
@@ -103,7 +122,7 @@ def _chat_facts(folder: Path) -> dict[str, Any]:
     """
     settings = read_json(folder / "tokenizer_config.json") or {}
     vocabulary = _vocabulary(folder, settings)
-    own = {kind: _token_text(settings.get(f"{kind}_token")) for kind in ("bos", "eos", "pad", "unk")}
+    own = _special_tokens(folder, settings, vocabulary)
     has_template = bool(settings.get("chat_template")) or (folder / "chat_template.jinja").is_file()
     chatml = MARKERS[1] in vocabulary or not has_template
     eos = MARKERS[1] if chatml else own["eos"]
@@ -124,13 +143,32 @@ def _chat_facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def _vocabulary(folder: Path, settings: Mapping[str, Any]) -> set[str]:
-    """Return the tokens that tokenizer.json and the lists of added tokens name; not tokenizer.model's."""
+def _special_tokens(folder: Path, settings: Mapping[str, Any], vocabulary: Mapping[str, int]) -> dict[str, str | None]:
+    """Return the tokenizer's bos, eos, pad and unk as transformers reads them; an eos it lacks by the model's own id.
+
+    Older tokenizers have them in special_tokens_map.json, which wins where tokenizer_config.json lists no added tokens.
+    """
+    apart = {key: value for key, value in (read_json(folder / "special_tokens_map.json") or {}).items() if value}
+    given = {key: value for key, value in settings.items() if value}
+    named = apart | given if "added_tokens_decoder" in settings else given | apart
+    found = {kind: _token_text(named.get(f"{kind}_token")) for kind in ("bos", "eos", "pad", "unk")}
+    texts = {number: text for text, number in vocabulary.items()}
+    for file in ("generation_config.json", "config.json"):
+        number = (read_json(folder / file) or {}).get("eos_token_id")
+        # A list names every token that ends an answer; the first is the tokenizer's own.
+        number = number[0] if isinstance(number, list) and number else number
+        found["eos"] = found["eos"] or (texts.get(number) if isinstance(number, int) else None)
+    return found
+
+
+def _vocabulary(folder: Path, settings: Mapping[str, Any]) -> dict[str, int]:
+    """Return the tokens and ids of tokenizer.json and the lists of added tokens; not tokenizer.model's."""
     tokenizer = read_json(folder / "tokenizer.json") or {}
-    added = [*tokenizer.get("added_tokens", []), *settings.get("added_tokens_decoder", {}).values()]
     pieces = (tokenizer.get("model") or {}).get("vocab") or {}
-    texts = pieces if isinstance(pieces, dict) else [piece[0] for piece in pieces]
-    return {*texts, *(token["content"] for token in added), *(read_json(folder / "added_tokens.json") or {})}
+    found = dict(pieces) if isinstance(pieces, dict) else {piece[0]: number for number, piece in enumerate(pieces)}
+    found |= {token["content"]: token.get("id", -1) for token in tokenizer.get("added_tokens", [])}
+    found |= {token["content"]: int(number) for number, token in settings.get("added_tokens_decoder", {}).items()}
+    return found | (read_json(folder / "added_tokens.json") or {})
 
 
 def _token_text(token: str | dict[str, Any] | None) -> str | None:

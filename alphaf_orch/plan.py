@@ -81,7 +81,7 @@ def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> 
         base = find_base(config, preset, online=scope.online, need_weights=not scope.dry, read=not scope.dry)
         if base.identity:
             config = config.model_copy(update={"base_revision": base.identity})
-        found = sft_stages(context, base, checked["sft"])
+        found = sft_stages(context, base, checked["sft"], checked["dpo"])
         upstream = found[-1].fingerprint
     if "dpo" in scope.sections:
         found += dpo_stages(context, checked["dpo"], upstream)

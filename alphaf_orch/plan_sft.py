@@ -15,11 +15,16 @@ from alphaf_orch.stages import Stage
 RECIPE_GPUS = 8  # article: H100 SXM x 8; the recipes' gradient_accumulation_steps are written for it
 
 
-def sft_stages(context: Context, base: BaseModelRef, checked: tuple[sources.Source, ...]) -> tuple[Stage, ...]:
-    """Return the stages from the base model to the merged SFT model."""
+def sft_stages(
+    context: Context,
+    base: BaseModelRef,
+    checked: tuple[sources.Source, ...],
+    preferences: tuple[sources.Source, ...] = (),
+) -> tuple[Stage, ...]:
+    """Return the stages from the base model to the merged SFT model; `preferences` is the data of a DPO behind them."""
     content = _content(context, checked)
     recipe = _recipe(context, base, checked, content)
-    paths, preset = context.paths, context.preset
+    paths = context.paths
     file, accelerate_file = paths.rendered("sft.yaml"), paths.rendered("accelerate_sft.yaml")
     prepared = Path(recipe.values["dataset_prepared_path"])
     launch = context.launch("sft", recipe)
@@ -29,10 +34,10 @@ def sft_stages(context: Context, base: BaseModelRef, checked: tuple[sources.Sour
         tokenizer = {
             "tokenizer": base.name,
             "revision": base.revision,
-            "chat_template": preset.chat_template,
-            "added_tokens": list(preset.tokens or ()),
+            **{key: recipe.values.get(key) for key in ("chat_template", "chat_template_jinja", "special_tokens")},
+            "added_tokens": recipe.values.get("tokens"),
         }
-        found.append(context.data_stage("data", "sft", checked, recipe, tokenizer, base.spec))
+        found.append(context.data_stage("data", "sft", checked, recipe, tokenizer, base.spec, preferences))
     prepare = stages.preprocess_stage(context.python, file, recipe, prepared, _prepared_spec(recipe, content, base))
     train = stages.sft_stage(
         context.python, paths, launch, accelerate_file, accelerate_config(launch), file, recipe, spec

@@ -200,6 +200,8 @@ def _run_stage(
     entry |= {"state": "done", "ended": now()}
     write_manifest(paths.manifest, manifest)
     console.print(_done_line(stage, entry), highlight=False, soft_wrap=True)
+    for note in entry["result"].get("notes", ()):
+        console.print(f"{stage.name}: note: {note}", highlight=False, soft_wrap=True, markup=False)
 
 
 def _already_published(stage: Stage, manifest: Mapping[str, Any], paths: RunPaths) -> bool:

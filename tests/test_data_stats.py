@@ -128,6 +128,8 @@ def test_chat_statistics_of_local_and_hub_rows(tmp_path: Path, base: Path) -> No
             "rows": sum(n > 64 for n in counted),
             "share": sum(n > 64 for n in counted) / 8,
         },
+        "unknown_tokens": {"tokens": 0, "share": 0.0, "conversations": 0},
+        "notes": [],
         "datasets": [
             {"path": str(files[0]), "kind": "local", "rows": 3, "format": "messages"},
             {"path": str(files[1]), "kind": "local", "rows": 1, "format": "conversations"},

@@ -12,7 +12,8 @@ import pytest
 
 from alphaf_orch import hub_cache, models
 from alphaf_orch.errors import AlphafError, ConfigError, ModelError
-from alphaf_orch.own_model import generic_preset
+from alphaf_orch.own_model import LLAMA_LINEAR, generic_preset
+from alphaf_orch.weights_layout import require_trainable
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PRESETS = REPOSITORY / "templates" / "models"
@@ -116,7 +117,7 @@ def test_every_value_has_its_source_in_a_comment(path: Path) -> None:
     ],
 )
 def test_shapes_of_the_articles_models(name: str, golden: tuple[Any, ...]) -> None:
-    assert tuple(shape(name).model_dump().values()) == golden
+    assert tuple(shape(name).model_dump(exclude_none=True).values()) == golden
 
 
 def test_hub_ids_of_the_articles_models() -> None:
@@ -327,6 +328,91 @@ def test_own_model_with_another_template_keeps_it(tmp_path: Path) -> None:
     found = generic(own_model(tmp_path / "chat", tokenizer))
     assert (found.chat_template, found.tokens) == ("tokenizer_default", None)
     assert tuple(found.special_tokens.model_dump().values()) == (None, "<|eot|>", "<unk>")
+
+
+def test_own_model_names_its_special_tokens_in_a_file_apart_or_by_the_models_id(tmp_path: Path) -> None:
+    folder = own_model(tmp_path / "apart", {}, added=("<|im_end|>",))
+    (folder / "special_tokens_map.json").write_text(json.dumps({"eos_token": "</s>", "pad_token": {"content": "<p>"}}))
+    assert tuple(generic(folder).special_tokens.model_dump().values()) == (None, "<|im_end|>", "<p>")
+    # transformers reads that file over tokenizer_config.json, unless the latter lists the added tokens.
+    for listed, pad in (({}, "<p>"), ({"added_tokens_decoder": {}}, "<other>")):
+        (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": "<other>", **listed}))
+        assert generic(folder).special_tokens.pad_token == pad
+    (folder / "special_tokens_map.json").unlink()
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ x }}", "pad_token": "<p>"}))
+    (folder / "tokenizer.json").write_text(json.dumps({"added_tokens": [{"content": "<|eot|>", "id": 7}]}))
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": [7, 1]}))
+    assert generic(folder).special_tokens.eos_token == "<|eot|>"
+
+
+def weights(folder: Path, **shapes: list[int]) -> Path:
+    """Put a safetensors file of these tensors, their contents aside, into a model folder."""
+    entries = {name: {"dtype": "U8", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
+    header = json.dumps(entries).encode()
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    return folder
+
+
+LAYER = "model.layers.0."
+
+
+def test_own_model_is_tied_where_its_weights_have_no_head(tmp_path: Path) -> None:
+    tokenizer = {"eos_token": "</s>", "bos_token": "<s>"}
+    for name, names, said, tied in (
+        ("a", ["model.embed_tokens.weight"], {}, True),
+        ("b", ["model.embed_tokens.weight", "lm_head.weight"], {}, False),
+        ("c", ["model.embed_tokens.weight"], {"tie_word_embeddings": False}, False),
+    ):
+        folder = weights(own_model(tmp_path / name, tokenizer, **said), **{key: [8, 8] for key in names})
+        found = generic(folder)
+        assert found.architecture is not None
+        assert found.architecture.tie_word_embeddings is tied
+
+
+def test_dpo_adapts_the_linear_layers_an_own_model_has(tmp_path: Path) -> None:
+    tokenizer = {"eos_token": "<|im_end|>", "pad_token": "<p>"}
+    norm = {LAYER + "input_layernorm.weight": [8], "model.embed_tokens.weight": [8, 8]}
+    llama = {key: [8, 8] for key in (LAYER + f"mlp.{name}.weight" for name in LLAMA_LINEAR)}
+    fused = {key: [8, 8] for key in (LAYER + f"mlp.{name}.weight" for name in ("qkv_proj", "o_proj"))}
+    made = [own_model(tmp_path / str(i), tokenizer, added=("<|im_end|>",)) for i in range(3)]
+    assert generic(weights(made[0], **norm, **llama)).dpo == {}
+    assert generic(weights(made[1], **norm, **fused)).dpo == {"lora_target_modules": ["o_proj", "qkv_proj"]}
+    neox = generic(weights(made[2], **norm, **fused, **{"embed_out.weight": [8, 8]}))
+    assert neox.sft == {"lora_target_linear": False, "lora_target_modules": ["o_proj", "qkv_proj"]}
+
+
+def test_what_the_dpo_recipe_adapts_is_llamas(tmp_path: Path) -> None:
+    recipe = (PRESETS.parent / "dpo" / "dpo.yaml.j2").read_text(encoding="utf-8")
+    assert f"lora_target_modules: [{', '.join(sorted(LLAMA_LINEAR, key=recipe.index))}]" in recipe
+
+
+def test_heads_may_have_a_width_of_their_own(tmp_path: Path) -> None:
+    found = generic(own_model(tmp_path / "m", {"eos_token": "</s>", "bos_token": "<s>"}, head_dim=256)).architecture
+    assert found is not None
+    assert found.head_dim == 256
+    assert found.parameters - shape("eeve").parameters == 48 * 2 * 4096 * 128 * (32 + 8) + 2 * 2 * 4096
+    assert models.lora_parameters(found, 1) - models.lora_parameters(shape("eeve"), 1) == 48 * 2 * 128 * (32 + 8)
+
+
+@pytest.mark.parametrize(
+    ("config", "tensor", "what"),
+    [
+        (
+            {"quantization_config": {"quant_method": "gptq"}},
+            "lm_head.weight",
+            "the weights are quantised already (gptq)",
+        ),
+        ({}, LAYER + "mlp.experts.0.up_proj.weight", "the model is a mixture of experts"),
+        ({}, LAYER + "block_sparse_moe.gate.weight", "the model is a mixture of experts"),
+    ],
+)
+def test_weights_that_could_not_be_merged_are_refused(
+    tmp_path: Path, config: dict[str, Any], tensor: str, what: str
+) -> None:
+    folder = weights(own_model(tmp_path / "m", {"eos_token": "</s>"}, **config), **{tensor: [8, 8]})
+    with pytest.raises(ModelError) as caught:
+        require_trainable(folder)
+    assert caught.value.what.startswith(what)
 
 
 def test_own_model_of_another_shape_or_with_code(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from contract_weights import (  # type: ignore[import-not-found]  # a sibling wh
     keys_line,
     weights_line,
 )
+from template_tokens import template_tokens  # type: ignore[import-not-found]
 
 PROBES = 64  # ours: probe conversations tried before giving up; each renders in milliseconds
 SPECIAL_IDS = ("eos_token_id", "pad_token_id", "bos_token_id")
@@ -167,7 +168,9 @@ def ids_line(tokenizer: Any, trained: tuple[Path, ...]) -> Line:
     """Return whether the trained ids mean something to the tokenizer: all that can be said without conversations."""
     ids = [i for _, row in islice(_trained_rows(trained), PROBES) for i in row.as_py()]
     outside = sum(i >= len(tokenizer) for i in ids)
-    unknown = ids.count(tokenizer.unk_token_id) if tokenizer.unk_token_id is not None else 0
+    # A tokenizer may call its eos or bos the unknown token too: then nothing is known of them without the texts.
+    meant = tokenizer.unk_token_id in (None, *(getattr(tokenizer, key) for key in SPECIAL_IDS))
+    unknown = 0 if meant else ids.count(tokenizer.unk_token_id)
     measured = {"ids": len(ids), "outside": outside, "unknown_ids": unknown}
     detail = "the data holds no conversations: only the ids themselves were checked"
     return Line(
@@ -196,8 +199,11 @@ def rendering_line(tokenizer: Any, probe: Path | None, trained: tuple[Path, ...]
         problems.append(
             f"none of {len(rows)} probe rows is among the trained rows; the closest pair shares {closest} ids"
         )
-    unknown = sum(ids.count(tokenizer.unk_token_id) for ids in rendered if tokenizer.unk_token_id is not None)
-    problems += [f"{unknown} ids are the unknown token {tokenizer.unk_token}"] if unknown else []
+    # What a person wrote may hold a character that the base never had; the template's own text must not.
+    unknown = len(template_tokens(tokenizer, rows).unknown)
+    problems += (
+        [f"{unknown} pieces of the chat template are the unknown token {tokenizer.unk_token}"] if unknown else []
+    )
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
         again = load_tokenizer(Path(folder), trust_remote_code)

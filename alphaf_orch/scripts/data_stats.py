@@ -1,12 +1,15 @@
 """Child program: `python data_stats.py CONFIG.yaml` counts rows and tokens as the trainer will see them.
 
 Config keys: tokenizer (folder or Hub id), revision, trust_remote_code, chat_template (a name axolotl knows,
-or null for the tokenizer's own), added_tokens, sequence_len, kind (chat or preference), datasets (list of
-path, kind local or hub, split, revision), output (JSON), probe (JSON Lines), probe_rows.
+or null for the tokenizer's own), chat_template_jinja, special_tokens, added_tokens, sequence_len, kind (chat or
+preference), datasets (list of path, kind local or hub, split, revision), output (JSON), probe (JSON Lines), probe_rows;
+model_rows (null, or `trained`: the modules whose rows training changes, null for all, and `allow_untrained`): refuse
+tokens of the template that the model has not learnt; preferences (data sets a later DPO is to use, for `chat`): refuse
+what the template does not take before SFT has run.
 
 Writes `output` with the counts and `probe` with the first conversations as {"messages": [...]}, a preference
 row as its prompt and chosen answer. Lengths are in tokens; of a preference row's two conversations the longer
-one counts, and both in the total. Exit codes: 2 config, 3 data, 4 tokenizer or chat template.
+one counts, and both in the total. Exit codes: 2 config, 3 data, 4 tokenizer, chat template or tokens.
 """
 
 from __future__ import annotations
@@ -27,9 +30,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alphaf_orch.scripts.orion import register_files
     from alphaf_orch.scripts.rows import Message, RowError, conversation, preference, read_rows, row_format
+    from alphaf_orch.scripts.token_checks import TokenChecks, TokenError
 else:
     from orion import register_files
     from rows import RowError, conversation, preference, read_rows, row_format
+    from token_checks import TokenChecks, TokenError
 
 PACKED_UP_TO = 1024  # ours: more full sequences than ranks x micro batch; beyond it the tokens tell the number
 BATCH_ROWS = 512  # ours: enough for the tokenizer's threads, a few MB of text
@@ -117,8 +122,12 @@ def load_config(path: str) -> dict[str, Any]:
         "revision": None,
         "trust_remote_code": False,
         "chat_template": None,
+        "chat_template_jinja": None,
+        "special_tokens": {},
         "added_tokens": [],
         "probe_rows": 8,
+        "model_rows": None,
+        "preferences": [],
     }
     return {**optional, **given}
 
@@ -137,8 +146,13 @@ def load_tokenizer(config: Mapping[str, Any]) -> tuple[Any, str]:
         reason = " ".join(str(error).split())
         fix = "Give a folder with tokenizer files, or bring the model into the Hugging Face cache"
         raise Failure(MODEL, f"cannot load the tokenizer: {reason}", where=name, fix=fix) from error
-    added = [AddedToken(t, rstrip=False, lstrip=False, normalized=False) for t in config["added_tokens"] or []]
-    tokenizer.add_tokens(added)
+
+    def token(text: str) -> AddedToken:
+        return AddedToken(text, rstrip=False, lstrip=False, normalized=False)
+
+    special = {kind: text for kind, text in (config["special_tokens"] or {}).items() if isinstance(text, str)}
+    tokenizer.add_special_tokens({kind: token(text) for kind, text in special.items()})
+    tokenizer.add_tokens([token(text) for text in config["added_tokens"] or []])
     choice = config["chat_template"]
     if choice is None:
         if not tokenizer.chat_template:
@@ -149,7 +163,7 @@ def load_tokenizer(config: Mapping[str, Any]) -> tuple[Any, str]:
         # 8 ms once transformers is loaded, and the one place that knows what axolotl's names stand for.
         from axolotl.utils.chat_templates import get_chat_template
 
-        return tokenizer, get_chat_template(choice, tokenizer=tokenizer)
+        return tokenizer, get_chat_template(choice, config["chat_template_jinja"], tokenizer)
     except ImportError as error:
         fix = "Run this with the python of the axolotl environment, or set chat_template to null"
         raise Failure(MODEL, f"axolotl is not installed here: {error}", where=sys.executable, fix=fix) from error
@@ -216,8 +230,8 @@ def read_conversations(dataset: dict[str, Any], kind: str) -> Iterator[tuple[Pla
         raise Failure(DATA, "the data set has no rows", where=dataset["path"], fix=fix)
 
 
-def token_counts(tokenizer: Any, template: str, rows: list[tuple[Place, list[list[Message]]]]) -> list[list[int]]:
-    """Return the token counts of every row's conversations, rendered by the call axolotl makes."""
+def token_ids(tokenizer: Any, template: str, rows: list[tuple[Place, list[list[Message]]]]) -> list[list[list[int]]]:
+    """Return the tokens of every row's conversations, rendered by the call axolotl makes."""
     from jinja2 import TemplateError
 
     flat = [messages for _, row in rows for messages in row]
@@ -225,12 +239,12 @@ def token_counts(tokenizer: Any, template: str, rows: list[tuple[Place, list[lis
         ids = iter(_render(tokenizer, template, flat))
     except TemplateError as error:
         if len(rows) > 1:  # Again one by one, to name the row.
-            return [token_counts(tokenizer, template, [row])[0] for row in rows]
+            return [token_ids(tokenizer, template, [row])[0] for row in rows]
         (path, number), _ = rows[0]
         fix = "Change the row, or choose another chat_template"
         what = f"the chat template refuses this row: {error}"
         raise Failure(DATA, what, where=f"{path} {number}", fix=fix) from error
-    return [[len(next(ids)) for _ in row] for _, row in rows]
+    return [[next(ids) for _ in row] for _, row in rows]
 
 
 def _render(tokenizer: Any, template: str, conversations: list[list[Message]]) -> list[list[int]]:
@@ -238,6 +252,37 @@ def _render(tokenizer: Any, template: str, conversations: list[list[Message]]) -
         conversations, chat_template=template, add_generation_prompt=False, tokenize=True, return_dict=False
     )
     return ids
+
+
+def check_preferences(datasets: list[dict[str, Any]], tokenizer: Any, template: str) -> list[list[Message]]:
+    """Return a conversation of each order of roles in the preference data; one the template refuses ends with code 3.
+
+    DPO uses the template that SFT trains, so that its data can be refused before SFT has run.
+    """
+    orders: dict[tuple[str, ...], tuple[Place, list[list[Message]]]] = {}
+    for dataset in datasets:
+        for place, row in read_conversations(dict(dataset), "preference"):
+            orders.setdefault(tuple(message["role"] for message in row[0]), (place, row))
+    if orders:
+        token_ids(tokenizer, template, list(orders.values()))
+    return [row[0] for _, row in orders.values()]
+
+
+def check_tokens(config: Mapping[str, Any], tokens: TokenChecks) -> list[str]:
+    """Return what should be said of the tokens; ends with exit code 4 where nothing can come of them."""
+    from huggingface_hub import snapshot_download
+
+    name, rows = config["tokenizer"], config["model_rows"]
+    folder = Path(name) if rows else None
+    if folder and not folder.is_dir():
+        folder = Path(snapshot_download(name, revision=config["revision"], local_files_only=True))
+    try:
+        if not (folder and rows):
+            return tokens.check(None, None, allow_untrained=True)
+        return tokens.check(folder, rows["trained"], allow_untrained=rows["allow_untrained"])
+    except TokenError as error:
+        where = f"{name}, chat_template {config['chat_template'] or 'of its own'}"
+        raise Failure(MODEL, str(error), where=where, fix=error.fix) from error
 
 
 def write_whole(path: str, text: str) -> None:
@@ -257,18 +302,24 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     control = re.compile("|".join(map(re.escape, markers))) if markers else None
     datasets = [dict(dataset) for dataset in config["datasets"]]
     rows = itertools.chain.from_iterable(read_conversations(item, config["kind"]) for item in datasets)
-    counts = Counts()
+    counts, tokens = Counts(), TokenChecks(tokenizer, template)
     probe: list[str] = []
     while batch := list(itertools.islice(rows, BATCH_ROWS)):
-        for (_, row), lengths in zip(batch, token_counts(tokenizer, template, batch), strict=True):
-            counts.add(row, lengths, control)
+        for (_, row), ids in zip(batch, token_ids(tokenizer, template, batch), strict=True):
+            counts.add(row, [len(conversation_ids) for conversation_ids in ids], control)
+            for messages, conversation_ids in zip(row, ids, strict=True):
+                tokens.add(messages, conversation_ids)
             if len(probe) < config["probe_rows"]:
                 probe.append(json.dumps({"messages": row[0]}, ensure_ascii=False) + "\n")
+    for messages in check_preferences(config["preferences"], tokenizer, template):
+        tokens.orders.setdefault(tuple(message["role"] for message in messages), messages)
     stats = {
         "kind": config["kind"],
         "tokenizer": config["tokenizer"],
         "chat_template": config["chat_template"],
         **counts.summary(config["sequence_len"]),
+        "unknown_tokens": tokens.summary(),
+        "notes": check_tokens(config, tokens),
         "datasets": datasets,
     }
     write_whole(config["probe"], "".join(probe))

@@ -13,6 +13,7 @@ from alphaf_orch.plan import Plan
 from alphaf_orch.report_blocks import Label, Text
 from alphaf_orch.report_run import RunData, Scored
 from alphaf_orch.report_scores import mismatch
+from alphaf_orch.scripts.json_lines import whole_rows
 from alphaf_orch.scripts.tracker_keys import KEYS as TRACKER_KEYS
 
 RUN = "RUN"  # what stands for an arm's own folder in the files that are compared
@@ -107,9 +108,7 @@ def read_batches(paths: RunPaths, stage: str) -> Batches | None:
     if not file.is_file():
         return None
     ids, shapes = {}, {}
-    # A program that was killed leaves half a line at the end.
-    for line in file.read_text(encoding="utf-8").split("\n")[:-1]:
-        row = json.loads(line)
+    for row in whole_rows(file.read_text(encoding="utf-8", errors="replace")):
         ids[row["step"]] = row["ids"]
         shapes[row["step"]] = tuple(zip(row["rows"], row["lengths"], strict=True))
     return Batches(ids, shapes) if ids else None

@@ -101,6 +101,24 @@ def _missing_weights(model_dir: Path) -> list[str]:
     return ["model.safetensors (absent, and no other weights)"]
 
 
+def weights_problem(folder: Path) -> str | None:
+    """Return why the safetensors weights of a model or adapter folder are not whole, or None."""
+    if not folder.is_dir():
+        return f"{folder} does not exist"
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = (read_json(index) or {}).get("weight_map")
+        if not shards:
+            return f"{index} is cut off"
+        names = sorted(set(shards.values()))
+    else:
+        names = sorted(path.name for path in folder.glob("*.safetensors"))
+    if not names:
+        return f"{folder} holds no safetensors file"
+    problems = ((name, file_problem(folder / name)) for name in names)
+    return next((f"{folder / name}: {problem}" for name, problem in problems if problem), None)
+
+
 def file_problem(path: Path) -> str | None:
     """Return why a weights file can't be used, or None; a safetensors header gives the length to expect.
 

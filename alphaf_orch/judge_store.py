@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from alphaf_orch.errors import RunStateError
 from alphaf_orch.lock import held
+from alphaf_orch.scripts.json_lines import cut_half_line
 
 Row = dict[str, Any]
 Name = tuple[object, ...]
@@ -45,10 +45,7 @@ def open_verdicts(path: Path) -> Iterator[VerdictFile]:
     Raises RunStateError where another process has it.
     """
     with held(path.parent / ".lock", f"the judging of {path.parent.name}"), path.open("ab") as file:
-        text = path.read_bytes()
-        whole = text.rfind(b"\n") + 1
-        if whole < len(text):
-            os.truncate(path, whole)
+        cut_half_line(path)
         yield VerdictFile(path, file)
 
 

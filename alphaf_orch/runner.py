@@ -14,7 +14,8 @@ from typing import Any
 
 from rich.console import Console
 
-from alphaf_orch import __version__, sharing
+from alphaf_orch import __version__, checkpoints, sharing
+from alphaf_orch.checkpoints import Start
 from alphaf_orch.command import Finished, capture, child_env, printable, run_logged
 from alphaf_orch.config import dump_config
 from alphaf_orch.errors import AlphafError, Interrupted
@@ -26,8 +27,8 @@ from alphaf_orch.plan import Plan
 from alphaf_orch.preflight import check_all_gpus, check_machine
 from alphaf_orch.progress import StageLine
 from alphaf_orch.record import fingerprint, read_manifest, write_atomic, write_manifest
-from alphaf_orch.stages import MERGES, PREPARE, Stage
-from alphaf_orch.status import Status, resumable, safe_statuses
+from alphaf_orch.stages import MERGES, PREPARE, TRAINING, Stage
+from alphaf_orch.status import Status, safe_statuses
 
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
 
@@ -136,10 +137,11 @@ def _run_stage(
     stage, paths = status.stage, plan.paths
     for path, rendered in stage.files.items():
         write_atomic(path, rendered.text)
+    adopted = _already_published(stage, manifest, paths)
+    start = _start(stage, paths, console) if stage.name in TRAINING and not adopted else None
     argv = stage.argv
-    checkpoint = resumable(plan, stage)
-    if checkpoint:
-        argv = (*argv, f"--resume_from_checkpoint={checkpoint}")
+    if start and start.checkpoint:
+        argv = (*argv, f"--resume_from_checkpoint={start.checkpoint}")
     entry: dict[str, Any] = {
         "state": "running",
         "fingerprint": stage.fingerprint,
@@ -153,7 +155,8 @@ def _run_stage(
         "environment": sorted({*stage.env, *(name for name in os.environ if _RECORDED_ENV.match(name))}),
         "versions": versions[argv[0]],
     }
-    adopted = _already_published(stage, manifest, paths)
+    if start and start.passed_over:
+        entry["passed_over"] = list(start.passed_over)
     manifest["stages"][stage.name] = entry
     write_manifest(paths.manifest, manifest)
     try:
@@ -179,6 +182,17 @@ def _run_stage(
     entry |= {"state": "done", "ended": now()}
     write_manifest(paths.manifest, manifest)
     console.print(_done_line(stage, entry), highlight=False, soft_wrap=True)
+
+
+def _start(stage: Stage, paths: RunPaths, console: Console) -> Start:
+    """Return where a training goes on, having read the checkpoint whole, and say which newer ones are passed over."""
+    start = checkpoints.start(paths.adapter(stage.name))
+    for reason in start.passed_over:
+        _say(console, f"{stage.name}: {reason}")
+    if start.passed_over:
+        where = f"goes on from {start.checkpoint.name}" if start.checkpoint else "begins anew: no checkpoint is whole"
+        _say(console, f"{stage.name}: {where}")
+    return start
 
 
 def _already_published(stage: Stage, manifest: Mapping[str, Any], paths: RunPaths) -> bool:

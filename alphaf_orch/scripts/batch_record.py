@@ -6,9 +6,14 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
+
+if TYPE_CHECKING:
+    from alphaf_orch.scripts.json_lines import cut_half_line
+else:
+    from json_lines import cut_half_line
 
 
 class BatchRecord(TrainerCallback):  # type: ignore[misc]
@@ -29,6 +34,7 @@ class BatchRecord(TrainerCallback):  # type: ignore[misc]
     def on_train_begin(self, _args: Any, state: Any, *_: Any, model: Any = None, **__: Any) -> None:
         """Begin to look at what the model is called with."""
         if self.path is not None and state.is_world_process_zero and self.hook is None:
+            cut_half_line(self.path)
             self.hook = model.register_forward_pre_hook(self._look, with_kwargs=True)
 
     def _look(self, module: Any, positional: tuple[Any, ...], named: dict[str, Any]) -> None:

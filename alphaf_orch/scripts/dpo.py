@@ -82,10 +82,12 @@ def train(config: DpoConfig, resume: Path | None) -> None:
     import torch
     from accelerate import PartialState
     from batch_record import BatchRecord  # type: ignore[import-not-found]
+    from checkpoint_record import CheckpointRecord  # type: ignore[import-not-found]
     from cpu_quantization import KeepGradients  # type: ignore[import-not-found]
     from datasets import Dataset
     from metrics_callback import MetricsCallback  # type: ignore[import-not-found]
     from orion import register  # type: ignore[import-not-found]
+    from planned_end import end_at_the_planned_step  # type: ignore[import-not-found]
     from transformers import AutoTokenizer, set_seed
     from trl import DPOConfig, DPOTrainer
 
@@ -123,9 +125,10 @@ def train(config: DpoConfig, resume: Path | None) -> None:
         eval_dataset=data["test"],
         processing_class=tokenizer,
         peft_config=peft_config,
-        callbacks=[MetricsCallback(), KeepGradients(), BatchRecord(), finite_loss_callback()],
+        callbacks=[MetricsCallback(), KeepGradients(), BatchRecord(), CheckpointRecord(), finite_loss_callback()],
     )
     settle_adapters(trainer.model)
+    end_at_the_planned_step(trainer)
     # The card of every checkpoint would load trackio and gradio for a text nobody reads.
     trainer.create_model_card = lambda **_: None
     say(

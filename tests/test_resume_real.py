@@ -71,9 +71,9 @@ def check_nothing_was_trained(run: Path, stage: str, finished: dict[str, bytes],
     assert sorted(path.name for path in (run / stage).glob("checkpoint-*"))[0] == f"checkpoint-{steps}"
 
 
-@pytest.mark.parametrize("adapter", ["qlora", "full"])
-def test_sft_and_dpo_killed_after_their_last_step_are_finished_from_its_checkpoint(adapter, tmp_path):
-    args = ("run", "--model", "tiny", "--run", "k", "--set", f"adapter={adapter}", "--set", "dpo.logging_steps=100")
+def test_sft_and_dpo_killed_after_their_last_step_are_finished_from_its_checkpoint(tmp_path):
+    """The user's own logging_steps is above the number of DPO's steps: the last step's loss is logged all the same."""
+    args = ("run", "--model", "tiny", "--run", "k", "--set", "dpo.logging_steps=100")
     run = tmp_path / "runs" / "k"
     first = alphaf(tmp_path, *args)
     assert first.returncode == 0, first.stderr

@@ -112,7 +112,10 @@ def _weights_side(folder: Path) -> str | None:
 
 
 def _changed(folder: Path) -> str | None:
-    name = changed_weights(folder)
+    try:
+        name = changed_weights(folder)
+    except OSError as error:
+        return f"its weights cannot be read ({error.strerror})"
     return f"{name} is damaged (it is not what was saved)" if name else None
 
 

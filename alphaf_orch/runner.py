@@ -20,6 +20,7 @@ from alphaf_orch.command import Finished, capture, child_env, printable, run_log
 from alphaf_orch.config import dump_config
 from alphaf_orch.errors import AlphafError, Interrupted
 from alphaf_orch.hardware import Machine
+from alphaf_orch.hub_cache import weights_problem
 from alphaf_orch.lock import held
 from alphaf_orch.outputs import check_outputs
 from alphaf_orch.paths import RunPaths
@@ -170,11 +171,7 @@ def _run_stage(
     except KeyboardInterrupt:
         entry |= {"state": "interrupted", "ended": now()}
         write_manifest(paths.manifest, manifest)
-        raise Interrupted(
-            f"{stage.name} was interrupted",
-            where=str(paths.root),
-            fix="the same command goes on from the last checkpoint",
-        ) from None
+        raise _interrupted(stage, paths) from None
     except AlphafError as error:
         entry |= {"state": "failed", "ended": now(), "error": error.what}
         write_manifest(paths.manifest, manifest)
@@ -186,13 +183,24 @@ def _run_stage(
 
 def _start(stage: Stage, paths: RunPaths, console: Console) -> Start:
     """Return where a training goes on, having read the checkpoint whole, and say which newer ones are passed over."""
-    start = checkpoints.start(paths.adapter(stage.name))
+    newest = checkpoints.seen(paths.adapter(stage.name))
+    if newest:
+        _say(console, f"{stage.name}: reads {newest.name} whole before going on from it")
+    try:
+        start = checkpoints.start(paths.adapter(stage.name))
+    except KeyboardInterrupt:  # minutes, where a whole model is trained
+        raise _interrupted(stage, paths) from None
     for reason in start.passed_over:
         _say(console, f"{stage.name}: {reason}")
     if start.passed_over:
         where = f"goes on from {start.checkpoint.name}" if start.checkpoint else "begins anew: no checkpoint is whole"
         _say(console, f"{stage.name}: {where}")
     return start
+
+
+def _interrupted(stage: Stage, paths: RunPaths) -> Interrupted:
+    fix = "the same command goes on from the last checkpoint"
+    return Interrupted(f"{stage.name} was interrupted", where=str(paths.root), fix=fix)
 
 
 def _already_published(stage: Stage, manifest: Mapping[str, Any], paths: RunPaths) -> bool:
@@ -204,7 +212,8 @@ def _already_published(stage: Stage, manifest: Mapping[str, Any], paths: RunPath
     if before.get("state") in (None, "done") or before["fingerprint"] != stage.fingerprint:
         return False
     if stage.name == "dpo":
-        return (paths.adapter("dpo") / "trainer_state.json").is_file()
+        adapter = paths.adapter("dpo")
+        return (adapter / "trainer_state.json").is_file() and weights_problem(adapter) is None
     in_place = stage.name in MERGES and stage.outputs[0].name == "merged" and stage.outputs[0].is_dir()
     return in_place and paths.report(stage.name).is_file()
 

@@ -85,7 +85,7 @@ DAMAGES = [
     ("optimizer.pt", zeros), ("optimizer.pt", flip), ("optimizer.pt", Path.unlink), ("scheduler.pt", empty),
     ("scheduler.pt", Path.unlink), ("model.safetensors", cut), ("model.safetensors", zeros),
     ("model.safetensors", flip), ("model.safetensors", Path.unlink), ("trainer_state.json", cut),
-    ("trainer_state.json", Path.unlink), ("config.json", empty),
+    ("trainer_state.json", Path.unlink), ("config.json", empty), ("alphaf_checksums.json", empty),
 ]  # fmt: skip
 
 

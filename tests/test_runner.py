@@ -197,6 +197,25 @@ def test_a_run_that_stands_beyond_its_planned_end_is_refused_with_what_to_do(run
     assert run("sft", "--model", "tiny").exit_code == 0
 
 
+@pytest.mark.parametrize(("weights", "launched"), [(None, []), (b"\0" * 8, ["dpo", "merge_dpo"])])
+def test_a_finished_dpo_whose_record_was_lost_is_taken_over_if_its_weights_are_whole(weights, launched, run, fake):
+    assert run("run", "--model", "tiny").exit_code == 0
+    content = manifest()
+    content["stages"]["dpo"]["state"] = "running"
+    del content["stages"]["merge_dpo"]
+    (root() / "manifest.json").write_text(json.dumps(content))
+    shutil.rmtree(root() / "dpo" / "merged")
+    (root() / "dpo" / "trainer_state.json").write_text("{}")
+    if weights:
+        (root() / "dpo" / "adapter_model.safetensors").write_bytes(weights)
+    fake.forget()
+    assert run("run", "--model", "tiny").exit_code == 0
+    assert fake.calls() == (launched or ["merge_dpo"])
+    assert set(states().values()) == {"done"}
+    if weights:
+        assert fake.argv("dpo")[-1].endswith("checkpoint-10")
+
+
 def test_metrics_that_a_killed_trainer_cut_off_do_not_end_alphaf(run, fake):
     fake.behave(sft="fail")
     run("sft", "--model", "tiny")

@@ -7,6 +7,7 @@ and zeros where a disk lost a block would be trained on in silence.
 from __future__ import annotations
 
 import json
+import os
 import zlib
 from pathlib import Path
 
@@ -27,14 +28,23 @@ def write_checksums(folder: Path) -> None:
     """Write the checksums of the safetensors files in a folder, the whole file by one rename."""
     found = {path.name: crc32(path) for path in sorted(folder.glob("*.safetensors"))}
     partial = folder / f"{NAME}.partial"
-    partial.write_text(json.dumps({"crc32": found}) + "\n", encoding="utf-8")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(json.dumps({"crc32": found}) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
     partial.replace(folder / NAME)
 
 
 def changed_weights(folder: Path) -> str | None:
-    """Return the first safetensors file that is not as it was saved, or None; nothing is known without the record."""
+    """Return the first file that is not as it was saved, the record included, or None; none where there is no record.
+
+    Raises OSError where the disk cannot read one.
+    """
     record = folder / NAME
     if not record.is_file():
         return None
-    known: dict[str, int] = json.loads(record.read_text(encoding="utf-8"))["crc32"]
-    return next((name for name, value in known.items() if crc32(folder / name) != value), None)
+    try:
+        known: dict[str, int] = json.loads(record.read_text(encoding="utf-8"))["crc32"]
+    except (ValueError, TypeError, KeyError):
+        return NAME
+    return next((n for n, value in known.items() if not (folder / n).is_file() or crc32(folder / n) != value), None)

@@ -212,7 +212,7 @@ def _check_paths(config: DpoConfig, output: Path, resume: Path | None) -> None:
     if not (Path(config.base_model) / "config.json").is_file():
         fix = "merge the SFT adapter first"
         raise DpoError("base_model is not a folder with a model", where=config.base_model, fix=fix)
-    if (output / STATE).is_file():
+    if (output / STATE).is_file() and resume is None:
         fix = "move it away to train again"
         raise DpoError("output_dir already holds a finished training", where=str(output), fix=fix)
     if resume is not None and not (resume / STATE).is_file():

@@ -58,7 +58,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
         if self.path is None or not state.is_world_process_zero:
             return
         if "train_loss" in logs and state.global_step == self.begun_at:
-            return  # the mean over the steps of this try, of which there was none: the trainer says 0
+            logs = {}  # means over the steps of this try, of which there was none: the trainer says 0
         values = {name: float(value) for name, value in logs.items() if isinstance(value, Real)}
         tokens, clock = tokens_seen(state), time.monotonic()
         if tokens > self.tokens:

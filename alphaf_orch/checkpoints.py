@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,7 +17,16 @@ from alphaf_orch.scripts.checksums import changed_weights
 # starts both anew without a word.
 _NEEDED = ("optimizer.pt", "scheduler.pt")
 # What zipfile raises on bytes that are not what they should be.
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ArithmeticError,
+    RuntimeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True)
@@ -77,7 +87,7 @@ def problem(folder: Path) -> str | None:
     absent = next((name for name in _NEEDED if not (folder / name).is_file()), None)
     if absent:
         return f"{absent} is missing"
-    return next((f"{path.name} is cut off" for path in _archives(folder) if not zipfile.is_zipfile(path)), None)
+    return next(filter(None, (_archive_problem(path, read=False) for path in _archives(folder))), None)
 
 
 def damage(folder: Path) -> str | None:
@@ -85,15 +95,17 @@ def damage(folder: Path) -> str | None:
 
     torch.save writes zip archives with a CRC-32 for each tensor, which `zipfile` compares without running anything.
     """
-    for path in _archives(folder):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                broken = archive.testzip()
-        except _UNREADABLE as error:
-            return f"{path.name} cannot be read ({error})"
-        if broken:
-            return f"{path.name} is damaged ({broken} is not what was saved)"
-    return _changed(folder)
+    problems = (_archive_problem(path, read=True) for path in _archives(folder))
+    return next(filter(None, problems), None) or _changed(folder)
+
+
+def _archive_problem(path: Path, *, read: bool) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip() if read else None
+    except _UNREADABLE as error:
+        return f"{path.name} is empty, cut off or damaged ({error})"
+    return f"{path.name} is damaged ({broken} is not what was saved)" if broken else None
 
 
 def _weights_side(folder: Path) -> str | None:

@@ -138,8 +138,8 @@ def file_problem(path: Path) -> str | None:
             return f"cut short: {size:,} bytes, its header alone is {header_bytes:,}"
         try:
             header = json.loads(file.read(header_bytes))
-        except ValueError:
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             return "not safetensors"
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     expected = 8 + header_bytes + max(ends, default=0)
     return None if size == expected else f"cut short: {size:,} of {expected:,} bytes"

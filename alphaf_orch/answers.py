@@ -25,6 +25,7 @@ from alphaf_orch.progress import StageLine
 from alphaf_orch.prompts import EMBEDDED, Prompt, PromptSet, load_prompts
 from alphaf_orch.record import fingerprint, write_atomic
 from alphaf_orch.render import plain
+from alphaf_orch.scripts.json_lines import whole_rows
 from alphaf_orch.stages import script
 
 __all__ = ["EMBEDDED", "Answer", "Prompt", "PromptSet", "ensure_answers", "load_prompts", "read_answers"]
@@ -106,9 +107,7 @@ def read_answers(path: Path, key: str | None = None) -> dict[str, Answer]:
     if not path.is_file():
         return {}
     found: dict[str, Answer] = {}
-    # A program that was killed leaves half a line at the end, which is no answer.
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]:
-        row = json.loads(line)
+    for row in whole_rows(path.read_text(encoding="utf-8", errors="replace")):
         if row.pop("key") == key or key is None:
             found[row["id"]] = Answer(**{**row, "turns": tuple(row["turns"])})
     return found

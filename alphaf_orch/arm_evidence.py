@@ -14,6 +14,7 @@ from alphaf_orch.plan import Plan
 from alphaf_orch.report_blocks import Label, Text
 from alphaf_orch.report_run import RunData, Scored
 from alphaf_orch.report_scores import mismatch
+from alphaf_orch.scripts.json_lines import whole_rows
 from alphaf_orch.scripts.tracker_keys import KEYS as TRACKER_KEYS
 from alphaf_orch.stages import TRAINING
 
@@ -115,9 +116,7 @@ def read_batches(paths: RunPaths, stage: str) -> Batches | None:
     if not file.is_file():
         return None
     ids, shapes, first = {}, {}, None
-    # A program that was killed leaves half a line at the end.
-    for line in file.read_text(encoding="utf-8").split("\n")[:-1]:
-        row = json.loads(line)
+    for row in whole_rows(file.read_text(encoding="utf-8", errors="replace")):
         if "first_weights" in row:  # a training that was begun anew has a second one
             first = FirstWeights(row["first_weights"], row["trainable"], row["parameters"])
             continue

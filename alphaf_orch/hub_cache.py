@@ -101,6 +101,24 @@ def _missing_weights(model_dir: Path) -> list[str]:
     return ["model.safetensors (absent, and no other weights)"]
 
 
+def weights_problem(folder: Path) -> str | None:
+    """Return why the safetensors weights of a model or adapter folder are not whole, or None."""
+    if not folder.is_dir():
+        return f"{folder} does not exist"
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = (read_json(index) or {}).get("weight_map")
+        if not shards:
+            return f"{index} is cut off"
+        names = sorted(set(shards.values()))
+    else:
+        names = sorted(path.name for path in folder.glob("*.safetensors"))
+    if not names:
+        return f"{folder} holds no safetensors file"
+    problems = ((name, file_problem(folder / name)) for name in names)
+    return next((f"{folder / name}: {problem}" for name, problem in problems if problem), None)
+
+
 def file_problem(path: Path) -> str | None:
     """Return why a weights file can't be used, or None; a safetensors header gives the length to expect.
 
@@ -120,8 +138,8 @@ def file_problem(path: Path) -> str | None:
             return f"cut short: {size:,} bytes, its header alone is {header_bytes:,}"
         try:
             header = json.loads(file.read(header_bytes))
-        except ValueError:
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError):
             return "not safetensors"
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     expected = 8 + header_bytes + max(ends, default=0)
     return None if size == expected else f"cut short: {size:,} of {expected:,} bytes"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +11,7 @@ from typing import Any, BinaryIO
 from alphaf_orch.disk import writing
 from alphaf_orch.errors import RunStateError
 from alphaf_orch.lock import held
+from alphaf_orch.scripts.json_lines import cut_half_line
 
 Row = dict[str, Any]
 Name = tuple[object, ...]
@@ -47,10 +47,7 @@ def open_verdicts(path: Path) -> Iterator[VerdictFile]:
     """
     what = f"the judging of {path.parent.name}"
     with held(path.parent / ".lock", what), writing(path), path.open("ab") as file:
-        text = path.read_bytes()
-        whole = text.rfind(b"\n") + 1
-        if whole < len(text):
-            os.truncate(path, whole)
+        cut_half_line(path)
         yield VerdictFile(path, file)
 
 

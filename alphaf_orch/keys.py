@@ -158,10 +158,25 @@ def check_rendered(section: str, values: Mapping[str, Any], where: str) -> None:
             check_key(key, value, known_keys(section), f"{where}, key {key}")
 
 
-def check_free(key: str, where: str) -> None:
-    """Raise ConfigError for an SFT key that the plan itself sets."""
+def check_free(key: str, value: Any, where: str) -> None:
+    """Raise ConfigError for an SFT key that the plan itself sets, or a value that would lose every finished training.
+
+    Training is finished when a checkpoint stands at the planned step.
+    """
     if key in _SET_BY_THE_PLAN:
         raise ConfigError(f"{key} is set by alphaf", where=where, fix=f"use {_SET_BY_THE_PLAN[key]}")
+    if key == "save_strategy" and value not in ("steps", "epoch", None):
+        raise ConfigError(
+            f"save_strategy is {value!r}: no checkpoint would prove that the training reached its end",
+            where=where,
+            fix="use steps or epoch; save_total_limit bounds the disk they take",
+        )
+    if key == "early_stopping_patience" and value:
+        raise ConfigError(
+            "early_stopping_patience would end the training before its planned step, as a crash does",
+            where=where,
+            fix="set num_epochs or max_steps; eval_loss is logged every eval_steps",
+        )
 
 
 def numbers(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +209,7 @@ def parse_set(items: Iterable[str], *, default: str) -> dict[str, dict[str, Any]
             value = {part: value}
         check_key(top, value, known, where)
         if section == "sft":
-            check_free(top, where)
+            check_free(top, value, where)
         if nested and isinstance(found[section].get(top), dict):
             value = {**found[section][top], **value}
         found[section][top] = value
@@ -207,4 +222,4 @@ def check_section(section: str, values: Mapping[str, Any], where: str) -> None:
     for key, value in values.items():
         check_key(key, value, known, f"{where}, key {section}.{key}")
         if section == "sft":
-            check_free(key, f"{where}, key {section}.{key}")
+            check_free(key, value, f"{where}, key {section}.{key}")

@@ -12,6 +12,7 @@ from alphaf_orch import verify
 from alphaf_orch.command import Finished
 from alphaf_orch.disk import told_of_disk
 from alphaf_orch.errors import AlphafError, ConfigError, ContractError, DataError, DiskError, ModelError, StageError
+from alphaf_orch.hub_cache import weights_problem
 from alphaf_orch.identity import folder_identity
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.progress import read_metrics
@@ -41,7 +42,7 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
     if stage.name in TRAINING:
         try:
             _check_ranks(stage, paths)
-            summary = verify.training_summary(stage.name, paths.adapter(stage.name), log)
+            summary = verify.training_summary(stage.name, paths.adapter(stage.name), log, paths.metrics(stage.name))
             return {**summary, **_backend(paths)} if stage.name == "dpo" else summary
         except StageError:
             if finished.exit_code:
@@ -55,7 +56,7 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
                 fix="read the log",
             )
     if stage.name in MERGES:
-        problem = verify.weights_problem(stage.outputs[0])
+        problem = weights_problem(stage.outputs[0])
         contract = json.loads(report.read_text(encoding="utf-8"))
         if problem or not contract["ok"]:
             raise StageError(f"{stage.name}: {problem or 'contract not met'}", where=str(report), fix="read the log")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from alphaf_orch.masking import mask
+from alphaf_orch.scripts.json_lines import whole_rows
 
 _PLAIN_EVERY_S = 15.0
 
@@ -25,11 +25,10 @@ def clock(seconds: float) -> str:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the metrics written so far; a last line still being written is left out."""
+    """Return the metrics written so far; a line still being written, or cut off by a kill, is left out."""
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in lines if line.strip()]
+    return whole_rows(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def _size(path: Path) -> int:
@@ -112,8 +111,7 @@ class StageLine(LogLine):
         new = _read_from(self._metrics, self._metrics_offset)
         whole = new[: new.rfind(b"\n") + 1]
         self._metrics_offset += len(whole)
-        for line in whole.splitlines():
-            row = json.loads(line)
+        for row in whole_rows(whole.decode("utf-8", "replace")):
             if "loss" in row:
                 self._first = self._first or row
                 self._last = row

@@ -16,13 +16,15 @@ from typing import Any
 
 from rich.console import Console
 
-from alphaf_orch import __version__, sharing
+from alphaf_orch import __version__, checkpoints, sharing
 from alphaf_orch.amount import TRAINED_FROM, check_amount
+from alphaf_orch.checkpoints import Start
 from alphaf_orch.command import Finished, capture, child_env, printable, run_logged
 from alphaf_orch.config import dump_config
 from alphaf_orch.disk import writing
 from alphaf_orch.errors import AlphafError, Interrupted
 from alphaf_orch.hardware import Machine
+from alphaf_orch.hub_cache import weights_problem
 from alphaf_orch.lock import held
 from alphaf_orch.masking import mask, mask_logs
 from alphaf_orch.outputs import check_outputs
@@ -31,8 +33,8 @@ from alphaf_orch.plan import Plan
 from alphaf_orch.preflight import check_all_gpus, check_machine
 from alphaf_orch.progress import StageLine
 from alphaf_orch.record import fingerprint, read_manifest, write_atomic, write_manifest
-from alphaf_orch.stages import MERGES, PREPARE, Stage
-from alphaf_orch.status import Status, resumable, safe_statuses
+from alphaf_orch.stages import MERGES, PREPARE, TRAINING, Stage
+from alphaf_orch.status import Status, safe_statuses
 
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
 
@@ -154,10 +156,11 @@ def _run_stage(
     stage, paths = status.stage, plan.paths
     for path, rendered in stage.files.items():
         write_atomic(path, rendered.text)
+    adopted = _already_published(stage, manifest, paths)
+    start = _start(stage, paths, console) if stage.name in TRAINING and not adopted else None
     argv = stage.argv
-    checkpoint = resumable(plan, stage)
-    if checkpoint:
-        argv = (*argv, f"--resume_from_checkpoint={checkpoint}")
+    if start and start.checkpoint:
+        argv = (*argv, f"--resume_from_checkpoint={start.checkpoint}")
     entry: dict[str, Any] = {
         "state": "running",
         "fingerprint": stage.fingerprint,
@@ -171,7 +174,8 @@ def _run_stage(
         "environment": sorted({*stage.env, *(name for name in os.environ if _RECORDED_ENV.match(name))}),
         "versions": versions[argv[0]],
     }
-    adopted = _already_published(stage, manifest, paths)
+    if start and start.passed_over:
+        entry["passed_over"] = list(start.passed_over)
     manifest["stages"][stage.name] = entry
     write_manifest(paths.manifest, manifest)
     try:
@@ -188,11 +192,7 @@ def _run_stage(
     except KeyboardInterrupt:
         entry |= {"state": "interrupted", "ended": now()}
         write_manifest(paths.manifest, manifest)
-        raise Interrupted(
-            f"{stage.name} was interrupted",
-            where=str(paths.root),
-            fix="the same command goes on from the last checkpoint",
-        ) from None
+        raise _interrupted(stage, paths) from None
     except AlphafError as error:
         entry |= {"state": "failed", "ended": now(), "error": error.what}
         write_manifest(paths.manifest, manifest)
@@ -202,6 +202,28 @@ def _run_stage(
     console.print(_done_line(stage, entry), highlight=False, soft_wrap=True)
     for note in entry["result"].get("notes", ()):
         console.print(f"{stage.name}: note: {note}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _start(stage: Stage, paths: RunPaths, console: Console) -> Start:
+    """Return where a training goes on, having read the checkpoint whole, and say which newer ones are passed over."""
+    newest = checkpoints.seen(paths.adapter(stage.name))
+    if newest:
+        _say(console, f"{stage.name}: reads {newest.name} whole before going on from it")
+    try:
+        start = checkpoints.start(paths.adapter(stage.name))
+    except KeyboardInterrupt:  # minutes, where a whole model is trained
+        raise _interrupted(stage, paths) from None
+    for reason in start.passed_over:
+        _say(console, f"{stage.name}: {reason}")
+    if start.passed_over:
+        where = f"goes on from {start.checkpoint.name}" if start.checkpoint else "begins anew: no checkpoint is whole"
+        _say(console, f"{stage.name}: {where}")
+    return start
+
+
+def _interrupted(stage: Stage, paths: RunPaths) -> Interrupted:
+    fix = "the same command goes on from the last checkpoint"
+    return Interrupted(f"{stage.name} was interrupted", where=str(paths.root), fix=fix)
 
 
 def _already_published(stage: Stage, manifest: Mapping[str, Any], paths: RunPaths) -> bool:
@@ -216,7 +238,8 @@ def _already_published(stage: Stage, manifest: Mapping[str, Any], paths: RunPath
     if before.get("state") in (None, "done") or before["fingerprint"] != stage.fingerprint:
         return False
     if stage.name == "dpo":
-        return (paths.adapter("dpo") / "trainer_state.json").is_file()
+        adapter = paths.adapter("dpo")
+        return (adapter / "trainer_state.json").is_file() and weights_problem(adapter) is None
     in_place = stage.name in MERGES and stage.outputs[0].name == "merged" and stage.outputs[0].is_dir()
     return in_place and paths.report(stage.name).is_file()
 

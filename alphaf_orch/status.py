@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from alphaf_orch import verify
+from alphaf_orch import checkpoints
 from alphaf_orch.errors import RunStateError
 from alphaf_orch.identity import EARLIER, is_old
 from alphaf_orch.plan import Plan
@@ -55,10 +55,10 @@ def statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
 
 
 def resumable(plan: Plan, stage: Stage) -> Path | None:
-    """Return the checkpoint from which a training stage would go on, or None."""
+    """Return the checkpoint from which a training stage would go on as its files look, unread, or None."""
     if stage.name not in TRAINING:
         return None
-    return verify.newest_valid_checkpoint(plan.paths.adapter(stage.name))
+    return checkpoints.seen(plan.paths.adapter(stage.name))
 
 
 def difference(stage: Stage, entry: Mapping[str, Any]) -> str:
@@ -86,6 +86,14 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
                 f"{unrecorded} holds weights that the manifest knows nothing of",
                 where=str(plan.paths.manifest),
                 fix="move them away, bring the manifest back, or use --run NEW",
+            )
+        lost = checkpoints.beyond_the_end(plan.paths.adapter(stage.name)) if stage.name in TRAINING else None
+        if lost and status.state != "cached":
+            raise RunStateError(
+                f"{stage.name} of run {plan.paths.name} stands at {lost.name}, beyond its planned end, and no"
+                " checkpoint up to there is left (earlier versions trained a step more at each try)",
+                where=str(lost.parent),
+                fix=f"move {lost.parent} away and give the command again to train it anew, or use --run NEW",
             )
         if status.state == "changed":
             raise RunStateError(

@@ -1,69 +1,22 @@
-"""Whether a stage's outputs are what was planned, read from the files alone: exit codes prove nothing here."""
+"""Whether a training reached what was planned, read from its files alone: exit codes prove nothing here."""
 
 from __future__ import annotations
 
 import math
-import zipfile
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch import checkpoints
 from alphaf_orch.errors import StageError
-from alphaf_orch.hub_cache import file_problem, read_json
+from alphaf_orch.hub_cache import weights_problem
+from alphaf_orch.progress import read_metrics
 
 
-def weights_problem(folder: Path) -> str | None:
-    """Return why the safetensors weights of a model or adapter folder are not whole, or None."""
-    if not folder.is_dir():
-        return f"{folder} does not exist"
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        shards = (read_json(index) or {}).get("weight_map")
-        if not shards:
-            return f"{index} is cut off"
-        names = sorted(set(shards.values()))
-    else:
-        names = sorted(path.name for path in folder.glob("*.safetensors"))
-    if not names:
-        return f"{folder} holds no safetensors file"
-    problems = ((name, file_problem(folder / name)) for name in names)
-    return next((f"{folder / name}: {problem}" for name, problem in problems if problem), None)
-
-
-def trainer_state(folder: Path) -> dict[str, Any] | None:
-    """Return trainer_state.json of a checkpoint, or None where there is none that can be read."""
-    state = read_json(folder / "trainer_state.json")
-    return state if state is not None and isinstance(state.get("global_step"), int) else None
-
-
-def checkpoint_problem(folder: Path) -> str | None:
-    """Return why training cannot go on from a checkpoint, or None: state, weights and optimizer must be whole."""
-    if trainer_state(folder) is None:
-        return f"{folder} has no readable trainer_state.json"
-    problem = weights_problem(folder)
-    if problem:
-        return problem
-    for name in ("optimizer.pt", "scheduler.pt"):
-        if not zipfile.is_zipfile(folder / name):
-            return f"{folder / name} is missing or cut off"
-    return None
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Return the checkpoint-N folders, highest N first."""
-    found = [p for p in folder.glob("checkpoint-*") if p.name.removeprefix("checkpoint-").isdigit()]
-    return sorted(found, key=lambda p: int(p.name.removeprefix("checkpoint-")), reverse=True)
-
-
-def newest_valid_checkpoint(folder: Path) -> Path | None:
-    """Return the newest checkpoint that training can go on from (a higher number may be empty or cut off)."""
-    return next((c for c in checkpoints(folder) if checkpoint_problem(c) is None), None)
-
-
-def training_summary(stage: str, folder: Path, log: Path) -> dict[str, Any]:
+def training_summary(stage: str, folder: Path, log: Path, metrics: Path) -> dict[str, Any]:
     """Return steps, first and last loss, and rewards of a finished training; raise StageError where it is not finished.
 
     Finished means: the newest valid checkpoint stands at the planned step, every logged loss is finite and
-    the weights in the output folder are whole.
+    the weights in the output folder are whole. Where no step's loss was logged, the trainer's mean in `metrics` counts.
     """
 
     def fail(what: str) -> StageError:
@@ -73,14 +26,16 @@ def training_summary(stage: str, folder: Path, log: Path) -> dict[str, Any]:
             fix="read the log; the same command resumes the run",
         )
 
-    newest = newest_valid_checkpoint(folder)
-    state = trainer_state(newest) if newest else None
+    newest = checkpoints.seen(folder)
+    state = checkpoints.trainer_state(newest) if newest else None
     if state is None:
         raise fail("no valid checkpoint was written")
-    step, planned = state["global_step"], state.get("max_steps")
+    step, planned = state["global_step"], state["max_steps"]
     if step != planned:
         raise fail(f"stopped at step {step} of {planned}")
     losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+    # Earlier versions logged none where logging_steps was above the number of steps.
+    losses = losses or [row["train_loss"] for row in read_metrics(metrics) if "train_loss" in row]
     if not losses:
         raise fail("no loss was logged")
     if not all(isinstance(loss, int | float) and math.isfinite(loss) for loss in losses):

@@ -60,6 +60,11 @@ def test_a_bare_key_of_alphaf_dpo_is_a_dpo_key():
         ("learning_rate=abc", "learning_rate is 'abc', which is no number"),
         ("lora_r=true", "lora_r is True, which is no integer"),
         ("lora_r=1.5", "lora_r is 1.5, which is no integer"),
+        ("save_strategy=best", "save_strategy is 'best': no checkpoint would prove that the training reached its end"),
+        (
+            "early_stopping_patience=2",
+            "early_stopping_patience would end the training before its planned step, as a crash does",
+        ),
         ("bf16=maybe", "bf16 is 'maybe'"),
         ("dpo.backend=unslooth", "backend is 'unslooth': did you mean unsloth?"),
         ("lora_r", "'lora_r' is not key=value"),

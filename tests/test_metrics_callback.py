@@ -72,6 +72,27 @@ def test_a_line_holds_every_numeric_value_under_its_own_name(
     assert [json.loads(line) for line in lines] == [common | first, common | second]
 
 
+def test_the_first_and_the_last_step_are_logged_and_half_a_line_is_not_written_on_behind(
+    module: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2, "lo')
+    callback = module.MetricsCallback(str(path))
+    asked = []
+    for step in (1, 2, 8, 9):
+        control = SimpleNamespace(should_log=False)
+        callback.on_step_end(ARGS, trainer_state(global_step=step), control)
+        asked.append(control.should_log)
+    assert asked == [True, False, False, True]
+    finished = trainer_state(global_step=9)
+    callback.on_train_begin(SimpleNamespace(**vars(ARGS)), finished)
+    callback.on_log(ARGS, finished, logs={"train_loss": 0.0, "train_runtime": 0.1})  # resumed at its end: no step
+    first, second = (json.loads(line) for line in path.read_text().splitlines())
+    assert first == {"step": 1}
+    assert (second["step"], second["world_size"]) == (9, 8)
+    assert "train_loss" not in second
+
+
 def test_only_the_main_process_writes_and_only_where_a_file_is_named(
     module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from alphaf_orch.progress import StageLine, clock, read_metrics
+from alphaf_orch.scripts.json_lines import cut_half_line
 
 ROW = {"time": 100.0, "step": 1, "max_steps": 11, "loss": 2.0, "tokens_per_s": 321.4}
 
@@ -72,6 +73,29 @@ def test_verbose_streams_new_output_only(screen, tmp_path):
         line.poll()
     assert "새 출력" in screen.getvalue()
     assert "이전 기록" not in screen.getvalue()
+
+
+def test_half_a_line_of_a_killed_try_and_what_was_glued_to_it_are_left_out(screen, tmp_path):
+    """An earlier version wrote on behind half a line."""
+    file = tmp_path / "m.jsonl"
+    with line_of(screen, tmp_path) as line:
+        file.write_bytes(b'{"time": 1.0, "st' + json.dumps(ROW).encode() + b'\n{"note": "\xea\xb0')
+        add(file)
+        line.poll()
+        assert line.line().startswith("sft  0:0")
+    assert read_metrics(file) == []
+    with file.open("ab") as metrics:
+        metrics.write(b'"}\n' + json.dumps(ROW).encode() + b"\n")
+    assert read_metrics(file)[-1] == ROW
+
+
+def test_the_next_writer_does_not_write_on_behind_half_a_line(tmp_path):
+    file = tmp_path / "m.jsonl"
+    for before, after in (('{"a": 1}\n{"b"', '{"a": 1}\n'), ('{"a": 1}\n', '{"a": 1}\n'), ('{"b"', ""), ("", "")):
+        file.write_text(before)
+        cut_half_line(file)
+        assert file.read_text() == after
+    cut_half_line(tmp_path / "none.jsonl")
 
 
 def test_read_metrics_leaves_out_a_half_line(tmp_path):

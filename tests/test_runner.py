@@ -139,6 +139,130 @@ def test_the_newest_valid_checkpoint_is_taken_not_the_highest_number(run, fake):
     assert fake.argv("sft")[-1].endswith("checkpoint-5")
 
 
+def test_a_damaged_checkpoint_is_passed_over_said_and_recorded_and_kept(run, fake):
+    fake.behave(sft="fail")
+    run("sft", "--model", "tiny")
+    newer = shutil.copytree(root() / "sft" / "checkpoint-5", root() / "sft" / "checkpoint-8")
+    state = json.loads((newer / "trainer_state.json").read_text()) | {"global_step": 8}
+    (newer / "trainer_state.json").write_text(json.dumps(state))
+    (newer / "rng_state.pth").write_bytes(b"")
+    planned = json.loads(run("plan", "--run", "tiny", "--json").stdout)
+    assert [s["state"] for s in planned["stages"] if s["name"] == "sft"] == ["resume"]
+    fake.behave()
+    done = run("sft", "--model", "tiny")
+    assert done.exit_code == 0
+    assert fake.argv("sft")[-1].endswith("checkpoint-5")
+    reason = "checkpoint-8 is passed over: rng_state.pth is empty, cut off or damaged (File is not a zip file)"
+    assert f"sft: {reason}\nsft: goes on from checkpoint-5\n" in done.stderr
+    assert manifest()["stages"]["sft"]["passed_over"] == [reason]
+    assert newer.is_dir()
+
+
+def test_without_a_whole_checkpoint_the_training_begins_anew_and_says_so(run, fake):
+    fake.behave(sft="fail")
+    run("sft", "--model", "tiny")
+    archive = root() / "sft" / "checkpoint-5" / "optimizer.pt"
+    archive.write_bytes(archive.read_bytes().replace(b"x", b"\0", 1))
+    fake.behave()
+    done = run("sft", "--model", "tiny")
+    assert done.exit_code == 0
+    assert not fake.argv("sft")[-1].startswith("--resume")
+    assert "sft: checkpoint-5 is passed over: optimizer.pt" in done.stderr
+    assert "sft: begins anew: no checkpoint is whole" in done.stderr
+
+
+def test_a_run_that_stands_beyond_its_planned_end_is_refused_with_what_to_do(run, fake):
+    """What earlier versions made of a training that was killed between its last checkpoint and its end."""
+    fake.behave(sft="half")
+    run("sft", "--model", "tiny")
+    sft = root() / "sft"
+    for step in (12, 13):
+        shutil.copytree(sft / "checkpoint-5", sft / f"checkpoint-{step}")
+        file = sft / f"checkpoint-{step}" / "trainer_state.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | {"global_step": step}))
+    fake.behave()
+    fake.forget()
+    again = run("sft", "--model", "tiny")
+    assert again.exit_code == 0, "one before the planned end is left"
+    assert "sft: checkpoint-13 is passed over: it stands beyond the planned 10 steps" in again.stderr
+    content = manifest()
+    content["stages"] = {k: v for k, v in content["stages"].items() if k != "merge_sft"}
+    content["stages"]["sft"]["state"] = "failed"
+    (root() / "manifest.json").write_text(json.dumps(content))
+    for step in (5, 10):
+        shutil.rmtree(sft / f"checkpoint-{step}")
+    fake.forget()
+    refused = run("sft", "--model", "tiny")
+    assert refused.exit_code == 6
+    assert "sft of run tiny stands at checkpoint-13, beyond its planned end" in refused.stderr
+    assert f"move {sft} away and give the command again to train it anew, or use --run NEW" in refused.stderr
+    assert fake.calls() == []
+    assert (sft / "checkpoint-13").is_dir()
+    shutil.move(sft, root() / "old")
+    assert run("sft", "--model", "tiny").exit_code == 0
+
+
+@pytest.mark.parametrize(("weights", "launched"), [(None, []), (b"\0" * 8, ["dpo", "merge_dpo"])])
+def test_a_finished_dpo_whose_record_was_lost_is_taken_over_if_its_weights_are_whole(weights, launched, run, fake):
+    assert run("run", "--model", "tiny").exit_code == 0
+    content = manifest()
+    content["stages"]["dpo"]["state"] = "running"
+    del content["stages"]["merge_dpo"]
+    (root() / "manifest.json").write_text(json.dumps(content))
+    shutil.rmtree(root() / "dpo" / "merged")
+    (root() / "dpo" / "trainer_state.json").write_text("{}")
+    if weights:
+        (root() / "dpo" / "adapter_model.safetensors").write_bytes(weights)
+    fake.forget()
+    assert run("run", "--model", "tiny").exit_code == 0
+    assert fake.calls() == (launched or ["merge_dpo"])
+    assert set(states().values()) == {"done"}
+    if weights:
+        assert fake.argv("dpo")[-1].endswith("checkpoint-10")
+
+
+def test_metrics_that_a_killed_trainer_cut_off_do_not_end_alphaf(run, fake):
+    fake.behave(sft="fail")
+    run("sft", "--model", "tiny")
+    file = root() / "metrics" / "sft.jsonl"
+    with file.open("a") as metrics:
+        metrics.write('{"time": 1.0, "step": 7, "wor')
+    fake.behave()
+    done = run("sft", "--model", "tiny")
+    assert done.exit_code == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("losses", "rows", "told"),
+    [
+        ([], [{"step": 10, "train_loss": 1.5}], None),
+        ([], [{"step": 10, "train_loss": None, "non_finite": ["train_loss"]}], "the loss is not finite"),
+        ([], [], "no loss was logged"),
+    ],
+)
+def test_a_finished_training_without_a_logged_step_is_judged_by_its_mean_loss(losses, rows, told, tmp_path):
+    import fake_tool
+
+    from alphaf_orch.errors import StageError
+    from alphaf_orch.verify import training_summary
+
+    fake_tool.checkpoint(tmp_path, 10)
+    fake_tool.safetensors(tmp_path / "adapter_model.safetensors")
+    file = tmp_path / "checkpoint-10" / "trainer_state.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"log_history": losses}))
+    metrics = tmp_path / "sft.jsonl"
+    metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def judged():
+        return training_summary("sft", tmp_path, tmp_path / "log", metrics)
+
+    if told is None:
+        assert judged() == {"steps": 10, "loss_first": 1.5, "loss_last": 1.5}
+    else:
+        with pytest.raises(StageError, match=told):
+            judged()
+
+
 def test_a_violated_contract_stops_the_chain_with_its_own_exit_code(run, fake):
     fake.behave(merge_sft="fail")
     broken = run("run", "--model", "tiny")

@@ -11,26 +11,30 @@ from transformers import set_seed
 
 if TYPE_CHECKING:
     from alphaf_orch.scripts.batch_record import BatchRecord
+    from alphaf_orch.scripts.checkpoint_record import CheckpointRecord
     from alphaf_orch.scripts.cpu_quantization import KeepGradients
     from alphaf_orch.scripts.data_stats import Failure
     from alphaf_orch.scripts.metrics_callback import MetricsCallback
     from alphaf_orch.scripts.nf4_check import check_nf4, linear_shapes
     from alphaf_orch.scripts.orion import register
     from alphaf_orch.scripts.packing_check import RowsApart
+    from alphaf_orch.scripts.planned_end import end_at_the_planned_step
     from alphaf_orch.scripts.rank_errors import record_uncaught
 else:
     from batch_record import BatchRecord
+    from checkpoint_record import CheckpointRecord
     from cpu_quantization import KeepGradients
     from data_stats import Failure
     from metrics_callback import MetricsCallback
     from nf4_check import check_nf4, linear_shapes
     from orion import register
     from packing_check import RowsApart
+    from planned_end import end_at_the_planned_step
     from rank_errors import record_uncaught
 
 
 class AlphafPlugin(BasePlugin):  # type: ignore[misc]
-    """Adds four callbacks, our native classes and the seed; found because the scripts folder is on PYTHONPATH."""
+    """Adds our callbacks and native classes, the seed and the end at the planned step; found by PYTHONPATH."""
 
     def register(self, cfg: Any) -> None:
         """Make our native classes known, and refuse a 4-bit base of which bitsandbytes makes other values here.
@@ -51,9 +55,13 @@ class AlphafPlugin(BasePlugin):  # type: ignore[misc]
         """Seed the adapter's first weights anew, whatever loading drew: its Trainer does so only after them."""
         _seed(cfg)
 
+    def post_trainer_create(self, cfg: Any, trainer: Any) -> None:  # noqa: ARG002  (axolotl's signature)
+        """Keep a finished training that is resumed from being trained further."""
+        end_at_the_planned_step(trainer)
+
     def add_callbacks_post_trainer(self, *_: Any) -> list[Any]:
         """Return the callbacks for axolotl to add to the trainer it made."""
-        return [MetricsCallback(), KeepGradients(), RowsApart(), BatchRecord()]
+        return [MetricsCallback(), KeepGradients(), RowsApart(), BatchRecord(), CheckpointRecord()]
 
 
 def _check_base(cfg: Any) -> None:

@@ -6,9 +6,14 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
+
+if TYPE_CHECKING:
+    from alphaf_orch.scripts.json_lines import cut_half_line
+else:
+    from json_lines import cut_half_line
 
 
 class BatchRecord(TrainerCallback):  # type: ignore[misc]
@@ -32,6 +37,7 @@ class BatchRecord(TrainerCallback):  # type: ignore[misc]
         """Write what the training begins with, and look at what the model is called with from now on."""
         if self.path is None or not state.is_world_process_zero or self.hook is not None:
             return
+        cut_half_line(self.path)
         if not state.global_step:
             self._append(first_weights(model))
         self.hook = model.register_forward_pre_hook(self._look, with_kwargs=True)

@@ -85,11 +85,13 @@ def train(config: DpoConfig, resume: Path | None) -> None:
     import torch
     from accelerate import PartialState
     from batch_record import BatchRecord  # type: ignore[import-not-found]
+    from checkpoint_record import CheckpointRecord  # type: ignore[import-not-found]
     from cpu_quantization import KeepGradients  # type: ignore[import-not-found]
     from datasets import Dataset
     from metrics_callback import MetricsCallback  # type: ignore[import-not-found]
     from nf4_check import check_nf4, linear_shapes  # type: ignore[import-not-found]
     from orion import register  # type: ignore[import-not-found]
+    from planned_end import end_at_the_planned_step  # type: ignore[import-not-found]
     from transformers import AutoTokenizer, set_seed
     from trl import DPOConfig, DPOTrainer
 
@@ -131,9 +133,10 @@ def train(config: DpoConfig, resume: Path | None) -> None:
         eval_dataset=data["test"],
         processing_class=tokenizer,
         peft_config=peft_config,
-        callbacks=[MetricsCallback(), KeepGradients(), BatchRecord(), finite_loss_callback()],
+        callbacks=[MetricsCallback(), KeepGradients(), BatchRecord(), CheckpointRecord(), finite_loss_callback()],
     )
     settle_adapters(trainer.model)
+    end_at_the_planned_step(trainer)
     # The card of every checkpoint would load trackio and gradio for a text nobody reads.
     trainer.create_model_card = lambda **_: None
     say(
@@ -217,7 +220,7 @@ def _check_paths(config: DpoConfig, output: Path, resume: Path | None) -> None:
     if not (Path(config.base_model) / "config.json").is_file():
         fix = "merge the SFT adapter first"
         raise DpoError("base_model is not a folder with a model", where=config.base_model, fix=fix)
-    if (output / STATE).is_file():
+    if (output / STATE).is_file() and resume is None:
         fix = "move it away to train again"
         raise DpoError("output_dir already holds a finished training", where=str(output), fix=fix)
     if resume is not None and not (resume / STATE).is_file():

@@ -22,10 +22,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alphaf_orch.scripts.answer_model import AnswerModel, load_model
     from alphaf_orch.scripts.data_stats import CONFIG, DATA, Failure
+    from alphaf_orch.scripts.json_lines import cut_half_line, whole_rows
     from alphaf_orch.scripts.rows import read_rows
 else:
     from answer_model import AnswerModel, load_model
     from data_stats import CONFIG, DATA, Failure
+    from json_lines import cut_half_line, whole_rows
     from rows import read_rows
 
 KEYS = ("stage", "model", "revision", "trust_remote_code", "reference", "prompts", "output", "progress", "key")
@@ -54,13 +56,8 @@ def kept_rows(output: Path, key: str) -> dict[str, Row]:
     """Return the answers that are there for this key, by id, having cut off a last line that was not finished."""
     if not output.is_file():
         return {}
-    text = output.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
-    if whole != text:
-        # The next line must not be appended to half of one.
-        with output.open("r+b") as file:
-            file.truncate(len(whole))
-    rows = (json.loads(line) for line in whole.splitlines() if line.strip())
+    cut_half_line(output)
+    rows = whole_rows(output.read_text(encoding="utf-8", errors="replace"))
     return {row["id"]: row for row in rows if row["key"] == key}
 
 
@@ -72,6 +69,7 @@ class Work:
         self.output = Path(config["output"])
         self.output.parent.mkdir(parents=True, exist_ok=True)
         self.kept = kept_rows(self.output, config["key"])
+        cut_half_line(Path(config["progress"]))
         self.tokens = 0
         self.started = time.monotonic()
 

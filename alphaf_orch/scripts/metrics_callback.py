@@ -9,10 +9,15 @@ import resource
 import time
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import TrainerCallback
+
+if TYPE_CHECKING:
+    from alphaf_orch.scripts.json_lines import cut_half_line
+else:
+    from json_lines import cut_half_line
 
 
 class MetricsCallback(TrainerCallback):  # type: ignore[misc]
@@ -28,6 +33,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
         self.path = Path(path) if path else None
         self.tokens = 0
         self.trainable: int | None = None
+        self.begun_at = 0
         self.clock = time.monotonic()
 
     def on_train_begin(self, args: Any, state: Any, *_: Any, model: Any = None, **__: Any) -> None:
@@ -36,13 +42,23 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
         # The default puts the mean of earlier losses for a NaN: a diverged run would look healthy.
         args.logging_nan_inf_filter = False
         self.tokens, self.clock = tokens_seen(state), time.monotonic()
+        self.begun_at = state.global_step
         if state.is_world_process_zero:
+            if self.path is not None:
+                cut_half_line(self.path)
             print(f"training on {args.world_size} rank(s), {state.max_steps} steps", flush=True)
+
+    def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Have the loss of the first and the last step logged, however wide `logging_steps` is."""
+        if state.global_step in (1, state.max_steps):
+            control.should_log = True
 
     def on_log(self, args: Any, state: Any, *_: Any, logs: dict[str, Any], **__: Any) -> None:
         """Append this event's line."""
         if self.path is None or not state.is_world_process_zero:
             return
+        if "train_loss" in logs and state.global_step == self.begun_at:
+            logs = {}  # means over the steps of this try, of which there was none: the trainer says 0
         values = {name: float(value) for name, value in logs.items() if isinstance(value, Real)}
         tokens, clock = tokens_seen(state), time.monotonic()
         if tokens > self.tokens:

@@ -24,6 +24,7 @@ from alphaf_orch.progress import StageLine
 from alphaf_orch.prompts import EMBEDDED, Prompt, PromptSet, load_prompts
 from alphaf_orch.record import fingerprint, write_atomic
 from alphaf_orch.render import plain
+from alphaf_orch.run_date import date_env
 from alphaf_orch.stages import script
 
 __all__ = ["EMBEDDED", "Answer", "Prompt", "PromptSet", "ensure_answers", "load_prompts", "read_answers"]
@@ -149,7 +150,8 @@ def _generate(
     again = "the same command goes on with the prompts that lack an answer"
     try:
         with StageLine(console, name, Path(child["progress"]), log, verbose=verbose) as line:
-            done = run_logged(argv, env=child_env({}, online=False), log=log, lock_fd=lock_fd, on_poll=line.poll)
+            env = child_env(date_env(paths), online=False)
+            done = run_logged(argv, env=env, log=log, lock_fd=lock_fd, on_poll=line.poll)
     except KeyboardInterrupt:
         raise Interrupted(f"{name} was interrupted", where=str(output), fix=again) from None
     if done.exit_code:

@@ -1,8 +1,9 @@
 """Child program: `python data_stats.py CONFIG.yaml` counts rows and tokens as the trainer will see them.
 
 Config keys: tokenizer (folder or Hub id), revision, trust_remote_code, chat_template (a name axolotl knows,
-or null for the tokenizer's own), added_tokens, sequence_len, kind (chat or preference), datasets (list of
-path, kind local or hub, split, revision), output (JSON), probe (JSON Lines), probe_rows.
+or null for the tokenizer's own), chat_template_jinja, special_tokens, added_tokens, eot_tokens, sequence_len,
+kind (chat or preference), datasets (list of path, kind local or hub, split, revision), output (JSON), probe
+(JSON Lines), probe_rows.
 
 Writes `output` with the counts and `probe` with the first conversations as {"messages": [...]}, a preference
 row as its prompt and chosen answer. Lengths are in tokens; of a preference row's two conversations the longer
@@ -27,9 +28,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alphaf_orch.scripts.orion import register_files
     from alphaf_orch.scripts.rows import Message, RowError, conversation, preference, read_rows, row_format
+    from alphaf_orch.scripts.turn_end import NO_END, NO_END_FIX, closing, misplaced, tokenizer_tails, tokens_of
 else:
     from orion import register_files
     from rows import RowError, conversation, preference, read_rows, row_format
+    from turn_end import NO_END, NO_END_FIX, closing, misplaced, tokenizer_tails, tokens_of
 
 BATCH_ROWS = 512  # ours: enough for the tokenizer's threads, a few MB of text
 CONFIG, DATA, MODEL = 2, 3, 4  # exit codes, as the orchestrator's own
@@ -122,6 +125,8 @@ def load_tokenizer(config: Mapping[str, Any]) -> tuple[Any, str]:
         raise Failure(MODEL, f"cannot load the tokenizer: {reason}", where=name, fix=fix) from error
     added = [AddedToken(t, rstrip=False, lstrip=False, normalized=False) for t in config["added_tokens"] or []]
     tokenizer.add_tokens(added)
+    # As the trainer does it: a template may write eos_token.
+    tokenizer.add_special_tokens({key: text for key, text in (config.get("special_tokens") or {}).items() if text})
     choice = config["chat_template"]
     if choice is None:
         if not tokenizer.chat_template:
@@ -132,13 +137,43 @@ def load_tokenizer(config: Mapping[str, Any]) -> tuple[Any, str]:
         # 8 ms once transformers is loaded, and the one place that knows what axolotl's names stand for.
         from axolotl.utils.chat_templates import get_chat_template
 
-        return tokenizer, get_chat_template(choice, tokenizer=tokenizer)
+        return tokenizer, get_chat_template(choice, config.get("chat_template_jinja"), tokenizer)
     except ImportError as error:
         fix = "Run this with the python of the axolotl environment, or set chat_template to null"
         raise Failure(MODEL, f"axolotl is not installed here: {error}", where=sys.executable, fix=fix) from error
     except ValueError as error:
         fix = "Use a name axolotl knows, for example chatml, or null for the tokenizer's own"
         raise Failure(MODEL, str(error), where=f"chat_template: {choice}", fix=fix) from error
+
+
+def check_end(tokenizer: Any, template: str, config: Mapping[str, Any]) -> None:
+    """Raise Failure where an assistant's turn would be trained without its end.
+
+    `eot_tokens` of the config is what the recipe says: null for eos alone, an empty list where no end is wanted.
+    """
+    from jinja2 import TemplateError
+
+    given, where = config.get("eot_tokens"), f"chat_template: {config['chat_template'] or 'of the tokenizer'}"
+    if given == []:
+        return
+    try:
+        tails = tokenizer_tails(tokenizer, template)
+    except TemplateError:
+        return  # it takes no second question; the rows themselves are rendered next
+    if given:
+        problem = misplaced(tails, given)
+        split = next((token for token in given if len(tokenizer.encode(token, add_special_tokens=False)) != 1), None)
+        if split and not problem:
+            problem = f"{split} is no token of the vocabulary, so its pieces would be trained"
+        if problem:
+            raise Failure(CONFIG, problem, where=f"eot_tokens: {given}", fix="name the token that closes an answer")
+        return
+    end = closing(tails, tokens_of(tokenizer))
+    if end is None:
+        raise Failure(MODEL, NO_END, where=where, fix=NO_END_FIX)
+    if end != tokenizer.eos_token and config["kind"] == "chat":
+        what = f"the chat template ends an assistant's turn with {end}, which the recipe does not name"
+        raise Failure(MODEL, what, where=where, fix=f"say --set sft.eot_tokens=[{json.dumps(end)}]")
 
 
 def stored_rows(dataset: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
@@ -235,6 +270,7 @@ def write_whole(path: str, text: str) -> None:
 def run(config: dict[str, Any]) -> dict[str, Any]:
     """Return the statistics of all data sets together and write them, and the probe, to their files."""
     tokenizer, template = load_tokenizer(config)
+    check_end(tokenizer, template, config)
     # A marker such as <|im_end|> inside a text becomes the marker itself: it ends a turn early.
     markers = sorted({*tokenizer.all_special_tokens, *(config["added_tokens"] or [])}, key=len, reverse=True)
     control = re.compile("|".join(map(re.escape, markers))) if markers else None

@@ -88,7 +88,8 @@ def turns_line(
     stops = [eos] if isinstance(eos, int) else list(eos or ())
     names = [tokenizer.convert_ids_to_tokens(i) for i in ends]
     expected = {"ends": names, "ends_untrained": 0, "answers_without_end": 0, "others_trained": 0}
-    problems = [] if ends or eot_tokens == [] else [NO_END]
+    lacking = NO_END if tokenizer.chat_template else "the tokenizer has no chat template"
+    problems = [] if ends or eot_tokens == [] else [lacking]
     unstopped = [name for name, number in zip(names, ends, strict=True) if number not in stops]
     problems += [f"generation_config.json has eos_token_id {eos}, without {unstopped[0]}"] if unstopped else []
     by_ids = {tuple(ids): messages for messages, ids in conversations}

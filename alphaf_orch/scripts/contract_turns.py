@@ -13,6 +13,7 @@ else:
     from contract_weights import Line
     from turn_end import NO_END, end_ids
 
+ROWS = 32  # ours: trained rows that are looked at; every turn of one is rendered twice
 IGNORED = -100  # the label of a token that carries no loss, in torch's cross entropy
 # Two, without a shared letter at either end: a text may begin or end as one of them does.
 _OTHERS = ("ALPHAFQ", "zzzalphaz")
@@ -97,7 +98,7 @@ def turns_line(
     seen, labelled = _Seen(), True
     known = {*ends, tokenizer.eos_token_id}
     for length, row, labels in trained:
-        if not by_ids:
+        if not by_ids or seen.rows == ROWS:
             break
         if length not in lengths or (messages := by_ids.pop(tuple(row.as_py()), None)) is None:
             continue

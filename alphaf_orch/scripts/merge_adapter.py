@@ -99,7 +99,8 @@ def write_ids(folder: Path, tokenizer: Any, eot_tokens: Sequence[str] | None = N
     """
     for name in ("config.json", "generation_config.json"):
         path = folder / name
-        values = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        values = dict(before)
         for key in SPECIAL_IDS:
             mine, old = getattr(tokenizer, key), values.get(key)
             if mine is not None:
@@ -110,7 +111,8 @@ def write_ids(folder: Path, tokenizer: Any, eot_tokens: Sequence[str] | None = N
             known = eos if isinstance(eos, list) else [eos] if eos is not None else []
             more = [i for i in end_ids(tokenizer, eot_tokens) if i not in known]
             values |= {"eos_token_id": [*known, *more]} if more else {}
-        write_json(path, values)
+        if values != before:
+            write_json(path, values)
 
 
 def cast(folder: Path, dtype: str) -> None:

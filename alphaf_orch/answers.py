@@ -25,6 +25,7 @@ from alphaf_orch.progress import StageLine
 from alphaf_orch.prompts import EMBEDDED, Prompt, PromptSet, load_prompts
 from alphaf_orch.record import fingerprint, write_atomic
 from alphaf_orch.render import plain
+from alphaf_orch.run_date import date_env
 from alphaf_orch.scripts.json_lines import whole_rows
 from alphaf_orch.stages import script
 
@@ -152,7 +153,8 @@ def _generate(
     again = "the same command goes on with the prompts that lack an answer"
     try:
         with StageLine(console, name, Path(child["progress"]), log, verbose=verbose) as line:
-            done = run_logged(argv, env=child_env({}, online=False), log=log, lock_fd=lock_fd, on_poll=line.poll)
+            env = child_env(date_env(paths), online=False)
+            done = run_logged(argv, env=env, log=log, lock_fd=lock_fd, on_poll=line.poll)
     except KeyboardInterrupt:
         raise Interrupted(f"{name} was interrupted", where=str(output), fix=again) from None
     if done.exit_code:

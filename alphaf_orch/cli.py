@@ -285,6 +285,7 @@ def chat(run: str, prompt: str | None, system: str | None, max_new_tokens: int, 
     from alphaf_orch.command import child_env, interactive
     from alphaf_orch.config import build_config, read_config
     from alphaf_orch.errors import RunStateError
+    from alphaf_orch.run_date import date_env
     from alphaf_orch.session import existing_run
     from alphaf_orch.stages import script
     from alphaf_orch.views import run_json
@@ -302,7 +303,7 @@ def chat(run: str, prompt: str | None, system: str | None, max_new_tokens: int, 
     argv += ("--max-new-tokens", str(max_new_tokens), "--temperature", str(temperature))
     argv += ("--prompt", prompt) if prompt else ()
     argv += ("--system", system) if system else ()
-    sys.exit(interactive(argv, child_env({}, online=False)))
+    sys.exit(interactive(argv, child_env(date_env(paths), online=False)))
 
 
 for command in (ablate, bakeoff, evaluate, judge, merge_models, report, compare):

@@ -141,7 +141,7 @@ class Context:
             "sequence_len": config["sequence_len"],
             "chat_template": config["chat_template"],
             "upstream": upstream,
-            "model_rows": model_rows,
+            **{key: tokenizer[key] for key in ("chat_template_jinja", "eot_tokens") if key in tokenizer},
         }
         return stages.data_stage(name, self.python, self.paths, plain(config), spec)
 
@@ -154,9 +154,19 @@ class Context:
         return list(named[-1] or ()) if named else []
 
     def merge_stage(
-        self, section: Section, adapter: str, base: str, revision: str | None, trained_ids: str, upstream: Stage
+        self,
+        section: Section,
+        adapter: str,
+        base: str,
+        revision: str | None,
+        trained_ids: str,
+        upstream: Stage,
+        turns: Mapping[str, Any],
     ) -> Stage:
-        """Return the stage that merges the section's adapter into `base` and checks the hand-off."""
+        """Return the stage that merges the section's adapter into `base` and checks the hand-off.
+
+        `turns` says which of a conversation's turns carry loss and what ends them, under the contract's keys.
+        """
         name = f"merge_{section}"
         merged = self.model_dir(section)
         # axolotl's own datasets entries may be of any type, so no conversation of theirs is known.
@@ -184,6 +194,7 @@ class Context:
             "report": str(self.paths.report(name)),
             "sampled_tensors": SAMPLED_TENSORS,
             "seed": 0,
+            **turns,
         }
         spec = {"upstream": upstream.fingerprint, "dtype": self.config.merge_dtype, "adapter": adapter}
         return stages.merge_stage(section, self.python, self.paths, config, plain(contract), spec, merged)

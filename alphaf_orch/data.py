@@ -48,7 +48,7 @@ def check_file(path: str | Path, want: Kind) -> Source:
     _check_place(file)
     digest = hashlib.sha256()
     seen: set[bytes] = set()
-    rows = turns = offset = 0
+    rows = turns = systems = offset = 0
     form: Format | None = None
     first_chunk: Shape = set()
     for number, raw in _lines(file):
@@ -69,6 +69,7 @@ def check_file(path: str | Path, want: Kind) -> Source:
         if want == "chat":
             _check_shape(row, first_chunk, where, late=start > _FIRST_CHUNK)
         rows += 1
+        systems += messages[0]["role"] == "system"
         turns += sum(message["role"] != "system" for message in messages) - (want == "preference")
         seen.add(_row_digest(messages))
     if not rows:
@@ -79,6 +80,7 @@ def check_file(path: str | Path, want: Kind) -> Source:
         format=form,
         rows=rows,
         turns=turns,
+        systems=systems,
         duplicates=rows - len(seen),
         sha256=digest.hexdigest(),
         size=offset,

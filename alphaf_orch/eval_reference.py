@@ -13,8 +13,10 @@ from alphaf_orch.base import find_preset
 from alphaf_orch.chain import ChainModel, finished, model_folder, run_config
 from alphaf_orch.errors import RunStateError
 from alphaf_orch.hub_cache import read_json
+from alphaf_orch.merge_checks import read_template
 from alphaf_orch.paths import RunPaths
 from alphaf_orch.record import fingerprint, read_manifest
+from alphaf_orch.run_date import run_date
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
@@ -46,12 +48,18 @@ def find_reference(paths: RunPaths, models: Sequence[ChainModel]) -> Reference:
     """Return the tokenizer of the run's first trained model, or the base's with the preset's chat template."""
     if "sft" in finished(paths, read_manifest(paths.manifest)):
         folder = model_folder(paths, "sft")
-        return Reference(folder, tokenizer_identity(folder), {})
-    preset = find_preset(run_config(paths))
-    setup = {
+        identity = tokenizer_identity(folder)
+        if "strftime_now" in (read_template(folder) or ""):
+            # The template writes a date, and scores are shared between runs of several dates.
+            identity = fingerprint([identity, run_date(paths)])
+        return Reference(folder, identity, {})
+    config = run_config(paths)
+    preset = find_preset(config)
+    setup: dict[str, Any] = {
         "chat_template": preset.chat_template,
         "added_tokens": list(preset.tokens or ()),
         "special_tokens": preset.special_tokens.model_dump(),
+        **{key: config.sft[key] for key in ("chat_template", "chat_template_jinja") if key in config.sft},
     }
     return Reference(None, fingerprint([models[0].identity, setup]), setup)
 

@@ -24,6 +24,7 @@ from alphaf_orch.lock import held
 from alphaf_orch.outputs import failure
 from alphaf_orch.record import write_atomic
 from alphaf_orch.results import TaskResult
+from alphaf_orch.run_date import date_env
 from alphaf_orch.runner import now
 from alphaf_orch.stages import Stage
 
@@ -119,7 +120,7 @@ class Evaluator:
         for path, rendered in stage.files.items():
             write_atomic(path, rendered.text)
         log = self._paths.log(stage.name)
-        env = child_env(stage.env, online=False)
+        env = child_env({**stage.env, **date_env(self._paths)}, online=False)
         with EvalLine(self._console, stage.name, what, log, verbose=self._verbose) as line:
             return run_logged(stage.argv, env=env, log=log, lock_fd=self._lock_fd, on_poll=line.poll)
 

@@ -14,6 +14,7 @@ from alphaf_orch.context import Section
 from alphaf_orch.errors import RunStateError
 from alphaf_orch.paths import EXPERIMENT_FILE, RunPaths, check_run_name, runs_dir
 from alphaf_orch.record import fingerprint, write_atomic
+from alphaf_orch.run_date import local_day
 
 FORMAT = 1
 _UNSAFE = re.compile(r"[^\w.-]+")
@@ -179,6 +180,8 @@ def write_record(paths: ExperimentPaths, experiment: Experiment, outcomes: Seque
         "name": experiment.name,
         "kind": experiment.kind,
         "created": before.get("created", created),
+        # One for all arms, which share tokenised rows and are compared; an older record has its day of creation.
+        "date": before.get("date") or local_day(before.get("created", created)),
         "request": dict(experiment.request),
         "asked": [arm.name for arm in experiment.arms],
         "arms": list(arms.values()),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphaf_orch import data, models, sources
+from alphaf_orch import chat_templates, data, models, sources
 from alphaf_orch.base import find_base, find_preset
 from alphaf_orch.command import child_env
 from alphaf_orch.config import RunConfig
@@ -18,7 +18,7 @@ from alphaf_orch.merge_settings import read_settings
 from alphaf_orch.paths import RunPaths, template_folders
 from alphaf_orch.plan_dpo import dpo_stages
 from alphaf_orch.plan_merge import MergePlan, plan_merge
-from alphaf_orch.plan_sft import sft_stages
+from alphaf_orch.plan_sft import sft_stages, trained_template
 from alphaf_orch.stages import Stage, script
 from alphaf_orch.trackers import check_trackers
 
@@ -81,8 +81,13 @@ def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> 
         base = find_base(config, preset, online=scope.online, need_weights=not scope.dry, read=not scope.dry)
         if base.identity:
             config = config.model_copy(update={"base_revision": base.identity})
-        found = sft_stages(context, base, checked["sft"], checked["dpo"])
+        template = trained_template(context, base)
+        # SFT may take days: what its successor refuses is refused now.
+        chat_templates.refuse_systems(template, checked["dpo"])
+        found = sft_stages(context, base, template, checked["sft"], checked["dpo"])
         upstream = found[-1].fingerprint
+    elif "dpo" in scope.sections and context.model_dir("sft").is_dir():
+        chat_templates.refuse_systems(chat_templates.template_of({}, context.model_dir("sft")), checked["dpo"])
     if "dpo" in scope.sections:
         found += dpo_stages(context, checked["dpo"], upstream)
     if scope.online and not scope.dry:

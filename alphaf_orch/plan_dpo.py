@@ -21,7 +21,15 @@ def dpo_stages(context: Context, checked: tuple[sources.Source, ...], upstream: 
         "trust_remote_code": context.preset.trust_remote_code_required,
     }
     recipe = context.recipe("dpo", "dpo/dpo.yaml.j2", variables, 1)
-    tokenizer: dict[str, Any] = {"tokenizer": start, "revision": None, "chat_template": None, "added_tokens": []}
+    said = {**context.preset.sft, **context.config.sft}
+    ends = {"eot_tokens": said["eot_tokens"]} if "eot_tokens" in said else {}
+    tokenizer: dict[str, Any] = {
+        "tokenizer": start,
+        "revision": None,
+        "chat_template": None,
+        "added_tokens": [],
+        **ends,
+    }
     count = context.data_stage("dpo_data", "dpo", checked, recipe, tokenizer, upstream)
     launch = context.launch("dpo", recipe)
     spec = {
@@ -39,5 +47,6 @@ def dpo_stages(context: Context, checked: tuple[sources.Source, ...], upstream: 
         spec,
     )
     adapter = "qlora" if recipe.values["load_in_4bit"] else "lora"
-    merge = context.merge_stage("dpo", adapter, start, None, str(paths.probe("dpo")), train)
+    turns = {"trained_turns": "last", **ends}
+    merge = context.merge_stage("dpo", adapter, start, None, str(paths.probe("dpo")), train, turns)
     return (count, train, merge)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch import recipes, sources, stages
+from alphaf_orch import chat_templates, hub_cache, recipes, sources, stages
 from alphaf_orch.base import BaseModelRef
+from alphaf_orch.chat_templates import ChatTemplate
 from alphaf_orch.context import Context, accelerate_config, recipe_spec
 from alphaf_orch.record import fingerprint
-from alphaf_orch.render import Rendered
+from alphaf_orch.render import Rendered, override
 from alphaf_orch.stages import Stage
 
 RECIPE_GPUS = 8  # article: H100 SXM x 8; the recipes' gradient_accumulation_steps are written for it
@@ -18,12 +20,17 @@ RECIPE_GPUS = 8  # article: H100 SXM x 8; the recipes' gradient_accumulation_ste
 def sft_stages(
     context: Context,
     base: BaseModelRef,
+    template: ChatTemplate | None,
     checked: tuple[sources.Source, ...],
     preferences: tuple[sources.Source, ...] = (),
 ) -> tuple[Stage, ...]:
-    """Return the stages from the base model to the merged SFT model; `preferences` is the data of a DPO behind them."""
+    """Return the stages from the base model to the merged SFT model.
+
+    `template` is what trained_template found; `preferences` is the data of a DPO behind them.
+    """
     content = _content(context, checked)
-    recipe = _recipe(context, base, checked, content)
+    chat_templates.refuse_systems(template, checked)
+    recipe = _recipe(context, base, template, checked, content)
     paths = context.paths
     file, accelerate_file = paths.rendered("sft.yaml"), paths.rendered("accelerate_sft.yaml")
     prepared = Path(recipe.values["dataset_prepared_path"])
@@ -34,7 +41,7 @@ def sft_stages(
         tokenizer = {
             "tokenizer": base.name,
             "revision": base.revision,
-            **{key: recipe.values.get(key) for key in ("chat_template", "chat_template_jinja", "special_tokens")},
+            **_chat_settings(recipe.values),
             "added_tokens": recipe.values.get("tokens"),
         }
         found.append(context.data_stage("data", "sft", checked, recipe, tokenizer, base.spec, preferences))
@@ -42,8 +49,44 @@ def sft_stages(
     train = stages.sft_stage(
         context.python, paths, launch, accelerate_file, accelerate_config(launch), file, recipe, spec
     )
-    merge = context.merge_stage("sft", context.adapter, base.name, base.revision, str(prepared), train)
+    turns: dict[str, Any] = {
+        key: recipe.values[key] for key in ("eot_tokens", "train_on_inputs") if key in recipe.values
+    }
+    merge = context.merge_stage("sft", context.adapter, base.name, base.revision, str(prepared), train, turns)
     return (*found, prepare, train, merge)
+
+
+def trained_template(context: Context, base: BaseModelRef) -> ChatTemplate | None:
+    """Return the chat template that SFT trains with, or None where it can't be known yet."""
+    preset = context.preset
+    settings: dict[str, Any] = {
+        "chat_template": preset.chat_template,
+        "special_tokens": preset.special_tokens.model_dump(),
+        "tokens": preset.tokens,
+    }
+    for _, layer in context.layers("sft"):
+        for key in layer.keys() & {*settings, "chat_template_jinja"}:
+            value = layer[key]
+            settings[key] = {**settings[key], **value} if key == "special_tokens" and value else value
+    settings["chat_template_jinja"] = _template_text(settings.get("chat_template_jinja"))
+    folder = Path(base.name)
+    if not folder.is_dir():
+        found = hub_cache.snapshot(base.name, "model", base.revision, context.env) if preset.source == "hub" else None
+        return chat_templates.template_of(settings, found)
+    return chat_templates.template_of(settings, folder)
+
+
+def _template_text(text_or_file: str | None) -> str | None:
+    """Return the chat template that axolotl's chat_template_jinja holds, or names as a file."""
+    if text_or_file and "\n" not in text_or_file and len(text_or_file) < 1000 and Path(text_or_file).is_file():
+        return Path(text_or_file).read_text(encoding="utf-8")
+    return text_or_file
+
+
+def _chat_settings(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a recipe decides how conversations are rendered and closed, as the data stage takes it."""
+    rare = {key: recipe[key] for key in ("chat_template_jinja", "eot_tokens") if recipe.get(key) is not None}
+    return {"chat_template": recipe["chat_template"], "special_tokens": recipe["special_tokens"], **rare}
 
 
 def _content(context: Context, checked: tuple[sources.Source, ...]) -> list[Any]:
@@ -63,7 +106,13 @@ def _prepared_spec(recipe: Rendered, content: list[Any], base: BaseModelRef) -> 
     return {"recipe": kept, "data": content, "base": base.spec}
 
 
-def _recipe(context: Context, base: BaseModelRef, checked: tuple[sources.Source, ...], content: list[Any]) -> Rendered:
+def _recipe(
+    context: Context,
+    base: BaseModelRef,
+    template: ChatTemplate | None,
+    checked: tuple[sources.Source, ...],
+    content: list[Any],
+) -> Rendered:
     preset = context.preset
     variables = {
         "base_model": base.name,
@@ -83,8 +132,30 @@ def _recipe(context: Context, base: BaseModelRef, checked: tuple[sources.Source,
 
     def made(prepared: str) -> Rendered:
         named = {**variables, "dataset_prepared_path": prepared}
-        return context.recipe("sft", f"sft/{context.adapter}.yaml.j2", named, written_for)
+        return _with_turn_end(
+            context.recipe("sft", f"sft/{context.adapter}.yaml.j2", named, written_for),
+            template,
+            rendered=bool(checked),
+        )
 
     # The folder is named after all that goes into the tokenised rows, their content included.
     key = fingerprint(_prepared_spec(made(""), content, base))[:16]
     return made(str(context.paths.prepared / key))
+
+
+def _with_turn_end(recipe: Rendered, template: ChatTemplate | None, *, rendered: bool) -> Rendered:
+    """Return the recipe with axolotl's eot_tokens where it needs them, and a template's file read into it.
+
+    `rendered` False: axolotl's own `datasets` entries, of which some render no chat template.
+    """
+    values = recipe.values
+    layers: list[tuple[str, Mapping[str, Any]]] = []
+    text = _template_text(values.get("chat_template_jinja"))
+    if text != values.get("chat_template_jinja"):
+        # The run keeps what it was trained with, and knows it by its content.
+        layers.append((f"read from {values['chat_template_jinja']}", {"chat_template_jinja": text}))
+    chat_rows = rendered or any(entry.get("type") == "chat_template" for entry in values["datasets"])
+    ends = chat_templates.eot_tokens(template, values.get("eot_tokens")) if chat_rows else None
+    if ends:
+        layers.append(("closes an assistant's turn in the chat template", {"eot_tokens": ends}))
+    return override(recipe, layers, "sft.yaml") if layers else recipe

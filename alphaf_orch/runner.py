@@ -33,6 +33,7 @@ from alphaf_orch.plan import Plan
 from alphaf_orch.preflight import check_all_gpus, check_machine
 from alphaf_orch.progress import StageLine
 from alphaf_orch.record import fingerprint, read_manifest, write_atomic, write_manifest
+from alphaf_orch.run_date import date_env, run_date
 from alphaf_orch.stages import MERGES, PREPARE, TRAINING, Stage
 from alphaf_orch.status import Status, safe_statuses
 
@@ -122,6 +123,7 @@ def _say_cached(console: Console, plan: Plan) -> None:
 
 def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
     commit = capture(("git", "rev-parse", "HEAD"))[1].strip() or None
+    manifest.setdefault("date", run_date(plan.paths))
     manifest.setdefault("created", now())
     manifest["run"] = plan.paths.name
     manifest["alphaf"] = __version__
@@ -259,7 +261,7 @@ def _launch(
     metrics, log = paths.metrics(stage.name), paths.log(stage.name)
     for path in (metrics, log, paths.report(stage.name), paths.probe(stage.name), paths.scratch(stage.name)):
         path.parent.mkdir(parents=True, exist_ok=True)
-    env = child_env(stage.env, online=stage.online)
+    env = child_env({**stage.env, **date_env(paths)}, online=stage.online)
     begun = time.time()
     try:
         with StageLine(console, stage.name, metrics, log, verbose=verbose) as line:

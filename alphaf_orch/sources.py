@@ -39,8 +39,9 @@ EVALUATION_ONLY = (
 class Source:
     """One data set: a checked local JSON Lines file, or a Hub data set with its split.
 
-    `turns` counts user and assistant turns (of a preference row: the prompt's and one answer). For a Hub data
-    set the counts are None until its rows were read, and `snapshot` is its folder in the cache.
+    `turns` counts user and assistant turns (of a preference row: the prompt's and one answer), `systems` the rows
+    that begin with a system turn. For a Hub data set the counts are None until its rows were read, and `snapshot` is
+    its folder in the cache.
     """
 
     path: str
@@ -49,6 +50,7 @@ class Source:
     format: Format | None = None
     rows: int | None = None
     turns: int | None = None
+    systems: int | None = None
     duplicates: int | None = None
     sha256: str | None = None
     size: int | None = None

@@ -42,6 +42,8 @@ def statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
             status = Status(stage, "new", f"{lost[0].name} is gone")
         elif not same and (entry["state"] == "done" or resumable(plan, stage)):
             status = Status(stage, "changed", f"its inputs are not those of {entry['started']}")
+        elif entry["state"] == "done" and same and not lost and _checked_otherwise(stage, entry):
+            status = Status(stage, "new", "other rows of the model are trained now: its tokens are checked anew")
         elif entry["state"] == "done" and same and not lost:
             status = Status(stage, "cached", f"done {entry['ended']}")
         elif entry["state"] == "done" and same:
@@ -59,6 +61,18 @@ def resumable(plan: Plan, stage: Stage) -> Path | None:
     if stage.name not in TRAINING:
         return None
     return checkpoints.seen(plan.paths.adapter(stage.name))
+
+
+def _checked_otherwise(stage: Stage, entry: Mapping[str, Any]) -> bool:
+    """Return whether a data stage let tokens pass that are not to be trained any more; an earlier version asked nothing.
+
+    No part of its fingerprint: the counts are the same.
+    """
+    if stage.name not in ("data", "dpo_data"):
+        return False
+    before = entry["result"].get("model_rows")
+    wanted = next(file.values for path, file in stage.files.items() if path.name == f"{stage.name}.yaml")["model_rows"]
+    return before not in (None, wanted)
 
 
 def difference(stage: Stage, entry: Mapping[str, Any]) -> str:

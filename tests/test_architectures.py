@@ -20,7 +20,7 @@ from alphaf_orch.results import run_results
 
 REPO = Path(__file__).parent.parent
 SCRIPTS = REPO / "alphaf_orch" / "scripts"
-CONTRACT = {"tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering"}
+CONTRACT = {"tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering", "turn_ends"}
 MODELS = ("tiny-eeve", "tiny-qwen", "tiny-orion")
 pytestmark = pytest.mark.real
 

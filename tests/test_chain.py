@@ -69,7 +69,7 @@ def test_the_chain_ends_with_a_checked_model(chain, place):
     assert {entry["state"] for entry in stages.values()} == {"done"}
     assert stages["sft"]["result"]["steps"] == 10
     assert stages["dpo"]["result"]["steps"] == 6
-    lines = {"tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering"}
+    lines = {"tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering", "turn_ends"}
     for name in ("merge_sft", "merge_dpo"):
         assert stages[name]["result"]["contract"] == dict.fromkeys(lines, True)
     assert stages["sft"]["result"]["loss_last"] < stages["sft"]["result"]["loss_first"]

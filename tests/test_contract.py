@@ -30,7 +30,7 @@ sys.path.insert(0, str(SCRIPTS))
 pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore")]
 
 ENV = os.environ | {"HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1", "DO_NOT_TRACK": "1"}
-LINES = ["tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering"]
+LINES = ["tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering", "turn_ends"]
 CONVERSATIONS = [
     [
         {"role": "system", "content": "금융 상담사"},
@@ -49,6 +49,7 @@ SFT = {
     "lora_modules_to_save": ["embed_tokens", "lm_head"],
     "tokens": ["<|im_start|>", "<|im_end|>"],
     "chat_template": "chatml",
+    "eot_tokens": ["<|im_end|>"],  # the base's eos is </s>
     "sequence_len": 256,
     "sample_packing": False,
     "micro_batch_size": 2,
@@ -231,7 +232,10 @@ def test_our_merge_holds_the_contract_and_leaves_only_the_whole_folder(work: Pat
     by_name = {line["line"]: line for line in report["lines"]}
     assert by_name["embedding_rows"]["measured"] == {"model.embed_tokens.weight": 322, "lm_head.weight": 322}
     assert by_name["weights"]["measured"]["tensors"] == 19  # all but the second norms of a kind
-    assert "'<|im_end|>', which is not eos" in by_name["rendering"]["detail"]
+    ends = by_name["turn_ends"]["measured"]
+    assert (ends["ends"], ends["ends_untrained"], ends["others_trained"], ends["rows"]) == (["<|im_end|>"], 0, 0, 8)
+    generation = json.loads((work / "sft_merged" / "generation_config.json").read_text("utf-8"))
+    assert generation["eos_token_id"] == [2, 321]
     assert sorted(path.name for path in (work / "sft_merged").iterdir()) == [
         "chat_template.jinja",
         "config.json",
@@ -246,7 +250,7 @@ def test_our_merge_holds_the_contract_and_leaves_only_the_whole_folder(work: Pat
 def test_axolotl_still_copies_the_base_tokenizer(work: Path, merged: Any) -> None:
     # Documents a fault we mend by laying the adapter's files over; once this fails, axolotl has mended it.
     lines = broken(contract_of(work, "sft"), work / "bare" / "merged")
-    assert sorted(lines) == ["rendering", "tokenizer"]
+    assert sorted(lines) == ["rendering", "tokenizer", "turn_ends"]
     assert lines["tokenizer"].measured["size"] == 320
     assert lines["tokenizer"].expected["size"] == 322
     assert "2 tokens of the trained vocabulary are missing" in lines["tokenizer"].detail

@@ -319,7 +319,7 @@ def trained_like_unsloth(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_rows_are_tokenised_as_the_whole_conversation(trained_like_unsloth: Any) -> None:
     trainer, tokenizer, pairs, *_ = trained_like_unsloth
     report = token_report(tokenizer, pairs, 200)
-    assert report == TokenReport(rows=18, truncated=1, dropped=1, unstable=0, without_eos=0)
+    assert report == TokenReport(rows=18, truncated=1, dropped=1, unstable=0, without_end=0)
     assert len(trainer.train_dataset) == report.rows - report.dropped
     for row in trainer.train_dataset:
         for side in ("chosen", "rejected"):
@@ -441,7 +441,7 @@ def test_a_run_leaves_adapter_tokenizer_state_and_records(whole_run: Path) -> No
     assert (out / "chat_template.jinja").read_text() == tiny.CHATML
     backend = json.loads((out / "backend.json").read_text())
     assert (backend["backend"], backend["device"], backend["dtype"]) == ("transformers", "cpu", "torch.float32")
-    assert backend["data"] == {"rows": 16, "truncated": 0, "dropped": 0, "unstable": 0, "without_eos": 0}
+    assert backend["data"] == {"rows": 16, "truncated": 0, "dropped": 0, "unstable": 0, "without_end": 0}
     assert {"trl", "torch", "peft"} <= set(backend["versions"])
     weights = adapter(whole_run)
     assert len(weights) == 2 * 2 * 7  # layers, A and B, linear modules
@@ -457,6 +457,9 @@ def test_the_probe_holds_what_was_trained(whole_run: Path) -> None:
     lines = [json.loads(line) for line in (whole_run / "probe" / "dpo.jsonl").read_text().splitlines()]
     assert [line["messages"] for line in lines] == [row["chosen"] for row in PAIRS[:8]]
     assert [line["input_ids"] for line in lines] == [token_ids(tokenizer, row["chosen"]) for row in PAIRS[:8]]
+    for line in lines:
+        answer = len(token_ids(tokenizer, line["messages"][:-1], add_generation_prompt=True))
+        assert line["labels"] == [-100] * answer + line["input_ids"][answer:]
 
 
 @real

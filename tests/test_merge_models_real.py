@@ -29,6 +29,7 @@ from alphaf_orch.render import render  # noqa: E402
 
 LINES = [
     "tokenizer", "trained_tokens", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering",
+    "turn_ends",
 ]  # fmt: skip
 
 
@@ -324,7 +325,7 @@ def test_the_command_line_says_what_is_handled_and_under_which_licence(finished)
     assert "파트너 has another vocabulary: 1 of the run's tokens are not in it" in done.stderr
     assert "파트너 is stored in bfloat16, the run's model in float32" in done.stderr
     assert "`alphaf eval` asks the merged model under both" in done.stderr
-    assert "hand-off contract holds (8 lines)" in done.stderr
+    assert "hand-off contract holds (9 lines)" in done.stderr
     assert f"model: {run}/merged" in done.stdout
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
     entry = manifest["stages"]["merge_models"]

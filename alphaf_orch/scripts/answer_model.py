@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from alphaf_orch.scripts.data_stats import DATA, MODEL, Failure
     from alphaf_orch.scripts.eval_tokenizer import base_tokenizer, check_trained, load, untrained_reference
     from alphaf_orch.scripts.orion import register
+    from alphaf_orch.scripts.turn_end import end_ids
 else:
     from data_stats import DATA, MODEL, Failure
     from eval_tokenizer import base_tokenizer, check_trained, load, untrained_reference
     from orion import register
+    from turn_end import end_ids
 
 
 @dataclass(frozen=True)
@@ -142,9 +144,9 @@ def asked_through(config: Mapping[str, Any], rows: int) -> Any:
 
 
 def _end_ids(model: Any, tokenizer: Any) -> set[int]:
-    """Return the ids that end an answer: the tokenizer's end of turn, and those the model itself names."""
+    """Return the ids that end an answer: eos, what the chat template closes a turn with, and what the model names."""
     named = getattr(model.generation_config, "eos_token_id", None)
-    ends = {tokenizer.eos_token_id, *(named if isinstance(named, list) else [named])} - {None}
+    ends = {tokenizer.eos_token_id, *end_ids(tokenizer), *(named if isinstance(named, list) else [named])} - {None}
     if not ends:
         what = "neither the tokenizer nor the model names an end of a turn, so no answer would end"
         raise Failure(MODEL, what, where=model.name_or_path, fix="set eos_token in the tokenizer")

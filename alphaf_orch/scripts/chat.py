@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alphaf_orch.scripts.orion import register
+    from alphaf_orch.scripts.turn_end import end_ids
 else:
     from orion import register
+    from turn_end import end_ids
 
 Message = dict[str, str]
 
@@ -47,13 +49,16 @@ class Chat:
             raise ChatError("the tokenizer has no chat template", where=str(folder), fix=fix)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
-        if self.model.generation_config.eos_token_id is None:
+        named = self.model.generation_config.eos_token_id
+        if named is None:
             fix = "merge again: the merge writes eos into generation_config.json"
             raise ChatError("the model names no eos, so no answer would end", where=str(folder), fix=fix)
         sampling = {"temperature": temperature, "top_p": 1.0, "top_k": 0}
         self.settings: dict[str, Any] = {
             "max_new_tokens": max_new_tokens,
             "pad_token_id": self.tokenizer.pad_token_id,
+            # A model merged before the merge wrote the end of a turn beside eos must stop there too.
+            "eos_token_id": sorted({*(named if isinstance(named, list) else [named]), *end_ids(self.tokenizer)}),
             "do_sample": temperature > 0,
             # Greedy decoding warns about sampling values that the model's generation_config may carry.
             **(sampling if temperature > 0 else dict.fromkeys(sampling)),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from contract_models import Models  # type: ignore[import-not-found]
+from contract_turns import turns_line  # type: ignore[import-not-found]
 from contract_weights import (  # type: ignore[import-not-found]  # a sibling when run as a child program
     Line,
     dtype_line,
@@ -42,6 +43,9 @@ class Contract:
     seed: int = 0
     tolerances: dict[str, float] = field(default_factory=dict)  # {weights: N} in spacings of the dtype
     trust_remote_code: bool = False
+    eot_tokens: list[str] | None = None  # what ends a turn; None: what the chat template writes there; []: nothing
+    train_on_inputs: bool = False  # whether users' turns carry loss on purpose
+    trained_turns: str = "all"  # which of the assistant's turns carry loss: all, or the last (DPO)
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any]) -> Contract:
@@ -63,6 +67,7 @@ class Contract:
         for key, choices in (
             ("adapter", ("qlora", "lora", "full")),
             ("dtype", (None, "bfloat16", "float16", "float32")),
+            ("trained_turns", (None, "all", "last")),
         ):
             if given.get(key) not in choices:
                 raise ValueError(f"{key} is {given.get(key)!r}, expected one of {', '.join(map(str, choices))}")
@@ -140,8 +145,8 @@ def eos_pad_line(tokenizer: Any, config: dict[str, Any], generation: dict[str, A
     return Line("eos_pad", not problems, measured, expected, "; ".join(problems + warning))
 
 
-def _trained_rows(paths: tuple[Path, ...]) -> Iterator[tuple[int, Any]]:
-    """Yield (length, ids as an arrow scalar) of every row of JSONL files and of folders with arrow files."""
+def _trained_rows(paths: tuple[Path, ...]) -> Iterator[tuple[int, Any, Any]]:
+    """Yield length, ids and labels (None: not recorded), as arrow scalars, of JSONL files' and arrow folders' rows."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -149,14 +154,16 @@ def _trained_rows(paths: tuple[Path, ...]) -> Iterator[tuple[int, Any]]:
         if path.is_file():
             with path.open(encoding="utf-8") as lines:
                 for line in lines:
-                    ids = json.loads(line)["input_ids"]
-                    yield len(ids), pa.scalar(ids, pa.list_(pa.int64()))
+                    row = json.loads(line)
+                    ids, labels = (pa.scalar(row.get(k), pa.list_(pa.int64())) for k in ("input_ids", "labels"))
+                    yield len(row["input_ids"]), ids, labels if "labels" in row else None
         for file in sorted(path.rglob("*.arrow")) if path.is_dir() else ():
             with pa.memory_map(str(file)) as source:
                 for batch in pa.ipc.open_stream(source):
                     column = batch.column("input_ids")
+                    labels = batch.column("labels") if "labels" in batch.schema.names else None
                     for i, length in enumerate(pc.list_value_length(column).to_pylist()):
-                        yield length, column[i]
+                        yield length, column[i], None if labels is None else labels[i]
 
 
 def _shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:
@@ -166,7 +173,7 @@ def _shared_prefix(one: Sequence[int], other: Sequence[int]) -> int:
 
 def ids_line(tokenizer: Any, trained: tuple[Path, ...]) -> Line:
     """Return whether the trained ids mean something to the tokenizer: all that can be said without conversations."""
-    ids = [i for _, row in islice(_trained_rows(trained), PROBES) for i in row.as_py()]
+    ids = [i for _, row, _ in islice(_trained_rows(trained), PROBES) for i in row.as_py()]
     outside = sum(i >= len(tokenizer) for i in ids)
     # A tokenizer may call its eos or bos the unknown token too: then nothing is known of them without the texts.
     meant = tokenizer.unk_token_id in (None, *(getattr(tokenizer, key) for key in SPECIAL_IDS))
@@ -185,16 +192,15 @@ def rendering_line(tokenizer: Any, probe: Path | None, trained: tuple[Path, ...]
     expected = {"found": True, "unknown_ids": 0, "changed_by_saving": 0}
     if tokenizer.chat_template is None:
         return Line("rendering", False, None, expected, "the tokenizer has no chat template")
-    with probe.open(encoding="utf-8") as lines:
-        rows = [json.loads(line)["messages"] for line in islice(lines, PROBES)]
+    rows = _probes(probe)
     rendered = [render(tokenizer, messages) for messages in rows]
     wanted, lengths = {tuple(ids) for ids in rendered}, {len(ids) for ids in rendered}
     problems = []
     # Lengths first: only a row as long as a probe is turned into Python integers.
-    found = any(n in lengths and tuple(ids.as_py()) in wanted for n, ids in _trained_rows(trained))
+    found = any(n in lengths and tuple(ids.as_py()) in wanted for n, ids, _ in _trained_rows(trained))
     closest = 0
     if not found:
-        for _, ids in islice(_trained_rows(trained), PROBES):
+        for _, ids, _ in islice(_trained_rows(trained), PROBES):
             closest = max([closest, *(_shared_prefix(ids.as_py(), one) for one in rendered)])
         problems.append(
             f"none of {len(rows)} probe rows is among the trained rows; the closest pair shares {closest} ids"
@@ -210,12 +216,38 @@ def rendering_line(tokenizer: Any, probe: Path | None, trained: tuple[Path, ...]
         changed = sum(render(again, messages) != ids for messages, ids in zip(rows, rendered, strict=True))
     problems += [f"{changed} of {len(rows)} probe rows change when the tokenizer is saved again"] if changed else []
     measured = {"found": found, "unknown_ids": unknown, "changed_by_saving": changed}
-    ends = {next(i for i in reversed(ids) if tokenizer.decode([i]).strip()) for ids in rendered}
-    warning = [
-        f"warning: answers end with {tokenizer.decode([i])!r}, which is not eos"
-        for i in sorted(ends - {tokenizer.eos_token_id})
-    ]
-    return Line("rendering", not problems, measured, expected, "; ".join(problems + warning))
+    return Line("rendering", not problems, measured, expected, "; ".join(problems))
+
+
+def _probes(probe: Path | None) -> list[list[dict[str, str]]]:
+    """Return the sample conversations, or none where the data holds no conversations."""
+    if probe is None:
+        return []
+    with probe.open(encoding="utf-8") as lines:
+        return [json.loads(line)["messages"] for line in islice(lines, PROBES)]
+
+
+def turn_ends_line(
+    tokenizer: Any,
+    probe: Path | None,
+    trained: tuple[Path, ...],
+    generation: dict[str, Any],
+    *,
+    eot_tokens: Sequence[str] | None = None,
+    train_on_inputs: bool = False,
+    trained_turns: str = "all",
+) -> Line:
+    """Return whether each answer's end carries loss in the trained rows, no other turn does, and generation stops."""
+    conversations = [(messages, render(tokenizer, messages)) for messages in _probes(probe) if tokenizer.chat_template]
+    return turns_line(
+        tokenizer,
+        conversations,
+        _trained_rows(trained),
+        generation,
+        eot_tokens=eot_tokens,
+        train_on_inputs=train_on_inputs,
+        trained_turns=trained_turns,
+    )
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -228,13 +260,14 @@ def check(contract: Contract, merged_dir: Path) -> list[Line]:
     remote = contract.trust_remote_code
     models = Models(merged_dir, contract.base_dir(), contract.adapter_dir, contract.adapter, remote)
     config = _json(merged_dir / "config.json")
+    generation = _json(merged_dir / "generation_config.json")
     tokenizer = load_tokenizer(merged_dir, remote)
     # Full fine-tuning writes what it trained in; an adapter's merge writes what the base has.
     dtype = contract.dtype or (models.merged if contract.adapter == "full" else models.base).main_dtype()
     return [
         tokenizer_line(tokenizer, load_tokenizer(contract.adapter_dir, remote)),
         embedding_rows_line(models, len(tokenizer), config.get("vocab_size", 0)),
-        eos_pad_line(tokenizer, config, _json(merged_dir / "generation_config.json")),
+        eos_pad_line(tokenizer, config, generation),
         dtype_line(models, dtype),
         keys_line(models),
         weights_line(
@@ -245,4 +278,13 @@ def check(contract: Contract, merged_dir: Path) -> list[Line]:
             tolerance=contract.tolerances.get("weights"),
         ),
         rendering_line(tokenizer, contract.probe, contract.trained_ids, remote),
+        turn_ends_line(
+            tokenizer,
+            contract.probe,
+            contract.trained_ids,
+            generation,
+            eot_tokens=contract.eot_tokens,
+            train_on_inputs=contract.train_on_inputs,
+            trained_turns=contract.trained_turns,
+        ),
     ]

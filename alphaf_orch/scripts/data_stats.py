@@ -1,11 +1,11 @@
 """Child program: `python data_stats.py CONFIG.yaml` counts rows and tokens as the trainer will see them.
 
 Config keys: tokenizer (folder or Hub id), revision, trust_remote_code, chat_template (a name axolotl knows,
-or null for the tokenizer's own), chat_template_jinja, special_tokens, added_tokens, sequence_len, kind (chat or
-preference), datasets (list of path, kind local or hub, split, revision), output (JSON), probe (JSON Lines), probe_rows;
-model_rows (null, or `trained`: the modules whose rows training changes, null for all, and `allow_untrained`): refuse
-tokens of the template that the model has not learnt; preferences (data sets a later DPO is to use, for `chat`): refuse
-what the template does not take before SFT has run.
+or null for the tokenizer's own), chat_template_jinja, special_tokens, added_tokens, eot_tokens, sequence_len,
+kind (chat or preference), datasets (list of path, kind local or hub, split, revision), output (JSON), probe
+(JSON Lines), probe_rows; model_rows (null, or `trained`: the modules whose rows training changes, null for all, and
+`allow_untrained`): refuse tokens of the template that the model has not learnt; preferences (data sets a later DPO is
+to use, for `chat`): refuse what the template does not take before SFT has run.
 
 Writes `output` with the counts and `probe` with the first conversations as {"messages": [...]}, a preference
 row as its prompt and chosen answer. Lengths are in tokens; of a preference row's two conversations the longer
@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from alphaf_orch.scripts.orion import register_files
     from alphaf_orch.scripts.rows import Message, RowError, conversation, preference, read_rows, row_format
     from alphaf_orch.scripts.token_checks import TokenChecks, TokenError
+    from alphaf_orch.scripts.turn_end import NO_END, NO_END_FIX, closing, misplaced, tokenizer_tails, tokens_of
 else:
     from orion import register_files
     from rows import RowError, conversation, preference, read_rows, row_format
     from token_checks import TokenChecks, TokenError
+    from turn_end import NO_END, NO_END_FIX, closing, misplaced, tokenizer_tails, tokens_of
 
 PACKED_UP_TO = 1024  # ours: more full sequences than ranks x micro batch; beyond it the tokens tell the number
 BATCH_ROWS = 512  # ours: enough for the tokenizer's threads, a few MB of text
@@ -172,6 +174,36 @@ def load_tokenizer(config: Mapping[str, Any]) -> tuple[Any, str]:
         raise Failure(MODEL, str(error), where=f"chat_template: {choice}", fix=fix) from error
 
 
+def check_end(tokenizer: Any, template: str, config: Mapping[str, Any]) -> None:
+    """Raise Failure where an assistant's turn would be trained without its end.
+
+    `eot_tokens` of the config is what the recipe says: null for eos alone, an empty list where no end is wanted.
+    """
+    from jinja2 import TemplateError
+
+    given, where = config.get("eot_tokens"), f"chat_template: {config['chat_template'] or 'of the tokenizer'}"
+    if given == []:
+        return
+    try:
+        tails = tokenizer_tails(tokenizer, template)
+    except TemplateError:
+        return  # it takes no second question; the rows themselves are rendered next
+    if given:
+        problem = misplaced(tails, given)
+        split = next((token for token in given if len(tokenizer.encode(token, add_special_tokens=False)) != 1), None)
+        if split and not problem:
+            problem = f"{split} is no token of the vocabulary, so its pieces would be trained"
+        if problem:
+            raise Failure(CONFIG, problem, where=f"eot_tokens: {given}", fix="name the token that closes an answer")
+        return
+    end = closing(tails, tokens_of(tokenizer))
+    if end is None:
+        raise Failure(MODEL, NO_END, where=where, fix=NO_END_FIX)
+    if end != tokenizer.eos_token and config["kind"] == "chat":
+        what = f"the chat template ends an assistant's turn with {end}, which the recipe does not name"
+        raise Failure(MODEL, what, where=where, fix=f"say --set sft.eot_tokens=[{json.dumps(end)}]")
+
+
 def stored_rows(dataset: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
     """Yield each row of a data set with its place; a Hub set comes from the cache where the Hub is off."""
     path = dataset["path"]
@@ -297,6 +329,7 @@ def write_whole(path: str, text: str) -> None:
 def run(config: dict[str, Any]) -> dict[str, Any]:
     """Return the statistics of all data sets together and write them, and the probe, to their files."""
     tokenizer, template = load_tokenizer(config)
+    check_end(tokenizer, template, config)
     # A marker such as <|im_end|> inside a text becomes the marker itself: it ends a turn early.
     markers = sorted({*tokenizer.all_special_tokens, *(config["added_tokens"] or [])}, key=len, reverse=True)
     control = re.compile("|".join(map(re.escape, markers))) if markers else None
@@ -320,6 +353,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
         **counts.summary(config["sequence_len"]),
         "unknown_tokens": tokens.summary(),
         "notes": check_tokens(config, tokens),
+        "model_rows": config["model_rows"],
         "datasets": datasets,
     }
     write_whole(config["probe"], "".join(probe))

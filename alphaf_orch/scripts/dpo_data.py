@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from alphaf_orch.scripts.data_stats import stored_rows
     from alphaf_orch.scripts.dpo_config import DatasetSpec, DpoError
     from alphaf_orch.scripts.rows import Preference, RowError, preference
+    from alphaf_orch.scripts.turn_end import end_ids
 else:
     from data_stats import stored_rows
     from dpo_config import DatasetSpec, DpoError
     from rows import Preference, RowError, preference
+    from turn_end import end_ids
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class TokenReport:
     truncated: int  # longer than sequence_len: the end of an answer, with its end-of-turn token, is cut off
     dropped: int  # the prompt alone fills sequence_len: TRL leaves the row out
     unstable: int  # the prompt's tokens are not the start of the whole conversation's tokens
-    without_eos: int  # the answer does not end its turn with the tokenizer's eos
+    without_end: int  # the answer does not close its turn with the chat template's end token, or eos
 
 
 def load_preferences(datasets: list[DatasetSpec]) -> list[dict[str, Any]]:
@@ -54,16 +56,17 @@ def _preference(row: Any, place: str) -> Preference:
 
 def token_report(tokenizer: Any, pairs: list[dict[str, Any]], sequence_len: int) -> TokenReport:
     """Return the counts that TRL's tokenisation of the rows at max_length=sequence_len will show."""
-    truncated = dropped = unstable = without_eos = 0
+    truncated = dropped = unstable = without_end = 0
+    ends = {*end_ids(tokenizer), tokenizer.eos_token_id}
     for pair in pairs:
         prompt = token_ids(tokenizer, pair["prompt"], add_generation_prompt=True)
         answers = [token_ids(tokenizer, pair["prompt"] + pair[side]) for side in ("chosen", "rejected")]
         dropped += len(prompt) >= sequence_len
         truncated += len(prompt) < sequence_len < max(map(len, answers))
         unstable += any(ids[: len(prompt)] != prompt for ids in answers)
-        # ChatML writes a newline behind its end-of-turn token.
-        without_eos += any(tokenizer.eos_token_id not in ids[len(prompt) :][-2:] for ids in answers)
-    return TokenReport(len(pairs), truncated, dropped, unstable, without_eos)
+        # ChatML writes a newline behind its end-of-turn token, Phi a newline and eos.
+        without_end += any(ends.isdisjoint(ids[len(prompt) :][-3:]) for ids in answers)
+    return TokenReport(len(pairs), truncated, dropped, unstable, without_end)
 
 
 def token_ids(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool = False) -> list[int]:
@@ -97,23 +100,29 @@ def check_report(report: TokenReport, sequence_len: int) -> list[str]:
         )
     if report.unstable:
         warnings.append(f"{report.unstable} rows are tokenised otherwise across the prompt's end (leading blanks?)")
-    if report.without_eos:
+    if report.without_end:
         warnings.append(
-            f"{report.without_eos} rows: the chat template does not end the answer with the tokenizer's eos,"
+            f"{report.without_end} rows: the chat template does not end the answer with a token of its own or eos,"
             " so the model is not taught to stop there"
         )
     return warnings
 
 
 def write_probe(path: Path, trainer: Any, *, limit: int = 8) -> None:
-    """Write the first rows that fit, as the trainer's collator makes them: {"messages", "input_ids"} a line."""
+    """Write the first rows that fit, as the collator makes them: {"messages", "input_ids", "labels"} a line.
+
+    A label is the id where the trainer's loss counts, -100 elsewhere.
+    """
     lines = []
     for row in trainer.train_dataset:
-        ids = trainer.data_collator([row])["input_ids"][0][: len(row["prompt_ids"]) + len(row["chosen_ids"])].tolist()
+        batch = trainer.data_collator([row])
+        length = len(row["prompt_ids"]) + len(row["chosen_ids"])
+        ids, counted = (batch[key][0][:length].tolist() for key in ("input_ids", "completion_mask"))
         # A row cut at max_length equals no conversation, so it could not be compared with one.
-        if len(ids) == len(row["prompt_ids"]) + len(row["chosen_ids"]):
+        if len(ids) == length:
+            labels = [number if inside else -100 for number, inside in zip(ids, counted, strict=True)]
             messages = [{"role": m["role"], "content": m["content"]} for m in row["prompt"] + row["chosen"]]
-            lines.append(json.dumps({"messages": messages, "input_ids": ids}, ensure_ascii=False))
+            lines.append(json.dumps({"messages": messages, "input_ids": ids, "labels": labels}, ensure_ascii=False))
         if len(lines) == limit:
             break
     path.parent.mkdir(parents=True, exist_ok=True)

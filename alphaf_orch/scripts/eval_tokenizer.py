@@ -157,6 +157,7 @@ def untrained_reference(config: dict[str, Any]) -> Any:
             "revision": base["revision"],
             "trust_remote_code": config["trust_remote_code"],
             "chat_template": config["chat_template"],
+            "chat_template_jinja": config.get("chat_template_jinja"),
             "added_tokens": config["added_tokens"],
         }
     )

@@ -13,12 +13,14 @@ import os
 import shutil
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 from contract import SPECIAL_IDS, Contract, check, load_tokenizer  # type: ignore[import-not-found]
 from orion import register  # type: ignore[import-not-found]
+from turn_end import end_ids  # type: ignore[import-not-found]
 
 TOKENIZER_FILES = (
     "tokenizer*",
@@ -78,23 +80,39 @@ def quantise_as_trained(base_dir: Path, trust_remote_code: bool) -> None:
     lora_merge._should_nf4_roundtrip = only_quantised
 
 
-def lay_tokenizer_over(adapter_dir: Path, merged_dir: Path, trust_remote_code: bool) -> None:
+def lay_tokenizer_over(
+    adapter_dir: Path, merged_dir: Path, trust_remote_code: bool, eot_tokens: Sequence[str] | None = None
+) -> None:
     """Replace the base's tokenizer files by the adapter's, and put its special ids into both configs."""
     for pattern in TOKENIZER_FILES:
         for stale in merged_dir.glob(pattern):
             stale.unlink()
         for trained in adapter_dir.glob(pattern):
             shutil.copy2(trained, merged_dir / trained.name)
-    tokenizer = load_tokenizer(adapter_dir, trust_remote_code)
+    write_ids(merged_dir, load_tokenizer(adapter_dir, trust_remote_code), eot_tokens)
+
+
+def write_ids(folder: Path, tokenizer: Any, eot_tokens: Sequence[str] | None = None) -> None:
+    """Put the tokenizer's special ids into both configs of a model, and what ends a turn where generation stops.
+
+    eot_tokens None: what the chat template writes behind an answer.
+    """
     for name in ("config.json", "generation_config.json"):
-        path = merged_dir / name
-        values = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        path = folder / name
+        before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        values = dict(before)
         for key in SPECIAL_IDS:
             mine, old = getattr(tokenizer, key), values.get(key)
             if mine is not None:
                 # A list names every token that ends a turn; keep the others.
                 values[key] = [mine, *(i for i in old if i != mine)] if isinstance(old, list) else mine
-        write_json(path, values)
+        if name == "generation_config.json":
+            eos = values.get("eos_token_id")
+            known = eos if isinstance(eos, list) else [eos] if eos is not None else []
+            more = [i for i in end_ids(tokenizer, eot_tokens) if i not in known]
+            values |= {"eos_token_id": [*known, *more]} if more else {}
+        if values != before:
+            write_json(path, values)
 
 
 def cast(folder: Path, dtype: str) -> None:
@@ -146,7 +164,7 @@ def merge(config: Path, contract: Contract) -> Path:
             "mend that cause and run the stage again",
         )
     merged: Path = contract.scratch_dir / "merged"  # axolotl's fixed name below output_dir
-    lay_tokenizer_over(contract.adapter_dir, merged, contract.trust_remote_code)
+    lay_tokenizer_over(contract.adapter_dir, merged, contract.trust_remote_code, contract.eot_tokens)
     if contract.dtype:
         cast(merged, contract.dtype)
     return merged
@@ -199,6 +217,7 @@ def main() -> None:
     register()  # what axolotl and the contract load in this process
     if contract.adapter == "full":
         folder = contract.adapter_dir  # nothing to merge: the trained folder itself is handed off
+        write_ids(folder, load_tokenizer(folder, contract.trust_remote_code), contract.eot_tokens)
     else:
         if contract.merged_dir.exists():
             fail(6, "merged_dir exists already", contract.merged_dir, "use it, or remove it to merge again")

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from alphaf_orch.scripts.contract import eos_pad_line, load_tokenizer, rendering_line, tokenizer_line
+    from alphaf_orch.scripts.contract import (
+        eos_pad_line,
+        load_tokenizer,
+        rendering_line,
+        tokenizer_line,
+        turn_ends_line,
+    )
     from alphaf_orch.scripts.contract_models import Models, Tensors
     from alphaf_orch.scripts.contract_weights import (
         Line,
@@ -22,7 +28,7 @@ if TYPE_CHECKING:
         sample_names,
     )
 else:
-    from contract import eos_pad_line, load_tokenizer, rendering_line, tokenizer_line
+    from contract import eos_pad_line, load_tokenizer, rendering_line, tokenizer_line, turn_ends_line
     from contract_models import Models, Tensors
     from contract_weights import (
         Line,
@@ -142,18 +148,21 @@ def check(
     places = [own, *map(Path, recipe["partners"]), *([Path(recipe["base"])] if recipe.get("base") else [])]
     models = Models(merged_dir, own, own, "full", trust)
     config = json.loads((merged_dir / "config.json").read_text("utf-8"))
-    generation = merged_dir / "generation_config.json"
+    file = merged_dir / "generation_config.json"
+    generation = json.loads(file.read_text("utf-8")) if file.is_file() else {}
     tokenizer, trained = load_tokenizer(merged_dir, trust), load_tokenizer(own, trust)
     probe = Path(handoff["probe"]) if handoff.get("probe") else None
     ids = handoff["trained_ids"]
     rows = tuple(map(Path, [ids] if isinstance(ids, str) else ids))
+    turns = {key: handoff[key] for key in ("eot_tokens", "train_on_inputs", "trained_turns") if key in handoff}
     return [
         tokenizer_line(tokenizer, load_tokenizer(target_dir, trust)),
         moved_line(tokenizer, trained),
         embedding_rows_line(models, len(tokenizer), config.get("vocab_size", 0)),
-        eos_pad_line(tokenizer, config, json.loads(generation.read_text("utf-8")) if generation.is_file() else {}),
+        eos_pad_line(tokenizer, config, generation),
         dtype_line(models, dtype),
         keys_line(models),
         merge_line(models, recipe, places, spread, dtype, sampled=sampled),
         rendering_line(tokenizer, probe, rows, trust),
+        turn_ends_line(tokenizer, probe, rows, generation, **turns),
     ]

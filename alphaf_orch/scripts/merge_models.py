@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from alphaf_orch.scripts.merge_vocabulary import alignment, own_template, target_tokenizer
     from alphaf_orch.scripts.mergekit_native import register_architectures
     from alphaf_orch.scripts.orion import register
+    from alphaf_orch.scripts.turn_end import end_ids
 else:
     from contract import load_tokenizer
     from contract_models import Tensors
@@ -36,6 +37,7 @@ else:
     from merge_vocabulary import alignment, own_template, target_tokenizer
     from mergekit_native import register_architectures
     from orion import register
+    from turn_end import end_ids
 
 # Ours: a shard is kept in memory until it is written, so a small one bounds the memory of a merge.
 SHARD_BYTES = 256 * 1024 * 1024
@@ -184,7 +186,8 @@ def partner_templates(merged: Path, partners: Sequence[Path], target: Any, trust
         # Whoever was trained under it ends an answer by its own token, where the result has that.
         ends = {load_tokenizer(p, trust).eos_token for p, own in zip(partners, found, strict=True) if own == template}
         vocabulary = tokenizer.get_vocab()
-        ids = sorted({tokenizer.eos_token_id, *(vocabulary[end] for end in ends if end in vocabulary)})
+        named = {vocabulary[end] for end in ends if end in vocabulary}
+        ids = sorted({tokenizer.eos_token_id, *named, *end_ids(tokenizer)})
         write_json(folder / "generation_config.json", {"eos_token_id": ids})
         written.append(folder.name)
     return written

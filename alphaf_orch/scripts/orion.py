@@ -16,17 +16,20 @@ NATIVE_TYPES = frozenset({"orion"})
 def register_files() -> None:
     """Make AutoConfig and AutoTokenizer read Orion's files with our classes, and Llama's tokenizers keep `legacy`.
 
-    Loads no model code; repeatable.
+    Chat templates see the run's date from here on. Loads no model code; repeatable.
     """
     from transformers import AutoConfig, AutoTokenizer
 
     if TYPE_CHECKING:
         from alphaf_orch.scripts.llama_legacy import keep_legacy
         from alphaf_orch.scripts.orion_config import OrionConfig, OrionTokenizer
+        from alphaf_orch.scripts.template_date import fix_date
     else:
         from llama_legacy import keep_legacy
         from orion_config import OrionConfig, OrionTokenizer
+        from template_date import fix_date
 
+    fix_date()
     keep_legacy()
     AutoConfig.register(OrionConfig.model_type, OrionConfig, exist_ok=True)
     AutoTokenizer.register(OrionConfig, tokenizer_class=OrionTokenizer, exist_ok=True)

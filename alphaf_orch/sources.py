@@ -42,6 +42,7 @@ class Source:
 
     `turns` counts user and assistant turns (of a preference row: the prompt's and one answer). For a Hub data
     set the counts are None until its rows were read, and `snapshot` is its folder in the cache.
+    `message_field_training` is the key of turns that masks some of the assistant's, None where all are trained on.
     """
 
     path: str
@@ -54,6 +55,7 @@ class Source:
     sha256: str | None = None
     size: int | None = None
     snapshot: str | None = None
+    message_field_training: str | None = None
 
 
 def parse_source(text: str) -> Source:
@@ -131,6 +133,8 @@ def axolotl_dataset(source: Source) -> dict[str, Any]:
     sharegpt = source.format == "conversations"
     entry: dict[str, Any] = {"path": source.snapshot or source.path}
     entry |= {"ds_type": "json"} if source.kind == "local" else {"split": source.split}
+    masked = source.message_field_training
+    entry |= {"message_field_training": masked} if masked else {}
     return entry | {
         "type": "chat_template",
         "field_messages": "conversations" if sharegpt else "messages",
@@ -158,7 +162,10 @@ def dataset_entry(source: Source) -> dict[str, Any]:
 def content_key(source: Source) -> dict[str, Any]:
     """Return what identifies the rows wherever they lie: the hash of a file, the commit of a hub set."""
     if source.kind == "local":
-        return {"sha256": source.sha256, "format": source.format}
+        masked = source.message_field_training
+        # Only where it says something: rows without masks keep the identity that finished runs know them by.
+        mask = {"message_field_training": masked} if masked else {}
+        return {"sha256": source.sha256, "format": source.format, **mask}
     commit = Path(source.snapshot).name if source.snapshot else None
     return {"hub": source.path, "commit": commit, "split": source.split}
 

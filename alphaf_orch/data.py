@@ -52,6 +52,7 @@ def check_file(path: str | Path, want: Kind) -> Source:
     rows = turns = offset = 0
     form: Format | None = None
     masked_by: frozenset[str] | None = None
+    system_key = False
     first_chunk: Shape = set()
     for number, raw in _lines(file):
         digest.update(raw)
@@ -70,6 +71,7 @@ def check_file(path: str | Path, want: Kind) -> Source:
         form = found
         if any("train" in message for message in messages):
             masked_by = _common_mask(masked_by, masking_keys(row), where)
+        system_key |= want == "preference" and _system_beside_turns(row)
         if want == "chat":
             _check_shape(row, first_chunk, where, late=start > _FIRST_CHUNK)
         rows += 1
@@ -87,7 +89,12 @@ def check_file(path: str | Path, want: Kind) -> Source:
         sha256=digest.hexdigest(),
         size=offset,
         message_field_training=min(masked_by) if masked_by else None,
+        system_key=system_key,
     )
+
+
+def _system_beside_turns(row: Mapping[str, Any]) -> bool:
+    return row.get("system") is not None and isinstance(row["chosen"], list) and len(row["chosen"]) > 1
 
 
 def _common_mask(before: frozenset[str] | None, here: frozenset[str] | None, where: str) -> frozenset[str]:

@@ -42,7 +42,8 @@ class Source:
 
     `turns` counts user and assistant turns (of a preference row: the prompt's and one answer). For a Hub data
     set the counts are None until its rows were read, and `snapshot` is its folder in the cache.
-    `message_field_training` is the key of turns that masks some of the assistant's, None where all are trained on.
+    `message_field_training` is the key of turns that masks some of the assistant's, None where all are trained on;
+    `system_key` tells preference rows that have `system` beside whole conversations.
     """
 
     path: str
@@ -56,6 +57,7 @@ class Source:
     size: int | None = None
     snapshot: str | None = None
     message_field_training: str | None = None
+    system_key: bool = False
 
 
 def parse_source(text: str) -> Source:
@@ -162,10 +164,9 @@ def dataset_entry(source: Source) -> dict[str, Any]:
 def content_key(source: Source) -> dict[str, Any]:
     """Return what identifies the rows wherever they lie: the hash of a file, the commit of a hub set."""
     if source.kind == "local":
-        masked = source.message_field_training
-        # Only where it says something: rows without masks keep the identity that finished runs know them by.
-        mask = {"message_field_training": masked} if masked else {}
-        return {"sha256": source.sha256, "format": source.format, **mask}
+        # What older versions passed over changes what is trained; other rows keep the identity that runs know them by.
+        honoured = {"message_field_training": source.message_field_training, "system_key": source.system_key}
+        return {"sha256": source.sha256, "format": source.format, **{k: v for k, v in honoured.items() if v}}
     commit = Path(source.snapshot).name if source.snapshot else None
     return {"hub": source.path, "commit": commit, "split": source.split}
 

@@ -102,6 +102,16 @@ def test_the_key_that_masks_turns_reaches_axolotl(tmp_path: Path) -> None:
     assert content_key(found)["message_field_training"] == "weight"
 
 
+def test_a_system_key_beside_conversations_changes_what_is_trained(tmp_path: Path) -> None:
+    lists = {"chosen": chat()["messages"], "rejected": chat(answer="모릅니다.")["messages"]}
+    rows = [PAIR, {**PAIR, "system": "상담원"}, lists, {**lists, "system": None}]
+    plain = check_file(write(tmp_path, *map(line, rows)), "preference")
+    assert content_key(plain) == {"sha256": plain.sha256, "format": "preference"}
+    # Without it, a training of the same file by an older version, which dropped the key, would pass for this one.
+    found = check_file(write(tmp_path, *map(line, [*rows, {**lists, "system": "상담원"}])), "preference")
+    assert content_key(found) == {"sha256": found.sha256, "format": "preference", "system_key": True}
+
+
 @pytest.mark.parametrize(
     ("rows", "names"),
     [

@@ -392,6 +392,14 @@ ONE_ROW = "for the whole row: leave out a row that is not to be trained on"
             "messages[1].weight is 0.5, not 0 or 1: a turn is trained on, or it is not",
         ),
         (
+            messages(USER, {**GOOD, "weight": True}),
+            "messages[1].weight is True, not 0 or 1: a turn is trained on, or it is not",
+        ),
+        (
+            messages(USER, {**GOOD, "train": 0}),
+            "messages[1].train is 0, not true or false: a turn is trained on, or it is not",
+        ),
+        (
             messages(USER, {**GOOD, "train": "no"}),
             "messages[1].train is 'no', not true or false: a turn is trained on, or it is not",
         ),

@@ -56,7 +56,8 @@ def trained(turn: Mapping[str, Any], place: str, *, assistant: bool) -> bool:
     """Return whether the turn is in the loss by its MASKS; raise RowError where axolotl could not do as they say."""
     said = {key: turn[key] for key in MASKS if turn.get(key) is not None}
     for key, value in said.items():
-        if (value not in (0, 1)) if key == "weight" else not isinstance(value, bool):
+        # One type a key: the loader would stop at a column of numbers and booleans.
+        if isinstance(value, bool) == (key == "weight") or value not in (0, 1):
             known = "0 or 1" if key == "weight" else "true or false"
             raise RowError(f"{place}.{key}", f"is {value!r}, not {known}: a turn is trained on, or it is not")
         if value and not assistant:

@@ -11,12 +11,13 @@ from typing import Any
 
 from alphaf_orch.errors import DataError
 from alphaf_orch.samples import sample_path
+from alphaf_orch.scripts.row_keys import RowError
 from alphaf_orch.scripts.rows import (
     Format,
     Kind,
     Message,
-    RowError,
     conversation,
+    masking_keys,
     preference,
     row_format,
 )
@@ -50,6 +51,8 @@ def check_file(path: str | Path, want: Kind) -> Source:
     seen: set[bytes] = set()
     rows = turns = systems = offset = 0
     form: Format | None = None
+    masked_by: frozenset[str] | None = None
+    system_key = False
     first_chunk: Shape = set()
     for number, raw in _lines(file):
         digest.update(raw)
@@ -66,6 +69,9 @@ def check_file(path: str | Path, want: Kind) -> Source:
             fix = f"Correct or delete this row. {_NEEDED[want]}."
             raise DataError(str(error), where=f"{where}, key {error.key}", fix=fix) from error
         form = found
+        if any("train" in message for message in messages):
+            masked_by = _common_mask(masked_by, masking_keys(row), where)
+        system_key |= want == "preference" and _system_beside_turns(row)
         if want == "chat":
             _check_shape(row, first_chunk, where, late=start > _FIRST_CHUNK)
         rows += 1
@@ -84,7 +90,23 @@ def check_file(path: str | Path, want: Kind) -> Source:
         duplicates=rows - len(seen),
         sha256=digest.hexdigest(),
         size=offset,
+        message_field_training=min(masked_by) if masked_by else None,
+        system_key=system_key,
     )
+
+
+def _system_beside_turns(row: Mapping[str, Any]) -> bool:
+    return row.get("system") is not None and isinstance(row["chosen"], list) and len(row["chosen"]) > 1
+
+
+def _common_mask(before: frozenset[str] | None, here: frozenset[str] | None, where: str) -> frozenset[str]:
+    """Return the keys that masked every masked turn so far; axolotl reads one (message_field_training)."""
+    common = (before if before is not None else here or frozenset()) & (here or frozenset())
+    if not common:
+        names = ", ".join(sorted({*(before or ()), *(here or ())}))
+        what = f"assistant turns are masked by different keys ({names or 'mixed in one row'}), and axolotl reads one"
+        raise DataError(what, where=where, fix="Mask every turn by one of them: train, training (false) or weight (0)")
+    return common
 
 
 def _check_place(file: Path) -> None:

@@ -157,6 +157,10 @@ def _longer(report: Mapping[str, Any]) -> str:
     return f"{number(longer['rows'])} ({percent(longer['share'])})" if longer else NONE
 
 
+def _unused(report: Mapping[str, Any]) -> str:
+    return ", ".join(report.get("unused_keys") or ()) or NONE
+
+
 _STATISTICS: tuple[tuple[Label, Any], ...] = (
     (Label("행", "Rows"), _plain("rows")),
     (Label("대화 턴", "Turns"), _plain("turns")),
@@ -169,5 +173,7 @@ _STATISTICS: tuple[tuple[Label, Any], ...] = (
     (Label("sequence_len보다 긴 행", "Rows longer than sequence_len"), _longer),
     (Label("중복 행", "Duplicate rows"), _plain("duplicates")),
     (Label("제어 토큰이 든 행", "Rows with control tokens"), _plain("rows_with_control_tokens")),
+    (Label("학습하지 않는 답변 턴", "Masked assistant turns"), _plain("masked_turns")),
+    (Label("쓰이지 않은 키", "Keys not used"), _unused),
     (Label("채팅 템플릿", "Chat template"), _plain("chat_template")),
 )

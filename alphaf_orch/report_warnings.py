@@ -96,6 +96,13 @@ def _data(run: RunData) -> Iterator[Note]:
         for key, what in _ODD_ROWS.items():
             if report.get(key):
                 yield Note(join([what, number(report[key])], ": "), "warning", where)
+        unknown = report.get("unknown_keys")
+        if unknown:
+            text = Label(
+                f"쓰이지 않은 키: {', '.join(unknown)}. 모델이 배워야 할 내용이라면 턴 안에 넣어야 함",
+                f"keys of rows that were not used: {', '.join(unknown)}; what the model is to learn belongs into turns",
+            )
+            yield Note(text, "warning", where)
 
 
 def left_out(run: RunData) -> Iterator[Note]:
@@ -186,4 +193,8 @@ def _lineage(run: RunData) -> Iterator[Note]:
 _ODD_ROWS: dict[str, Any] = {
     "duplicates": Label("중복 행", "duplicate rows"),
     "rows_with_control_tokens": Label("본문에 제어 토큰이 든 행", "rows with control tokens in their text"),
+    "pairs_equal_after_cut": Label(
+        "sequence_len에서 자른 뒤 두 답변이 같아 배울 것이 없는 쌍",
+        "pairs whose answers are equal once cut to sequence_len, so they teach nothing",
+    ),
 }

@@ -284,6 +284,12 @@ def _done_line(stage: Stage, entry: Mapping[str, Any]) -> str:
             f" (longest {result['tokens']['max']:,}), {longer['share']:.1%} longer than"
             f" sequence_len {result['sequence_len']:,}"
         )
+        if result.get("masked_turns"):
+            parts.append(f"{result['masked_turns']:,} assistant turns masked")
+        if result.get("pairs_equal_after_cut"):
+            parts.append(f"{result['pairs_equal_after_cut']:,} pairs equal once cut: they teach nothing")
+        if result.get("unused_keys"):
+            parts.append("not used: " + ", ".join(f"{key} ({n:,} rows)" for key, n in result["unused_keys"].items()))
     if "backend" in result:
         parts.append(f"backend {result['backend']}")
     return ", ".join(parts)

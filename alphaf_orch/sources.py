@@ -41,7 +41,8 @@ class Source:
 
     `turns` counts user and assistant turns (of a preference row: the prompt's and one answer), `systems` the rows
     that begin with a system turn. For a Hub data set the counts are None until its rows were read, and `snapshot` is
-    its folder in the cache.
+    its folder in the cache. `message_field_training` is the key of turns that masks some of the assistant's, None where
+    all are trained on; `system_key` tells preference rows that have `system` beside whole conversations.
     """
 
     path: str
@@ -55,6 +56,8 @@ class Source:
     sha256: str | None = None
     size: int | None = None
     snapshot: str | None = None
+    message_field_training: str | None = None
+    system_key: bool = False
 
 
 def parse_source(text: str) -> Source:
@@ -132,6 +135,8 @@ def axolotl_dataset(source: Source) -> dict[str, Any]:
     sharegpt = source.format == "conversations"
     entry: dict[str, Any] = {"path": source.snapshot or source.path}
     entry |= {"ds_type": "json"} if source.kind == "local" else {"split": source.split}
+    masked = source.message_field_training
+    entry |= {"message_field_training": masked} if masked else {}
     return entry | {
         "type": "chat_template",
         "field_messages": "conversations" if sharegpt else "messages",
@@ -159,7 +164,9 @@ def dataset_entry(source: Source) -> dict[str, Any]:
 def content_key(source: Source) -> dict[str, Any]:
     """Return what identifies the rows wherever they lie: the hash of a file, the commit of a hub set."""
     if source.kind == "local":
-        return {"sha256": source.sha256, "format": source.format}
+        # What older versions passed over changes what is trained; other rows keep the identity that runs know them by.
+        honoured = {"message_field_training": source.message_field_training, "system_key": source.system_key}
+        return {"sha256": source.sha256, "format": source.format, **{k: v for k, v in honoured.items() if v}}
     commit = Path(source.snapshot).name if source.snapshot else None
     return {"hub": source.path, "commit": commit, "split": source.split}
 

@@ -64,7 +64,7 @@ def resumable(plan: Plan, stage: Stage) -> Path | None:
 
 
 def _checked_otherwise(stage: Stage, entry: Mapping[str, Any]) -> bool:
-    """Return whether a data stage let tokens pass that are not to be trained any more; an earlier version asked nothing.
+    """Return whether a data stage let tokens pass that are not trained any more; an earlier version asked nothing.
 
     No part of its fingerprint: the counts are the same.
     """

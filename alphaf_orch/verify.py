@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,22 @@ from alphaf_orch import checkpoints
 from alphaf_orch.errors import StageError
 from alphaf_orch.hub_cache import weights_problem
 from alphaf_orch.progress import read_metrics
+
+
+def nothing_learnt(history: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return why a trainer's log shows that the data had nothing to teach, or None.
+
+    Of two equal answers the gradients cancel but for rounding (norms of 3e-7 in float32, measured), which AdamW
+    still turns into steps: both rewards drift, and their margin stays 0. A training that learns has norms above
+    0.01; without a logged norm three steps must show it, for the first two may have the learning rate 0.
+    """
+    norms = [entry["grad_norm"] for entry in history if isinstance(entry.get("grad_norm"), int | float)]
+    margins = [entry["rewards/margins"] for entry in history if "loss" in entry and "rewards/margins" in entry]
+    if norms and not any(norms):
+        return f"the gradient was 0 in all {len(norms)} logged steps, so no token had loss"
+    if margins and not any(margins) and (statistics.median(norms) < 1e-3 if norms else len(margins) > 2):
+        return f"chosen and rejected answers were the same to the model in all {len(margins)} logged steps (margin 0)"
+    return None
 
 
 def training_summary(stage: str, folder: Path, log: Path, metrics: Path) -> dict[str, Any]:
@@ -40,6 +58,13 @@ def training_summary(stage: str, folder: Path, log: Path, metrics: Path) -> dict
         raise fail("no loss was logged")
     if not all(isinstance(loss, int | float) and math.isfinite(loss) for loss in losses):
         raise fail("the loss is not finite")
+    idle = nothing_learnt(state["log_history"])
+    if idle:
+        raise StageError(
+            f"{stage}: nothing was learnt: {idle}",
+            where=f"{folder}; log: {log}",
+            fix="see the data report beside it: raise sequence_len or change the data, and use --run NEW",
+        )
     problem = weights_problem(folder)
     if problem:
         raise fail(problem)

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from alphaf_orch import data
 from alphaf_orch.data import check_file
 from alphaf_orch.errors import DataError
-from alphaf_orch.sources import Source, axolotl_dataset, hub_is_cached, locate_hub, parse_source
+from alphaf_orch.sources import Source, axolotl_dataset, content_key, hub_is_cached, locate_hub, parse_source
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -81,6 +81,54 @@ def test_facts_of_sharegpt_and_preference_files(tmp_path: Path) -> None:
         ("preference", 3, 6, 1),
         ("messages", 1, 2, 0),
     ]
+
+
+def masked(*masks: dict[str, Any]) -> dict[str, Any]:
+    """A row of as many answers as `masks`, each with its keys."""
+    first, answer = chat()["messages"]
+    return {"messages": [turn for mask in masks for turn in (first, {**answer, **mask})]}
+
+
+def test_the_key_that_masks_turns_reaches_axolotl(tmp_path: Path) -> None:
+    none = check_file(write(tmp_path, line(chat()), line(masked({"weight": 1}, {"train": True}))), "chat")
+    assert none.message_field_training is None
+    assert "message_field_training" not in {*axolotl_dataset(none), *content_key(none)}
+    both = {"train": False, "weight": 0}
+    path = write(tmp_path, line(chat()), line(masked(both, {})), line(masked({"weight": 0}, {"weight": 1})))
+    found = check_file(path, "chat")
+    assert (found.message_field_training, found.rows, found.turns) == ("weight", 3, 10)
+    assert axolotl_dataset(found)["message_field_training"] == "weight"
+    # Without it, a training of the same file by an older version, on all turns, would pass for this one.
+    assert content_key(found)["message_field_training"] == "weight"
+
+
+def test_a_system_key_beside_conversations_changes_what_is_trained(tmp_path: Path) -> None:
+    lists = {"chosen": chat()["messages"], "rejected": chat(answer="모릅니다.")["messages"]}
+    rows = [PAIR, {**PAIR, "system": "상담원"}, lists, {**lists, "system": None}]
+    plain = check_file(write(tmp_path, *map(line, rows)), "preference")
+    assert content_key(plain) == {"sha256": plain.sha256, "format": "preference"}
+    # Without it, a training of the same file by an older version, which dropped the key, would pass for this one.
+    found = check_file(write(tmp_path, *map(line, [*rows, {**lists, "system": "상담원"}])), "preference")
+    assert content_key(found) == {"sha256": found.sha256, "format": "preference", "system_key": True}
+
+
+@pytest.mark.parametrize(
+    ("rows", "names"),
+    [
+        ([masked({"weight": 0}, {}), masked({"train": False}, {})], "train, weight"),
+        ([masked({}, {}), masked({"weight": 0}, {"train": False}, {})], "mixed in one row"),
+    ],
+)
+def test_masks_that_axolotl_cannot_read_are_refused(tmp_path: Path, rows: list[Any], names: str) -> None:
+    path = write(tmp_path, *map(line, rows))
+    with pytest.raises(DataError) as caught:
+        check_file(path, "chat")
+    refused(
+        caught.value,
+        f"assistant turns are masked by different keys ({names}), and axolotl reads one",
+        f"{path} line 2",
+        "Mask every turn by one of them: train, training (false) or weight (0)",
+    )
 
 
 def test_byte_order_mark_blank_lines_and_crlf_are_read(tmp_path: Path) -> None:
@@ -486,6 +534,15 @@ def test_axolotl_trains_on_assistant_turns_and_their_end_marker(tmp_path: Path) 
         write(tmp_path / "내 자료", b"\xef\xbb\xbf", line(openai), b"\n", line(chat(id=None, meta=None))),
         write(tmp_path / "내 자료", line(share), line(sharegpt("금리?", "2.5%")), name="대화 2.jsonl"),
     ]
+    # Answers that are not to be trained on, by each key that people use, and a key of no matter in one row alone.
+    question, answer = chat()["messages"]
+    wrong = {"role": "assistant", "content": "틀린 답"}
+    third = [question, {**wrong, "weight": 0}, question, {**answer, "weight": 1}]
+    fourth = [question, {**wrong, "train": False, "training": False}, question, {**answer, "training": True}]
+    files += [
+        write(tmp_path / "내 자료", line({"messages": third}), line(chat(id=1)), name="weight.jsonl"),
+        write(tmp_path / "내 자료", line({"messages": fourth}), name="train.jsonl"),
+    ]
     hub_cache_with_rows(tmp_path / "hf")
     hub = locate_hub(Source("org/name", "hub", "test"), {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"})
     sources = [*(check_file(path, "chat") for path in files), hub]
@@ -513,7 +570,7 @@ def test_axolotl_trains_on_assistant_turns_and_their_end_marker(tmp_path: Path) 
     short = [{"role": "user", "content": "금리?"}, {"role": "assistant", "content": "2.5%"}]
     expected = []
     stored = chat("질문 0")["messages"]
-    for messages in (openai["messages"], plain, openai["messages"][1:], short, stored):
+    for messages in (openai["messages"], plain, openai["messages"][1:], short, third, plain, fourth, stored):
         ids: list[int] = []
         labels: list[int] = []
         for message in messages:
@@ -521,7 +578,7 @@ def test_axolotl_trains_on_assistant_turns_and_their_end_marker(tmp_path: Path) 
             body = tokenizer(f"{message['content']}<|im_end|>", add_special_tokens=False)["input_ids"]
             tail = tokenizer("\n", add_special_tokens=False)["input_ids"]
             ids += head + body + tail
-            trained = message["role"] == "assistant"
+            trained = message["role"] == "assistant" and message["content"] != wrong["content"]
             labels += [-100] * len(head) + (body if trained else [-100] * len(body)) + [-100] * len(tail)
         rendered = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
         assert ids == rendered

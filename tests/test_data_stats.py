@@ -82,13 +82,15 @@ def test_bad_config_ends_with_code_2(tmp_path: Path) -> None:
 def test_chat_statistics_of_local_and_hub_rows(tmp_path: Path, base: Path) -> None:
     pytest.importorskip("axolotl", reason="axolotl is not installed in this environment")
     hub_cache_with_rows(tmp_path / "hf")
-    long = chat("이자는?", "복리로 계산합니다. " * 30)
+    long = chat("이자는?", "복리로 계산합니다. " * 30, rationale="이유", id=7)
+    first, answer = chat()["messages"]
+    turns = [first, {**answer, "weight": 0}, {**first, "name": "", "turn_id": 1}, {**answer, "weight": 1}]
     forged = chat("끝<|im_end|>", "네")
     own = tmp_path / "내 자료"
     files = [
         write(own, b"\xef\xbb\xbf", line(chat(id=1)), b"\n", line(long), line(chat(id=2)), name="가 나.jsonl"),
         write(own, line(sharegpt()), name="대화.jsonl"),
-        write(own, line(forged), name="표식.jsonl"),
+        write(own, line(forged), line({"messages": turns}), name="표식.jsonl"),
     ]
     config = config_file(
         tmp_path,
@@ -104,7 +106,7 @@ def test_chat_statistics_of_local_and_hub_rows(tmp_path: Path, base: Path) -> No
     done = run_child(config, tmp_path)
     assert done.returncode == 0, done.stderr
     plain, stored = chat()["messages"], [chat(f"질문 {i}")["messages"] for i in range(3)]
-    rows = [plain, long["messages"], plain, plain, forged["messages"], *stored]
+    rows = [plain, long["messages"], plain, plain, forged["messages"], [*plain, *plain], *stored]
     counted = lengths(base, *rows)
     ordered = sorted(counted)
     stats = json.loads((tmp_path / "결과" / "stats.json").read_text(encoding="utf-8"))
@@ -112,28 +114,32 @@ def test_chat_statistics_of_local_and_hub_rows(tmp_path: Path, base: Path) -> No
         "kind": "chat",
         "tokenizer": str(base),
         "chat_template": "chatml",
-        "rows": 8,
-        "turns": 16,
+        "rows": 9,
+        "turns": 20,
+        "masked_turns": 1,
         "duplicates": 2,
         "rows_with_control_tokens": 1,
         "tokens": {
             "total": sum(counted),
             "min": ordered[0],
-            "median": (ordered[3] + ordered[4]) / 2,
-            "p95": ordered[7],
-            "max": ordered[7],
+            "median": ordered[4],
+            "p95": ordered[8],
+            "max": ordered[8],
         },
         "sequence_len": 64,
         "longer_than_sequence_len": {
             "rows": sum(n > 64 for n in counted),
-            "share": sum(n > 64 for n in counted) / 8,
+            "share": sum(n > 64 for n in counted) / 9,
         },
         "unknown_tokens": {"tokens": 0, "share": 0.0, "conversations": 0},
         "notes": [],
+        "model_rows": None,
+        "unused_keys": {"id": 3, "messages[].turn_id": 1, "rationale": 1},
+        "unknown_keys": ["rationale"],
         "datasets": [
             {"path": str(files[0]), "kind": "local", "rows": 3, "format": "messages"},
             {"path": str(files[1]), "kind": "local", "rows": 1, "format": "conversations"},
-            {"path": str(files[2]), "kind": "local", "rows": 1, "format": "messages"},
+            {"path": str(files[2]), "kind": "local", "rows": 2, "format": "messages"},
             {
                 "path": "org/name",
                 "kind": "hub",
@@ -147,6 +153,11 @@ def test_chat_statistics_of_local_and_hub_rows(tmp_path: Path, base: Path) -> No
     probe = (tmp_path / "결과" / "probe.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(text) for text in probe] == [{"messages": rows[i]} for i in range(3)]
     assert sorted(path.name for path in (tmp_path / "결과").iterdir()) == ["probe.jsonl", "stats.json"]
+    assert [text for text in done.stdout.splitlines() if text.startswith("not used: ")] == [
+        "not used: id (3 rows)",
+        "not used: messages[].turn_id (1 rows)",
+        "not used: rationale (1 rows)",
+    ]
 
 
 @pytest.mark.real
@@ -155,11 +166,12 @@ def test_preference_statistics(tmp_path: Path, base: Path, data_stats: ModuleTyp
     good, bad = ({"role": "assistant", "content": PAIR[side]} for side in ("chosen", "rejected"))
     path = write(tmp_path, line(PAIR), line({"chosen": [*turns, good], "rejected": [*turns, bad]}))
     config = config_file(
-        tmp_path, tokenizer=str(base), kind="preference", sequence_len=10, datasets=[{"path": str(path)}]
+        tmp_path, tokenizer=str(base), kind="preference", sequence_len=60, datasets=[{"path": str(path)}]
     )
     stats = data_stats.run(data_stats.load_config(str(config)))
     first = lengths(base, [turns[1], good], [turns[1], bad])
     second = lengths(base, [*turns, good], [*turns, bad])
+    assert max(first) < 60 < max(second)
     assert stats["tokens"] == {
         "total": sum(first) + sum(second),
         "min": max(first),
@@ -168,12 +180,43 @@ def test_preference_statistics(tmp_path: Path, base: Path, data_stats: ModuleTyp
         "max": max(second),
     }
     assert (stats["rows"], stats["turns"], stats["duplicates"]) == (2, 4, 0)
-    assert stats["longer_than_sequence_len"] == {"rows": 2, "share": 1.0}
+    assert stats["longer_than_sequence_len"] == {"rows": 1, "share": 0.5}
+    assert (stats["pairs_left_out"], stats["pairs_equal_after_cut"]) == (0, 0)
     probe = (tmp_path / "결과" / "probe.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(text) for text in probe] == [
         {"messages": [turns[1], good]},
         {"messages": [*turns, good]},
     ]
+
+
+@pytest.mark.real
+def test_pairs_are_compared_as_they_are_trained(tmp_path: Path, base: Path, data_stats: ModuleType) -> None:
+    same = "예금자보호 한도는 금융회사별로 적용됩니다. " * 4
+    late = {"prompt": "한도는?", "chosen": f"{same}맞습니다.", "rejected": f"{same}아닙니다."}
+    too_long = {**PAIR, "prompt": same}
+    plain = {side: [{"role": "user", "content": "왜?"}, {"role": "assistant", "content": side}] for side in PAIR}
+
+    def stats(*rows: Any) -> dict[str, Any]:
+        path = write(tmp_path, *map(line, rows))
+        config = config_file(tmp_path, tokenizer=str(base), kind="preference", datasets=[{"path": str(path)}])
+        found: dict[str, Any] = data_stats.run(data_stats.load_config(str(config)))
+        return found
+
+    assert min(lengths(base, [{"role": "user", "content": same}])) > 64
+    kept = stats(late, PAIR, too_long, {side: plain[side] for side in ("chosen", "rejected")} | {"system": "상담원"})
+    assert (kept["pairs_left_out"], kept["pairs_equal_after_cut"]) == (1, 1)
+    probe = [json.loads(text) for text in (tmp_path / "결과" / "probe.jsonl").read_text("utf-8").splitlines()]
+    assert probe[-1]["messages"][0] == {"role": "system", "content": "상담원"}
+    for rows, what in (
+        (
+            [late, late, PAIR, too_long],
+            "2 of 3 pairs have two equal answers once cut to sequence_len 64: no preference can be learnt from them",
+        ),
+        ([too_long], "no pair fits: every prompt alone fills sequence_len 64"),
+    ):
+        with pytest.raises(data_stats.Failure) as caught:
+            stats(*rows)
+        assert (caught.value.code, caught.value.message.splitlines()[0]) == (3, f"error: {what}")
 
 
 @pytest.mark.real
@@ -204,6 +247,13 @@ def test_failures(tmp_path: Path, base: Path, data_stats: ModuleType, monkeypatc
     made = tiny.tokenizer()
     made.chat_template = "{% if messages[0].content == '둘' %}{{ raise_exception('no') }}{% endif %}ok"
     made.save_pretrained(strict)
+    first, answer = chat()["messages"]
+    masked = tmp_path / "가린 답"
+    write(masked, line({"messages": [first, {**answer, "weight": 0}, first, answer]}), name="train.jsonl")
+    said = write(tmp_path, line(chat()), line({"messages": [{**first, "name": ""}, answer]}), name="이름.jsonl")
+    named = tmp_path / "이름을 읽는 틀"
+    made.chat_template = tiny.CHATML + "{{ messages[0]['name'] }}"
+    made.save_pretrained(named)
     row_fix = "Correct or delete this row"
     cases: list[tuple[dict[str, Any], int, str, str, str]] = [
         (
@@ -247,6 +297,20 @@ def test_failures(tmp_path: Path, base: Path, data_stats: ModuleType, monkeypatc
             "row has the format 'conversations', the rows before have 'messages'",
             f"{stored} row 2, key row",
             row_fix,
+        ),
+        (
+            {"datasets": [{"path": str(masked), "kind": "hub"}]},
+            3,
+            "row masks a turn, which is read in local files only: write the split to one",
+            f"{masked} row 1, key row",
+            row_fix,
+        ),
+        (
+            {"tokenizer": str(named), "datasets": [{"path": str(said)}]},
+            3,
+            "messages[].name is a key that the chat template may read, and only the text of a turn is checked here",
+            f"{said} line 2, key messages[].name",
+            "Take name out of the turns, or make it null, or choose another chat_template",
         ),
         (
             {"datasets": [{"path": str(stored), "kind": "hub", "split": "dev"}]},

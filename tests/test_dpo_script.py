@@ -196,10 +196,11 @@ def test_a_broken_row_is_named_with_its_line(tmp_path: Path) -> None:
     [
         (TokenReport(100, 5, 5, 0, 0), []),
         (
-            TokenReport(100, 8, 3, 1, 2),
+            TokenReport(100, 8, 3, 1, 2, 3),
             [
                 "11 of 100 preference rows at sequence_len 64 (11%) are too long: 8 lose the end of an answer, 3 are"
                 " left out; raise sequence_len or shorten the data",
+                "in 3 of 100 preference rows at sequence_len 64 both answers are the same once cut: they teach nothing",
                 "1 rows are tokenised otherwise across the prompt's end (leading blanks?)",
                 "2 rows: the chat template does not end the answer with the tokenizer's eos, so the model is not"
                 " taught to stop there",
@@ -217,6 +218,7 @@ def test_lost_tokens_are_warned_about(report: TokenReport, warnings: list[str]) 
         (TokenReport(10, 0, 10, 0, 0), "no row fits"),
         (TokenReport(10, 9, 1, 0, 0), "no row fits"),
         (TokenReport(100, 0, 0, 2, 0), "does not continue its own prompt"),
+        (TokenReport(10, 5, 1, 0, 0, 5), "in 5 of 9 rows both answers are the same once cut"),
     ],
 )
 def test_hopeless_rows_are_refused(report: TokenReport, what: str) -> None:
@@ -287,7 +289,12 @@ def trained_like_unsloth(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     folder = tmp_path_factory.mktemp("trainer")
     tiny.save_base(folder / "base")
-    rows = [*PAIRS, pair("긴 질문" * 60, "답", "모름"), pair("질문", "긴 답변 " * 60, "모름")]
+    rows = [
+        *PAIRS,
+        pair("긴 질문" * 60, "답", "모름"),
+        pair("질문", "긴 답변 " * 60, "모름"),
+        pair("질문", "긴 답변 " * 60 + "맞음", "긴 답변 " * 60 + "아님"),
+    ]
     config = make_config(
         folder,
         base_model=str(folder / "base"),
@@ -319,7 +326,9 @@ def trained_like_unsloth(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_rows_are_tokenised_as_the_whole_conversation(trained_like_unsloth: Any) -> None:
     trainer, tokenizer, pairs, *_ = trained_like_unsloth
     report = token_report(tokenizer, pairs, 200)
-    assert report == TokenReport(rows=18, truncated=1, dropped=1, unstable=0, without_end=0)
+    assert report == TokenReport(rows=19, truncated=2, dropped=1, unstable=0, without_end=0, equal=1)
+    cut = [trainer.data_collator([row])["input_ids"].tolist() for row in trainer.train_dataset]
+    assert sum(chosen == rejected for chosen, rejected in cut) == report.equal
     assert len(trainer.train_dataset) == report.rows - report.dropped
     for row in trainer.train_dataset:
         for side in ("chosen", "rejected"):
@@ -441,7 +450,14 @@ def test_a_run_leaves_adapter_tokenizer_state_and_records(whole_run: Path) -> No
     assert (out / "chat_template.jinja").read_text() == tiny.CHATML
     backend = json.loads((out / "backend.json").read_text())
     assert (backend["backend"], backend["device"], backend["dtype"]) == ("transformers", "cpu", "torch.float32")
-    assert backend["data"] == {"rows": 16, "truncated": 0, "dropped": 0, "unstable": 0, "without_end": 0}
+    assert backend["data"] == {
+        "rows": 16,
+        "truncated": 0,
+        "dropped": 0,
+        "unstable": 0,
+        "without_end": 0,
+        "equal": 0,
+    }
     assert {"trl", "torch", "peft"} <= set(backend["versions"])
     weights = adapter(whole_run)
     assert len(weights) == 2 * 2 * 7  # layers, A and B, linear modules
@@ -541,6 +557,7 @@ def test_an_unusable_config_ends_before_anything_is_loaded(tmp_path: Path) -> No
         ({"base_model": "nowhere"}, "base_model is not a folder with a model"),
         ({"base_model": "plain"}, "the tokenizer has no chat template"),
         ({"val_set_size": 16}, "leaves none of 16 pairs"),
+        ({"datasets": [{"path": "late.jsonl", "kind": "local"}]}, "in 3 of 4 rows both answers are the same once cut"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(
@@ -553,6 +570,9 @@ def test_what_cannot_be_trained_is_refused(
     import dpo
 
     monkeypatch.chdir(whole_run)
+    late = [pair(f"{i}?", "긴 답변 " * 60 + "맞음", "긴 답변 " * 60 + "아님") for i in range(3)]
+    write_pairs(whole_run, [PAIRS[0], *late]).rename(whole_run / "late.jsonl")
+    write_pairs(whole_run, PAIRS)
     if change.get("base_model") == "plain":
         tiny.save_base(whole_run / "plain", chatml=False)
     with pytest.raises(DpoError, match=what):

@@ -1,11 +1,15 @@
-"""What is taken from a tool's log when it failed."""
+"""What is taken from a tool's log when it failed, and what a trainer's own log shows of a training."""
 
+import json
 import re
 import sys
 
 import pytest
+from fake_tool import checkpoint, safetensors
 
+from alphaf_orch.errors import StageError
 from alphaf_orch.outputs import said
+from alphaf_orch.verify import nothing_learnt, training_summary
 
 LOGS = {
     "our own block": (
@@ -213,3 +217,49 @@ def test_real_ranks_of_axolotl_tell_their_own_error(tmp_path):
     told = said(log)
     assert re.match(r"\[rank[01]\]: pydantic_core\S+ValidationError: 1 validation error for AxolotlConfig", told), told
     assert "could not convert string to float: 'abc'" in told
+
+
+def step(number, loss, margin=None, norm=None):
+    found = {"step": number, "loss": loss}
+    return found | {k: v for k, v in (("rewards/margins", margin), ("grad_norm", norm)) if v is not None}
+
+
+LN2 = 0.6931471824645996
+# TRL 1.9.0 on a tiny model at sequence_len 100, 12 pairs equal after the cut and one that differs: as it was logged.
+EQUAL = [
+    step(n, LN2, 0.0, norm)
+    for n, norm in enumerate(
+        [0.12655316293239594, 2.73e-07, 2.84e-07, 2.93e-07, 2.84e-07, 3.0e-07],
+        start=1,
+    )
+]
+IDLE = {
+    "pairs equal after the cut": EQUAL,
+    "and no norm in the log": [step(n, LN2, 0.0) for n in range(3)],
+    "no label": [step(1, 0.0, norm=0.0), step(2, 0.0, norm=0.0)],
+}
+LEARNING = {
+    "first step of DPO": [step(1, LN2, 0.0, 0.127)],
+    "warm-up": [step(1, LN2, 0.0), step(2, LN2, 0.0)],
+    "DPO": [step(1, LN2, 0.0, 0.13), step(2, 0.69, 0.002, 0.12)],
+    "margins that come late": [*EQUAL, step(7, 0.69, 0.001, 0.1)],
+    "SFT": [step(1, 2.0, norm=1.5), step(2, 1e-9, norm=0.0)],
+    "SFT without norms": [step(1, 2.0), step(2, 1.0)],
+}
+
+
+@pytest.mark.parametrize("name", IDLE)
+def test_a_training_that_learnt_nothing_is_not_done(name, tmp_path):
+    checkpoint(tmp_path, 10)
+    safetensors(tmp_path / "adapter_model.safetensors")
+    state = tmp_path / "checkpoint-10" / "trainer_state.json"
+    state.write_text(json.dumps({"global_step": 10, "max_steps": 10, "log_history": IDLE[name]}))
+    with pytest.raises(StageError) as caught:
+        training_summary("dpo", tmp_path, tmp_path / "dpo.log", tmp_path / "dpo.jsonl")
+    assert caught.value.what.startswith("dpo: nothing was learnt: ")
+    assert "use --run NEW" in caught.value.fix
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_training_that_learns_is_believed(name):
+    assert nothing_learnt(LEARNING[name]) is None

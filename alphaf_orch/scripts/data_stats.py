@@ -8,8 +8,9 @@ kind (chat or preference), datasets (list of path, kind local or hub, split, rev
 to use, for `chat`): refuse what the template does not take before SFT has run.
 
 Writes `output` with the counts and `probe` with the first conversations as {"messages": [...]}, a preference
-row as its prompt and chosen answer. Lengths are in tokens; of a preference row's two conversations the longer
-one counts, and both in the total. Exit codes: 2 config, 3 data, 4 tokenizer, chat template or tokens.
+row as its prompt and chosen answer, an assistant's turn without loss with "train": false. Lengths are in tokens;
+of a preference row's two conversations the longer one counts, and both in the total. Exit codes: 2 config, 3 data,
+4 tokenizer, chat template or tokens.
 """
 
 from __future__ import annotations
@@ -23,18 +24,21 @@ import re
 import statistics
 import sys
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alphaf_orch.scripts.orion import register_files
-    from alphaf_orch.scripts.rows import Message, RowError, conversation, preference, read_rows, row_format
+    from alphaf_orch.scripts.row_keys import RowError, is_metadata
+    from alphaf_orch.scripts.rows import Message, conversation, passed_over, preference, read_rows, row_format
     from alphaf_orch.scripts.token_checks import TokenChecks, TokenError
     from alphaf_orch.scripts.turn_end import NO_END, NO_END_FIX, closing, misplaced, tokenizer_tails, tokens_of
 else:
     from orion import register_files
-    from rows import RowError, conversation, preference, read_rows, row_format
+    from row_keys import RowError, is_metadata
+    from rows import conversation, passed_over, preference, read_rows, row_format
     from token_checks import TokenChecks, TokenError
     from turn_end import NO_END, NO_END_FIX, closing, misplaced, tokenizer_tails, tokens_of
 
@@ -58,7 +62,7 @@ class Counts:
 
     def __init__(self) -> None:
         self.lengths = array("I")
-        self.total = self.turns = self.control = 0
+        self.total = self.turns = self.control = self.masked = 0
         self.seen: set[bytes] = set()
 
     def add(self, row: list[list[Message]], lengths: list[int], control: re.Pattern[str] | None) -> None:
@@ -67,6 +71,7 @@ class Counts:
         self.lengths.append(max(lengths))
         self.total += sum(lengths)
         self.turns += sum(message["role"] != "system" for message in row[0])
+        self.masked += sum("train" in message for message in row[0])
         self.control += control is not None and any(control.search(m["content"]) for m in messages)
         text = "\x1f".join(f"{message['role']}\x1e{message['content']}" for message in messages)
         self.seen.add(hashlib.blake2b(text.encode(), digest_size=8).digest())
@@ -79,6 +84,7 @@ class Counts:
         return {
             "rows": len(ordered),
             "turns": self.turns,
+            "masked_turns": self.masked,
             "duplicates": len(ordered) - len(self.seen),
             "rows_with_control_tokens": self.control,
             "tokens": {
@@ -106,6 +112,67 @@ def packed(lengths: Iterable[int], sequence_len: int) -> int:
         else:
             free.append(sequence_len - length)
     return len(free)
+
+
+class PassedOver:
+    """The keys of rows and turns that nothing reads: in how many rows each has a value, and where it came first."""
+
+    def __init__(self) -> None:
+        self.rows: Counter[str] = Counter()
+        self.first: dict[str, Place] = {}
+
+    def add(self, keys: Mapping[str, bool], place: Place) -> None:
+        """Count the keys of one row, as rows.passed_over returns them."""
+        for key, has_value in keys.items():
+            self.first.setdefault(key, place)
+            self.rows[key] += has_value
+
+    def check(self, template: str) -> None:
+        """End with exit code 3 for a key of turns that the chat template names: the trainer would hand it over."""
+        for name, (path, number) in self.first.items():
+            _, of_turns, key = name.partition("[].")
+            if of_turns and re.search(rf"""(\.|['"]){re.escape(key)}\b""", template):
+                what = f"{name} is a key that the chat template may read, and only the text of a turn is checked here"
+                fix = f"Take {key} out of the turns, or make it null, or choose another chat_template"
+                raise Failure(DATA, what, where=f"{path} {number}, key {name}", fix=fix)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the keys that have a value, with their rows; unknown are those that are no metadata by their name."""
+        used = {key: rows for key, rows in sorted(self.rows.items()) if rows}
+        return {"unused_keys": used, "unknown_keys": [key for key in used if not is_metadata(key)]}
+
+
+class Pairs:
+    """What is left of preference pairs once cut as TRL cuts them: the end of prompt and answer together."""
+
+    def __init__(self, sequence_len: int) -> None:
+        self.sequence_len = sequence_len
+        self.rows = self.left_out = self.equal = 0
+
+    def add(self, prompt: list[int], chosen: list[int], rejected: list[int]) -> None:
+        """Count one pair by the tokens of its prompt and of its two whole conversations."""
+        self.rows += 1
+        if len(prompt) >= self.sequence_len:
+            self.left_out += 1  # TRL drops it
+        elif chosen[: self.sequence_len] == rejected[: self.sequence_len]:
+            self.equal += 1
+
+    def check(self, where: str) -> None:
+        """End with exit code 3 where no pair is left, or most of the rest are equal: their gradient is zero."""
+        kept = self.rows - self.left_out
+        if self.rows and not kept:
+            what = f"no pair fits: every prompt alone fills sequence_len {self.sequence_len}"
+            raise Failure(DATA, what, where=where, fix="Raise sequence_len, or shorten the data")
+        if 2 * self.equal > kept:
+            what = (
+                f"{self.equal} of {kept} pairs have two equal answers once cut to sequence_len {self.sequence_len}:"
+                " no preference can be learnt from them"
+            )
+            raise Failure(DATA, what, where=where, fix="Raise sequence_len, or give answers that differ before the cut")
+
+    def summary(self) -> dict[str, int]:
+        """Return how many pairs are left out, and how many of the others are equal after the cut."""
+        return {"pairs_left_out": self.left_out, "pairs_equal_after_cut": self.equal}
 
 
 def load_config(path: str) -> dict[str, Any]:
@@ -235,17 +302,22 @@ def _hub_rows(path: str, split: str, revision: str | None) -> Iterable[Any]:
     return rows
 
 
-def read_conversations(dataset: dict[str, Any], kind: str) -> Iterator[tuple[Place, list[list[Message]]]]:
+def read_conversations(
+    dataset: dict[str, Any], kind: str, keys: PassedOver
+) -> Iterator[tuple[Place, list[list[Message]]]]:
     """Yield each row as one conversation (chat) or two (prompt with chosen, with rejected).
 
-    Leaves the number of rows and their format in `dataset`; a row that must not be trained on ends with exit
-    code 3.
+    Leaves the number of rows and their format in `dataset`, and what of them was not used in `keys`; a row that
+    must not be trained on ends with exit code 3.
     """
     dataset |= {"rows": 0, "format": None}
     for place, row in stored_rows(dataset):
         try:
             if kind == "chat":
                 found = [conversation(row)]
+                # axolotl's entry for a local file names the key, which was known when it was written.
+                if dataset.get("kind") == "hub" and any("train" in message for message in found[0]):
+                    raise RowError("row", "masks a turn, which is read in local files only: write the split to one")
             else:
                 pair = preference(row)
                 found = [[*pair.prompt, pair.chosen], [*pair.prompt, pair.rejected]]
@@ -255,6 +327,7 @@ def read_conversations(dataset: dict[str, Any], kind: str) -> Iterator[tuple[Pla
         except RowError as error:
             where = f"{place[0]} {place[1]}, key {error.key}"
             raise Failure(DATA, str(error), where=where, fix="Correct or delete this row") from error
+        keys.add(passed_over(row, "chat" if kind == "chat" else "preference"), place)
         dataset |= {"rows": dataset["rows"] + 1, "format": form}
         yield place, found
     if not dataset["rows"]:
@@ -279,9 +352,11 @@ def token_ids(tokenizer: Any, template: str, rows: list[tuple[Place, list[list[M
     return [[next(ids) for _ in row] for _, row in rows]
 
 
-def _render(tokenizer: Any, template: str, conversations: list[list[Message]]) -> list[list[int]]:
+def _render(
+    tokenizer: Any, template: str, conversations: list[list[Message]], *, open_turn: bool = False
+) -> list[list[int]]:
     ids: list[list[int]] = tokenizer.apply_chat_template(
-        conversations, chat_template=template, add_generation_prompt=False, tokenize=True, return_dict=False
+        conversations, chat_template=template, add_generation_prompt=open_turn, tokenize=True, return_dict=False
     )
     return ids
 
@@ -293,7 +368,7 @@ def check_preferences(datasets: list[dict[str, Any]], tokenizer: Any, template: 
     """
     orders: dict[tuple[str, ...], tuple[Place, list[list[Message]]]] = {}
     for dataset in datasets:
-        for place, row in read_conversations(dict(dataset), "preference"):
+        for place, row in read_conversations(dict(dataset), "preference", PassedOver()):
             orders.setdefault(tuple(message["role"] for message in row[0]), (place, row))
     if orders:
         token_ids(tokenizer, template, list(orders.values()))
@@ -334,16 +409,24 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     markers = sorted({*tokenizer.all_special_tokens, *(config["added_tokens"] or [])}, key=len, reverse=True)
     control = re.compile("|".join(map(re.escape, markers))) if markers else None
     datasets = [dict(dataset) for dataset in config["datasets"]]
-    rows = itertools.chain.from_iterable(read_conversations(item, config["kind"]) for item in datasets)
+    keys, pairs = PassedOver(), Pairs(config["sequence_len"])
+    rows = itertools.chain.from_iterable(read_conversations(item, config["kind"], keys) for item in datasets)
     counts, tokens = Counts(), TokenChecks(tokenizer, template)
     probe: list[str] = []
     while batch := list(itertools.islice(rows, BATCH_ROWS)):
-        for (_, row), ids in zip(batch, token_ids(tokenizer, template, batch), strict=True):
+        found = token_ids(tokenizer, template, batch)
+        if config["kind"] != "chat":
+            prompts = _render(tokenizer, template, [row[0][:-1] for _, row in batch], open_turn=True)
+            for prompt, (chosen, rejected) in zip(prompts, found, strict=True):
+                pairs.add(prompt, chosen, rejected)
+        for (_, row), ids in zip(batch, found, strict=True):
             counts.add(row, [len(conversation_ids) for conversation_ids in ids], control)
             for messages, conversation_ids in zip(row, ids, strict=True):
                 tokens.add(messages, conversation_ids)
             if len(probe) < config["probe_rows"]:
                 probe.append(json.dumps({"messages": row[0]}, ensure_ascii=False) + "\n")
+    keys.check(template)
+    pairs.check(", ".join(item["path"] for item in datasets))
     for messages in check_preferences(config["preferences"], tokenizer, template):
         tokens.orders.setdefault(tuple(message["role"] for message in messages), messages)
     stats = {
@@ -351,6 +434,8 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
         "tokenizer": config["tokenizer"],
         "chat_template": config["chat_template"],
         **counts.summary(config["sequence_len"]),
+        **(pairs.summary() if config["kind"] != "chat" else {}),
+        **keys.summary(),
         "unknown_tokens": tokens.summary(),
         "notes": check_tokens(config, tokens),
         "model_rows": config["model_rows"],
@@ -372,6 +457,8 @@ def main(argv: list[str]) -> None:
         raise
     longer = stats["longer_than_sequence_len"]["rows"]
     print(f"{stats['rows']} rows, {stats['tokens']['total']} tokens, {longer} longer than {stats['sequence_len']}")
+    for key, rows in stats["unused_keys"].items():
+        print(f"not used: {key} ({rows} rows)")
 
 
 if __name__ == "__main__":

@@ -141,7 +141,7 @@ def train(config: DpoConfig, resume: Path | None) -> None:
     trainer.create_model_card = lambda **_: None
     say(
         f"DPO with {backend} on {device}, {dtype}: {report.rows} pairs, {report.truncated} cut at"
-        f" {config.sequence_len} tokens, {report.dropped} left out"
+        f" {config.sequence_len} tokens, {report.dropped} left out, {report.equal} with two equal answers"
     )
     if state.is_main_process:
         record = {"backend": backend, "device": device, "dtype": str(dtype), "data": asdict(report)}

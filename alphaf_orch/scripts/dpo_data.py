@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alphaf_orch.scripts.data_stats import stored_rows
+    from alphaf_orch.scripts.data_stats import Pairs, stored_rows
     from alphaf_orch.scripts.dpo_config import DatasetSpec, DpoError
-    from alphaf_orch.scripts.rows import Preference, RowError, preference
+    from alphaf_orch.scripts.row_keys import RowError
+    from alphaf_orch.scripts.rows import Preference, preference
     from alphaf_orch.scripts.turn_end import end_ids
 else:
-    from data_stats import stored_rows
+    from data_stats import Pairs, stored_rows
     from dpo_config import DatasetSpec, DpoError
-    from rows import Preference, RowError, preference
+    from row_keys import RowError
+    from rows import Preference, preference
     from turn_end import end_ids
 
 
@@ -28,6 +30,7 @@ class TokenReport:
     dropped: int  # the prompt alone fills sequence_len: TRL leaves the row out
     unstable: int  # the prompt's tokens are not the start of the whole conversation's tokens
     without_end: int  # the answer does not close its turn with the chat template's end token, or eos
+    equal: int = 0  # both answers are the same tokens once cut: such a pair has no gradient
 
 
 def load_preferences(datasets: list[DatasetSpec]) -> list[dict[str, Any]]:
@@ -56,17 +59,18 @@ def _preference(row: Any, place: str) -> Preference:
 
 def token_report(tokenizer: Any, pairs: list[dict[str, Any]], sequence_len: int) -> TokenReport:
     """Return the counts that TRL's tokenisation of the rows at max_length=sequence_len will show."""
-    truncated = dropped = unstable = without_end = 0
+    truncated = unstable = without_end = 0
+    cut = Pairs(sequence_len)
     ends = {*end_ids(tokenizer), tokenizer.eos_token_id}
     for pair in pairs:
         prompt = token_ids(tokenizer, pair["prompt"], add_generation_prompt=True)
         answers = [token_ids(tokenizer, pair["prompt"] + pair[side]) for side in ("chosen", "rejected")]
-        dropped += len(prompt) >= sequence_len
+        cut.add(prompt, *answers)
         truncated += len(prompt) < sequence_len < max(map(len, answers))
         unstable += any(ids[: len(prompt)] != prompt for ids in answers)
         # ChatML writes a newline behind its end-of-turn token, Phi a newline and eos.
         without_end += any(ends.isdisjoint(ids[len(prompt) :][-3:]) for ids in answers)
-    return TokenReport(len(pairs), truncated, dropped, unstable, without_end)
+    return TokenReport(len(pairs), truncated, cut.left_out, unstable, without_end, cut.equal)
 
 
 def token_ids(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_prompt: bool = False) -> list[int]:
@@ -83,6 +87,10 @@ def check_report(report: TokenReport, sequence_len: int) -> list[str]:
     kept = report.rows - report.dropped
     if kept == 0 or report.truncated == kept:
         raise DpoError("no row fits: every answer would be cut off", where=where, fix="raise sequence_len", exit_code=3)
+    if 2 * report.equal > kept:
+        what = f"in {report.equal} of {kept} rows both answers are the same once cut: nothing can be learnt from them"
+        fix = "raise sequence_len, or give answers that differ before the cut"
+        raise DpoError(what, where=where, fix=fix, exit_code=3)
     if report.unstable > report.rows / 100:
         raise DpoError(
             f"in {report.unstable} rows the chat template does not continue its own prompt, so prompt tokens would"
@@ -98,6 +106,8 @@ def check_report(report: TokenReport, sequence_len: int) -> list[str]:
             f"{cut} of {where} ({cut / report.rows:.0%}) are too long: {report.truncated} lose the end of an"
             f" answer, {report.dropped} are left out; raise sequence_len or shorten the data"
         )
+    if report.equal:
+        warnings.append(f"in {report.equal} of {where} both answers are the same once cut: they teach nothing")
     if report.unstable:
         warnings.append(f"{report.unstable} rows are tokenised otherwise across the prompt's end (leading blanks?)")
     if report.without_end:

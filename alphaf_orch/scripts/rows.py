@@ -6,9 +6,15 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": text}
+if TYPE_CHECKING or __package__:  # `alphaf` reads the formats here, the child programs find their siblings plainly
+    from alphaf_orch.scripts.row_keys import MASKS, RowError, check_row_keys, check_turn_keys, trained, unused_keys
+else:
+    from row_keys import MASKS, RowError, check_row_keys, check_turn_keys, trained, unused_keys
+
+# {"role": "system" | "user" | "assistant", "content": text}; an assistant's turn without loss has "train": False too.
+Message = dict[str, Any]
 Format = Literal["messages", "conversations", "preference"]
 Kind = Literal["chat", "preference"]
 
@@ -16,17 +22,8 @@ OPENAI_ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
 # The ShareGPT names axolotl's chat_template strategy maps when its `roles` is left out.
 SHAREGPT_ROLES = {**OPENAI_ROLES, "human": "user", "gpt": "assistant"}
 SIDES = ("chosen", "rejected")
-# Chat templates read these beside the content, so dropping them would train on something else.
-UNSUPPORTED_KEYS = ("tool_calls", "reasoning_content")
-
-
-class RowError(ValueError):
-    """A row that must not be trained on; str() is the reason and `key` the place inside the row."""
-
-    def __init__(self, key: str, problem: str) -> None:
-        super().__init__(f"{key} {problem}")
-        self.key = key
-        self.problem = problem
+OPENAI = (("role", "content"), OPENAI_ROLES)  # the keys of a turn that hold its role and its text, and the roles
+SHAREGPT = (("from", "value"), SHAREGPT_ROLES)
 
 
 @dataclass(frozen=True)
@@ -61,8 +58,8 @@ def row_format(row: object, want: Kind | None = None) -> Format:
 def conversation(row: Mapping[str, Any]) -> list[Message]:
     """Return the row's turns as role/content messages: optional system, then user and assistant in turn.
 
-    Reads `messages` (role/content) or ShareGPT `conversations` (from/value); other keys are ignored.
-    Raises RowError unless the last turn is the assistant's and every text is non-blank.
+    Reads `messages` (role/content) or ShareGPT `conversations` (from/value). Raises RowError unless the last turn
+    is the assistant's, every text is non-blank, a turn has loss and no other key would change what is trained.
     """
     form = row_format(row, "chat")
     if form == "preference":
@@ -70,11 +67,23 @@ def conversation(row: Mapping[str, Any]) -> list[Message]:
     # axolotl turns this key into a first turn, and stops where it is null (one row without it is enough).
     if "system" in row:
         raise RowError("system", f"is a key beside '{form}': make it the first turn, with role 'system'")
-    if row.get("tools"):
-        raise RowError("tools", "is set: only the text of a turn can be trained on")
-    if form == "conversations":
-        return _complete(row[form], form, "from", "value", SHAREGPT_ROLES)
-    return _complete(row[form], form, "role", "content", OPENAI_ROLES)
+    check_row_keys(row)
+    messages = _turns(row[form], form, *(SHAREGPT if form == "conversations" else OPENAI))
+    _check_order(messages, form, last="assistant")
+    if not any(message["role"] == "assistant" and "train" not in message for message in messages):
+        raise RowError(form, "has no turn to train on: all of the assistant's are masked")
+    _check_prompt(row, messages)
+    return messages
+
+
+def masking_keys(row: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the keys that each masked assistant turn of a chat row is masked by, or None where none is masked."""
+    form = row_format(row, "chat")
+    names, roles = SHAREGPT if form == "conversations" else OPENAI
+    assistants = [turn for turn in row[form] if roles[turn[names[0]]] == "assistant"]
+    masked = [turn for turn in assistants if not trained(turn, form, assistant=True)]
+    by = [frozenset(key for key in MASKS if turn.get(key) is not None) for turn in masked]
+    return frozenset.intersection(*by) if by else None
 
 
 def preference(row: Mapping[str, Any]) -> Preference:
@@ -92,6 +101,7 @@ def preference(row: Mapping[str, Any]) -> Preference:
             raise RowError(key, "is missing")
         if type(row[key]) is not type(row["chosen"]):
             raise RowError(key, "and 'chosen' differ in form: both must be strings, or both message lists")
+    check_row_keys(row)
     if isinstance(row["chosen"], str):
         pair = Preference(_prompt(row), *({"role": "assistant", "content": _text(row, k, k)} for k in SIDES))
     else:
@@ -99,6 +109,14 @@ def preference(row: Mapping[str, Any]) -> Preference:
     if pair.chosen["content"].strip() == pair.rejected["content"].strip():
         raise RowError("rejected", "is the same text as 'chosen': no preference can be learnt from it")
     return pair
+
+
+def passed_over(row: Mapping[str, Any], want: Kind) -> dict[str, bool]:
+    """Return the keys of a good row that nothing reads (`id`, `messages[].name`), and whether they have a value."""
+    if want == "preference":
+        return unused_keys(row, ("prompt", "system", *SIDES), dict.fromkeys(("prompt", *SIDES), OPENAI[0]))
+    form = row_format(row, "chat")
+    return unused_keys(row, (form, "prompt"), {form: (SHAREGPT if form == "conversations" else OPENAI)[0]})
 
 
 def read_rows(path: str | Path) -> Iterator[tuple[int, Any]]:
@@ -114,7 +132,11 @@ def read_rows(path: str | Path) -> Iterator[tuple[int, Any]]:
 
 
 def _from_lists(row: Mapping[str, Any]) -> Preference:
-    turns = {side: _turns(row[side], side, "role", "content", OPENAI_ROLES) for side in SIDES}
+    turns = {side: _turns(row[side], side, *OPENAI) for side in SIDES}
+    for side in SIDES:
+        if "train" in turns[side][-1]:
+            raise RowError(f"{side}[{len(turns[side]) - 1}]", "is masked, and nothing else of the row has loss")
+        turns[side] = _unmasked(turns[side])
     if all(len(messages) == 1 for messages in turns.values()):
         for side in SIDES:
             if turns[side][0]["role"] != "assistant":
@@ -127,7 +149,42 @@ def _from_lists(row: Mapping[str, Any]) -> Preference:
         at = next((i for i, pair in enumerate(zip(prompt, other, strict=False)) if pair[0] != pair[1]), None)
         at = min(len(prompt), len(other)) if at is None else at
         raise RowError(f"rejected[{at}]", "differs from 'chosen': only the last assistant turn may differ")
+    prompt = _with_system(row, prompt, "chosen")
+    _check_prompt(row, prompt, whole=True)
     return Preference(prompt, turns["chosen"][-1], turns["rejected"][-1])
+
+
+def _with_system(row: Mapping[str, Any], messages: list[Message], key: str) -> list[Message]:
+    """Return the messages with the row's `system` as their first turn, where they have none."""
+    if row.get("system") is None:
+        return messages
+    system = {"role": "system", "content": _text(row, "system", "system")}
+    if messages[0]["role"] != "system":
+        return [system, *messages]
+    if messages[0] != system:
+        raise RowError("system", f"differs from the first turn of '{key}': keep one of the two")
+    return messages
+
+
+def _check_prompt(row: Mapping[str, Any], messages: list[Message], *, whole: bool = False) -> None:
+    """Raise RowError where `prompt` says what the turns do not; most sets repeat the first question in it."""
+    prompt = row.get("prompt")
+    if not prompt:
+        return
+    if isinstance(prompt, str):
+        said = " ".join(" ".join(message["content"] for message in messages).split())
+        same = " ".join(prompt.split()) in said
+    else:
+        turns, beside = _unmasked(_turns(prompt, "prompt", *OPENAI)), _unmasked(messages)
+        starts = (0, 1) if beside[0]["role"] == "system" else (0,)
+        same = any(turns == beside[at : None if whole else at + len(turns)] for at in starts)
+    if not same:
+        raise RowError("prompt", "differs from the turns beside it: take it out, or put it into them")
+
+
+def _unmasked(messages: list[Message]) -> list[Message]:
+    """Return the messages without their masks, which are no matter where the loss is on the last turn alone."""
+    return [{"role": message["role"], "content": message["content"]} for message in messages]
 
 
 def _prompt(row: Mapping[str, Any]) -> list[Message]:
@@ -137,22 +194,14 @@ def _prompt(row: Mapping[str, Any]) -> list[Message]:
     if isinstance(prompt, str):
         messages = [{"role": "user", "content": _text(row, "prompt", "prompt")}]
     else:
-        messages = _turns(prompt, "prompt", "role", "content", OPENAI_ROLES)
-    if row.get("system") is not None:
-        messages = [{"role": "system", "content": _text(row, "system", "system")}, *messages]
-        if messages[1]["role"] == "system":
-            raise RowError("system", "is given twice: as a key and as the first turn of 'prompt'")
+        messages = _unmasked(_turns(prompt, "prompt", *OPENAI))
+    messages = _with_system(row, messages, "prompt")
     _check_order(messages, "prompt", last="user")
     return messages
 
 
-def _complete(value: object, key: str, role: str, content: str, roles: Mapping[str, str]) -> list[Message]:
-    messages = _turns(value, key, role, content, roles)
-    _check_order(messages, key, last="assistant")
-    return messages
-
-
-def _turns(value: object, key: str, role: str, content: str, roles: Mapping[str, str]) -> list[Message]:
+def _turns(value: object, key: str, names: tuple[str, str], roles: Mapping[str, str]) -> list[Message]:
+    role, content = names
     if not isinstance(value, list):
         raise RowError(key, f"is a JSON {_json_type(value)}, not a list of messages")
     if not value:
@@ -167,10 +216,11 @@ def _turns(value: object, key: str, role: str, content: str, roles: Mapping[str,
             raise RowError(f"{place}.{role}", "is missing")
         if not isinstance(name, str) or name not in roles:
             raise RowError(f"{place}.{role}", f"is {name!r}, not one of {', '.join(roles)}")
-        for extra in UNSUPPORTED_KEYS:
-            if item.get(extra):
-                raise RowError(f"{place}.{extra}", "is set: only the text of a turn can be trained on")
-        messages.append({"role": roles[name], "content": _text(item, content, f"{place}.{content}")})
+        check_turn_keys(item, names, place)
+        message = {"role": roles[name], "content": _text(item, content, f"{place}.{content}")}
+        assistant = message["role"] == "assistant"
+        loss = trained(item, place, assistant=assistant)
+        messages.append({**message, "train": False} if assistant and not loss else message)
     return messages
 
 

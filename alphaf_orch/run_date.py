@@ -42,6 +42,6 @@ def _date_of(record: Mapping[str, Any]) -> str | None:
     if "date" in record:
         return str(record["date"])
     stages = record.get("stages", {})
-    begun = [stages[name]["started"] for name in _FIRST_STAGES if name in stages]
+    begun = [stages[name]["started"] for name in _FIRST_STAGES if "started" in stages.get(name, {})]
     moment = begun[0] if begun else record.get("created")
     return local_day(moment) if moment else None

@@ -63,6 +63,7 @@ def test_facts_of_a_chat_file(tmp_path: Path) -> None:
         format="messages",
         rows=4,
         turns=10,
+        systems=1,
         duplicates=1,
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),

@@ -299,7 +299,8 @@ def test_every_tool_renders_the_date_of_the_run(tmp_path):
         "    from axolotl_plugin import AlphafPlugin; AlphafPlugin().register(None)\n"
         "else:\n"
         "    from orion import register_files; register_files()\n"
-        "print(AutoTokenizer.from_pretrained(sys.argv[1]).apply_chat_template([], tokenize=False))"
+        "asked = [{'role': 'user', 'content': 'a'}]\n"
+        "print(AutoTokenizer.from_pretrained(sys.argv[1]).apply_chat_template(asked, tokenize=False))"
     )
 
     def rendered(tool: str, **env: str) -> str:

@@ -25,7 +25,7 @@ class _Seen:
     """Counts over all turns that were looked at."""
 
     rows: int = 0
-    ends: int = 0
+    answers_with_end: int = 0
     ends_untrained: int = 0
     answers_without_end: int = 0
     others_trained: int = 0
@@ -62,7 +62,7 @@ def _look(
         answer = message["role"] == "assistant" and (not last or number == len(messages) - 1)
         if answer and message.get("train") is not False:
             seen.answers_without_end += end is None
-            seen.ends += end is not None
+            seen.answers_with_end += end is not None
             seen.ends_untrained += end is not None and labels[end] == IGNORED
         else:
             own = [*range(start, stop), *([end] if end is not None else [])]
@@ -107,7 +107,8 @@ def turns_line(
             break
         _look(seen, tokenizer, messages, row.as_py(), labels.as_py(), known, last=trained_turns == "last")
     if seen.ends_untrained:
-        problems.append(f"the end of {seen.ends_untrained} of {seen.ends} answers carries no loss: it was not learnt")
+        of = seen.answers_with_end
+        problems.append(f"the end of {seen.ends_untrained} of {of} answers carries no loss: it was not learnt")
     if seen.answers_without_end and eot_tokens != []:
         problems.append(f"{seen.answers_without_end} answers have no end among their trained tokens")
     if seen.others_trained and not train_on_inputs:

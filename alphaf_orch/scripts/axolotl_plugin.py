@@ -72,6 +72,9 @@ def _check_base(cfg: Any) -> None:
     trust = bool(cfg.get("trust_remote_code"))
     try:
         shapes = linear_shapes(cfg["base_model"], cfg.get("revision_of_model"), trust_remote_code=trust)
+    except OSError:
+        return  # a config that is only validated, its model not here; where one is trained, axolotl says so
+    try:
         dtype = torch.bfloat16 if cfg.get("bf16") is True else torch.float32
         check_nf4(shapes, dtype, fix="train the adapter on unquantised weights: --set sft.adapter=lora")
     except Failure as failure:

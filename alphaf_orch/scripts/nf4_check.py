@@ -61,10 +61,8 @@ def errors(outputs: int, inputs: int, device: str, dtype: Any) -> Iterator[float
     draw = torch.Generator().manual_seed(0)
     weight = torch.randn(min(outputs, ROWS), inputs, generator=draw).to(device, dtype)
     wanted = definition(weight.float())
-    settings = {"quant_type": "nf4", "compress_statistics": True}
-    # On no device: weights of its own would be drawn from the generator that the trainer seeds.
-    layer = Linear4bit(inputs, len(weight), bias=False, compute_dtype=dtype, device="meta", **settings)
-    layer.weight = Params4bit(weight.cpu(), requires_grad=False, **settings)
+    layer = Linear4bit(inputs, len(weight), bias=False, compute_dtype=dtype, compress_statistics=True, quant_type="nf4")
+    layer.weight = Params4bit(weight.cpu(), requires_grad=False, quant_type="nf4", compress_statistics=True)
     layer = layer.to(device).train()
     yield _distance(dequantize_4bit(layer.weight.data, layer.weight.quant_state), wanted)
     states = torch.randn(8, inputs, generator=draw).to(device, dtype).requires_grad_()

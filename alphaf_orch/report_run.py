@@ -104,12 +104,12 @@ def _samples(path: Path) -> Iterable[Sample]:
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:
-    try:
-        return read_metrics(path)
-    except (OSError, ValueError) as error:
-        raise RunStateError(
-            f"the metrics cannot be read: {error}", where=str(path), fix="mend or remove that line"
-        ) from None
+    rows = read_metrics(path)
+    with path.open("rb") as file:
+        lines = b"\n" in file.readline()
+    if lines and not rows:  # one line alone may be what a killed trainer left
+        raise RunStateError("no line of the metrics can be read", where=str(path), fix="bring it back, or remove it")
+    return rows
 
 
 def read_json(path: Path) -> dict[str, Any]:

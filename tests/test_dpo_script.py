@@ -202,7 +202,7 @@ def test_a_broken_row_is_named_with_its_line(tmp_path: Path) -> None:
                 " left out; raise sequence_len or shorten the data",
                 "in 3 of 100 preference rows at sequence_len 64 both answers are the same once cut: they teach nothing",
                 "1 rows are tokenised otherwise across the prompt's end (leading blanks?)",
-                "2 rows: the chat template does not end the answer with the tokenizer's eos, so the model is not"
+                "2 rows: the chat template does not end the answer with a token of its own or eos, so the model is not"
                 " taught to stop there",
             ],
         ),

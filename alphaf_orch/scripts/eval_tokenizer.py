@@ -158,10 +158,10 @@ def untrained_reference(config: dict[str, Any]) -> Any:
             "trust_remote_code": config["trust_remote_code"],
             "chat_template": config["chat_template"],
             "chat_template_jinja": config.get("chat_template_jinja"),
+            "special_tokens": config["special_tokens"],
             "added_tokens": config["added_tokens"],
         }
     )
-    tokenizer.add_special_tokens({key: value for key, value in config["special_tokens"].items() if value})
     tokenizer.chat_template = template
     return tokenizer
 

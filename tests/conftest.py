@@ -13,10 +13,12 @@ from alphaf_orch.hardware import Machine
 
 # Whose tests take minutes each begin first, so that no worker waits for one of them at the end.
 LONG = (
+    "test_layouts_real.py",
     "test_architectures.py",
     "test_bakeoff_real.py",
     "test_ablate_real.py",
     "test_chain.py",
+    "test_resume_real.py",
     "test_merge_models_real.py",
 )
 

@@ -123,7 +123,7 @@ def main() -> None:
             (folder / file).write_text("{}")
     elif name in ("data", "dpo_data"):
         values = config()
-        Path(values["output"]).write_text(json.dumps({"rows": 1}))
+        Path(values["output"]).write_text(json.dumps({"rows": 1, "model_rows": values["model_rows"]}))
         Path(values["probe"]).write_text("{}\n")
     elif name == "preprocess":
         folder = Path(config()["dataset_prepared_path"])

@@ -442,7 +442,32 @@ def wait_for(log: Path, text: str) -> None:
     raise AssertionError(f"{text!r} never came in {log}")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_tokens_that_were_let_pass_are_checked_anew_once_they_are_not(run, fake):
+    settings = fake.config.read_text(encoding="utf-8")
+    fake.config.write_text(settings + "allow_untrained_tokens: true\n", encoding="utf-8")
+    fake.behave(sft="fail")
+    assert run("sft", "--model", "tiny").exit_code == 7
+    fake.forget()
+    assert run("sft", "--model", "tiny").exit_code == 7
+    assert fake.calls() == ["sft"]
+    fake.forget()
+    fake.behave()
+    fake.config.write_text(settings + "allow_untrained_tokens: false\n", encoding="utf-8")
+    assert run("sft", "--model", "tiny").exit_code == 0
+    assert fake.calls() == ["data", "sft", "merge_sft"]
+
+
+def test_a_data_stage_of_a_version_that_looked_at_no_tokens_is_kept(run, fake):
+    assert run("sft", "--model", "tiny").exit_code == 0
+    written = manifest()
+    del written["stages"]["data"]["result"]["model_rows"]
+    (root() / "manifest.json").write_text(json.dumps(written), encoding="utf-8")
+    fake.forget()
+    assert run("sft", "--model", "tiny").exit_code == 0
+    assert fake.calls() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_keeps_what_is_there_and_can_be_resumed(number, run, fake):
     fake.behave(sft="hang")
     process = start(fake, "sft", "--model", "tiny")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+
+_BLOCK_BYTES = 1 << 16
 
 
 def cut_half_line(path: Path) -> None:
@@ -12,9 +15,15 @@ def cut_half_line(path: Path) -> None:
     if not path.is_file():
         return
     with path.open("r+b") as file:
-        text = file.read()
-        whole = text.rfind(b"\n") + 1
-        if whole < len(text):
+        end = file.seek(0, os.SEEK_END)
+        # From the end: such a file may be large, its last line is not.
+        start, whole = end, 0
+        while start and not whole:
+            stop, start = start, max(0, start - _BLOCK_BYTES)
+            file.seek(start)
+            newline = file.read(stop - start).rfind(b"\n")
+            whole = start + newline + 1 if newline >= 0 else 0
+        if whole < end:
             file.truncate(whole)
 
 

@@ -40,6 +40,7 @@ def notes(data_stats: ModuleType, tmp_path: Path) -> Callable[..., list[str]]:
         config = {
             "tokenizer": str(folder),
             "sequence_len": 64,
+            "eot_tokens": [],  # how turns end is not the question here
             "kind": "chat",
             "datasets": [{"path": str(write(tmp_path, line(chat("금리는?", answer))))}],
             "output": str(tmp_path / "stats.json"),

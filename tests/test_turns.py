@@ -296,7 +296,7 @@ def test_every_tool_renders_the_date_of_the_run(tmp_path):
     code = (
         "import sys; from transformers import AutoTokenizer\n"
         "if sys.argv[2] == 'axolotl':\n"
-        "    from axolotl_plugin import AlphafPlugin; AlphafPlugin().register(None)\n"
+        "    from axolotl_plugin import AlphafPlugin; AlphafPlugin().register({})\n"
         "else:\n"
         "    from orion import register_files; register_files()\n"
         "asked = [{'role': 'user', 'content': 'a'}]\n"

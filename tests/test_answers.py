@@ -483,7 +483,8 @@ def test_before_training_the_base_is_asked_as_training_will(tmp_path):
     config = settings(tmp_path, base, stage="base", reference=None) | setup
     fits = asked_through(config, size + 2)
     ids = fits.apply_chat_template([{"role": "user", "content": "a"}], tokenize=True, return_dict=False)
-    assert (ids[0], fits.eos_token) == (size, tiny.IM_END)
+    # axolotl adds the special tokens first, then `tokens`: eos has the first new id.
+    assert (ids[0], fits.eos_token, fits.eos_token_id) == (size + 1, tiny.IM_END, size)
     assert max(asked_through(config, size).get_vocab().values()) < size
 
 

@@ -131,6 +131,7 @@ def test_chat_statistics_of_local_and_hub_rows(tmp_path: Path, base: Path) -> No
             "rows": sum(n > 64 for n in counted),
             "share": sum(n > 64 for n in counted) / 9,
         },
+        "kept": {"rows": sum(n <= 64 for n in counted), "tokens": sum(n for n in counted if n <= 64), "packed": 6},
         "unknown_tokens": {"tokens": 0, "share": 0.0, "conversations": 0},
         "notes": [],
         "model_rows": None,
@@ -245,7 +246,7 @@ def test_failures(tmp_path: Path, base: Path, data_stats: ModuleType, monkeypatc
     tiny.tokenizer(chatml=False).save_pretrained(bare)
     strict = tmp_path / "엄격"
     made = tiny.tokenizer()
-    made.chat_template = "{% if messages[0].content == '둘' %}{{ raise_exception('no') }}{% endif %}ok"
+    made.chat_template = "{% if messages[0].content == '둘' %}{{ raise_exception('no') }}{% endif %}" + tiny.CHATML
     made.save_pretrained(strict)
     first, answer = chat()["messages"]
     masked = tmp_path / "가린 답"

@@ -66,7 +66,8 @@ def check_nothing_was_trained(run: Path, stage: str, finished: dict[str, bytes],
     rows = whole_lines(run / "metrics" / f"{stage}.jsonl")
     assert max(row["step"] for row in rows) == steps
     assert sum("loss" in row and row["step"] == steps for row in rows) == 1
-    seen = whole_lines(run / "metrics" / f"{stage}.batches.jsonl")
+    begun, *seen = whole_lines(run / "metrics" / f"{stage}.batches.jsonl")
+    assert "first_weights" in begun
     assert [row["step"] for row in seen] == list(range(1, steps + 1))
     assert max(int(path.name.split("-")[1]) for path in (run / stage).glob("checkpoint-*")) == steps
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from alphaf_orch.hardware import Machine
+from alphaf_orch.core.hardware import Machine
 
 # Whose tests take minutes each begin first, so that no worker waits for one of them at the end.
 LONG = (
@@ -63,7 +63,7 @@ def eight_gpus() -> Machine:
 @pytest.fixture
 def alphaf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Return a function that runs the `alphaf` command in this process, in an empty folder."""
-    from alphaf_orch.cli import main
+    from alphaf_orch.cli.main import main
 
     monkeypatch.chdir(tmp_path)
 

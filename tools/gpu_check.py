@@ -20,10 +20,10 @@ from typing import Any
 REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO))
 
-from alphaf_orch.hardware import detect_machine  # noqa: E402
-from alphaf_orch.paths import RunPaths, runs_dir  # noqa: E402
-from alphaf_orch.record import read_manifest  # noqa: E402
-from alphaf_orch.verify import checkpoints  # noqa: E402
+from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.record import read_manifest
+from alphaf_orch.runs.verify import checkpoints
 
 KERNELS = ("lora_mlp_kernel=true", "lora_qkv_kernel=true", "lora_o_kernel=true", "bf16=true", "dpo.bf16=true")
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import yaml
 
+from alphaf_orch.core.paths import CHILD
+
 REPO = Path(__file__).resolve().parent.parent
-SCRIPTS = REPO / "alphaf_orch" / "scripts"
 sys.path[:0] = [str(REPO), str(REPO / "tests")]
 
 LAYERS, HIDDEN = 10, 2048  # with an intermediate size of 5632 and 32,000 rows: 0.57 billion parameters
@@ -54,7 +55,7 @@ def build(folder: Path, seed: int) -> Path:
 
 def peak(argv: list[str]) -> int:
     """Return the peak resident memory of a command in MiB; what it printed is shown where it failed."""
-    environment = os.environ | {"PYTHONPATH": str(SCRIPTS), "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
+    environment = os.environ | {"PYTHONPATH": str(CHILD), "HF_HUB_OFFLINE": "1", "PYTHONHASHSEED": "0"}
     process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     said = process.stdout.read()
@@ -66,8 +67,8 @@ def peak(argv: list[str]) -> int:
 
 def main() -> None:
     """Build, merge, print."""
-    from alphaf_orch.merge_settings import PER_MODEL, WITHOUT_BASE, mergekit_config, per_model
-    from alphaf_orch.render import render
+    from alphaf_orch.core.render import render
+    from alphaf_orch.settings.merge import PER_MODEL, WITHOUT_BASE, mergekit_config, per_model
 
     method = sys.argv[1] if len(sys.argv) > 1 else "linear"
     with tempfile.TemporaryDirectory() as name:
@@ -108,7 +109,7 @@ def main() -> None:
         }
         for file, values in files.items():
             (place / f"{file}.yaml").write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
-        program = [sys.executable, str(SCRIPTS / "merge_models.py")]
+        program = [sys.executable, "-m", "alphaf_orch.programs.merging.merge_models"]
         options = ["--config", "recipe", "--mergekit", "mergekit", "--contract", "job"]
         options = [word if word.startswith("--") else str(place / f"{word}.yaml") for word in options]
         used = peak([*program, *options])

@@ -22,8 +22,8 @@ def record() -> dict[str, Any]:
     from jinja2 import TemplateError
     from transformers.utils.chat_template_utils import render_jinja_template
 
-    from alphaf_orch.chat_templates import EOS
-    from alphaf_orch.scripts.turn_end import conversation, tails
+    from alphaf_orch.inputs.chat_templates import EOS
+    from alphaf_orch.programs.turn_end import conversation, tails
 
     found: dict[str, Any] = {}
     for name, text in sorted(base._CHAT_TEMPLATES.items()):

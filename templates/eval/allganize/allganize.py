@@ -13,9 +13,19 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from scoring import citation_format, citation_precision, citation_recall, exact_numeric, generation_scores
-from scoring_choice import chosen_option, option_count
-from scoring_numbers import PLAIN, UNITS, normalised, quantities
+from scoring import (
+    PLAIN,
+    UNITS,
+    chosen_option,
+    citation_format,
+    citation_precision,
+    citation_recall,
+    exact_numeric,
+    generation_scores,
+    normalised,
+    option_count,
+    quantities,
+)
 
 Row = Mapping[str, Any]
 

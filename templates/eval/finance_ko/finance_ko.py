@@ -1,6 +1,6 @@
 """What lm-eval cannot say in YAML: prompts made of several fields, and the scores of an answer.
 
-The scoring functions come from `alphaf_orch/scripts`, which `alphaf eval` puts on the path of lm-eval.
+The scoring functions are those of `alphaf_orch/programs/scoring`; `alphaf eval` lets lm-eval find them as `scoring`.
 docs/metrics.md defines every figure.
 """
 

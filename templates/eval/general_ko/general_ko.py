@@ -1,11 +1,10 @@
 """What lm-eval cannot say in YAML: the scores of a short answer.
 
-The scoring functions come from `alphaf_orch/scripts`, which `alphaf eval` puts on the path of lm-eval.
+The scoring functions are those of `alphaf_orch/programs/scoring`; `alphaf eval` lets lm-eval find them as `scoring`.
 docs/metrics.md defines every figure.
 """
 
-from scoring import generation_scores
-from scoring_citations import containment
+from scoring import containment, generation_scores
 
 
 def process_open(doc, results):

@@ -1,0 +1,107 @@
+"""How evaluations are shown to a person: the tasks there are, the plan, the scores of all stages side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from alphaf_orch.core.command import printable
+from alphaf_orch.core.errors import DataError
+from alphaf_orch.evaluation.request import Evaluation, Results, Work, known_results
+from alphaf_orch.evaluation.tasks.suites import require_data
+from alphaf_orch.evaluation.tasks.task import Task
+from alphaf_orch.scores.results import Metric
+
+
+def task_rows(tasks: Mapping[str, Task], env: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return every task with its suites, size, scores, and whether its rows are on this machine."""
+    rows = []
+    for task in sorted(tasks.values(), key=lambda task: (task.suites, task.name)):
+        try:
+            require_data((task,), env)
+            here = True
+        except DataError:
+            here = False
+        rows.append(
+            {
+                "task": task.name,
+                "suites": list(task.suites),
+                "type": task.output_type,
+                "rows": task.rows,
+                "main_metric": task.main_metric,
+                "metrics": list(task.metrics),
+                "data": task.dataset or str(task.path.parent),
+                "here": here,
+                "title": dict(task.title),
+            }
+        )
+    return rows
+
+
+def print_tasks(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the tasks as a table."""
+    table = Table("suite", "task", "rows", "main score", "asks for", "data")
+    for row in rows:
+        data = "here" if row["here"] else f"not here: {row['data']}"
+        kind = (
+            "a choice"
+            if row["type"] == "multiple_choice"
+            else "text"
+            if row["type"] == "generate_until"
+            else row["type"]
+        )
+        count = "" if row["rows"] is None else f"{row['rows']:,}"
+        table.add_row(", ".join(row["suites"]), row["task"], count, row["main_metric"], kind, data)
+    console.print(table)
+
+
+def print_plan(console: Console, evaluation: Evaluation, work: Sequence[Work]) -> None:
+    """Print every file that would be written and every command that would be run."""
+    known = known_results(evaluation)
+    for model in evaluation.models:
+        kept = ", ".join(known[model.stage])
+        if kept:
+            console.print(f"{model.stage}: {kept}: cached", style="dim", highlight=False)
+    for item in work:
+        for path, file in item.stage.files.items():
+            console.rule(str(path), align="left", style="dim")
+            console.out(file.text, highlight=False)
+        console.out(f"$ {printable(item.stage.argv)}\n", highlight=False)
+
+
+def print_results(console: Console, results: Results) -> None:
+    """Print a table of task and score by stage, and below it every warning once."""
+    table = Table("task", "score", *results, title=None)
+    tasks = list(dict.fromkeys(task for by_task in results.values() for task in by_task))
+    for task in tasks:
+        of_task = {stage: by_task[task] for stage, by_task in results.items() if task in by_task}
+        names = list(dict.fromkeys(name for result in of_task.values() for name in result.metrics))
+        for number, name in enumerate(names):
+            cells = [_cell(of_task[stage].metrics.get(name)) if stage in of_task else "" for stage in results]
+            # What is better lower is said, or a fall would read as a loss.
+            lower = any(r.metrics[name].higher_is_better is False for r in of_task.values() if name in r.metrics)
+            table.add_row(task if number == 0 else "", f"{name} (lower is better)" if lower else name, *cells)
+        table.add_section()
+    console.print(table)
+    for warning in dict.fromkeys(w for by_task in results.values() for r in by_task.values() for w in r.warnings):
+        console.print(f"note: {warning}", highlight=False, soft_wrap=True, markup=False)
+
+
+def results_json(run: str, results: Results) -> dict[str, Any]:
+    """Return the results as JSON values, by stage and task."""
+    return {
+        "run": run,
+        "results": {stage: {task: asdict(r) for task, r in by_task.items()} for stage, by_task in results.items()},
+    }
+
+
+def _cell(metric: Metric | None) -> str:
+    if metric is None:
+        return ""
+    error = "" if metric.stderr is None else f" ±{metric.stderr:.3f}"
+    value = f"{metric.value:.3f}" if abs(metric.value) < 100 else f"{metric.value:.1f}"
+    return f"{value}{error} (n={metric.n})"

@@ -1,0 +1,164 @@
+"""What the user reads: plans, runs, models and the table at the end, as text or as JSON values."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from alphaf_orch.core.command import printable
+from alphaf_orch.core.disk import size
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import clock
+from alphaf_orch.core.record import read_manifest
+from alphaf_orch.inputs import presets as models
+from alphaf_orch.planning.plan import Plan
+from alphaf_orch.planning.stages import STAGE_ORDER
+from alphaf_orch.runs.status import Status
+
+
+def plan_json(plan: Plan, statuses: Sequence[Status], scratch: Path | None = None) -> dict[str, Any]:
+    """Return the plan with each stage's state, argv and rendered files."""
+    return {
+        "run": plan.paths.name,
+        "folder": str(plan.paths.root),
+        "model": plan.preset.name,
+        "gpus": dict(plan.gpus),
+        "disk_bytes": plan.disk_bytes,
+        "scratch": str(scratch) if scratch else None,
+        "stages": [
+            {
+                "name": status.stage.name,
+                "state": status.state,
+                "reason": status.reason,
+                "fingerprint": status.stage.fingerprint,
+                "argv": list(status.stage.argv),
+                "environment": dict(status.stage.env),
+                "files": {str(path): file.text for path, file in status.stage.files.items()},
+            }
+            for status in statuses
+        ],
+    }
+
+
+def print_plan(console: Console, plan: Plan, statuses: Sequence[Status], scratch: Path | None = None) -> None:
+    """Print what would run and why, every rendered file, and the exact command of each stage."""
+    table = Table("stage", "state", "why", title=f"run {plan.paths.name} ({plan.preset.name})", title_justify="left")
+    for status in statuses:
+        table.add_row(status.stage.name, status.state, status.reason)
+    console.print(table)
+    shown: set[Path] = set()
+    for status in statuses:
+        if status.state == "cached":
+            continue
+        console.rule(status.stage.name, align="left")
+        for path, file in status.stage.files.items():
+            if path not in shown:
+                shown.add(path)
+                console.out(f"# {scratch / path.name if scratch else path}", highlight=False)
+                console.out(file.text, highlight=False)
+        env = " ".join(f"{key}={shlex.quote(value)}" for key, value in status.stage.env.items())
+        console.out(
+            f"$ {env} {printable(status.stage.argv)}" if env else f"$ {printable(status.stage.argv)}",
+            highlight=False,
+        )
+    console.print(f"disk needed: about {size(plan.disk_bytes)}", highlight=False)
+
+
+def newest_model(paths: RunPaths, manifest: Mapping[str, Any]) -> Path | None:
+    """Return the folder of the newest finished, merged model of the run, or None."""
+    if manifest["stages"].get("merge_models", {}).get("state") == "done" and paths.merged_models.is_dir():
+        return paths.merged_models
+    for trainer in ("dpo", "sft"):
+        entry = manifest["stages"].get(f"merge_{trainer}", {})
+        if entry.get("state") == "done":
+            full = entry["spec"].get("adapter") == "full"
+            return paths.adapter(trainer) if full else paths.merged(trainer)
+    return None
+
+
+def run_json(paths: RunPaths) -> dict[str, Any]:
+    """Return the state of each stage of a run, key metrics and paths; `model` is the newest finished, merged one."""
+    manifest = read_manifest(paths.manifest)
+    model = newest_model(paths, manifest)
+    return {
+        "run": paths.name,
+        "folder": str(paths.root),
+        "base": manifest.get("model"),
+        "base_model": manifest.get("base_model"),
+        "base_revision": manifest.get("base_revision"),
+        "created": manifest.get("created"),
+        "model": str(model) if model else None,
+        "manifest": str(paths.manifest),
+        "stages": {
+            name: {
+                "state": entry["state"],
+                "started": entry["started"],
+                "ended": entry.get("ended"),
+                "seconds": entry.get("seconds"),
+                "peak_memory_mib": entry.get("peak_memory_mib"),
+                "result": entry.get("result"),
+                "error": entry.get("error"),
+                "log": str(paths.root / entry["log"]),
+                "metrics": str(paths.metrics(name)) if paths.metrics(name).is_file() else None,
+            }
+            for name in STAGE_ORDER
+            if (entry := manifest["stages"].get(name))
+        },
+    }
+
+
+def print_run(console: Console, run: Mapping[str, Any]) -> None:
+    """Print the stages of a run with time, loss and reward accuracy, the model's path and how to chat with it."""
+    table = Table("stage", "state", "time", "loss", "reward accuracy", title=f"run {run['run']}", title_justify="left")
+    for name, stage in run["stages"].items():
+        result = stage["result"] or {}
+        loss = f"{result['loss_first']:.3f} → {result['loss_last']:.3f}" if "loss_first" in result else ""
+        accuracy = f"{result['rewards/accuracies']:.2f}" if "rewards/accuracies" in result else ""
+        seconds = clock(stage["seconds"]) if stage["seconds"] is not None else ""
+        table.add_row(name, stage["state"], seconds, loss, accuracy)
+    console.print(table)
+    for name, stage in run["stages"].items():
+        if stage["error"]:
+            console.out(f"{name}: {stage['error']}\n  log: {stage['log']}", highlight=False)
+    if run["model"]:
+        console.out(f"model: {run['model']}", highlight=False)
+        console.out(f"chat:  alphaf chat {run['run']}", highlight=False)
+
+
+def model_json(preset: models.ModelPreset, state: models.WeightsState) -> dict[str, Any]:
+    """Return the facts of a preset and whether its weights are on this machine."""
+    shape = preset.architecture
+    return {
+        "name": preset.name,
+        "title": preset.title,
+        "base_model": preset.base_model,
+        "parameters": shape.parameters if shape else None,
+        "licence": preset.licence,
+        "context": shape.context if shape else None,
+        "chat_template": preset.chat_template,
+        "trust_remote_code_required": preset.trust_remote_code_required,
+        "weights": state.kind,
+        "path": str(state.path) if state.path else None,
+        "revision": state.revision,
+        "detail": state.detail,
+    }
+
+
+def print_models(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the presets, one row each."""
+    table = Table("model", "size", "licence", "context", "template", "weights", "hub id")
+    for row in rows:
+        size = row["parameters"] or 0
+        shown = f"{size / 1e9:.1f}B" if size >= 1e9 else f"{size / 1e6:.1f}M"
+        remote = " (remote code)" if row["trust_remote_code_required"] else ""
+        weights = {"ready": "here", "build": "made on first use"}.get(row["weights"], row["weights"])
+        table.add_row(
+            row["name"], shown, row["licence"], str(row["context"]), row["chat_template"], weights,
+            row["base_model"] + remote,
+        )  # fmt: skip
+    console.print(table)

@@ -1,0 +1,200 @@
+"""The only door to other processes: argv in, exit code and resource use out, everything printed goes to a log."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from alphaf_orch.core.disk import writing
+from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.masking import hides_secrets
+from alphaf_orch.core.paths import CHILD
+from alphaf_orch.core.processes import end_all, inherited_marks, interrupts_noted, living, new_mark
+
+# Ctrl-C, then a firm request, then the end: seconds that a tool gets to put its files in order.
+_ESCALATION = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
+_POLL_S = 0.2
+
+# What every child gets: nothing leaves the machine, output arrives when it is printed, and a driver is enough.
+QUIET_OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DATASETS_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "AXOLOTL_DO_NOT_TRACK": "1",
+    "UNSLOTH_DISABLE_STATISTICS": "1",
+    "WANDB_MODE": "offline",
+    "COMET_MODE": "offline",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "TOKENIZERS_PARALLELISM": "false",
+    # accelerate imports deepspeed, where it is installed, in every unwrap_model, and deepspeed asks for nvcc at its
+    # import, for inference ops that no trainer builds: without a CUDA toolkit nothing could train or score.
+    "DS_IGNORE_CUDA_DETECTION": "1",
+    "PYTHONUNBUFFERED": "1",
+    "PYTHONUTF8": "1",
+}
+
+# Where a tool's python finds our modules, whether or not the package is installed beside it.
+CHILD_PATH = {"PYTHONPATH": str(CHILD)}
+# Beside that path nothing of the folder that `alphaf` is called in: `-m` would look there first.
+PROGRAM_ENV = {**CHILD_PATH, "PYTHONSAFEPATH": "1"}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a process ended; peak_memory_mib is the resident set of its largest process."""
+
+    exit_code: int
+    seconds: float
+    peak_memory_mib: int
+
+
+def printable(argv: Sequence[str]) -> str:
+    """Return the command as a person would type it."""
+    return shlex.join(argv)
+
+
+def program(python: str, name: str, *args: str) -> tuple[str, ...]:
+    """Return the argv that runs one of our child programs with a tool's own python; it needs PROGRAM_ENV."""
+    return (python, "-m", f"alphaf_orch.programs.{name}", *args)
+
+
+def child_env(extra: Mapping[str, str], *, online: bool) -> dict[str, str]:
+    """Return the environment of a child: the user's, less accelerate's hidden options, plus ours.
+
+    `online` leaves out the offline switches for the one process that fetches what the user asked for.
+    """
+    env = {key: value for key, value in os.environ.items() if not key.startswith("ACCELERATE_")}
+    ours = {k: v for k, v in QUIET_OFFLINE.items() if not (online and k.endswith("_OFFLINE"))}
+    env.update(ours)
+    for key, value in extra.items():
+        # Scripts of ours are found first, and what the user had on the path stays on it.
+        env[key] = os.pathsep.join(filter(None, [value, env.get(key)])) if key == "PYTHONPATH" else value
+    return env
+
+
+def capture(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60) -> tuple[int, str]:
+    """Return the exit code and stdout of a short command; 127 where the program does not exist."""
+    try:
+        done = subprocess.run(
+            argv,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return 127, ""
+    return done.returncode, done.stdout
+
+
+def interactive(argv: Sequence[str], env: Mapping[str, str]) -> int:
+    """Return the exit code of a program that talks to the user's terminal itself."""
+    mark = new_mark()
+    process = subprocess.Popen(argv, env={**env, mark: ""})
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        process.send_signal(number)
+
+    # To Ctrl-C, which the terminal sends to the program too, it gives its own meaning; the others come to us alone.
+    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGHUP, pass_on)
+    while True:
+        try:
+            code = process.wait()
+            end_all(mark, threading.Event())
+            return code
+        except KeyboardInterrupt:
+            continue
+
+
+@hides_secrets
+def run_logged(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    log: Path,
+    lock_fd: int,
+    on_poll: Callable[[], None],
+    patience: float = 1.0,
+    hurry: threading.Event | None = None,
+) -> Finished:
+    """Run the program to its end, its output appended to `log`; `on_poll` is called a few times a second.
+
+    However this is left (an end, an exception, Ctrl-C), every process that came of the program is gone then, its
+    ranks in sessions of their own included. An exception first asks the program's group to stop: `patience`
+    multiplies the time that it gets, a second Ctrl-C (or `hurry`, once it is set) kills. Raises RunStateError naming
+    a process that not even SIGKILL ends.
+    """
+    started = time.monotonic()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    mark = new_mark()
+    process: subprocess.Popen[bytes] | None = None
+    usage_kib = 0
+    with interrupts_noted() as stop:
+        try:
+            with writing(log), log.open("ab") as output:
+                output.write(f"$ {printable(argv)}\n".encode())
+                output.flush()
+                process = subprocess.Popen(
+                    argv,
+                    env={**env, **inherited_marks(), mark: str(log)},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    pass_fds=(lock_fd,),
+                )
+            while not stop.asked.is_set():
+                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+                if pid:
+                    process.returncode = os.waitstatus_to_exitcode(status)
+                    usage_kib = usage.ru_maxrss
+                    break
+                on_poll()
+                time.sleep(_POLL_S)
+        finally:
+            _end(process, mark, patience, hurry or stop.hurry)
+    return Finished(process.returncode, time.monotonic() - started, usage_kib // 1024)
+
+
+def _end(process: subprocess.Popen[bytes] | None, mark: str, patience: float, hurry: threading.Event) -> None:
+    """End the program's group, then all else that came of it; raise RunStateError where something lives on."""
+    known = living(mark)  # before their parents go: a child with an environment of its own has no other tie
+    if process is not None:
+        for number, seconds in _ESCALATION:
+            if _ended(process) or (hurry.is_set() and number != signal.SIGKILL):
+                continue
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            end = time.monotonic() + seconds * patience
+            while not _ended(process) and time.monotonic() < end:
+                if hurry.is_set() and number != signal.SIGKILL:
+                    break
+                time.sleep(_POLL_S)
+    left = end_all(mark, hurry, known)
+    if process is not None:
+        process.poll()  # killed with the rest
+    if left:
+        raise RunStateError(
+            f"not even SIGKILL ends {', '.join(map(str, left))}",
+            where="the kernel: mostly a GPU driver or a network disk that does not answer",
+            fix="wait until it is gone, or restart the machine; until then the run counts as in use",
+        )
+
+
+def _ended(process: subprocess.Popen[bytes]) -> bool:
+    return process.poll() is not None

@@ -1,0 +1,85 @@
+"""Every failure a user can meet, each with its own exit code and three facts: what, where, what next."""
+
+from __future__ import annotations
+
+from typing import IO, Any
+
+import click
+
+from alphaf_orch.core.masking import mask
+
+
+class AlphafError(click.ClickException):
+    """Base of all errors; guarantees one printed message with what failed, where, and what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str, fix: str) -> None:
+        # Whatever a setting or a tool said, an error is shown, logged and kept in the manifest.
+        what, where, fix = mask(what), mask(where), mask(fix)
+        super().__init__(f"{what}\n  where: {where}\n  next:  {fix}")
+        self.what = what
+        self.where = where
+        self.fix = fix
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the message, to stderr unless told otherwise."""
+        click.echo(f"error: {self.message}", file=file, err=file is None)
+
+
+class ConfigError(AlphafError):
+    """A setting, file or command line that cannot be used."""
+
+    exit_code = 2
+
+
+class DataError(AlphafError):
+    """A training or preference file that must not be trained on."""
+
+    exit_code = 3
+
+
+class ModelError(AlphafError):
+    """An unknown model, or one whose weights are not on this machine."""
+
+    exit_code = 4
+
+
+class HardwareError(AlphafError):
+    """Fewer GPUs or less disk than the plan needs."""
+
+    exit_code = 5
+
+
+class DiskError(HardwareError):
+    """A disk that is full, or takes nothing for another reason."""
+
+
+class RunStateError(AlphafError):
+    """A run that is in use, unfinished, or was made from other inputs."""
+
+    exit_code = 6
+
+
+class StageError(AlphafError):
+    """A stage whose process failed or whose outputs are not what was planned."""
+
+    exit_code = 7
+
+
+class ContractError(AlphafError):
+    """A merged model that breaks the hand-off contract."""
+
+    exit_code = 8
+
+
+class ToolError(AlphafError):
+    """A tool that is not installed or not in the pinned version, or a judge that does not answer."""
+
+    exit_code = 9
+
+
+class Interrupted(AlphafError):
+    """The user stopped the run; what was finished is kept."""
+
+    exit_code = 130

@@ -1,0 +1,169 @@
+"""Where everything lies: the files of one run, the cache, the shipped and the user's templates."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from alphaf_orch.core.errors import ConfigError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+CHILD = PACKAGE / "_child"  # on the PYTHONPATH of child programs: this package under its own name, and `scoring`
+PROGRAMS = PACKAGE / "programs"
+SCHEMAS = PACKAGE / "schemas"
+EXPERIMENT_FILE = "experiment.json"  # marks a folder whose subfolders are the arms of one experiment
+_RUN_NAME = re.compile(r"\w[\w.-]{0,99}")
+
+
+def runs_dir() -> Path:
+    """Return the folder of all runs: ALPHAF_RUNS, else ./runs."""
+    return Path(os.environ.get("ALPHAF_RUNS") or "runs").expanduser().resolve()
+
+
+def cache_dir() -> Path:
+    """Return the folder of converted base models: ALPHAF_CACHE, else the user's cache folder."""
+    if "ALPHAF_CACHE" in os.environ:
+        return Path(os.environ["ALPHAF_CACHE"]).expanduser().resolve()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser().resolve() / "alphaf_orch"
+
+
+def template_folders(user: str | None = None) -> tuple[Path, ...]:
+    """Return the template folders in the order of search: the user's (option or ALPHAF_TEMPLATES), then ours."""
+    inside_wheel, checkout = PACKAGE / "templates", PACKAGE.parent / "templates"
+    shipped = inside_wheel if inside_wheel.is_dir() else checkout
+    chosen = user or os.environ.get("ALPHAF_TEMPLATES")
+    if not chosen:
+        return (shipped,)
+    folder = Path(chosen).expanduser().resolve()
+    if not folder.is_dir():
+        raise ConfigError(
+            f"the templates folder {chosen} does not exist",
+            where="`templates` in the config, or ALPHAF_TEMPLATES",
+            fix="name an existing folder; files it lacks are taken from the shipped templates",
+        )
+    return (folder, shipped)
+
+
+def find_template(folders: tuple[Path, ...], name: str) -> Path:
+    """Return the first file called `name` in the folders; raise ConfigError where there is none."""
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise ConfigError(
+        f"there is no template {name}",
+        where=", ".join(str(f) for f in folders),
+        fix="reinstall alphaf_orch, or add the file to your templates folder",
+    )
+
+
+def check_run_name(name: str) -> str:
+    """Return the name when it is one plain folder name (letters of any script, digits, `_`, `-`, `.`)."""
+    if not _RUN_NAME.fullmatch(name) or name.endswith("."):
+        raise ConfigError(
+            f"{name!r} is not a run name",
+            where="--run",
+            fix="use letters, digits, '_', '-' and '.' only, starting with a letter or digit; the folder of all"
+            " runs is set by ALPHAF_RUNS, and EXPERIMENT/ARM names an arm of an experiment that is there",
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class RunPaths:
+    """Names every file of one run; nothing else builds such a path."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """The name of the run."""
+        return self.root.name
+
+    @property
+    def config(self) -> Path:
+        """The resolved settings of the run."""
+        return self.root / "config.yaml"
+
+    @property
+    def manifest(self) -> Path:
+        """What was done, with which inputs and tools."""
+        return self.root / "manifest.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that works on the run; what it starts bears its mark."""
+        return self.root / ".lock"
+
+    def rendered(self, name: str) -> Path:
+        """Return the file a stage's tool reads."""
+        return self.root / "rendered" / name
+
+    def log(self, stage: str) -> Path:
+        """Return the log of a stage."""
+        return self.root / "logs" / f"{stage}.log"
+
+    def metrics(self, stage: str) -> Path:
+        """Return the metrics of a stage, one JSON object a line."""
+        return self.root / "metrics" / f"{stage}.jsonl"
+
+    def batches(self, stage: str) -> Path:
+        """Return what a training stage saw at each step, one JSON object a line."""
+        return self.root / "metrics" / f"{stage}.batches.jsonl"
+
+    def report(self, stage: str) -> Path:
+        """Return what a stage found out: data statistics, or the hand-off contract."""
+        return self.root / "reports" / f"{stage}.json"
+
+    def probe(self, stage: str) -> Path:
+        """Return sample conversations (and, from DPO, the ids trained on) that the contract renders again."""
+        return self.root / "probes" / f"{stage}.jsonl"
+
+    @property
+    def prepared(self) -> Path:
+        """The tokenised data of axolotl."""
+        return self.root / "prepared"
+
+    def adapter(self, trainer: str) -> Path:
+        """Return the output_dir of a training stage: adapter, tokenizer, checkpoints."""
+        return self.root / trainer
+
+    def merged(self, trainer: str) -> Path:
+        """Return the merged model of a training stage."""
+        return self.root / trainer / "merged"
+
+    @property
+    def merged_models(self) -> Path:
+        """The model that the run's own was merged into with its partners."""
+        return self.root / "merged"
+
+    def scratch(self, stage: str) -> Path:
+        """Return a folder for what is not finished; safe to delete."""
+        return self.root / ".partial" / stage
+
+    def eval_result(self, stage: str, task: str) -> Path:
+        """Return the scores of a model of the chain on one task."""
+        return self.root / "eval" / stage / f"{task}.json"
+
+    def eval_samples(self, stage: str, task: str) -> Path:
+        """Return every prompt, answer and score behind `eval_result`, one JSON object a line."""
+        return self.root / "eval" / stage / f"{task}.jsonl"
+
+    def answers(self, stage: str, prompt_set: str) -> Path:
+        """Return what a model of the chain answered to a prompt set, one JSON object a line."""
+        return self.root / "answers" / stage / f"{prompt_set}.jsonl"
+
+    def judge(self, comparison: str) -> Path:
+        """Return the folder of one judged comparison (`dpo-vs-sft`): verdicts.jsonl and summary.json."""
+        return self.root / "judge" / comparison
+
+    @property
+    def html_report(self) -> Path:
+        """The report as one self-contained page."""
+        return self.root / "report.html"
+
+    def markdown_report(self, language: str) -> Path:
+        """Return the same report as Markdown, in `ko` or `en`."""
+        return self.root / f"report.{language}.md"

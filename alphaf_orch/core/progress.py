@@ -1,0 +1,138 @@
+"""One line a process: live on a terminal, now and then a plain line elsewhere."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from alphaf_orch.core.masking import mask
+from alphaf_orch.programs.json_lines import whole_rows
+
+_PLAIN_EVERY_S = 15.0
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as m:ss, or h:mm:ss from an hour on."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the metrics written so far; a line still being written, or cut off by a kill, is left out."""
+    if not path.is_file():
+        return []
+    return whole_rows(path.read_text(encoding="utf-8", errors="replace"))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _read_from(path: Path, offset: int) -> bytes:
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read()
+
+
+class LogLine(ABC):
+    """Shows one process while it runs; use as a context manager and call `poll` often."""
+
+    def __init__(self, console: Console, opening: str, log: Path, *, verbose: bool) -> None:
+        self._console, self._opening, self._log, self._verbose = console, opening, log, verbose
+        self._started = time.monotonic()
+        self._shown = self._started
+        # The file goes on over all tries; only what is new is shown, and read only once.
+        self._log_begin = self._log_offset = _size(log)
+        live = console.is_terminal and not verbose
+        self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.__enter__()
+        else:
+            self._console.print(self._opening, highlight=False, soft_wrap=True)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._verbose:
+            self._stream(final=True)
+        if self._live:
+            self._live.__exit__(None, None, None)
+
+    def poll(self) -> None:
+        """Show how far it is, and with -v what the tool has printed since the last call."""
+        if self._verbose:
+            self._stream()
+        worth_a_line = self._look()
+        if self._live:
+            self._live.update(Text(self.line()), refresh=True)
+        elif time.monotonic() - self._shown > _PLAIN_EVERY_S and worth_a_line:
+            self._shown = time.monotonic()
+            self._console.print(self.line(), highlight=False, soft_wrap=True)
+
+    def _look(self) -> bool:
+        """Read what is new; return whether there is enough for a line where no live one is shown."""
+        return True
+
+    @abstractmethod
+    def line(self) -> str:
+        """Return how far it is."""
+
+    def _stream(self, *, final: bool = False) -> None:
+        new = _read_from(self._log, self._log_offset)
+        if not final:  # a line that is half written could end within a secret
+            new = new[: max(new.rfind(b"\n"), new.rfind(b"\r")) + 1]
+        self._log_offset += len(new)
+        if new:
+            self._console.out(mask(new.decode("utf-8", "replace")), end="", highlight=False)
+
+
+class StageLine(LogLine):
+    """Shows a stage by the metrics it writes."""
+
+    def __init__(self, console: Console, stage: str, metrics: Path, log: Path, *, verbose: bool) -> None:
+        super().__init__(console, f"{stage}: started, log {log}", log, verbose=verbose)
+        self._stage, self._metrics = stage, metrics
+        self._shown = 0.0  # the first figures are worth a line at once
+        self._metrics_offset = _size(metrics)
+        self._first: dict[str, Any] | None = None
+        self._last: dict[str, Any] | None = None
+
+    def _look(self) -> bool:
+        new = _read_from(self._metrics, self._metrics_offset)
+        whole = new[: new.rfind(b"\n") + 1]
+        self._metrics_offset += len(whole)
+        for row in whole_rows(whole.decode("utf-8", "replace")):
+            if "loss" in row:
+                self._first = self._first or row
+                self._last = row
+        return self._last is not None
+
+    def line(self) -> str:
+        """Return step, loss, rewards, speed and the time left."""
+        elapsed = time.monotonic() - self._started
+        first, last = self._first, self._last
+        if first is None or last is None:
+            return f"{self._stage}  {clock(elapsed)}  working …"
+        parts = [f"{self._stage}  {last['step']}/{last['max_steps']}"]
+        if last["loss"] is not None:
+            parts.append(f"loss {last['loss']:.3f}")
+        if last.get("rewards/margins") is not None:
+            parts.append(f"margin {last['rewards/margins']:.3f}  accuracy {last['rewards/accuracies']:.2f}")
+        if last.get("tokens_per_s"):
+            parts.append(f"{last['tokens_per_s']:.0f} tokens/s")
+        done = last["step"] - first["step"]
+        if done:
+            rate = (last["time"] - first["time"]) / done
+            parts.append(f"ETA {clock(max(0.0, rate * (last['max_steps'] - last['step'])))}")
+        parts.append(f"({clock(elapsed)})")
+        return "  ".join(parts)

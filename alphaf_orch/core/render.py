@@ -1,0 +1,129 @@
+"""Strict rendering: templates hold values, overrides replace whole lines, the result is parsed back and compared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from alphaf_orch.core.errors import ConfigError
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A file ready to be written: its text and what a YAML reader makes of it."""
+
+    text: str
+    values: dict[str, Any]
+
+
+class _OneLine(_DUMPER):  # type: ignore[misc]
+    """Writes shared values out in full: an alias would tie two lines together."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        """Return True for every value."""
+        return True
+
+
+def _quoted_lines(dumper: Any, text: str) -> Any:
+    # Any other style would spread a text with line ends over several lines.
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if "\n" in text else None)
+
+
+_OneLine.add_representer(str, _quoted_lines)
+
+
+def to_yaml(value: Any) -> str:
+    """Return the value as YAML on one line; `{{ x }}` alone would turn None into 'None' and 2e-5 into a string."""
+    if isinstance(value, jinja2.Undefined):
+        str(value)  # raises the UndefinedError that names the variable
+    text = yaml.dump(
+        value,
+        Dumper=_OneLine,
+        default_flow_style=True,
+        allow_unicode=True,
+        sort_keys=False,
+        width=2**31 - 1,
+    )
+    return str(text).removesuffix("\n").removesuffix("\n...")
+
+
+def parse_yaml(text: str, where: str) -> dict[str, Any]:
+    """Return the mapping a YAML text holds; raise ConfigError with the line where it is none."""
+    try:
+        values = yaml.load(text, Loader=_LOADER)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise ConfigError(
+            f"not valid YAML: {error.problem}", where=f"{where} line {line}", fix="mend that line"
+        ) from None
+    if not isinstance(values, dict):
+        raise ConfigError("not a mapping of keys", where=where, fix="write `key: value` lines")
+    return values
+
+
+def render(template: Path, variables: Mapping[str, Any]) -> Rendered:
+    """Return the rendered template; raise ConfigError for an unknown variable or YAML that does not parse."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    environment.filters["yaml"] = to_yaml
+    try:
+        text = environment.from_string(template.read_text(encoding="utf-8")).render(variables)
+    except jinja2.UndefinedError as error:
+        raise ConfigError(
+            f"the template asks for a variable that does not exist: {error.message}",
+            where=str(template),
+            fix=f"use one of: {', '.join(sorted(variables))}",
+        ) from None
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(
+            f"the template cannot be read: {error.message}",
+            where=f"{template} line {error.lineno}",
+            fix="templates hold `{{ name | yaml }}` only",
+        ) from None
+    return Rendered(text, parse_yaml(text, str(template)))
+
+
+def override(rendered: Rendered, layers: Sequence[tuple[str, Mapping[str, Any]]], where: str) -> Rendered:
+    """Return the file with each layer's keys put in place, later layers winning, every changed line saying by whom.
+
+    A key that the file has keeps its place and its default is shown; a new key is added at the end. Raises
+    ConfigError if the text, parsed back, is not what was meant (a template with a value over several lines).
+    """
+    wanted = dict(rendered.values)
+    origin: dict[str, str] = {}
+    for name, layer in layers:
+        for key, value in layer.items():
+            if isinstance(value, Mapping) and isinstance(wanted.get(key), Mapping):
+                value = {**wanted[key], **value}
+            if key not in wanted or wanted[key] != value or type(wanted[key]) is not type(value):
+                origin[key] = name
+            wanted[key] = value
+    text = rendered.text
+    for key, name in origin.items():
+        line = f"{key}: {to_yaml(wanted[key])}  # {name}"
+        if key in rendered.values:
+            line += f"; the recipe has {to_yaml(rendered.values[key])}"
+            found = re.search(rf"^{re.escape(key)}:.*$", text, flags=re.MULTILINE)
+            text = text[: found.start()] + line + text[found.end() :] if found else text
+        else:
+            text += line + "\n"
+    if parse_yaml(text, where) != wanted:
+        raise ConfigError(
+            f"an override of {', '.join(sorted(origin))} did not fit into the template",
+            where=where,
+            fix="write each key and its value on one line of the template",
+        )
+    return Rendered(text, wanted)
+
+
+def plain(values: dict[str, Any]) -> Rendered:
+    """Return a file of one `key: value` line each, for programs of ours that need no recipe."""
+    return Rendered("".join(f"{key}: {to_yaml(value)}\n" for key, value in values.items()), values)

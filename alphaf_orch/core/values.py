@@ -1,0 +1,56 @@
+"""Values and names as people type them: what YAML makes of a number, and what a misspelt name may have meant."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import yaml
+
+# YAML 1.1 (PyYAML, so axolotl) reads 2e-5 as a string; people and papers write it so.
+_BARE_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+
+
+# Names from other trainers that people try first; difflib alone would pick something else.
+_OTHER_NAMES = {
+    "lora_rank": "lora_r",
+    "rank": "lora_r",
+    "batch_size_per_device": "micro_batch_size",
+    "per_device_train_batch_size": "micro_batch_size",
+    "num_train_epochs": "num_epochs",
+    "epochs": "num_epochs",
+    "lr": "learning_rate",
+    "lr_scheduler_type": "lr_scheduler",
+    "max_length": "sequence_len",
+    "max_seq_length": "sequence_len",
+    "max_seq_len": "sequence_len",
+    "cutoff_len": "sequence_len",
+    "neftune_alpha": "neftune_noise_alpha",
+    "rl_beta": "beta",
+    "model_name_or_path": "base_model",
+}
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """Return ": did you mean X?" for the known key most like `key`, or nothing."""
+    known = list(known)
+    other = _OTHER_NAMES.get(key)
+    close = [other] if other in known else difflib.get_close_matches(key, known, n=1, cutoff=0.65)
+    return f": did you mean {close[0]}?" if close else ""
+
+
+def parse_value(text: str) -> Any:
+    """Return the YAML value of one option, with 2e-5 read as the number it is."""
+    if _BARE_FLOAT.fullmatch(text.strip()):
+        return float(text)
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the mapping with texts such as 2e-4, which YAML 1.1 makes of such numbers, as the numbers they are."""
+    return {k: float(v) if isinstance(v, str) and _BARE_FLOAT.fullmatch(v) else v for k, v in values.items()}

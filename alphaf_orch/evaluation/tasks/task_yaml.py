@@ -1,0 +1,223 @@
+"""One lm-eval YAML as it is meant: includes merged, file names made absolute, every problem with its line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from alphaf_orch.core.credentials import refuse_credentials
+from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.paths import SCHEMAS
+from alphaf_orch.core.values import nearest
+
+# What `datasets` builds rows from when no hub repository is meant; their file names are relative to the YAML here.
+BUILDERS = ("json", "csv", "parquet", "arrow", "text", "xml")
+OUTPUT_TYPES = ("generate_until", "multiple_choice", "loglikelihood", "loglikelihood_rolling")
+_BASE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class Function(str):
+    """A `!function module.name`, as text: nothing of a task is imported to list it."""
+
+
+class _Loader(_BASE_LOADER):  # type: ignore[misc]
+    """Reads `!function` without importing anything."""
+
+
+_Loader.add_constructor("!function", lambda loader, node: Function(loader.construct_scalar(node)))
+
+
+@dataclass(frozen=True)
+class TaskFile:
+    """A YAML with what it includes: merged values, the line of each of its own keys, every YAML that was read."""
+
+    path: Path
+    values: Mapping[str, Any]
+    lines: Mapping[str, int]
+    read: tuple[Path, ...]
+
+    def where(self, key: str | None = None) -> str:
+        """Return the file and, for a key that stands in it, the line."""
+        line = self.lines.get(key or "")
+        return f"{self.path} line {line}" if line else str(self.path)
+
+
+@cache
+def legal_keys() -> dict[str, tuple[str, ...]]:
+    """Return the keys that the pinned lm-eval takes, as recorded from it: {"task": ..., "group": ...}."""
+    record = json.loads((SCHEMAS / "lm_eval.json").read_text(encoding="utf-8"))
+    return {kind: tuple(keys) for kind, keys in record["keys"].items()}
+
+
+def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
+    """Return the YAML merged as lm-eval merges it; raise ConfigError with file and line where that fails."""
+    if path in outer:
+        raise ConfigError("the file includes itself", where=f"{outer[-1]}, key include", fix="remove that include")
+    own, lines = _parse(path)
+    own = _with_absolute_data(own, path.parent)
+    merged: dict[str, Any] = {}
+    read = [path]
+    includes = own.pop("include", [])
+    # The first of several wins over those behind it, the file itself over all.
+    for name in reversed([includes] if isinstance(includes, str) else includes):
+        file = Path(name) if Path(name).is_file() else path.parent / str(name)
+        if not file.is_file():
+            raise ConfigError(
+                f"there is no file {name} to include",
+                where=f"{path} line {lines['include']}",
+                fix="give a file beside this one, or an absolute path",
+            )
+        included = read_task_file(file, (*outer, path))
+        merged.update(included.values)
+        read += included.read
+    return TaskFile(path, {**merged, **own}, lines, tuple(read))
+
+
+def _parse(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    try:
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        values = loader.construct_document(node) if node is not None else None
+    except UnicodeDecodeError:
+        raise ConfigError("the file is not UTF-8", where=str(path), fix="save it as UTF-8") from None
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise ConfigError(
+            f"not valid YAML: {error.problem}", where=f"{path} line {line}", fix="mend that line"
+        ) from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not valid YAML: {error}", where=str(path), fix="remove that character") from None
+    if not isinstance(values, dict):
+        raise ConfigError(
+            "not a mapping of keys",
+            where=f"{path} line 1",
+            fix="write lm-eval's keys: `task: NAME`, `dataset_path: ...`",
+        )
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        if key.value in lines:
+            raise ConfigError(
+                f"key {key.value} is given twice",
+                where=f"{path} line {key.start_mark.line + 1}",
+                fix=f"keep one of it and line {lines[key.value]}",
+            )
+        lines[key.value] = key.start_mark.line + 1
+    return values, lines
+
+
+def _with_absolute_data(values: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the values with local data named from the YAML's own folder; lm-eval would take the current one."""
+    found = dict(values)
+    kwargs = values.get("dataset_kwargs")
+    if isinstance(kwargs, Mapping) and "data_files" in kwargs and values.get("dataset_path", "json") in BUILDERS:
+        found["dataset_kwargs"] = {**kwargs, "data_files": _absolute(kwargs["data_files"], folder)}
+    path = values.get("dataset_path")
+    if (
+        isinstance(path, str)
+        and path not in BUILDERS
+        and (path.startswith((".", "/", "~")) or (folder / path).is_dir())
+    ):
+        found["dataset_path"] = str(folder / Path(path).expanduser())
+    return found
+
+
+def _absolute(names: Any, folder: Path) -> Any:
+    if isinstance(names, Mapping):
+        return {split: _absolute(name, folder) for split, name in names.items()}
+    if isinstance(names, list):
+        return [_absolute(name, folder) for name in names]
+    return str(folder / Path(str(names)).expanduser())
+
+
+def check_task(file: TaskFile) -> None:
+    """Raise ConfigError for what lm-eval would refuse, or stumble over, only after it loaded the model."""
+    refuse_credentials(file.values, str(file.path))
+    if "class" in file.values:
+        raise ConfigError(
+            "a task written as a python class", where=file.where("class"), fix="write it as a YAML with !function keys"
+        )
+    for key in file.values:
+        if key not in legal_keys()["task"]:
+            hint = ": use tag" if key == "group" else nearest(key, legal_keys()["task"]) or ": lm-eval has no such key"
+            raise ConfigError(
+                f"{key}{hint}", where=file.where(key), fix="use lm-eval's keys; see docs/own-benchmarks.md"
+            )
+    kind = file.values.get("output_type", "generate_until")
+    if kind not in OUTPUT_TYPES:
+        hint = nearest(str(kind), OUTPUT_TYPES)
+        raise ConfigError(
+            f"output_type is {kind!r}{hint}",
+            where=file.where("output_type"),
+            fix=f"use one of {', '.join(OUTPUT_TYPES)}",
+        )
+    needed = ["dataset_path"] if "custom_dataset" not in file.values else []
+    for key in (*needed, "doc_to_text", "doc_to_target"):
+        if key not in file.values:
+            raise ConfigError(f"the task has no {key}", where=file.where("task"), fix=f"add a line `{key}: ...`")
+    if not any(file.values.get(key) for key in ("test_split", "validation_split")):
+        raise ConfigError("the task has no test_split", where=file.where("task"), fix="add a line `test_split: test`")
+    if kind == "multiple_choice" and "doc_to_choice" not in file.values:
+        raise ConfigError(
+            "the task has no doc_to_choice", where=file.where("output_type"), fix="list the options in it"
+        )
+    metrics = file.values.get("metric_list")
+    if metrics is not None and not (
+        isinstance(metrics, list) and metrics and all(isinstance(m, Mapping) and "metric" in m for m in metrics)
+    ):
+        raise ConfigError(
+            "metric_list is no list of `- metric: NAME`", where=file.where("metric_list"), fix="write it as one"
+        )
+    for name in functions(file.values):
+        _check_function(file, name)
+
+
+def functions(value: Any) -> Iterable[Function]:
+    """Yield every `!function` in a value."""
+    if isinstance(value, Function):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from functions(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from functions(item)
+
+
+def _check_function(file: TaskFile, name: Function) -> None:
+    module, _, function = name.rpartition(".")
+    # lm-eval looks beside the YAML that names the function: this one, or one that it includes.
+    places = [path.parent / f"{module}.py" for path in file.read]
+    there = [place for place in places if place.is_file()]
+    if not any(re.search(rf"\b{re.escape(function)}\b", place.read_text(encoding="utf-8")) for place in there):
+        what = f"{there[0].name} has no function {function}" if there else f"there is no {module}.py"
+        line = _line_of(file.path, name)
+        raise ConfigError(
+            f"!function {name}: {what}",
+            where=f"{file.path} line {line}" if line else str(file.path),
+            fix=f"write {function} into {places[0]}",
+        )
+
+
+def _line_of(path: Path, text: str) -> int | None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next((number for number, line in enumerate(lines, start=1) if text in line), None)
+
+
+def content_digest(files: Iterable[Path], *more: str) -> str:
+    """Return the SHA-256 over names and bytes of the files, and over the texts that stand for what is no file."""
+    digest = hashlib.sha256()
+    for path in sorted(set(files), key=lambda file: (file.name, str(file))):
+        digest.update(f"{path.name}\0".encode())
+        with path.open("rb") as content:
+            digest.update(hashlib.file_digest(content, "sha256").digest())
+    for text in more:
+        digest.update(f"\0{text}".encode())
+    return digest.hexdigest()

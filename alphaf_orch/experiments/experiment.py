@@ -1,0 +1,210 @@
+"""An experiment: arms that are ordinary runs in one folder, what each is evaluated on, and where its files lie."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, check_run_name, runs_dir
+from alphaf_orch.core.record import fingerprint, write_atomic
+from alphaf_orch.planning.context import Section
+from alphaf_orch.runs.run_date import local_day
+from alphaf_orch.settings.config import RunConfig
+
+FORMAT = 1
+_UNSAFE = re.compile(r"[^\w.-]+")
+State = Literal["done", "failed", "interrupted", "not started"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One run of an experiment; arms of one variant differ in nothing but the seed."""
+
+    name: str  # its folder in the experiment's: `--run EXPERIMENT/NAME`
+    variant: str  # what sets it apart, in words: `lora_r=8`
+    values: Mapping[str, Any]  # the keys that set it apart, such as {"sft.lora_r": 8}
+    seed: int | None
+    config: RunConfig
+
+
+@dataclass(frozen=True)
+class EvalRequest:
+    """One `alphaf eval` of every arm; empty suites and tasks mean the default suite."""
+
+    stages: tuple[str, ...]
+    suites: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    limit: int | None = None
+    batch_size: int | None = None
+
+    def argv(self) -> tuple[str, ...]:
+        """Return the options of `alphaf eval`, the run aside."""
+        options: tuple[str, ...] = ("--stages", ",".join(self.stages))
+        for suite in self.suites:
+            options += ("--suite", suite)
+        for task in self.tasks:
+            options += ("--task", task)
+        for name, value in (("--limit", self.limit), ("--batch-size", self.batch_size)):
+            options += (name, str(value)) if value is not None else ()
+        return options
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that is to be done, in order: the arms, up to which half of the chain, what they are asked."""
+
+    name: str
+    kind: Literal["ablation", "bakeoff"]
+    arms: tuple[Arm, ...]
+    sections: tuple[Section, ...]
+    evaluations: tuple[EvalRequest, ...]
+    request: Mapping[str, Any]  # what the command line asked for, as the report repeats it
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The variants in their order; the first is what the others are compared with."""
+        return tuple(dict.fromkeys(arm.variant for arm in self.arms))
+
+
+@dataclass(frozen=True)
+class ExperimentPaths:
+    """Names every file of an experiment but those of its arms."""
+
+    root: Path
+
+    @property
+    def record(self) -> Path:
+        """What was asked for, and how each arm ended."""
+        return self.root / EXPERIMENT_FILE
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that works on the experiment; what it starts bears its mark."""
+        return self.root / ".lock"
+
+    @property
+    def page(self) -> Path:
+        """The report as one self-contained page."""
+        return self.root / "report.html"
+
+    def arm(self, name: str) -> RunPaths:
+        """Return the paths of an arm's run."""
+        return RunPaths(self.root / name)
+
+    def settings(self, name: str) -> Path:
+        """Return the settings that an arm is started with."""
+        return self.root / "arms" / f"{name}.yaml"
+
+    def log(self, name: str) -> Path:
+        """Return what `alphaf` printed while it worked on an arm."""
+        return self.root / "logs" / f"{name}.log"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an arm ended; `error` is what `alphaf` said of it."""
+
+    arm: str
+    state: State
+    exit_code: int = 0
+    seconds: float = 0.0
+    error: str = ""
+
+
+def experiment_paths(name: str) -> ExperimentPaths:
+    """Return the paths of an experiment, new or not; raise RunStateError where a run has that name."""
+    root = runs_dir() / check_run_name(name)
+    if (root / "manifest.json").is_file():
+        raise RunStateError(
+            f"{name} is a run, and an experiment needs a folder of its own",
+            where=str(root),
+            fix="give the experiment another name with --name",
+        )
+    return ExperimentPaths(root)
+
+
+def all_experiments() -> list[tuple[ExperimentPaths, dict[str, Any]]]:
+    """Return every experiment with what is recorded of it, the newest last."""
+    found = [ExperimentPaths(path.parent) for path in runs_dir().glob(f"*/{EXPERIMENT_FILE}")]
+    return [(each, read_record(each)) for each in sorted(found, key=lambda each: each.record.stat().st_mtime)]
+
+
+def slug(text: str) -> str:
+    """Return the text as part of a folder's name; what is too long is cut and ends in a hash of the whole."""
+    short = _UNSAFE.sub("-", text).strip("-.") or "arm"
+    return short if len(short) <= 60 else f"{short[:48].rstrip('-.')}-{fingerprint(text)[:8]}"
+
+
+def read_record(paths: ExperimentPaths) -> dict[str, Any]:
+    """Return what is recorded of the experiment, empty where it is new; raise RunStateError where it is unreadable."""
+    if not paths.record.is_file():
+        return {}
+    try:
+        record = json.loads(paths.record.read_text(encoding="utf-8"))
+        if record["format"] != FORMAT:
+            raise ValueError(f"format {record['format']}")
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunStateError(
+            f"the record of the experiment cannot be read: {error}",
+            where=str(paths.record),
+            fix="restore it, or give the experiment another name with --name",
+        ) from None
+    return dict(record)
+
+
+def write_record(paths: ExperimentPaths, experiment: Experiment, outcomes: Sequence[Outcome], created: str) -> None:
+    """Write what was asked for and how far each arm has come; arms of an earlier, larger request stay in it."""
+    before = read_record(paths)
+    ended = {outcome.arm: outcome for outcome in outcomes}
+    arms = {arm["name"]: arm for arm in before.get("arms", ())}
+    for arm in experiment.arms:
+        outcome = ended.get(arm.name)
+        old = arms.get(arm.name, {})
+        arms[arm.name] = {
+            "name": arm.name,
+            "variant": arm.variant,
+            "values": dict(arm.values),
+            "seed": arm.seed,
+            "model": arm.config.model,
+            "state": outcome.state if outcome else old.get("state", "not started"),
+            "exit_code": outcome.exit_code if outcome else old.get("exit_code", 0),
+            "error": outcome.error if outcome else old.get("error", ""),
+        }
+    record = {
+        "format": FORMAT,
+        "name": experiment.name,
+        "kind": experiment.kind,
+        "created": before.get("created", created),
+        # One for all arms, which share tokenised rows and are compared; an older record has its day of creation.
+        "date": before.get("date") or local_day(before.get("created", created)),
+        "request": dict(experiment.request),
+        "asked": [arm.name for arm in experiment.arms],
+        "arms": list(arms.values()),
+    }
+    write_atomic(paths.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def require_same_kind(paths: ExperimentPaths, experiment: Experiment) -> None:
+    """Raise RunStateError where the name belongs to an experiment of another kind or of other models."""
+    before = read_record(paths)
+    if not before:
+        return
+    if before["kind"] != experiment.kind:
+        raise RunStateError(
+            f"{experiment.name} is an experiment of another kind ({before['kind']})",
+            where=str(paths.record),
+            fix="give this one another name with --name",
+        )
+    models = {arm["name"]: arm["model"] for arm in before["arms"]}
+    for arm in experiment.arms:
+        if models.get(arm.name, arm.config.model) != arm.config.model:
+            raise RunStateError(
+                f"arm {arm.name} of {experiment.name} was made from {models[arm.name]}, not {arm.config.model}",
+                where=str(paths.record),
+                fix="give this experiment another name with --name",
+            )

@@ -1,0 +1,227 @@
+"""Runs an experiment: starts each arm as `alphaf` itself, one or several at a time, and repeats what it says."""
+
+from __future__ import annotations
+
+import queue
+import re
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from alphaf_orch.core.command import child_env, run_logged
+from alphaf_orch.core.errors import AlphafError, Interrupted
+from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.lock import held
+from alphaf_orch.core.paths import runs_dir
+from alphaf_orch.core.processes import Stop, interrupts_noted
+from alphaf_orch.core.record import now, read_manifest, write_atomic
+from alphaf_orch.experiments.experiment import Arm, Experiment, ExperimentPaths, Outcome, State, write_record
+from alphaf_orch.experiments.plan import Slot, arm_commands, plan_arms, slots, starting_order
+from alphaf_orch.planning.plan import Plan, Scope, make_plan
+from alphaf_orch.planning.stages import PREPARE
+from alphaf_orch.runs.runner import run_plan
+from alphaf_orch.runs.status import safe_statuses
+from alphaf_orch.settings.config import dump_config
+
+# What of an arm's own output is worth a line here: how its stages began, went on and ended.
+_WORTH_A_LINE = re.compile(r"(error: |\w+: |\w+  (\d+/\d+|\d+ task))")
+_NOT_WORTH = re.compile(r"(model|chat): ")
+_STOPPED = 130
+PATIENCE = 3.0  # an arm that is stopped has a tool of its own to stop first
+
+
+@dataclass
+class _Shared:
+    """What the threads of one experiment share."""
+
+    todo: queue.SimpleQueue[Arm]
+    stop: Stop = field(default_factory=Stop)
+    failed: threading.Event = field(default_factory=threading.Event)  # by a defect of ours
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+
+    def stopped(self) -> bool:
+        """Return whether no further arm is to begin, and those under way are to end."""
+        return self.stop.asked.is_set() or self.failed.is_set()
+
+
+def run_experiment(
+    experiment: Experiment,
+    paths: ExperimentPaths,
+    machine: Machine,
+    console: Console,
+    *,
+    parallel: int | None = None,
+    online: bool = False,
+    verbose: bool = False,
+) -> tuple[Outcome, ...]:
+    """Return how each arm ended; one that fails stops none of the others, and what is finished is kept.
+
+    Raises what `plan_arms` and `slots` refuse, RunStateError where another process works on the experiment, and
+    Interrupted on Ctrl-C: the same command then goes on.
+    """
+    plans, lacking = plan_arms(experiment, paths, machine, online=online, dry=False)
+    shares = slots(machine, plans, parallel, len(plans))
+    created = now()
+    with held(paths.lock, f"the experiment {experiment.name}") as lock_fd:
+        write_record(paths, experiment, (), created)
+        shared = _Shared(queue.SimpleQueue())
+        for name, error in lacking.items():
+            shared.outcomes[name] = Outcome(name, "failed", error.exit_code, 0.0, error.message)
+            _say(console, f"[{name}] cannot start: {error.message}")
+        try:
+            _prepare(experiment, plans, machine, console, shared, online=online, verbose=verbose)
+            for arm in starting_order(experiment, len(shares)):
+                if arm.name not in shared.outcomes:
+                    # Written by the parent alone: a child that was killed leaves no half of a file.
+                    write_atomic(paths.settings(arm.name), dump_config(arm.config))
+                    shared.todo.put(arm)
+            _work(experiment, paths, shares, console, shared, lock_fd, verbose=verbose)
+        except KeyboardInterrupt:
+            write_record(paths, experiment, list(shared.outcomes.values()), created)
+            raise Interrupted(
+                f"experiment {experiment.name} was interrupted",
+                where=str(paths.root),
+                fix="the same command goes on with what is not finished",
+            ) from None
+        outcomes = tuple(shared.outcomes[arm.name] for arm in experiment.arms)
+        write_record(paths, experiment, outcomes, created)
+    return outcomes
+
+
+def _prepare(
+    experiment: Experiment,
+    plans: Mapping[str, Plan],
+    machine: Machine,
+    console: Console,
+    shared: _Shared,
+    *,
+    online: bool,
+    verbose: bool,
+) -> None:
+    """Make or fetch what all arms read, once: arms that run at the same time would meet in the cache."""
+    made: set[str] = set()
+    for arm in experiment.arms:
+        plan = plans.get(arm.name)
+        if plan is None or plan.preset.name in made or not any(stage.name in PREPARE for stage in plan.stages):
+            continue
+        made.add(plan.preset.name)
+        try:
+            run_plan(plan, machine, console, verbose=verbose, prepare=True)
+            ready = make_plan(arm.config, machine, plan.paths.root, Scope(experiment.sections, online))
+            safe_statuses(ready, read_manifest(plan.paths.manifest))
+        except Interrupted:
+            raise KeyboardInterrupt from None
+        except AlphafError as error:
+            for other in experiment.arms:
+                if other.config.model == arm.config.model and other.name in plans:
+                    shared.outcomes[other.name] = Outcome(other.name, "failed", error.exit_code, 0.0, error.message)
+            _say(console, f"[{arm.name}] cannot start: {error.message}")
+
+
+def _work(
+    experiment: Experiment,
+    paths: ExperimentPaths,
+    shares: Sequence[Slot],
+    console: Console,
+    shared: _Shared,
+    lock_fd: int,
+    *,
+    verbose: bool,
+) -> None:
+    def worker(slot: Slot) -> None:
+        while not shared.stopped():
+            try:
+                arm = shared.todo.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                shared.outcomes[arm.name] = _run_arm(
+                    experiment, arm, paths, slot, console, shared, lock_fd, verbose=verbose
+                )
+            except KeyboardInterrupt:
+                shared.outcomes[arm.name] = Outcome(arm.name, "interrupted", _STOPPED)
+
+    # Noted, not raised: a second Ctrl-C makes the workers hurry, and must not leave them behind.
+    with interrupts_noted() as shared.stop, ThreadPoolExecutor(len(shares)) as pool:
+        futures = [pool.submit(worker, slot) for slot in shares]
+        while not all(future.done() for future in futures):
+            time.sleep(0.1)
+            if any(future.done() and future.exception() for future in futures):
+                shared.failed.set()  # the others are not left running
+    for future in futures:
+        future.result()
+
+
+def _run_arm(
+    experiment: Experiment,
+    arm: Arm,
+    paths: ExperimentPaths,
+    slot: Slot,
+    console: Console,
+    shared: _Shared,
+    lock_fd: int,
+    *,
+    verbose: bool,
+) -> Outcome:
+    started = time.monotonic()
+    log = paths.log(arm.name)
+    env = child_env({**slot.env(), "ALPHAF_RUNS": str(runs_dir())}, online=False)
+    for command in arm_commands(experiment, arm, paths):
+        told = _Told(log, f"[{arm.name}] ", console, verbose=verbose)
+
+        def poll(told: _Told = told) -> None:
+            told.tell()
+            if shared.stopped():
+                raise KeyboardInterrupt
+
+        argv = (sys.executable, "-m", "alphaf_orch", *command)
+        finished = run_logged(
+            argv, env=env, log=log, lock_fd=lock_fd, on_poll=poll, patience=PATIENCE, hurry=shared.stop.hurry
+        )
+        told.tell()
+        if finished.exit_code:
+            error = told.error() or f"alphaf {command[0]} exited with {finished.exit_code}"
+            state: State = "interrupted" if finished.exit_code == _STOPPED else "failed"
+            return Outcome(arm.name, state, finished.exit_code, time.monotonic() - started, error)
+    return Outcome(arm.name, "done", 0, time.monotonic() - started)
+
+
+class _Told:
+    """Repeats, line by line, what an arm's `alphaf` says, under the arm's name."""
+
+    def __init__(self, log: Path, prefix: str, console: Console, *, verbose: bool) -> None:
+        self._log, self._prefix, self._console, self._verbose = log, prefix, console, verbose
+        self._offset = log.stat().st_size if log.is_file() else 0
+        self._lines: list[str] = []
+
+    def tell(self) -> None:
+        """Print what is new and whole."""
+        if not self._log.is_file():
+            return
+        with self._log.open("rb") as file:
+            file.seek(self._offset)
+            new = file.read()
+        whole = new[: new.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        for line in whole.decode("utf-8", "replace").splitlines():
+            self._lines.append(line)
+            worth = _WORTH_A_LINE.match(line) and not _NOT_WORTH.match(line)
+            if self._verbose or worth:
+                _say(self._console, f"{self._prefix}{line}")
+
+    def error(self) -> str:
+        """Return the last `error:` that was said, with its place and next step."""
+        for number in range(len(self._lines) - 1, -1, -1):
+            if self._lines[number].startswith("error: "):
+                return "\n".join(self._lines[number:]).removeprefix("error: ")
+        return ""
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True, markup=False)

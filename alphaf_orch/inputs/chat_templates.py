@@ -1,0 +1,219 @@
+"""Chat templates as the plan sees them: how they close an assistant's turn, and whether they take a system turn.
+
+Rendered as transformers 5.16.1 renders them (utils/chat_template_utils.py), without transformers: that takes seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import jinja2.nodes
+import jinja2.parser
+from jinja2.ext import Extension
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from alphaf_orch.core.errors import ConfigError, DataError
+from alphaf_orch.core.paths import SCHEMAS
+from alphaf_orch.core.record import read_json
+from alphaf_orch.inputs.model_files import read_template
+from alphaf_orch.inputs.sources import Source
+from alphaf_orch.programs import turn_end
+
+OWN = "tokenizer_default"  # axolotl's name for the template in the model's tokenizer
+EOS = "{eos_token}"  # stands for the model's eos in the recorded tails
+# What a template's expressions may raise on values that they are not made for.
+_BROKEN = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+# Where the model's tokens are not known: <|im_end|>, <end_of_turn>, [|endofturn|].
+_MARKER = re.compile(r"<[^<>\s]+>|\[\|[^\[\]\s]+\|\]")
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """What is known of the template that a run trains with; `tokens` None: its vocabulary is not on this machine."""
+
+    name: str
+    text: str | None  # None for one of axolotl's own
+    tails: tuple[str, ...]
+    takes_system: bool
+    eos: str | None
+    tokens: frozenset[str] | None
+
+    @property
+    def end(self) -> str | None:
+        """The token that closes every assistant's turn, or None."""
+        tokens = self.tokens
+        if tokens is None:
+            tokens = frozenset(match[0] for tail in self.tails if (match := _MARKER.match(tail.lstrip())))
+        return turn_end.closing(self.tails, {*tokens, *([self.eos] if self.eos else [])})
+
+
+def template_of(settings: Mapping[str, Any], folder: Path | None) -> ChatTemplate | None:
+    """Return the template that axolotl's keys in `settings` name, or None where it can't be known before the launch.
+
+    `folder` holds the model's tokenizer, if it is here. The keys: chat_template, chat_template_jinja (a text),
+    special_tokens, tokens. Raises ConfigError for a template that is no template.
+    """
+    name = settings.get("chat_template") or OWN
+    special = {**_special_tokens(folder), **{k: v for k, v in (settings.get("special_tokens") or {}).items() if v}}
+    eos = special.get("eos_token")
+    own = read_template(folder) if folder else None
+    fallback = f"{OWN}_fallback_"
+    if name.startswith(fallback):
+        name = OWN if own else name.removeprefix(fallback)
+    if name in _recorded():
+        record = _recorded()[name]
+        tails = tuple(tail.replace(EOS, eos or "") for tail in record["tails"])
+        # The large tokenizer.json need not be read for what is plain.
+        plain = bool(eos) and all(tail.lstrip().startswith(str(eos)) for tail in tails)
+        tokens = None if plain else _tokens(folder, settings, special)
+        return ChatTemplate(name, None, tails, record["system"], eos, tokens)
+    text = settings.get("chat_template_jinja") if name == "jinja" else own
+    if not text:
+        return None
+    try:
+        template = _environment().from_string(text)
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError(
+            f"the chat template cannot be read: {error.message}",
+            where=f"chat_template: {name}, line {error.lineno} of the template",
+            fix="mend the template, or name another one",
+        ) from None
+
+    def render(messages: list[dict[str, str]]) -> str:
+        return template.render(messages=messages, tools=None, documents=None, add_generation_prompt=False, **special)
+
+    try:
+        tails = turn_end.tails(render)
+    except _BROKEN:
+        return None  # the data stage renders the real rows with the real tokenizer and says what is wrong
+    return ChatTemplate(name, text, tails, _takes_system(render), eos, _tokens(folder, settings, special))
+
+
+def eot_tokens(template: ChatTemplate | None, given: Sequence[str] | None) -> list[str] | None:
+    """Return axolotl's `eot_tokens` where an assistant's turn ends in another token than eos; None: no key is needed.
+
+    `given` is what the user's recipe says: it wins, and is checked; an empty list means that no end is wanted. Raises
+    ConfigError for a template that closes its turns with nothing, or with what axolotl would not find.
+    """
+    if template is None or given == []:
+        return None
+    if given:
+        problem = turn_end.misplaced(template.tails, given) or _not_one_token(template, given)
+        if problem:
+            raise ConfigError(problem, where=f"key sft.eot_tokens: {list(given)}", fix=_name_it(template))
+        return None
+    end = template.end
+    if end is None:
+        raise ConfigError(turn_end.NO_END, where=f"chat_template: {template.name}", fix=turn_end.NO_END_FIX)
+    if end == template.eos:
+        return None
+    if template.text is not None and end not in template.text:
+        raise ConfigError(
+            f"axolotl trains the end of a turn only where the chat template spells it, and {end} is put together there",
+            where=f"chat_template: {template.name}",
+            fix=f"write {end} itself into a copy of the template: chat_template=jinja, chat_template_jinja=FILE",
+        )
+    return [end]
+
+
+def refuse_systems(template: ChatTemplate | None, sources: Sequence[Source]) -> None:
+    """Raise DataError where rows have a system turn and the chat template takes none."""
+    for source in sources:
+        if template is not None and not template.takes_system and source.systems:
+            raise DataError(
+                f"{source.systems} rows begin with a system turn, which the chat template refuses",
+                where=f"{source.path}; chat_template: {template.name}",
+                fix="move the text into the user's first turn, or train another template"
+                " (such as --set sft.chat_template=chatml)",
+            )
+
+
+def _not_one_token(template: ChatTemplate, given: Sequence[str]) -> str | None:
+    known = template.tokens
+    if known is None:
+        return None
+    split = [token for token in given if token not in known and token != template.eos]
+    return f"{split[0]} is no token of the vocabulary, so its pieces would be trained" if split else None
+
+
+def _name_it(template: ChatTemplate) -> str:
+    end = template.end
+    named = f"use {end}" if end else "use a token that stands behind each of its answers"
+    return f"{named}; or [] to train no end of a turn"
+
+
+@cache
+def _recorded() -> dict[str, dict[str, Any]]:
+    record = json.loads((SCHEMAS / "chat_templates.json").read_text(encoding="utf-8"))
+    templates: dict[str, dict[str, Any]] = record["templates"]
+    return templates
+
+
+def _takes_system(render: turn_end.Render) -> bool:
+    try:
+        render(turn_end.conversation(system=True))
+    except jinja2.TemplateError:
+        return False
+    except _BROKEN:
+        pass  # not refused on purpose
+    return True
+
+
+def _special_tokens(folder: Path | None) -> dict[str, str]:
+    """Return the special tokens that transformers hands to a template: bos_token, eos_token, ..."""
+    found: dict[str, str] = {}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        for key, value in ((read_json(folder / name) or {}) if folder else {}).items():
+            text = value.get("content") if isinstance(value, dict) else value
+            if key.endswith("_token") and isinstance(text, str):
+                found[key] = text
+    return found
+
+
+def _tokens(folder: Path | None, settings: Mapping[str, Any], special: Mapping[str, str]) -> frozenset[str] | None:
+    """Return the texts that the model's tokenizer never takes apart, or None where it is not here."""
+    if folder is None or not (folder / "tokenizer_config.json").is_file():
+        return None
+    config = read_json(folder / "tokenizer_config.json") or {}
+    listed = [
+        *(read_json(folder / "tokenizer.json") or {}).get("added_tokens", []),
+        *config.get("added_tokens_decoder", {}).values(),
+    ]
+    added = read_json(folder / "added_tokens.json") or {}
+    return frozenset(
+        {*(token["content"] for token in listed), *added, *special.values(), *(settings.get("tokens") or ())}
+    )
+
+
+class _Generation(Extension):
+    """Takes `{% generation %}` blocks, with which templates mark answers, as the text they hold."""
+
+    tags = {"generation"}  # noqa: RUF012  (as jinja2 declares it)
+
+    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    def raise_exception(message: str) -> None:
+        raise jinja2.TemplateError(message)
+
+    def tojson(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
+        return json.dumps(value, ensure_ascii=ensure_ascii, **options)
+
+    made = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, "jinja2.ext.loopcontrols"]
+    )
+    made.filters["tojson"] = tojson
+    made.globals["raise_exception"] = raise_exception
+    # Which day it is says nothing of how a turn ends.
+    made.globals["strftime_now"] = lambda pattern: pattern
+    return made

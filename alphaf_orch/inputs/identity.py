@@ -1,0 +1,248 @@
+"""What identifies a model folder: a hash of every byte that a loader reads, taken once, kept until a file changes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from alphaf_orch.core.errors import ModelError
+from alphaf_orch.core.paths import cache_dir
+from alphaf_orch.core.record import read_json
+from alphaf_orch.inputs.hub_cache import WEIGHTS
+
+PREFIX = "local:sha256:"
+# Earlier versions hashed the last 64 KiB of each weight file: models that differ elsewhere had one name.
+_OLD = re.compile(r"local:[0-9a-f]{32}")
+EARLIER = "an earlier version told models apart by the ends of their weight files only"
+# What transformers and the servers read beside the weights: settings, tokenizer, chat templates, a model's own code.
+_BESIDE = (
+    "config.json", "generation_config.json", "adapter_config.json", "*processor_config.json", "tokenizer*",
+    "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model", "*.tiktoken",
+    "chat_template*", "additional_chat_templates/*.jinja", "*.py",
+)  # fmt: skip
+_PIECE_BYTES = 64 << 20  # hashed side by side: one large file keeps all cores busy
+_BLOCK_BYTES = 1 << 20  # what a core holds in memory
+_SMALL_BYTES = 1 << 20  # read anew each time, which costs no more than a look at what is kept
+QUICK_BYTES = 1 << 30  # ours: about a second on one core; more is worth a line on the terminal
+# A change within the tick of a file's own clock leaves its times as they were; the coarsest tick is FAT's.
+_TICK_NS = 2_000_000_000
+_LEFT_S = 3600  # a half-written file of that age is nobody's any more
+_OLD_WEIGHTS = (".safetensors", ".bin", ".pth")
+
+
+def folder_identity(folder: Path) -> str:
+    """Return a fingerprint of a model folder that changes with any byte of what a loader reads.
+
+    Weights are those that transformers would load, with settings, tokenizer and code beside them; other files (a
+    card, a GGUF, checkpoints) are no part of the model. A large file is read once and known again by inode, size and
+    times; says so on stderr where that takes long. Raises ModelError for a file that cannot be read or that changes
+    meanwhile.
+    """
+    files = model_files(folder)
+    unread = _unread_bytes(files.values())
+    if unread > QUICK_BYTES:
+        click.echo(
+            f"model {folder}: reading {unread / 1e9:.1f} GB once to know its weights; kept until a file changes",
+            err=True,
+        )
+    digest = hashlib.sha256()
+    for name, content in zip(files, _digests(list(files.values())), strict=True):
+        digest.update(f"{name}\0{content}\n".encode())
+    return PREFIX + digest.hexdigest()
+
+
+def known_identity(folder: Path) -> str | None:
+    """Return the fingerprint where it is known or quickly found out, else None: for what only shows a plan."""
+    return folder_identity(folder) if _unread_bytes(model_files(folder).values()) <= QUICK_BYTES else None
+
+
+def is_old(identity: object) -> bool:
+    """Return whether an earlier version wrote the fingerprint, which does not tell all models apart."""
+    return isinstance(identity, str) and _OLD.fullmatch(identity) is not None
+
+
+def old_identity(folder: Path) -> str:
+    """Return what an earlier version called the folder: names, sizes, ends of the weights, other files whole.
+
+    Only to recognise the base model of a run that was begun with it.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != "." and p.suffix != ".md"):
+        size = file.stat().st_size
+        digest.update(f"{file.name}\0{size}\0".encode())
+        for block in _blocks(file, max(0, size - (1 << 16)) if file.suffix in _OLD_WEIGHTS else 0, size):
+            digest.update(block)
+    return f"local:{digest.hexdigest()[:32]}"
+
+
+def model_files(folder: Path) -> dict[str, Path]:
+    """Return the files that a loader would read, by their name in the folder and in its order."""
+    found = {*settings_files(folder), *_weights(folder)}
+    return {os.path.relpath(file, folder): file for file in sorted(found) if file.is_file()}
+
+
+def settings_files(folder: Path) -> list[Path]:
+    """Return the files beside the weights that a loader would read: settings, tokenizer, chat templates, code."""
+    return sorted({file for pattern in _BESIDE for file in folder.glob(pattern) if file.is_file()})
+
+
+def _weights(folder: Path) -> set[Path]:
+    """Return the weight files: those that transformers or a server would choose; where none has such a name, all."""
+    config = read_json(folder / "config.json") or {}
+    found = {folder / name for name in [config.get("transformers_weights")] if isinstance(name, str)}
+    if (folder / "adapter_config.json").is_file():  # transformers would lay it over its base
+        found |= set(folder.glob("adapter_model.*"))
+    for name in WEIGHTS:
+        index = folder / f"{name}.index.json"
+        shards = (read_json(index) or {}).get("weight_map") or {}
+        # Where both are there, who reads decides which: so both count.
+        chosen = {folder / name, index, *(folder / str(shard) for shard in set(shards.values()))}
+        if any(file.is_file() for file in chosen):
+            return found | chosen
+        same_kind = set(folder.glob(f"*{Path(name).suffix}"))
+        if same_kind:
+            return found | same_kind
+    return found
+
+
+def link(source: Path, target: Path) -> None:
+    """Make a hard link of a finished file; what is known of its bytes stays known, though its ctime changes."""
+    known = _kept(source.stat())
+    os.link(source, target)
+    if known:
+        _keep(source, source.stat(), known)
+
+
+def _unread_bytes(files: Iterable[Path]) -> int:
+    stats = [file.stat() for file in files]
+    return sum(stat.st_size for stat in stats if stat.st_size > _SMALL_BYTES and _kept(stat) is None)
+
+
+def _digests(files: Sequence[Path]) -> list[str]:
+    """Return the digest of each file, in order: the SHA-256 over those of its pieces."""
+    try:
+        before = [file.stat() for file in files]
+        found = {n: kept for n, stat in enumerate(before) if (kept := _kept(stat)) is not None}
+        began = time.time_ns()
+        pieces = [
+            (n, start, min(start + _PIECE_BYTES, stat.st_size))
+            for n, stat in enumerate(before)
+            if n not in found
+            for start in range(0, stat.st_size, _PIECE_BYTES)
+        ]
+        read = _read([(files[n], start, end) for n, start, end in pieces])
+        whole = {n: hashlib.sha256() for n in range(len(files)) if n not in found}
+        for (n, _, _), digest in zip(pieces, read, strict=True):
+            whole[n].update(digest)
+        for n, total in whole.items():
+            if _times(files[n].stat()) != _times(before[n]):
+                raise ModelError(
+                    "a file of the model changed while it was read",
+                    where=str(files[n]),
+                    fix="wait until what writes it has ended, then give the same command",
+                )
+            found[n] = total.hexdigest()
+            if began - before[n].st_ctime_ns > _TICK_NS and before[n].st_size > _SMALL_BYTES:
+                _keep(files[n], before[n], found[n])
+    except OSError as error:
+        raise ModelError(
+            f"a file of the model cannot be read: {error.strerror}",
+            where=str(error.filename),
+            fix="make it readable, or copy it again",
+        ) from error
+    if any(before[n].st_size > _SMALL_BYTES for n in whole):
+        _drop_absent()
+    return [found[n] for n in range(len(files))]
+
+
+def _read(pieces: Sequence[tuple[Path, int, int]]) -> list[bytes]:
+    """Return the SHA-256 of each piece, as many at a time as there are cores: hashlib lets other threads run."""
+    if len(pieces) < 2 or all(end <= _SMALL_BYTES for _, _, end in pieces):
+        return [_piece(*piece) for piece in pieces]
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
+        return list(pool.map(lambda piece: _piece(*piece), pieces))
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
+
+
+def _piece(file: Path, start: int, end: int) -> bytes:
+    digest = hashlib.sha256()
+    for block in _blocks(file, start, end):
+        digest.update(block)
+    return digest.digest()
+
+
+def _blocks(file: Path, start: int, end: int) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(min(_BLOCK_BYTES, max(0, end - start))))
+    with file.open("rb", buffering=0) as content:
+        content.seek(start)
+        while start < end and (count := content.readinto(buffer[: end - start])):
+            start += count
+            yield buffer[:count]
+
+
+# What is kept: one small file for each large one, found by its inode, believed while size and times are the same. The
+# change time cannot be set back as the modification time can.
+
+
+def _times(stat: os.stat_result) -> dict[str, int]:
+    return {"inode": stat.st_ino, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "ctime_ns": stat.st_ctime_ns}
+
+
+def _place(inode: int) -> Path:
+    return cache_dir() / "identity" / f"{inode}.json"
+
+
+def _kept(stat: os.stat_result) -> str | None:
+    kept = _entry(_place(stat.st_ino)) if stat.st_size > _SMALL_BYTES else None
+    if kept is None or any(kept.get(name) != value for name, value in _times(stat).items()):
+        return None
+    return str(kept["sha256"])
+
+
+def _entry(path: Path) -> Mapping[str, Any] | None:
+    """Return what is kept in the file; one that is gone or cut off counts as none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and "sha256" in found and "path" in found else None
+
+
+def _keep(file: Path, stat: os.stat_result, digest: str) -> None:
+    place = _place(stat.st_ino)
+    partial = place.with_suffix(f".{os.getpid()}.partial")  # other processes write here at the same time
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps({"path": str(file.absolute()), **_times(stat), "sha256": digest}), "utf-8")
+        partial.replace(place)
+    except OSError as error:
+        click.echo(
+            f"note: {place.parent} cannot be written ({error.strerror}): {file} is read anew next time", err=True
+        )
+
+
+def _drop_absent() -> None:
+    """Remove what is kept of files that are no more, and what a killed process left half-written."""
+    for place in cache_dir().joinpath("identity").glob("*"):
+        with contextlib.suppress(OSError):  # another process removes the same; the next reading tries again
+            if place.suffix == ".partial":
+                gone = time.time() - place.stat().st_mtime > _LEFT_S
+            else:
+                kept = _entry(place) or {}
+                file = Path(str(kept.get("path", "")))
+                gone = not file.is_file() or file.stat().st_ino != kept.get("inode")
+            if gone:
+                place.unlink()

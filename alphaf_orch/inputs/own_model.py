@@ -1,0 +1,177 @@
+"""The preset of a model that has none: the generic recipe, filled from the model's own files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.core.errors import ModelError
+from alphaf_orch.core.record import read_json
+from alphaf_orch.inputs.hub_cache import snapshot
+from alphaf_orch.inputs.presets import ModelPreset, first_file, read_preset
+from alphaf_orch.inputs.weights_layout import has_head, has_renamed_head, linear_modules
+from alphaf_orch.programs.native_types import NATIVE_TYPES
+
+MARKERS = ("<|im_start|>", "<|im_end|>")
+# What the DPO recipe adapts: every linear layer of Llama and Qwen2.
+LLAMA_LINEAR = ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")
+
+
+def generic_preset(path_or_hub_id: str, folders: Sequence[Path], env: Mapping[str, str]) -> ModelPreset:
+    """Return the generic recipe filled from the model's own files, where these are on this machine.
+
+    A hub id that is not in the cache leaves architecture and special tokens unknown: call again once fetched.
+    Raises ModelError for a folder without a usable config.json or a tokenizer without a token to pad with.
+    """
+    recipe = read_preset(first_file("generic.yaml", folders))
+    local = Path(path_or_hub_id).expanduser()
+    is_hub_id = path_or_hub_id.count("/") == 1 and not path_or_hub_id.startswith((".", "/", "~"))
+    if not local.is_dir() and not is_hub_id:
+        raise ModelError(
+            f"{path_or_hub_id!r} is neither a folder nor a hub id",
+            where=f"--model {path_or_hub_id}",
+            fix="give the path of a folder with config, tokenizer and weights, or a hub id such as ORG/NAME",
+        )
+    if local.is_dir():
+        folder: Path | None = local.resolve()
+        named = {"name": local.resolve().name, "source": "local", "base_model": str(folder)}
+    else:
+        folder = snapshot(path_or_hub_id, "model", None, env)
+        named = {"name": path_or_hub_id.split("/")[1], "source": "hub", "base_model": path_or_hub_id}
+    facts = _facts_of(folder, recipe) if folder is not None else {}
+    return ModelPreset.model_validate({**recipe.model_dump(), **named, "title": path_or_hub_id, **facts})
+
+
+def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
+    """Return the preset's values that a model folder's own files decide."""
+    config = read_json(folder / "config.json")
+    if config is None:
+        raise ModelError(
+            "no config.json that can be read",
+            where=str(folder),
+            fix="name a folder that save_pretrained or `hf download` filled",
+        )
+    chat = _chat_facts(folder)
+    # Some configs leave the key out where it is their class's default, true (Gemma) or false.
+    tied = bool(config.get("tie_word_embeddings", not has_head(folder)))
+    architecture = _architecture_of(config, added=len(chat["tokens"] or ()), tied=tied)
+    facts: dict[str, Any] = {
+        "architecture": architecture,
+        # A class of ours stands in for the python files of the architectures it is written for.
+        "trust_remote_code_required": "auto_map" in config and config.get("model_type") not in NATIVE_TYPES,
+        "sequence_len": min(recipe.sequence_len, architecture["context"] if architecture else 2048),
+        **chat,
+    }
+    if chat["tokens"]:
+        # axolotl demands it when tokens are added: their new rows must be trained.
+        facts["sft"] = {**recipe.sft, "lora_modules_to_save": ["embed_tokens", "lm_head"]}
+    linear = linear_modules(folder)
+    if has_renamed_head(folder):
+        if chat["tokens"]:
+            raise ModelError(
+                "the model needs ChatML's markers added, and their rows in its head (embed_out) cannot be merged",
+                where=str(folder),
+                fix="use a model whose vocabulary has <|im_end|>, or one with a chat template of its own",
+            )
+        # axolotl knows the head by its old name only: it would put LoRA on it, which cannot be merged back.
+        facts["sft"] = {**recipe.sft, "lora_target_linear": False, "lora_target_modules": list(linear)}
+    if linear and linear != LLAMA_LINEAR:
+        # Others name them otherwise: TRL would adapt those few that happen to match, or end when SFT is done.
+        facts["dpo"] = {**recipe.dpo, "lora_target_modules": list(linear)}
+    return facts
+
+
+def _architecture_of(config: Mapping[str, Any], *, added: int, tied: bool) -> dict[str, Any] | None:
+    """Return the shape config.json describes, or None where it is not that of a decoder with gated MLP.
+
+    parameters leaves biases out: below 0.1% in the models we know.
+    """
+    named = ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "vocab_size")
+    if not all(isinstance(config.get(key), int) for key in named):
+        return None
+    layers, hidden, intermediate, heads, vocab_size = (int(config[key]) for key in named)
+    vocab_size += added
+    kv_heads = config.get("num_key_value_heads") or heads
+    head_dim = config.get("head_dim") or hidden // heads
+    attention = 2 * hidden * head_dim * (heads + kv_heads)
+    per_layer = attention + 3 * hidden * intermediate + 2 * hidden
+    embeddings = vocab_size * hidden * (1 if tied else 2)
+    rope = config.get("rope_parameters") or {}
+    return {
+        "class_name": (config.get("architectures") or ["unknown"])[0],
+        "layers": layers,
+        "hidden_size": hidden,
+        "intermediate_size": intermediate,
+        "attention_heads": heads,
+        "kv_heads": kv_heads,
+        "head_dim": None if head_dim * heads == hidden else head_dim,
+        "vocab_size": vocab_size,
+        "context": config.get("max_position_embeddings") or config.get("seq_length") or 2048,
+        # Orion's config.json calls the eps of its LayerNorms rms_norm_eps.
+        "norm": "RMSNorm" if "rms_norm_eps" in config and config.get("model_type") != "orion" else "LayerNorm",
+        "rope_theta": config.get("rope_theta") or rope.get("rope_theta"),
+        "tie_word_embeddings": tied,
+        "parameters": embeddings + layers * per_layer + hidden,
+    }
+
+
+def _chat_facts(folder: Path) -> dict[str, Any]:
+    """Return chat template, special tokens and tokens to add that fit the folder's tokenizer.
+
+    ChatML where its end marker is in the vocabulary, or where the model has no template; else its own.
+    """
+    settings = read_json(folder / "tokenizer_config.json") or {}
+    vocabulary = _vocabulary(folder, settings)
+    own = _special_tokens(folder, settings, vocabulary)
+    has_template = bool(settings.get("chat_template")) or (folder / "chat_template.jinja").is_file()
+    chatml = MARKERS[1] in vocabulary or not has_template
+    eos = MARKERS[1] if chatml else own["eos"]
+    # A pad that equals eos would be masked out of the loss: the model would never learn to stop.
+    pad = next((own[k] for k in ("pad", "eos", "unk", "bos") if own[k] and own[k] != eos), None)
+    if eos is None or pad is None:
+        lacking = "eos token" if eos is None else "token to pad with that differs from eos"
+        raise ModelError(
+            f"the tokenizer has no {lacking}",
+            where=str(folder / "tokenizer_config.json"),
+            fix="write a preset for the model that names special_tokens, and pass its name as --model",
+        )
+    return {
+        "chat_template": "chatml" if chatml else "tokenizer_default",
+        "special_tokens": {"bos_token": own["bos"], "eos_token": eos, "pad_token": pad},
+        # With <|im_end|> alone the start marker is spelt in pieces: a new row would need trained embeddings.
+        "tokens": MARKERS if chatml and MARKERS[1] not in vocabulary else None,
+    }
+
+
+def _special_tokens(folder: Path, settings: Mapping[str, Any], vocabulary: Mapping[str, int]) -> dict[str, str | None]:
+    """Return the tokenizer's bos, eos, pad and unk as transformers reads them; an eos it lacks by the model's own id.
+
+    Older tokenizers have them in special_tokens_map.json, which wins where tokenizer_config.json lists no added tokens.
+    """
+    apart = {key: value for key, value in (read_json(folder / "special_tokens_map.json") or {}).items() if value}
+    given = {key: value for key, value in settings.items() if value}
+    named = apart | given if "added_tokens_decoder" in settings else given | apart
+    found = {kind: _token_text(named.get(f"{kind}_token")) for kind in ("bos", "eos", "pad", "unk")}
+    texts = {number: text for text, number in vocabulary.items()}
+    for file in ("generation_config.json", "config.json"):
+        number = (read_json(folder / file) or {}).get("eos_token_id")
+        # A list names every token that ends an answer; the first is the tokenizer's own.
+        number = number[0] if isinstance(number, list) and number else number
+        found["eos"] = found["eos"] or (texts.get(number) if isinstance(number, int) else None)
+    return found
+
+
+def _vocabulary(folder: Path, settings: Mapping[str, Any]) -> dict[str, int]:
+    """Return the tokens and ids of tokenizer.json and the lists of added tokens; not tokenizer.model's."""
+    tokenizer = read_json(folder / "tokenizer.json") or {}
+    pieces = (tokenizer.get("model") or {}).get("vocab") or {}
+    found = dict(pieces) if isinstance(pieces, dict) else {piece[0]: number for number, piece in enumerate(pieces)}
+    found |= {token["content"]: token.get("id", -1) for token in tokenizer.get("added_tokens", [])}
+    found |= {token["content"]: int(number) for number, token in settings.get("added_tokens_decoder", {}).items()}
+    return found | (read_json(folder / "added_tokens.json") or {})
+
+
+def _token_text(token: str | dict[str, Any] | None) -> str | None:
+    """Return a special token's text; tokenizer_config.json holds it plain or as an object."""
+    return token["content"] if isinstance(token, dict) else token

@@ -1,0 +1,68 @@
+"""What the names and shapes of the weights say: a head of its own, the linear layers, whether they can be trained."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from alphaf_orch.core.errors import ModelError
+from alphaf_orch.core.record import read_json
+from alphaf_orch.inputs.hub_cache import file_problem
+
+_HEADS = ("lm_head.weight", "embed_out.weight")
+_EMBEDDINGS = ("embed_tokens.weight", "embed_in.weight", "word_embeddings.weight", "wte.weight")
+_IN_A_LAYER = re.compile(r"\.\d+\..*?([^.]+)\.weight$")
+_EXPERTS = re.compile(r"\.experts?\.|\.block_sparse_moe\.")
+
+
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every tensor in a folder's whole safetensors files, read from their headers alone."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        if file_problem(path):
+            continue
+        with path.open("rb") as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        shapes |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+    return shapes
+
+
+def has_head(folder: Path) -> bool:
+    """Return whether the model has output weights of its own, not its embedding's; yes where that is not known."""
+    names = tensor_shapes(folder)
+    return any(name.endswith(_HEADS) for name in names) or not any(name.endswith(_EMBEDDINGS) for name in names)
+
+
+def has_renamed_head(folder: Path) -> bool:
+    """Return whether the head's name in the weights is one that transformers 5 changes on loading (GPT-NeoX)."""
+    return any(name.endswith("embed_out.weight") for name in tensor_shapes(folder))
+
+
+def linear_modules(folder: Path) -> tuple[str, ...]:
+    """Return the names of the linear maps in the layers, sorted: all that LoRA on every linear layer means."""
+    found = {
+        match[1]
+        for name, shape in tensor_shapes(folder).items()
+        if len(shape) == 2 and (match := _IN_A_LAYER.search(name))
+    }
+    return tuple(sorted(found))
+
+
+def require_trainable(folder: Path) -> None:
+    """Raise ModelError for weights that would train and could not be merged: quantised ones, mixtures of experts."""
+    quantised = (read_json(folder / "config.json") or {}).get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method", "unknown method") if isinstance(quantised, dict) else quantised
+        raise ModelError(
+            f"the weights are quantised already ({method}): an adapter cannot be merged into them",
+            where=f"{folder / 'config.json'}, key quantization_config",
+            fix="pass the unquantised model it was made from; QLoRA quantises that itself while it trains",
+        )
+    expert = next((name for name in tensor_shapes(folder) if _EXPERTS.search(name)), None)
+    if expert:
+        raise ModelError(
+            "the model is a mixture of experts: LoRA leaves the experts out, and their merge cannot be checked",
+            where=f"{folder}: {expert}",
+            fix="use a dense model",
+        )

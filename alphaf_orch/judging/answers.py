@@ -1,0 +1,167 @@
+"""What a model of the chain answers to a prompt set: made once by a child program, kept, read back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from alphaf_orch.core.command import PROGRAM_ENV, child_env, program, run_logged
+from alphaf_orch.core.errors import Interrupted, StageError
+from alphaf_orch.core.lock import held
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import StageLine
+from alphaf_orch.core.record import fingerprint, write_atomic
+from alphaf_orch.core.render import plain
+from alphaf_orch.inputs.identity import EARLIER
+from alphaf_orch.judging.prompts import EMBEDDED, Prompt, PromptSet, load_prompts
+from alphaf_orch.planning.base import find_preset, tool_python
+from alphaf_orch.programs.json_lines import whole_rows
+from alphaf_orch.runs.chain import ChainModel, run_config
+from alphaf_orch.runs.outputs import failure
+from alphaf_orch.runs.reference import find_reference
+from alphaf_orch.runs.run_date import date_env
+from alphaf_orch.settings.config import RunConfig
+
+__all__ = ["EMBEDDED", "Answer", "Prompt", "PromptSet", "ensure_answers", "load_prompts", "read_answers"]
+
+MAX_NEW_TOKENS = 512  # ours: a page of Korean; longer answers are cut and marked so
+BATCH_SIZE = 16  # ours: 1,000 tokens each are 3 GB of keys and values in EEVE; smaller by itself where it does not fit
+_VERSION = 1  # bump where the same inputs would give other answers
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said to one prompt, an answer a turn; `truncated` where one of them met the token limit."""
+
+    id: str
+    turns: tuple[str, ...]
+    tokens: int
+    seconds: float
+    truncated: bool
+
+
+def ensure_answers(
+    paths: RunPaths,
+    model: ChainModel,
+    prompts: PromptSet,
+    *,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    limit: int | None = None,
+    console: Console,
+    verbose: bool = False,
+) -> dict[str, Answer]:
+    """Return the model's answers to the prompts (the first `limit` of them) by id, making those that lack.
+
+    Raises StageError where the child program fails, Interrupted on Ctrl-C (what is answered is kept) and
+    RunStateError where another process answers for this run.
+    """
+    wanted = prompts.prompts[:limit]
+    config = run_config(paths)
+    reference = find_reference(paths, (model,))
+    asked = [(prompt.id, prompt.turns, prompt.system) for prompt in prompts.prompts]
+    how = {"max_new_tokens": max_new_tokens, "decoding": "greedy", "reference": reference.identity}
+    key = fingerprint([_VERSION, model.identity, asked, how])
+    final = paths.answers(model.stage, prompts.name)
+    if _lacking(wanted, read_answers(final, key)):
+        with held(paths.root / "answers" / ".lock", f"the making of answers of run {paths.name}") as lock_fd:
+            kept = read_answers(final, key)  # another call may have ended before the lock
+            lacking = _lacking(wanted, kept)
+            if lacking:
+                if not kept and final.is_file():
+                    what = f"answers of {model.stage}: those kept are of other prompts, settings or another model"
+                    console.print(f"{what}, asked again ({EARLIER})", highlight=False, soft_wrap=True)
+                work = paths.scratch("answers") / model.stage / prompts.name
+                child = {
+                    "stage": model.stage,
+                    "model": model.path,
+                    "revision": model.revision,
+                    "trust_remote_code": find_preset(config).trust_remote_code_required,
+                    "reference": str(reference.folder) if reference.folder else None,
+                    **reference.setup,
+                    "prompts": str(work / "prompts.jsonl"),
+                    "output": str(work / f"{key[:16]}.jsonl"),
+                    "progress": str(work / "progress.jsonl"),
+                    "key": key,
+                    "max_new_tokens": max_new_tokens,
+                    "batch_size": BATCH_SIZE,
+                }
+                made = _generate(paths, model, lacking, child, config, lock_fd, console, verbose=verbose)
+                _publish(final, prompts, {**kept, **made}, key)
+                shutil.rmtree(work)
+                console.print(_done_line(model, [made[p.id] for p in lacking]), highlight=False, soft_wrap=True)
+    else:
+        kept_line = f"answers of {model.stage}: {len(wanted)} kept, {final}"
+        console.print(kept_line, style="dim", highlight=False, soft_wrap=True)
+    answers = read_answers(final, key)
+    return {prompt.id: answers[prompt.id] for prompt in wanted}
+
+
+def read_answers(path: Path, key: str | None = None) -> dict[str, Answer]:
+    """Return the answers a file holds (with `key`, those made under it) by id; none where there is no file."""
+    if not path.is_file():
+        return {}
+    found: dict[str, Answer] = {}
+    for row in whole_rows(path.read_text(encoding="utf-8", errors="replace")):
+        if row.pop("key") == key or key is None:
+            found[row["id"]] = Answer(**{**row, "turns": tuple(row["turns"])})
+    return found
+
+
+def _lacking(prompts: Sequence[Prompt], answers: dict[str, Answer]) -> list[Prompt]:
+    return [p for p in prompts if p.id not in answers or len(answers[p.id].turns) != len(p.turns)]
+
+
+def _done_line(model: ChainModel, made: Sequence[Answer]) -> str:
+    cut = sum(answer.truncated for answer in made)
+    return (
+        f"answers of {model.stage}: {len(made)} prompts in {sum(answer.seconds for answer in made):.0f} s,"
+        f" {sum(answer.tokens for answer in made):,} tokens, {cut} cut at the token limit"
+    )
+
+
+def _publish(final: Path, prompts: PromptSet, answers: dict[str, Answer], key: str) -> None:
+    """Put the answers in place in the order of the prompts; answers under another key stay until this moment."""
+    lacking = {p.id for p in _lacking(prompts.prompts, answers)}  # half a conversation of a call that was stopped
+    rows = (asdict(answers[p.id]) | {"key": key} for p in prompts.prompts if p.id not in lacking)
+    write_atomic(final, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def _generate(
+    paths: RunPaths,
+    model: ChainModel,
+    prompts: Sequence[Prompt],
+    child: dict[str, Any],
+    config: RunConfig,
+    lock_fd: int,
+    console: Console,
+    *,
+    verbose: bool,
+) -> dict[str, Answer]:
+    name = f"answers_{model.stage}"
+    log, file, output = paths.log(name), paths.rendered(f"{name}.yaml"), Path(child["output"])
+    asked = ({"id": p.id, "turns": p.turns, "system": p.system} for p in prompts)
+    write_atomic(Path(child["prompts"]), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in asked))
+    write_atomic(file, plain(child).text)
+    argv = program(tool_python(config, "axolotl"), "evaluation.generate_answers", str(file))
+    again = "the same command goes on with the prompts that lack an answer"
+    try:
+        with StageLine(console, name, Path(child["progress"]), log, verbose=verbose) as line:
+            env = child_env({**PROGRAM_ENV, **date_env(paths)}, online=False)
+            done = run_logged(argv, env=env, log=log, lock_fd=lock_fd, on_poll=line.poll)
+    except KeyboardInterrupt:
+        raise Interrupted(f"{name} was interrupted", where=str(output), fix=again) from None
+    if done.exit_code:
+        ended = f"exited with {done.exit_code}" if done.exit_code > 0 else f"was killed by signal {-done.exit_code}"
+        raise failure(f"{name} {ended}", log, f"mend the cause; {again}")
+    made = read_answers(output, child["key"])
+    left = _lacking(prompts, made)
+    if left:
+        what = f"{name} ended without an answer to {len(left)} prompts, the first of them {left[0].id}"
+        raise StageError(what, where=f"{output}; log: {log}", fix=again)
+    return made

@@ -1,0 +1,118 @@
+"""Asks a judge many questions: a bounded number at a time, each until its reply can be read or is given up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from alphaf_orch.core.errors import DiskError
+from alphaf_orch.judging.client import JudgeClient, NoReplyError, Reply
+from alphaf_orch.judging.reply import UnreadableError, Verdict, parse_verdict
+from alphaf_orch.judging.verdicts import Name, Row
+
+ATTEMPTS = 3  # the question, and two reminders
+_EXCERPT = 500
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing to ask, and what the row of its verdict says besides the verdict."""
+
+    name: Name
+    row: Row
+    keys: Mapping[str, str]  # fingerprints of what the verdict depends on
+    text: str
+    reminder: str  # put after the text for a second attempt
+    field: str  # the key of the verdict, in the judge's JSON and in the row
+    meaning: Mapping[str, str]  # from what the judge may say to what the row says: A is b where b is shown first
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a question; without a verdict `error` says why and `reply` how the last reply began."""
+
+    verdict: Verdict | None
+    error: str | None
+    reply: str | None
+    attempts: int
+    usage: dict[str, int] | None
+    seconds: float
+
+
+@dataclass
+class Failures:
+    """The questions that the server left unanswered."""
+
+    allowed: int
+    count: int = 0
+    last: str = ""
+    over: bool = False
+
+    def add(self, error: NoReplyError) -> None:
+        """Count one; `over` becomes true when there is no point in going on."""
+        self.count += 1
+        self.last = str(error)
+        self.over = self.over or error.for_good or self.count > self.allowed
+
+
+async def ask_all(
+    client: JudgeClient,
+    questions: Sequence[Question],
+    record: Callable[[Question, Outcome], None],
+    failures: Failures,
+    concurrency: int,
+) -> None:
+    """Ask every question and hand each outcome to `record` as it comes.
+
+    A question that the server does not answer is counted in `failures` and not recorded; when they are over,
+    nothing more is asked and requests under way are given up.
+    """
+    waiting = iter(questions)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(_work(client, waiting, record, failures))
+    except* NoReplyError:
+        pass  # counted, and the group has ended the other workers
+    except* (DiskError, OSError) as problems:
+        raise problems.exceptions[0] from None
+
+
+async def _work(
+    client: JudgeClient, waiting: Iterator[Question], record: Callable[[Question, Outcome], None], failures: Failures
+) -> None:
+    for question in waiting:
+        try:
+            outcome = await _ask(client, question)
+        except NoReplyError as error:
+            failures.add(error)
+            if failures.over:
+                raise
+        else:
+            record(question, outcome)
+
+
+async def _ask(client: JudgeClient, question: Question) -> Outcome:
+    started = time.monotonic()
+    replies: list[Reply] = []
+    verdict, error = None, None
+    while verdict is None and len(replies) < ATTEMPTS:
+        replies.append(await client.ask(question.text + (question.reminder if replies else "")))
+        try:
+            verdict, error = parse_verdict(replies[-1].text, question.field, tuple(question.meaning)), None
+        except UnreadableError as problem:
+            error = str(problem)
+    seconds = round(time.monotonic() - started, 3)
+    excerpt = replies[-1].text[:_EXCERPT] if verdict is None else None
+    return Outcome(verdict, error, excerpt, len(replies), _usage(replies), seconds)
+
+
+def _usage(replies: Sequence[Reply]) -> dict[str, int] | None:
+    """Return the tokens of all attempts, or None where the server left out one of them."""
+    prompts = [reply.prompt_tokens for reply in replies if reply.prompt_tokens is not None]
+    completions = [reply.completion_tokens for reply in replies if reply.completion_tokens is not None]
+    if not len(prompts) == len(completions) == len(replies):
+        return None
+    return {"prompt_tokens": sum(prompts), "completion_tokens": sum(completions)}

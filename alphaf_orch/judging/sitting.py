@@ -1,0 +1,131 @@
+"""One sitting of a judge: what is kept stays, the rest is asked, every outcome is written as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from alphaf_orch.core.errors import Interrupted, ToolError
+from alphaf_orch.judging.client import JudgeClient
+from alphaf_orch.judging.pool import Failures, Outcome, Question, ask_all
+from alphaf_orch.judging.preset import JudgePreset
+from alphaf_orch.judging.progress import JudgeLine
+from alphaf_orch.judging.verdicts import Name, Row, VerdictFile, open_verdicts
+
+_TICK_S = 0.5
+
+
+@dataclass(frozen=True)
+class Sitting:
+    """Questions to one judge, the file of their verdicts, and how a row of that file is recognised."""
+
+    title: str
+    path: Path
+    questions: Sequence[Question]
+    name: Callable[[Row], Name]
+    expected: Callable[[Row], Mapping[str, str] | None]
+    parts: Mapping[str, str]  # what each key of a row stands for, in words
+
+
+def hold(sitting: Sitting, preset: JudgePreset, console: Console, summarize: Callable[[], Row]) -> Row:
+    """Return the summary after asking what has no verdict yet; it is made too where not all went well.
+
+    Raises RunStateError where the file belongs to another question, ToolError where the judge did not answer all
+    of them and Interrupted on Ctrl-C; every verdict so far is kept then.
+    """
+    with open_verdicts(sitting.path) as file:
+        try:
+            return asyncio.run(_hold(sitting, preset, console, file, summarize))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            raise Interrupted(
+                "judging was interrupted",
+                where=str(sitting.path),
+                fix="the same command goes on with the questions that lack a verdict",
+            ) from None
+
+
+async def _hold(
+    sitting: Sitting, preset: JudgePreset, console: Console, file: VerdictFile, summarize: Callable[[], Row]
+) -> Row:
+    task = asyncio.current_task()
+    before = signal.getsignal(signal.SIGTERM)
+    if task:
+        # An exception out of a signal handler would leave the loop in pieces; Ctrl-C is treated like this by asyncio.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        async with JudgeClient(preset) as client:
+            return await _ask(sitting, preset, console, file, client, summarize)
+    finally:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
+
+
+async def _ask(
+    sitting: Sitting,
+    preset: JudgePreset,
+    console: Console,
+    file: VerdictFile,
+    client: JudgeClient,
+    summarize: Callable[[], Row],
+) -> Row:
+    judge = {"judge": preset.identity(await client.find_model())}
+
+    def expected(row: Row) -> Mapping[str, str] | None:
+        keys = sitting.expected(row)
+        return None if keys is None else {**keys, **judge}
+
+    kept = file.kept(sitting.name, expected, {**sitting.parts, "judge": "the judge (model, sampling)"})
+    lacking = [question for question in sitting.questions if question.name not in kept]
+    failures = Failures(preset.max_failures)
+    try:
+        total = len(sitting.questions)
+        with JudgeLine(console, sitting.title, total, total - len(lacking), failures) as line:
+
+            def record(question: Question, outcome: Outcome) -> None:
+                file.append(_row(question, outcome, client.model, {**question.keys, **judge}))
+                tokens = sum((outcome.usage or {}).values())
+                line.add(tokens, readable=outcome.verdict is not None)
+
+            ticking = asyncio.create_task(_tick(line))
+            try:
+                await ask_all(client, lacking, record, failures, preset.concurrency)
+            finally:
+                ticking.cancel()
+    finally:
+        summary = summarize() if sitting.path.stat().st_size else {}
+    if failures.count:
+        given_up = "the judge does not answer" if failures.over else f"{failures.count} questions were not answered"
+        raise ToolError(
+            f"{given_up}: {failures.last}",
+            where=f"{preset.url}; verdicts so far: {sitting.path}",
+            fix="look at the server's log; the same command goes on with the questions that lack a verdict",
+        )
+    return summary
+
+
+async def _tick(line: JudgeLine) -> None:
+    """Show the line while a slow judge thinks, too."""
+    while True:
+        await asyncio.sleep(_TICK_S)
+        line.show()
+
+
+def _row(question: Question, outcome: Outcome, model: str, keys: Mapping[str, str]) -> Row:
+    verdict = outcome.verdict
+    return {
+        **question.row,
+        question.field: question.meaning[verdict.value] if verdict else None,
+        "reason": verdict.reason if verdict else None,
+        "error": outcome.error,
+        "reply": outcome.reply,
+        "attempts": outcome.attempts,
+        "usage": outcome.usage,
+        "seconds": outcome.seconds,
+        "judge": model,
+        "keys": keys,
+    }

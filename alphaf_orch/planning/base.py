@@ -1,0 +1,115 @@
+"""The base model of a run: its preset, where its weights are, and what identifies them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from alphaf_orch.core.command import PROGRAM_ENV, program
+from alphaf_orch.core.errors import ModelError, RunStateError
+from alphaf_orch.core.paths import cache_dir, template_folders
+from alphaf_orch.inputs import presets as models
+from alphaf_orch.inputs.identity import folder_identity, is_old, known_identity, old_identity
+from alphaf_orch.inputs.own_model import generic_preset
+from alphaf_orch.inputs.samples import sample_path
+from alphaf_orch.inputs.weights_layout import require_trainable
+from alphaf_orch.planning.stages import Stage
+from alphaf_orch.settings.config import RunConfig, Tool
+
+
+@dataclass(frozen=True)
+class BaseModelRef:
+    """The base model as the recipes name it: hub id and commit, or a folder and its fingerprint."""
+
+    name: str
+    revision: str | None
+    identity: str | None
+    stage: Stage | None
+    model: str
+
+    @property
+    def spec(self) -> str:
+        """What results depend on: the commit or fingerprint, or the name while nothing is there yet."""
+        return self.identity or f"{self.model}, not here yet"
+
+    def weights(self) -> str | None:
+        """Return what identifies the weights that are there now, in a run of an earlier version too."""
+        folder = Path(self.name)
+        return folder_identity(folder) if is_old(self.identity) and folder.is_dir() else self.identity
+
+
+def tool_python(config: RunConfig, tool: Tool) -> str:
+    """Return the python of a tool's environment: `tools:` in the config, else the one we run in."""
+    return config.tools.get(tool, sys.executable)
+
+
+def find_preset(config: RunConfig) -> models.ModelPreset:
+    """Return the preset of that name, or the generic recipe for a folder or hub id."""
+    folders = tuple(folder / "models" for folder in template_folders(config.templates))
+    name = config.model
+    if "/" in name or Path(name).expanduser().is_dir():
+        return generic_preset(name, folders, os.environ)
+    return models.load_preset(name, folders)
+
+
+def find_base(
+    config: RunConfig, preset: models.ModelPreset, *, online: bool, need_weights: bool, read: bool = True
+) -> BaseModelRef:
+    """Return the base model; raise ModelError where its weights lack, RunStateError where they changed.
+
+    Without `read`, large weights that no run began with and that are not known yet have no identity.
+    """
+    insisted = config.base_revision
+    if preset.source == "hub" and insisted:
+        preset = preset.model_copy(update={"revision": insisted})
+    cache = cache_dir() / "models"
+    state = models.weights_state(preset, cache, os.environ)
+    if state.path and state.path.is_dir():
+        require_trainable(state.path)
+    if need_weights:
+        state = models.require_weights(preset, state, os.environ, online=online)
+    python = tool_python(config, "axolotl")
+    if preset.source == "hub":
+        stage = None
+        if need_weights and state.kind == "ready" and state.path:
+            _require_safetensors(state.path)
+        if online and state.kind != "ready":
+            argv = program(python, "models.fetch_model", "--repo", preset.base_model)
+            argv += ("--revision", preset.revision) if preset.revision else ()
+            stage = Stage("base_model", "axolotl", argv, {}, (), {"repo": preset.base_model}, PROGRAM_ENV, online=True)
+        return BaseModelRef(preset.base_model, state.revision, state.revision or insisted, stage, preset.name)
+    if state.kind == "build":
+        assert state.path is not None
+        argv = program(python, f"models.{preset.source}", "--output", str(state.path))
+        if preset.source == "build_tiny":
+            argv += ("--architecture", preset.base_model.removeprefix("tiny-"))
+            argv += ("--data", str(sample_path("finance_ko_sft.jsonl")))
+        stage = Stage("base_model", "axolotl", argv, {}, (state.path,), {"builder": preset.source}, PROGRAM_ENV)
+        return BaseModelRef(str(state.path), None, insisted, stage, preset.name)
+    assert state.path is not None
+    if need_weights:
+        _require_safetensors(state.path)
+    identity: str | None
+    if is_old(insisted) and insisted == old_identity(state.path):
+        identity = insisted  # a run that an earlier version began: what it has finished is known by that name
+    else:
+        identity = folder_identity(state.path) if read or insisted else known_identity(state.path)
+    if insisted and insisted != identity:
+        raise RunStateError(
+            f"the base model is not the one this run began with ({insisted} then, {identity} now)",
+            where=str(state.path),
+            fix="bring the first one back, or start again with --run NEW",
+        )
+    return BaseModelRef(str(state.path), None, identity, None, preset.name)
+
+
+def _require_safetensors(folder: Path) -> None:
+    """Raise ModelError for weights that only pickle can read: merges and their checks read safetensors lazily."""
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            "the base model has no safetensors weights",
+            where=str(folder),
+            fix="load it once with transformers, save_pretrained() it to a new folder, and pass that as --model",
+        )

@@ -1,0 +1,155 @@
+"""The models that go into a merge besides the run's own: where their files are, what identifies them, their licence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from alphaf_orch.core.errors import ModelError
+from alphaf_orch.core.paths import cache_dir
+from alphaf_orch.core.record import read_json
+from alphaf_orch.inputs import hub_cache
+from alphaf_orch.inputs import presets as models
+from alphaf_orch.inputs.identity import folder_identity, known_identity
+from alphaf_orch.programs.native_types import NATIVE_TYPES
+
+UNKNOWN_LICENCE = "unknown: read the model's own licence"
+
+
+@dataclass(frozen=True)
+class MergeModel:
+    """A model of a merge: its files (or its hub id while they are not here), commit or fingerprint, licence."""
+
+    name: str  # the hub id, or the folder's own name: what a card may say
+    path: str
+    revision: str | None
+    identity: str | None
+    licence: str
+
+    @property
+    def here(self) -> bool:
+        """Whether its files are on this machine."""
+        return Path(self.path).is_dir()
+
+    @property
+    def spec(self) -> str:
+        """What a merge depends on: the commit or fingerprint, or the name while nothing is there yet."""
+        return self.identity or f"{self.name}, not here yet"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the manifest keeps of it."""
+        return {"model": self.name, "licence": self.licence, "revision": self.revision or self.identity}
+
+
+def find_merge_model(
+    name: str,
+    folders: Sequence[Path],
+    env: Mapping[str, str],
+    *,
+    need_weights: bool,
+    trust_remote_code: bool,
+    read: bool = True,
+) -> MergeModel:
+    """Return the model that a preset's name, a folder or a hub id means.
+
+    Raises ModelError for an unknown name, for weights that are not here or cut short (unless need_weights is
+    false), and for python code that nobody allowed. Without `read`, large weights that are not known yet have no
+    identity.
+    """
+    local = Path(name).expanduser()
+    licence = None
+    if local.is_dir():
+        found = _in_folder(local.resolve(), local.resolve().name, None, None, read=read)
+    elif "/" in name:
+        found = _on_hub(name, None, env)
+    else:
+        preset = models.load_preset(name, [folder / "models" for folder in folders])
+        licence = preset.licence
+        if preset.source == "hub":
+            found = _on_hub(preset.base_model, preset.revision, env)
+        else:
+            found = _in_folder(cache_dir() / "models" / preset.name, preset.name, None, licence, read=read)
+    if not found.here:
+        if need_weights:
+            raise _not_here(name, found, env)
+        return found if licence is None else _with_licence(found, licence)
+    _check(name, Path(found.path), trust_remote_code=trust_remote_code)
+    return found if licence is None else _with_licence(found, licence)
+
+
+def _on_hub(repo: str, revision: str | None, env: Mapping[str, str]) -> MergeModel:
+    folder = hub_cache.snapshot(repo, "model", revision, env)
+    if folder is None:
+        return MergeModel(repo, repo, revision, None, UNKNOWN_LICENCE)
+    return _in_folder(folder, repo, folder.name, None)
+
+
+def _in_folder(folder: Path, name: str, commit: str | None, licence: str | None, *, read: bool = True) -> MergeModel:
+    identity = commit
+    if identity is None and folder.is_dir():
+        identity = folder_identity(folder) if read else known_identity(folder)
+    return MergeModel(name, str(folder), commit, identity, licence or card_licence(folder))
+
+
+def _with_licence(model: MergeModel, licence: str) -> MergeModel:
+    return MergeModel(model.name, model.path, model.revision, model.identity, licence)
+
+
+def card_licence(folder: Path) -> str:
+    """Return the licence that the README of a model folder states, or that none is known."""
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
+    head = re.match(r"---[ \t]*\n(.*?)\n---", text, flags=re.DOTALL)
+    try:
+        values = yaml.safe_load(head[1]) if head else None
+    except yaml.YAMLError:
+        values = None
+    if not isinstance(values, dict):
+        return UNKNOWN_LICENCE
+    stated = values.get("license_name") if values.get("license") in (None, "other") else values["license"]
+    return str(stated) if isinstance(stated, str) else UNKNOWN_LICENCE
+
+
+def _not_here(asked: str, model: MergeModel, env: Mapping[str, str]) -> ModelError:
+    if model.path != model.name:
+        return ModelError(
+            f"the merge model {asked} is not made yet",
+            where=model.path,
+            fix=f"`alphaf run --model {asked}` makes it; or name another partner",
+        )
+    place = hub_cache.repo_dir(model.name, "model", env)
+    return ModelError(
+        f"the weights of the merge model {asked} are not on this machine",
+        where=f"{model.name} is not in {place}",
+        fix=f"on a machine with a network run `hf download {model.name}` and copy its folder {place.name} to"
+        f" {place.parent}; or name the path of a model folder; or allow the download with --online",
+    )
+
+
+def _check(asked: str, folder: Path, *, trust_remote_code: bool) -> None:
+    lacking = hub_cache.missing_files(folder)
+    if lacking:
+        raise ModelError(
+            f"the files of the merge model {asked} are incomplete",
+            where=f"{folder}: {'; '.join(lacking)}",
+            fix="copy the named files again",
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(
+            f"the merge model {asked} has no safetensors weights",
+            where=str(folder),
+            fix="load it once with transformers, save_pretrained() it to a new folder, and name that",
+        )
+    config = read_json(folder / "config.json") or {}
+    if "auto_map" in config and config.get("model_type") not in NATIVE_TYPES and not trust_remote_code:
+        raise ModelError(
+            f"the merge model {asked} runs python code that comes with its weights",
+            where=str(folder),
+            fix="read its .py files, then pass --trust-remote-code when the run is started",
+        )

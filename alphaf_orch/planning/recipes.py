@@ -1,0 +1,99 @@
+"""Recipes: a template, the hardware's layer, the model's layer, the user's layers, and the global batch kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.paths import find_template
+from alphaf_orch.core.render import Rendered, override, parse_yaml, render
+from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
+from alphaf_orch.settings.keys import check_rendered, check_section
+
+# What may differ between two runs that are otherwise the same: places, speed, and how the global batch is cut up.
+NO_INFLUENCE = {
+    "output_dir",
+    "dataset_prepared_path",
+    "dataset_num_proc",
+    "plugins",
+    "gradient_accumulation_steps",
+    "logging_steps",
+    "save_steps",
+    "save_total_limit",
+    "saves_per_epoch",
+    "ddp_timeout",
+    "probe",
+    "base_model",
+    "revision_of_model",
+    *TRACKER_KEYS,
+}
+# What cannot change tokenised data; a key left out here costs a second tokenisation, never stale data.
+NOT_FOR_DATA = NO_INFLUENCE | {
+    "adapter", "load_in_4bit", "lora_r", "lora_alpha", "lora_dropout", "lora_target_linear", "lora_target_modules",
+    "lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "micro_batch_size", "num_epochs", "max_steps",
+    "learning_rate", "lr_scheduler", "warmup_ratio", "optimizer", "adam_beta1", "adam_beta2", "adam_epsilon",
+    "weight_decay", "max_grad_norm", "neftune_noise_alpha", "bf16", "tf32", "attn_implementation",
+    "gradient_checkpointing", "gradient_checkpointing_kwargs", "save_only_model", "save_strategy", "eval_steps",
+    "eval_strategy", "ddp_find_unused_parameters",
+}  # fmt: skip
+
+Layers = Sequence[tuple[str, Mapping[str, Any]]]
+
+
+def adapter_of(layers: Layers) -> str:
+    """Return which SFT recipe is meant: the last layer's `adapter`, `full` for none; qlora where nobody says."""
+    for _, layer in reversed(layers):
+        if "adapter" in layer:
+            value = layer["adapter"]
+            if value not in ("qlora", "lora", "full", None):
+                raise ConfigError(f"adapter is {value!r}", where="key sft.adapter", fix="use one of: qlora, lora, full")
+            return value or "full"
+    return "qlora"
+
+
+def hardware_layer(folders: tuple[Path, ...], gpus: int, section: str) -> tuple[str, Mapping[str, Any]]:
+    """Return what the recipe must change on this kind of machine."""
+    kind = "gpu" if gpus else "cpu"
+    file = find_template(folders, f"hardware/{kind}.yaml")
+    values = parse_yaml(file.read_text(encoding="utf-8"), str(file)).get(section) or {}
+    check_section(section, values, str(file))
+    return f"hardware/{kind}.yaml", values
+
+
+def render_recipe(template: Path, variables: Mapping[str, Any], layers: Layers, section: str) -> Rendered:
+    """Return the recipe with its layers put in; every key is known to the tool and every value of its type."""
+    rendered = override(render(template, variables), layers, str(template))
+    check_rendered(section, rendered.values, str(template))
+    return rendered
+
+
+def keep_global_batch(recipe: Rendered, layers: Layers, *, written_for: int, gpus: int, option: str) -> dict[str, int]:
+    """Return the accumulation that keeps the global batch on `gpus` devices; nothing where it stays as it is.
+
+    global batch = written_for * micro_batch_size * gradient_accumulation_steps; a user's own
+    gradient_accumulation_steps is taken as it is. Raises ConfigError where the batch cannot be cut up evenly.
+    """
+    ranks = max(1, gpus)
+    if ranks == max(1, written_for) or any(
+        "gradient_accumulation_steps" in layer for name, layer in layers if not name.startswith("model ")
+    ):
+        return {}
+    micro = int(recipe.values["micro_batch_size"])
+    wanted = max(1, written_for) * micro * int(recipe.values["gradient_accumulation_steps"])
+    steps, rest = divmod(wanted, ranks * micro)
+    if rest:
+        workable = [n for n in range(1, written_for + 1) if wanted % (n * micro) == 0]
+        raise ConfigError(
+            f"a global batch of {wanted} cannot be cut into {ranks} GPUs x micro_batch_size {micro}",
+            where=option,
+            fix=f"use one of {', '.join(map(str, workable))} GPUs, or set micro_batch_size or"
+            " gradient_accumulation_steps yourself",
+        )
+    return {"gradient_accumulation_steps": steps}
+
+
+def global_batch(recipe: Rendered, gpus: int) -> int:
+    """Return devices x micro_batch_size x gradient_accumulation_steps."""
+    return max(1, gpus) * int(recipe.values["micro_batch_size"]) * int(recipe.values["gradient_accumulation_steps"])

@@ -1,0 +1,220 @@
+"""Each stage as a frozen value: its program, the files it reads, what it leaves behind, what it depends on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.core.command import CHILD_PATH, PROGRAM_ENV, program
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.record import fingerprint
+from alphaf_orch.core.render import Rendered
+from alphaf_orch.settings.config import Tool
+from alphaf_orch.settings.trackers import tracker_env
+
+# Shared by all runs; the plan is made anew behind them.
+PREPARE = ("base_model", "fetch_data", "fetch_dpo_data", "fetch_partners")
+STAGE_ORDER = (*PREPARE, "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo", "merge_models")
+TRAINING = ("sft", "dpo")
+MERGES = ("merge_sft", "merge_dpo", "merge_models")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One process; `spec` is what its result depends on, apart from where it lies and how fast it runs."""
+
+    name: str
+    tool: Tool
+    argv: tuple[str, ...]
+    files: Mapping[Path, Rendered]
+    outputs: tuple[Path, ...]
+    spec: Mapping[str, Any]
+    env: Mapping[str, str] = field(default_factory=dict)
+    version: int = 1
+    online: bool = False
+    processes: int = 1
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of stage name, version and spec; equal fingerprints mean equal results are expected."""
+        return fingerprint([self.name, self.version, self.spec])
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How many processes a training stage gets, on which devices, with how many threads each."""
+
+    gpus: int
+    cpus: int
+    mixed_precision: str
+    visible: tuple[str, ...] = ()
+
+    @property
+    def processes(self) -> int:
+        """One process a GPU; one on CPU, where axolotl's DDP does not work."""
+        return max(1, self.gpus)
+
+    def argv(self, python: str, config_file: Path) -> tuple[str, ...]:
+        """Return `accelerate launch` with every option given, so that no default config file can change it.
+
+        Port 0 lets accelerate take a free one; the address is this machine's own.
+        """
+        common = (
+            python, "-m", "accelerate.commands.accelerate_cli", "launch",
+            "--config_file", str(config_file),
+            "--num_processes", str(self.processes),
+            "--num_machines", "1",
+            "--machine_rank", "0",
+            "--mixed_precision", self.mixed_precision,
+            "--dynamo_backend", "no",
+            "--num_cpu_threads_per_process", str(max(1, self.cpus // self.processes)),
+        )  # fmt: skip
+        if not self.gpus:
+            return (*common, "--cpu")
+        if self.gpus == 1:
+            return (*common, "--gpu_ids", "all")
+        return (
+            *common, "--multi_gpu", "--gpu_ids", "all", "--rdzv_backend", "static", "--same_network",
+            "--main_process_ip", "127.0.0.1", "--main_process_port", "0",
+        )  # fmt: skip
+
+    def env(self) -> dict[str, str]:
+        """Return the devices to see: one process that sees eight would use them all, by DataParallel."""
+        return {"CUDA_VISIBLE_DEVICES": ",".join(self.visible[: self.gpus])}
+
+
+def plugin_env(paths: RunPaths, stage: str) -> dict[str, str]:
+    """Return where the trainers find our callback and where it writes."""
+    return {
+        **CHILD_PATH,
+        "ALPHAF_METRICS": str(paths.metrics(stage)),
+        "ALPHAF_BATCHES": str(paths.batches(stage)),
+        "UNSLOTH_COMPILE_LOCATION": str(paths.scratch("unsloth_compiled_cache")),
+    }
+
+
+def data_stage(name: str, python: str, paths: RunPaths, config: Rendered, spec: Mapping[str, Any]) -> Stage:
+    """Return the stage that counts rows and tokens and writes sample conversations for the contract."""
+    file = paths.rendered(f"{name}.yaml")
+    return Stage(
+        name,
+        "axolotl",
+        program(python, "training.data_stats", str(file)),
+        {file: config},
+        (paths.report(name), paths.probe(name)),
+        spec,
+        PROGRAM_ENV,
+    )
+
+
+def preprocess_stage(
+    python: str, config_file: Path, config: Rendered, prepared: Path, spec: Mapping[str, Any]
+) -> Stage:
+    """Return the stage that tokenises once, so that no rank waits for another to do it."""
+    return Stage(
+        "preprocess",
+        "axolotl",
+        # Its defaults would load the weights, "to have them downloaded", and print a row of the data into the log.
+        (python, "-m", "axolotl.cli.preprocess", str(config_file), "--download=False", "--debug_num_examples=0"),
+        {config_file: config},
+        (prepared,),
+        spec,
+        CHILD_PATH,
+    )
+
+
+def sft_stage(
+    python: str,
+    paths: RunPaths,
+    launch: Launch,
+    accelerate_file: Path,
+    accelerate: Rendered,
+    config_file: Path,
+    config: Rendered,
+    spec: Mapping[str, Any],
+) -> Stage:
+    """Return the stage in which axolotl trains."""
+    return Stage(
+        "sft",
+        "axolotl",
+        (*launch.argv(python, accelerate_file), "-m", "axolotl.cli.train", str(config_file)),
+        {config_file: config, accelerate_file: accelerate},
+        (paths.adapter("sft"),),
+        spec,
+        {**plugin_env(paths, "sft"), **tracker_env(config.values, paths, "sft"), **launch.env()},
+        processes=launch.processes,
+    )
+
+
+def merge_stage(
+    trainer: str,
+    python: str,
+    paths: RunPaths,
+    config: Rendered,
+    contract: Rendered,
+    spec: Mapping[str, Any],
+    merged: Path,
+) -> Stage:
+    """Return the stage that merges a trainer's adapter and checks the hand-off contract."""
+    name = f"merge_{trainer}"
+    config_file, contract_file = paths.rendered(f"{name}.yaml"), paths.rendered(f"{name}_contract.yaml")
+    return Stage(
+        name,
+        "axolotl",
+        program(python, "merging.merge_adapter", "--config", str(config_file), "--contract", str(contract_file)),
+        {config_file: config, contract_file: contract},
+        (merged,),
+        spec,
+        PROGRAM_ENV,
+    )
+
+
+def merge_models_stage(
+    python: str, paths: RunPaths, recipe: Rendered, config: Rendered, contract: Rendered, spec: Mapping[str, Any]
+) -> Stage:
+    """Return the stage in which mergekit merges whole models and the hand-off contract is checked again."""
+    recipe_file, config_file = paths.rendered("merge_models.yaml"), paths.rendered("mergekit.yaml")
+    contract_file = paths.rendered("merge_models_contract.yaml")
+    return Stage(
+        "merge_models",
+        "mergekit",
+        program(
+            python, "merging.merge_models",
+            "--config", str(recipe_file), "--mergekit", str(config_file), "--contract", str(contract_file),
+        ),
+        {recipe_file: recipe, config_file: config, contract_file: contract},
+        (paths.merged_models,),
+        spec,
+        # mergekit goes through sets of models: their order, and so that of its random draws, must not change.
+        {**PROGRAM_ENV, "PYTHONHASHSEED": "0"},
+    )  # fmt: skip
+
+
+def dpo_stage(
+    python: str,
+    paths: RunPaths,
+    launch: Launch,
+    accelerate_file: Path,
+    accelerate: Rendered,
+    config: Rendered,
+    spec: Mapping[str, Any],
+) -> Stage:
+    """Return the stage in which the DPO program trains; on one device it is started plainly."""
+    file = paths.rendered("dpo.yaml")
+    argv = program(python, "training.dpo", str(file))
+    files = {file: config}
+    if launch.processes > 1:
+        argv = (*launch.argv(python, accelerate_file), *argv[1:])
+        files[accelerate_file] = accelerate
+    return Stage(
+        "dpo",
+        "dpo",
+        argv,
+        files,
+        (paths.adapter("dpo"),),
+        spec,
+        {**PROGRAM_ENV, **plugin_env(paths, "dpo"), **tracker_env(config.values, paths, "dpo"), **launch.env()},
+        processes=launch.processes,
+    )

@@ -1,0 +1,240 @@
+"""Child program: merge an adapter with axolotl, lay its tokenizer over it, check the hand-off contract.
+
+Guarantees that `merged_dir` exists only whole and checked: all work is in `scratch_dir`, one rename ends it.
+Exit codes: 0 done, 2 unusable config, 6 merged_dir exists, 7 axolotl failed, 8 a contract line is violated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from alphaf_orch.programs.architectures.orion import register
+from alphaf_orch.programs.merging.contract import SPECIAL_IDS, Contract, check, load_tokenizer
+from alphaf_orch.programs.turn_end import end_ids
+
+TOKENIZER_FILES = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.*",
+    "vocab.*",
+    "merges.txt",
+    "*.model",
+    "*.tiktoken",
+    "tokenization_*.py",
+)
+MARK = ".alphaf-merge-scratch"  # only a folder that carries it is ever deleted
+
+
+def fail(code: int, what: str, where: object, fix: str) -> NoReturn:
+    """Print one error with its place and its next step, and exit with `code`."""
+    print(f"error: {what}\n  where: {where}\n  next:  {fix}", file=sys.stderr)
+    sys.exit(code)
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write JSON so that the file is either absent, the old one, or whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        json.dump(values, file, ensure_ascii=False, indent=2)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def fresh_scratch(folder: Path) -> None:
+    """Make an empty scratch folder, deleting only one that an earlier try of this program made."""
+    if folder.exists():
+        if any(folder.iterdir()) and not (folder / MARK).is_file():
+            fail(2, "scratch_dir holds files of something else", folder, "choose an empty or new folder")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    (folder / MARK).touch()
+
+
+def quantise_as_trained(base_dir: Path, trust_remote_code: bool) -> None:
+    """Make axolotl's merge take through NF4 only what 4-bit loading quantised.
+
+    axolotl 0.19.0 takes every matrix through NF4; training left embeddings and lm_head as they were.
+    """
+    from axolotl.cli.utils import lora_merge
+
+    from alphaf_orch.programs.merging.contract_models import Layout
+
+    names = Layout(base_dir, trust_remote_code=trust_remote_code).quantised
+    anything = lora_merge._should_nf4_roundtrip
+
+    def only_quantised(key: str, *rest: Any) -> bool:
+        return key in names and anything(key, *rest)
+
+    lora_merge._should_nf4_roundtrip = only_quantised
+
+
+def lay_tokenizer_over(
+    adapter_dir: Path, merged_dir: Path, trust_remote_code: bool, eot_tokens: Sequence[str] | None = None
+) -> None:
+    """Replace the base's tokenizer files by the adapter's, and put its special ids into both configs."""
+    for pattern in TOKENIZER_FILES:
+        for stale in merged_dir.glob(pattern):
+            stale.unlink()
+        for trained in adapter_dir.glob(pattern):
+            shutil.copy2(trained, merged_dir / trained.name)
+    write_ids(merged_dir, load_tokenizer(adapter_dir, trust_remote_code), eot_tokens)
+
+
+def write_ids(folder: Path, tokenizer: Any, eot_tokens: Sequence[str] | None = None) -> None:
+    """Put the tokenizer's special ids into both configs of a model, and what ends a turn where generation stops.
+
+    eot_tokens None: what the chat template writes behind an answer.
+    """
+    for name in ("config.json", "generation_config.json"):
+        path = folder / name
+        before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        values = dict(before)
+        for key in SPECIAL_IDS:
+            mine, old = getattr(tokenizer, key), values.get(key)
+            if mine is not None:
+                # A list names every token that ends a turn; keep the others.
+                values[key] = [mine, *(i for i in old if i != mine)] if isinstance(old, list) else mine
+        if name == "generation_config.json":
+            eos = values.get("eos_token_id")
+            known = eos if isinstance(eos, list) else [eos] if eos is not None else []
+            more = [i for i in end_ids(tokenizer, eot_tokens) if i not in known]
+            values |= {"eos_token_id": [*known, *more]} if more else {}
+        if values != before:
+            write_json(path, values)
+
+
+def cast(folder: Path, dtype: str) -> None:
+    """Give every floating tensor the dtype asked for, a file at a time: axolotl's merge keeps the base's."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    for path in sorted(folder.glob("*.safetensors")):
+        tensors = load_file(path)
+        wanted = {k: t.to(getattr(torch, dtype)) if t.is_floating_point() else t for k, t in tensors.items()}
+        if any(wanted[k].dtype != tensors[k].dtype for k in tensors):
+            save_file(wanted, path.with_name(path.name + ".part"), metadata={"format": "pt"})
+            path.with_name(path.name + ".part").replace(path)
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    key = "torch_dtype" if "torch_dtype" in config else "dtype"
+    write_json(folder / "config.json", {**config, key: dtype})
+
+
+def publish(folder: Path, final: Path) -> None:
+    """Give a checked folder its final name, in one step and only once all of it is on the disk."""
+    for path in (*folder.iterdir(), folder):
+        _sync(path)
+    folder.rename(final)
+    _sync(final.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+
+
+def merge(config: Path, contract: Contract) -> Path:
+    """Return the folder axolotl merged into, with the trained tokenizer; exits 7 where axolotl fails."""
+    fresh_scratch(contract.scratch_dir)
+    os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")  # read at import
+    from axolotl.cli.merge_lora import do_cli
+
+    if contract.adapter == "qlora":
+        quantise_as_trained(contract.base_dir(), contract.trust_remote_code)
+    try:
+        do_cli(config=str(config))  # its validation refuses a Path
+    except (ValueError, OSError, RuntimeError) as error:
+        traceback.print_exc()
+        fail(
+            7,
+            f"axolotl could not merge: {' '.join(str(error).split())}",
+            config,
+            "mend that cause and run the stage again",
+        )
+    merged: Path = contract.scratch_dir / "merged"  # axolotl's fixed name below output_dir
+    lay_tokenizer_over(contract.adapter_dir, merged, contract.trust_remote_code, contract.eot_tokens)
+    if contract.dtype:
+        cast(merged, contract.dtype)
+    return merged
+
+
+def read_contract(config: Path | None, path: Path) -> Contract:
+    """Return the contract, agreeing with the merge config; exits 2 naming the key that is wrong."""
+    try:
+        contract: Contract = Contract.from_mapping(yaml.safe_load(path.read_text("utf-8")))
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        fail(2, f"contract cannot be used: {error}", path, "correct the file")
+    try:
+        contract.base_dir()
+    except OSError as error:
+        fail(2, f"base_model is not on this machine: {error}", contract.base_model, "fetch it first")
+    if not (contract.adapter_dir / "tokenizer_config.json").is_file():
+        fail(
+            2,
+            "adapter_dir has no tokenizer_config.json",
+            contract.adapter_dir,
+            "finish the training stage first",
+        )
+    if contract.adapter == "full":
+        return contract
+    if config is None:
+        fail(2, "an adapter needs --config", path, "pass the rendered merge.yaml")
+    values = yaml.safe_load(config.read_text("utf-8"))
+    for key, wanted in (
+        ("base_model", contract.base_model),
+        ("lora_model_dir", contract.adapter_dir),
+        ("output_dir", contract.scratch_dir),
+    ):
+        if str(values.get(key)) != str(wanted):
+            fail(
+                2,
+                f"{key} is {values.get(key)}, the contract says {wanted}",
+                config,
+                "render both from one plan",
+            )
+    return contract
+
+
+def main() -> None:
+    """Run the merge and its contract; exits as the module docstring says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--config", type=Path, help="merge.yaml for axolotl (not for full fine-tuning)")
+    parser.add_argument("--contract", type=Path, required=True)
+    args = parser.parse_args()
+    contract = read_contract(args.config, args.contract)
+    register()  # what axolotl and the contract load in this process
+    if contract.adapter == "full":
+        folder = contract.adapter_dir  # nothing to merge: the trained folder itself is handed off
+        write_ids(folder, load_tokenizer(folder, contract.trust_remote_code), contract.eot_tokens)
+    else:
+        if contract.merged_dir.exists():
+            fail(6, "merged_dir exists already", contract.merged_dir, "use it, or remove it to merge again")
+        folder = merge(args.config, contract)
+
+    lines = check(contract, folder)
+    broken = [line for line in lines if not line.ok]
+    write_json(contract.report, {"ok": not broken, "lines": [dataclasses.asdict(line) for line in lines]})
+    if broken:
+        named = "\n  ".join(f"{line.line}: {line.detail}" for line in broken)
+        fail(8, f"the model breaks its hand-off contract\n  {named}", folder, f"read {contract.report}")
+    if contract.adapter != "full":
+        publish(folder, contract.merged_dir)
+        shutil.rmtree(contract.scratch_dir)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Downloads models or data sets into the Hugging Face cache and prints their commits; only run with --online."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from alphaf_orch.programs.models.build_tiny import failure
+
+# Config, tokenizer, template, licence and the code of models that bring their own.
+SMALL_FILES = ["*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "*.py", "*.md", "LICENSE*"]
+
+
+def wanted_patterns(files: list[str]) -> list[str]:
+    """Return the patterns to download: safetensors only, and .bin only where there are none."""
+    has_safetensors = any(name.endswith(".safetensors") for name in files)
+    return [*SMALL_FILES, "*.safetensors" if has_safetensors else "*.bin"]
+
+
+def fetch(repo: str, revision: str | None, repo_type: str) -> str:
+    """Return the commit that was downloaded; ends the program where the hub can't be reached or refuses."""
+    import httpx
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        is_model = repo_type == "model"
+        patterns = wanted_patterns(HfApi().list_repo_files(repo, revision=revision)) if is_model else None
+        # By branch, not by commit: only then refs/main is written, which finds the snapshot later.
+        snapshot_dir = snapshot_download(repo, revision=revision, allow_patterns=patterns, repo_type=repo_type)
+    except HFValidationError as error:
+        raise failure(str(error), where=f"--repo {repo}", fix="give a hub id such as ORG/NAME") from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise failure(
+            f"the download failed: {reason}",
+            where=f"{repo}@{revision or 'main'}",
+            fix="check network, HF_TOKEN and the licence page; a second run goes on where this ended",
+        ) from error
+    return Path(snapshot_dir).name
+
+
+def main() -> None:
+    """Download each --repo at --revision and print a line `commit SHA` for it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repo", required=True, action="append", help="hub id, ORG/NAME; repeatable")
+    parser.add_argument("--repo-type", choices=("model", "dataset"), default="model")
+    parser.add_argument("--revision", help="commit, tag or branch; default: main")
+    args = parser.parse_args()
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        raise failure(
+            "the hub is switched off",
+            where="HF_HUB_OFFLINE",
+            fix="unset it and pass --online, or copy the model",
+        )
+    for repo in args.repo:
+        print(f"commit {fetch(repo, args.revision, args.repo_type)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Does an answer leave Korean without a reason? Scripts by Unicode, clauses by their words, the rest by py3langid."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache
+from typing import Any
+
+from alphaf_orch.programs.scoring.text import cleaned
+
+_LANGUAGES = ("ko", "en", "zh", "ja", "vi", "id", "es", "fr", "de", "ru", "th")
+_NO_PROSE = re.compile(r"https?://\S+|www\.\S+|\S+@\S+\.\w+|</?[a-z][^<>]{0,30}>|\\[A-Za-z]+")
+_WORD = re.compile(r"[A-Za-z\u00c0-\u024f\u1e00-\u1eff]+(?:['’&/.-][A-Za-z\u00c0-\u024f\u1e00-\u1eff]+)*")
+_HANGUL = re.compile(r"[가-힣ㄱ-ㅎㅏ-ㅣ]")
+_HAN = re.compile(r"[\u2e80-\u2fdf\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
+_HAN_GLOSS = re.compile(rf"(?<=[가-힣])\s?\((?:{_HAN.pattern}|[\s·,])+\)")
+_LATIN_GLOSS = re.compile(r"(?<=[가-힣A-Z])\s?\(([A-Za-z][^()가-힣]{0,90})\)")
+_SENTENCE_END = re.compile(r"(?<=[.!?。])\s+|\n+")
+# Newspapers write these alone for countries and for 전, 신, 현, 고, 대, 반, 탈, 초, 비.
+_NEWS_HAN = frozenset("美中日韓英獨佛印北南前新現故對反親脫超比")
+# Units, and the small words inside names: Bank of Korea.
+_PLAIN_WORD = re.compile(
+    "bps?|pp|won|krw|usd|eur|jpy|yoy|qoq|mom|ebitda|an?|and|or|of|on|in|to|for|per|by|at|vs|as|de|la"
+)
+# Words of sentences: a name or a term of finance has none of them.
+_CLAUSE_WORD = re.compile(
+    "the|this|that|these|those|it|its|is|are|was|were|be|been|am|i'm|you|your|we|our|they|their|he|she|his|her|not"
+    "|can|cannot|can't|could|will|would|should|may|might|must|has|have|had|do|does|did|don't|doesn't|isn't|if|when"
+    "|while|because|which|who|what|how|why|there|here|with|from|than|then|please|yes|thank|thanks|sorry|hello"
+)
+_SURE = 0.95
+_SYLLABLE = 2  # Latin letters that one Hangul syllable is worth
+
+
+def wrong_language(answer: str, prompt: str = "") -> int:
+    """Return 1 if the answer leaves Korean without a reason; one without letters ("12.4%", or nothing) does not.
+
+    Reasons are: the word or the Chinese characters stand in the prompt; an abbreviation or ticker (two capitals or
+    more: ETF, KOSPI, S&P 500); a unit (bp); a URL; Chinese characters in parentheses behind their Hangul, or one
+    that newspapers use alone (美). Without a reason wrong are: any kana or letter of another script but Hangul, Latin
+    and single Greek letters; Chinese characters in running text; prose of Latin words, as a sentence, inside
+    one or in a mixture that is less than half Hangul; and an answer without Hangul that is more than a name, by its
+    small letters or to py3langid.
+    """
+    text = _NO_PROSE.sub(" ", unicodedata.normalize("NFKC", cleaned(answer)))
+    prompt = unicodedata.normalize("NFKC", prompt)
+    if _other_script(text, prompt) or _running_han(_HAN_GLOSS.sub("", text), prompt):
+        return 1
+    known = {part for word in _WORD.findall(prompt) for part in (word.casefold(), *_parts(word))}
+    text = _LATIN_GLOSS.sub(lambda gloss: gloss[0] if _has_clause_word(_WORD.findall(gloss[1]), known) else "", text)
+    if any(_is_foreign(piece, known) for piece in _SENTENCE_END.split(text)):
+        return 1
+    return int(_has_no_korean(text, known))
+
+
+def _parts(word: str) -> list[str]:
+    return re.split(r"[&/.-]", word.casefold())
+
+
+def _other_script(text: str, prompt: str) -> bool:
+    greek = 0
+    for character in text:
+        if not character.isalpha() or _HAN.match(character):
+            greek = 0
+            continue
+        script = unicodedata.name(character, "UNKNOWN").split()[0]
+        greek = greek + 1 if script == "GREEK" else 0
+        strange = greek > 2 or script not in ("HANGUL", "LATIN", "GREEK", "FEMININE", "MASCULINE", "SCRIPT", "MODIFIER")
+        if strange and character not in prompt:
+            return True
+    return False
+
+
+def _running_han(text: str, prompt: str) -> bool:
+    return any(run not in prompt and run not in _NEWS_HAN for run in _HAN.findall(text))
+
+
+def _unexplained(words: list[str], known: set[str]) -> list[str]:
+    """Return the words that are not of the prompt, no abbreviations, no units and no variables of one letter."""
+    return [
+        word
+        for word in words
+        if len(word) >= 2
+        and len(re.findall(r"[A-Z]", word)) < 2
+        and word.casefold() not in known
+        and not _PLAIN_WORD.fullmatch(word)
+    ]
+
+
+def _small(words: list[str], known: set[str]) -> list[str]:
+    """Return the unexplained words that are no names either: they start with a small letter."""
+    return [word for word in _unexplained(words, known) if word[0].islower()]
+
+
+def _has_clause_word(words: list[str], known: set[str]) -> bool:
+    return any(
+        word == "I" or _CLAUSE_WORD.fullmatch(word.casefold().replace("’", "'"))
+        for word in words
+        if word.casefold() not in known
+    )
+
+
+def _is_foreign(sentence: str, known: set[str]) -> bool:
+    """Whether a sentence is no Korean: prose without Hangul, a clause of Latin words, or a mixture of two languages."""
+    words = _WORD.findall(sentence)
+    small = _small(words, known)
+    syllables = len(_HANGUL.findall(sentence))
+    if not syllables:
+        return len(words) >= 3 and (len(small) >= 2 or _has_clause_word(words, known))
+    places = 0
+    for part in _HANGUL.split(sentence):
+        inside = _WORD.findall(part)
+        strange = _small(inside, known)
+        places += bool(strange)
+        if len(strange) >= 6 or (len(inside) >= 3 and strange and _has_clause_word(inside, known)):
+            return True
+    mixed = len(small) >= (3 if places >= 2 else 4)  # three words in one place may be a term
+    return mixed and _SYLLABLE * syllables < sum(map(len, small))
+
+
+def _has_no_korean(text: str, known: set[str]) -> bool:
+    """Whether an answer of two words or more without Hangul is more than a name: a small word, or surely a language."""
+    words = _WORD.findall(text)
+    if _HANGUL.search(text) or len(words) < 2:
+        return False
+    strange = _unexplained(words, known)
+    return bool(_small(words, known)) or (len(strange) >= 2 and _surely_foreign(" ".join(strange)))
+
+
+@cache
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.set_languages(_LANGUAGES)
+    return identifier
+
+
+def _surely_foreign(text: str) -> bool:
+    """Whether py3langid takes a text for another language than Korean; names of firms come to 0.8 at most."""
+    language, probability = _identifier().classify(text)
+    return bool(language != "ko" and probability >= _SURE)

@@ -1,0 +1,92 @@
+"""Whether the tokens that will be trained on can be spelt and learnt: counted, said, or refused before training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.programs.training.template_tokens import TemplateTokens, template_tokens, unknown_ids
+from alphaf_orch.programs.training.token_rows import Finding, modules_to_save, untrained
+
+UNKNOWN_SHARE = 0.05  # ours: one token in twenty; a model trained on that answers with the unknown token
+ORDERS = 64  # ours: orders of roles whose markers are looked at; most data has a handful
+
+
+class TokenError(ValueError):
+    """Tokens that must not be trained on; `fix` is what to do next."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        super().__init__(what)
+        self.fix = fix
+
+
+class TokenChecks:
+    """What is gathered of all conversations; guarantees one conversation in memory for each order of roles."""
+
+    def __init__(self, tokenizer: Any, template: str) -> None:
+        self.tokenizer, self.template = tokenizer, template
+        self.tokens = self.unknown = self.conversations = 0
+        self.orders: dict[tuple[str, ...], Sequence[Any]] = {}
+
+    def add(self, messages: Sequence[Any], ids: Sequence[int]) -> None:
+        """Count a conversation and its unknown ids."""
+        self.tokens += len(ids)
+        if len(self.orders) < ORDERS:
+            self.orders.setdefault(tuple(message["role"] for message in messages), messages)
+        if self.tokenizer.unk_token_id in ids:
+            text = self.tokenizer.apply_chat_template(messages, chat_template=self.template, tokenize=False)
+            unknown = unknown_ids(self.tokenizer, text, ids)
+            self.unknown += unknown
+            self.conversations += unknown > 0
+
+    def summary(self) -> dict[str, Any]:
+        """Return how many tokens are unknown, their share, and the conversations they are in."""
+        share = self.unknown / max(1, self.tokens)
+        return {"tokens": self.unknown, "share": share, "conversations": self.conversations}
+
+    def check(self, folder: Path | None, trained: Sequence[str] | None, *, allow_untrained: bool) -> list[str]:
+        """Return what should be said before training; raise TokenError for tokens nothing can come of.
+
+        `folder` is the model whose rows are looked at, None for none; `trained` as in token_rows.untrained.
+        """
+        unk = self.tokenizer.unk_token
+        asked = template_tokens(self.tokenizer, self.orders.values(), self.template)
+        if asked.unknown:
+            spelt = ", ".join(map(repr, asked.unknown))
+            raise TokenError(
+                f"the tokenizer cannot spell {spelt} of the chat template: it becomes {unk}",
+                "choose another chat_template, or add what is missing to `tokens` and train its rows (docs/models.md)",
+            )
+        if self.unknown > UNKNOWN_SHARE * self.tokens:
+            raise TokenError(
+                f"the tokenizer cannot spell the data: {self.unknown / self.tokens:.0%} of its tokens are {unk}",
+                "choose a model whose tokenizer knows the language of the data",
+            )
+        notes = [] if folder is None else self._rows(folder, asked, trained, allow_untrained=allow_untrained)
+        if self.unknown:
+            notes.append(f"{self.unknown:,} tokens in {self.conversations:,} conversations are {unk}")
+        return notes
+
+    def _rows(
+        self, folder: Path, asked: TemplateTokens, trained: Sequence[str] | None, *, allow_untrained: bool
+    ) -> list[str]:
+        found = untrained(folder, self.tokenizer, read=asked.ids, written=asked.written, trained=trained)
+        certain = [finding for finding in found if finding.certain]
+        likely = [finding for finding in found if not finding.certain]
+        train = f"sft.lora_modules_to_save=[{','.join(modules_to_save(folder))}]"
+        if certain and not allow_untrained:
+            raise TokenError(
+                f"the base model has not learnt {self._named(certain)}, and the adapter does not train it",
+                f"train the rows in SFT: --set '{train}'; or choose a chat template of tokens the base knows; or go on"
+                " all the same with `allow_untrained_tokens: true` in the config (docs/models.md)",
+            )
+        said = (("has not learnt", certain), ("may not have learnt", likely))
+        return [f"the base model {what} {self._named(some)}; {train} trains it" for what, some in said if some]
+
+    def _named(self, findings: Sequence[Finding]) -> str:
+        whys: dict[int, list[str]] = {}
+        for finding in findings:
+            whys.setdefault(finding.token, []).append(finding.why)
+        names: Mapping[int, str] = {i: self.tokenizer.convert_ids_to_tokens(i) for i in whys}
+        return "; ".join(f"{names[i]} ({' and '.join(why)})" for i, why in whys.items())

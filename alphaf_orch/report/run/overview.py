@@ -1,0 +1,152 @@
+"""What a run is and how far it came: its head, the chain of stages, the training curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+from typing import Any
+
+from alphaf_orch.core.hiding import hide, place
+from alphaf_orch.core.wording import Label, Text, join, named
+from alphaf_orch.planning.stages import STAGE_ORDER
+from alphaf_orch.report.blocks import Block, Card, Cards, Cell, KeyValues, Note, Table, Tone
+from alphaf_orch.report.figures import NONE, duration, mebibytes, moment, number
+from alphaf_orch.report.names import METRICS, PROCESSES, STAGES, STATES
+from alphaf_orch.report.plots import curves
+from alphaf_orch.report.score_blocks import show_score
+from alphaf_orch.scores.loaded import RunData
+from alphaf_orch.scores.names import TASKS
+from alphaf_orch.scores.table import ScoreTable
+
+_STATE_TONES: dict[str, Tone] = {"done": "good", "failed": "bad", "interrupted": "warn", "running": "warn"}
+
+_CARDS = 8  # tasks with a card of their own
+
+
+def head(run: RunData) -> KeyValues:
+    """Return what was trained, by what, when and where."""
+    manifest = run.manifest
+    machine = manifest.get("machine", {})
+    gpus = run.config.get("gpus")
+    device = Label("CPU", "CPU") if gpus == 0 else Label(f"GPU {gpus}개", f"{gpus} GPU(s)") if gpus else ""
+    where = [device, str(machine.get("system", "")), f"Python {machine['python']}" if "python" in machine else ""]
+    rows: list[tuple[Text, Cell]] = [
+        (Label("실행", "Run"), Cell(run.name)),
+        (Label("원본 모델", "Base model"), Cell(place(manifest.get("base_model") or NONE, run.paths))),
+        (Label("라이선스", "Licence"), Cell(str(manifest.get("licence") or NONE))),
+        (Label("시작", "Started"), Cell(moment(manifest.get("created")))),
+        (Label("alphaf 버전", "alphaf version"), Cell(str(manifest.get("alphaf") or NONE))),
+        (Label("컴퓨터", "Machine"), Cell(join(where) or NONE)),
+    ]
+    return KeyValues(tuple(rows))
+
+
+def cards(run: RunData, table: ScoreTable | None, warnings: int) -> Cards:
+    """Return the figures for a reader in a hurry: how far the chain came, what each main score became, warnings."""
+    done = sum(stage.get("state") == "done" for stage in run.stages.values())
+    seconds = sum(stage.get("seconds") or 0 for stage in run.stages.values())
+    whole = done == len(run.stages) > 0
+    items = [
+        Card(
+            Label("끝난 단계", "Stages done"),
+            f"{done} / {len(run.stages)}",
+            Label(f"걸린 시간 {duration(seconds)}", f"{duration(seconds)} in all"),
+            "good" if whole else "warn",
+        )
+    ]
+    tasks = table.tasks if table else ()
+    items += [_score_card(table, task) for task in tasks[:_CARDS]] if table else []
+    if len(tasks) > _CARDS:
+        more = Label("더 있는 과제", "More tasks")
+        items.append(Card(more, str(len(tasks) - _CARDS), Label("점수 절에 있음", "see the scores")))
+    items.append(
+        Card(
+            Label("주의할 점", "Warnings"),
+            str(warnings),
+            Label("아래 목록", "listed below") if warnings else "",
+            "warn" if warnings else "good",
+        )
+    )
+    return Cards(tuple(items))
+
+
+def chain_blocks(run: RunData) -> list[Block]:
+    """Return the stages with times, memory and speed, and in words what is not there."""
+    header = (
+        Label("단계", "Stage"), Label("상태", "State"), Label("시작", "Started"), Label("시간", "Time"),
+        Label("최대 메모리", "Peak memory"), Label("토큰/초", "Tokens/s"), Label("학습 스텝", "Steps"),
+        Label("손실", "Loss"),
+    )  # fmt: skip
+    rows = [_stage_row(run, name, run.stages[name]) for name in _ordered(run.stages)]
+    rows += [_eval_row(run, stage) for stage in run.scored]
+    found: list[Block] = [Table(header, tuple(rows), text_columns=2)] if rows else []
+    found += [
+        Note(join([named(PROCESSES, name), hide(entry["error"], run.paths)]), "error")
+        for name, entry in run.stages.items()
+        if entry.get("error")
+    ]
+    missing = [name for name in ("sft", "dpo") if name not in run.stages]
+    for name in missing:
+        found.append(Note(join([named(PROCESSES, name), Label("아직 실행하지 않음", "not run yet")])))
+    if not run.scored:
+        text = Label(
+            "평가 결과가 아직 없습니다. alphaf eval 명령이 만듭니다.", "No scores yet; alphaf eval makes them."
+        )
+        found.append(Note(text))
+    return found
+
+
+def curve_blocks(run: RunData, prefix: str = "") -> list[Block]:
+    """Return the training curves."""
+    found: list[Block] = []
+    for stage, rows in run.metrics.items():
+        found += curves(f"{prefix}curve-{stage}", named(STAGES, stage), [("", rows)])
+    if not found:
+        return [Note(Label("학습 기록이 아직 없습니다.", "No training metrics yet."))]
+    return found
+
+
+def _score_card(table: ScoreTable, task: str) -> Card:
+    arms = [arm for arm in table.arms if task in arm.tasks]
+    metric = table.metrics(task)[0]
+    share = (task, metric) in table.shares
+    shown = [table.scores.get((arm.name, task, metric)) for arm in arms]
+    values = [show_score(each.value, share=share) if each else NONE for each in shown]
+    # Every model of the chain: what one step gains, the next may lose.
+    titles = join([arm.title for arm in arms], " → ")
+    return Card(join([named(TASKS, task), named(METRICS, metric)]), " → ".join(values), titles)
+
+
+def _ordered(stages: Mapping[str, Any]) -> list[str]:
+    known = [name for name in STAGE_ORDER if name in stages]
+    return [*known, *(name for name in stages if name not in known)]
+
+
+def _stage_row(run: RunData, name: str, entry: Mapping[str, Any]) -> tuple[Cell, ...]:
+    state = entry.get("state", "")
+    result = entry.get("result") or {}
+    rates = [row["tokens_per_s"] for row in run.metrics.get(name, []) if row.get("tokens_per_s")]
+    loss = f"{number(result['loss_first'])} → {number(result['loss_last'])}" if "loss_first" in result else NONE
+    return (
+        Cell(named(PROCESSES, name), sub=name if name in PROCESSES else ""),
+        Cell(named(STATES, state), _STATE_TONES.get(state, "plain")),
+        Cell(moment(entry.get("started"))),
+        Cell(duration(entry.get("seconds"))),
+        Cell(mebibytes(entry.get("peak_memory_mib"))),
+        Cell(number(round(median(rates), 1)) if rates else NONE),
+        Cell(number(result.get("steps"))),
+        Cell(loss),
+    )
+
+
+def _eval_row(run: RunData, stage: str) -> tuple[Cell, ...]:
+    results = [scored.result for scored in run.scored[stage].values()]
+    title = join([Label("평가", "evaluation"), named(STAGES, stage)])
+    tasks = Label(f"과제 {len(results)}개", f"{len(results)} task(s)")
+    return (
+        Cell(title, sub=tasks),
+        Cell(STATES["done"], "good"),
+        Cell(moment(min(result.started for result in results))),
+        Cell(duration(sum(result.seconds for result in results))),
+        *[Cell(NONE)] * 4,
+    )

@@ -1,0 +1,110 @@
+"""The scores of several models side by side, with intervals, paired tests, and in words how to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alphaf_orch.core.wording import Label, Text, join, named
+from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Table
+from alphaf_orch.report.changes import change_text, change_warning, comparisons, method, tone
+from alphaf_orch.report.figures import NONE, number, percent
+from alphaf_orch.report.names import METRIC, METRICS, direction
+from alphaf_orch.report.plots import bar_figure, folded
+from alphaf_orch.scores.compare import Score
+from alphaf_orch.scores.names import TASKS
+from alphaf_orch.scores.table import Arm, ScoreTable
+
+_BARS = 12  # scores in one plot
+
+
+def show_score(value: float | None, *, share: bool) -> str:
+    """Return a score as a percentage or a number."""
+    if value is None:
+        return NONE
+    return percent(value) if share else number(round(value, 4))
+
+
+def blocks(table: ScoreTable, figure_id: str) -> list[Block]:
+    """Return a plot and a table for each task of every group, then all comparisons and how they were made."""
+    refused = dict.fromkeys(change_warning(table, change) for change in table.changes.values() if change.refused)
+    found: list[Block] = [Note(text, "warning") for text in refused]
+    for position, (group, arms) in enumerate(table.groups):
+        found += _figures(table, arms, group, f"{figure_id}-{position}")
+        found += [
+            _task_table(table, arms, group, task) for task in table.tasks if any(task in arm.tasks for arm in arms)
+        ]
+    if table.changes:
+        found.append(Fold(Label("모든 비교와 검정", "Every comparison and test"), (comparisons(table),)))
+    return [*found, Fold(Label("읽는 법과 통계 방법", "How to read this, and the statistics"), method(table))]
+
+
+def _task_table(table: ScoreTable, arms: Sequence[Arm], group: Text, task: str) -> Table:
+    with_it = [arm for arm in arms if task in arm.tasks]
+    header: list[Text] = [METRIC, Label("문항", "n")]
+    header += [join([arm.title, _against(table, arm)], " ") for arm in with_it]
+    rows = []
+    for metric in table.metrics(task):
+        found = [table.scores.get((arm.name, task, metric)) for arm in with_it]
+        counts = sorted({each.n for each in found if each})
+        name = join([named(METRICS, metric), direction(table.higher_is_better(task, metric))], "")
+        cells = [Cell(name, sub=metric if metric in METRICS else ""), Cell(" / ".join(f"{n:,}" for n in counts))]
+        cells += [_score_cell(table, arm, task, metric) for arm in with_it]
+        rows.append(tuple(cells))
+    caption = join([group, named(TASKS, task), task if task in TASKS else ""])
+    return Table(tuple(header), tuple(rows), caption)
+
+
+def _against(table: ScoreTable, arm: Arm) -> Text:
+    if not arm.against or not any(change.after == arm.name for change in table.changes.values()):
+        return ""
+    before = next(each.title for each in table.arms if each.name == arm.against)
+    return join(["(", Label("대 ", "vs "), before, ")"], "")
+
+
+def _score_cell(table: ScoreTable, arm: Arm, task: str, metric: str) -> Cell:
+    found = table.scores.get((arm.name, task, metric))
+    if found is None:
+        return Cell(NONE, "muted")
+    share = (task, metric) in table.shares
+    spread = ""
+    if found.low is not None:
+        spread = f"[{show_score(found.low, share=share)}, {show_score(found.high, share=share)}]"
+    change = table.changes.get((arm.name, task, metric))
+    if change is None:
+        return Cell(show_score(found.value, share=share), sub=spread)
+    shown = change_text(change, share=share)
+    return Cell(show_score(found.value, share=share), sub=spread, change=shown, change_tone=tone(change))
+
+
+def _figures(table: ScoreTable, arms: Sequence[Arm], group: Text, figure_id: str) -> list[Block]:
+    """Return bars of every share that is better when higher; where these are many, of the tasks' main metrics."""
+    tasks = [task for task in table.tasks if any(task in arm.tasks for arm in arms)]
+    every = [(task, metric) for task in tasks for metric in table.metrics(task)]
+    main = {(task, table.metrics(task)[0]) for task in tasks}
+    shown = [key for key in every if key in table.shares and table.higher_is_better(*key)]
+    if len(shown) > _BARS:
+        shown = [key for key in shown if key in main]
+    parts = [shown[start : start + _BARS] for start in range(0, len(shown), _BARS)]
+    return [_figure(table, arms, group, part, f"{figure_id}-{number}") for number, part in enumerate(parts)]
+
+
+def _figure(
+    table: ScoreTable, arms: Sequence[Arm], group: Text, wanted: Sequence[tuple[str, str]], figure_id: str
+) -> Block:
+    bars = [(arm.title, [_bar(table.scores.get((arm.name, *key))) for key in wanted]) for arm in arms]
+    rows = []
+    for task, metric in wanted:
+        found = [table.scores.get((arm.name, task, metric)) for arm in arms]
+        values = [show_score(each.value if each else None, share=True) for each in found]
+        rows.append((Cell(join([named(TASKS, task), named(METRICS, metric)])), *map(Cell, values)))
+    short = [join([folded(named(TASKS, task)), folded(named(METRICS, metric))], "\n") for task, metric in wanted]
+    values_table = Table((METRIC, *(arm.title for arm in arms)), tuple(rows))
+    title = join([group, Label("점수와 95% 구간", "Scores with 95% intervals")])
+    return bar_figure(figure_id, title, short, bars, values_table, Label("점수", "score"))
+
+
+def _bar(found: Score | None) -> tuple[float, float, float] | None:
+    if found is None:
+        return None
+    low = found.low if found.low is not None else found.value
+    return found.value, low, found.high if found.high is not None else found.value

@@ -1,0 +1,94 @@
+"""The report of a sweep of merges: what was tried, what each candidate scored, why one was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from alphaf_orch import __version__
+from alphaf_orch.core.errors import AlphafError
+from alphaf_orch.core.hiding import place
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.wording import Label, Language, Text, named
+from alphaf_orch.experiments.sweep.choice import Choice, Rated, explained, said
+from alphaf_orch.report.blocks import Block, Cell, Note, Report, Section, Table
+from alphaf_orch.report.figures import NONE, number
+from alphaf_orch.report.names import STAGES
+from alphaf_orch.report.score_blocks import blocks as score_blocks
+from alphaf_orch.report.write import write_report
+from alphaf_orch.scores.loaded import load_run
+from alphaf_orch.scores.names import TASKS
+from alphaf_orch.scores.table import Arm, build
+
+_VERDICTS = {
+    "better": Label("더 좋음", "better"),
+    "worse": Label("더 나쁨", "worse"),
+    "none": Label("차이가 확인되지 않음", "no difference shown"),
+}
+_HOW = Label(
+    "종합 점수는 과제마다 대표 지표 하나를 고르고 과제별 비중을 같게 하여 평균한 값입니다. 차이는 같은 문항끼리 짝지어"
+    " 검정했고, p는 이 비교 전체를 한 묶음으로 보아 홀름 방법으로 보정했습니다. 여러 후보 가운데 가장 높은 점수를"
+    " 골랐으므로, 고른 후보의 점수는 실제보다 높게 나왔기 쉽습니다. 최종 판단은 다른 평가 자료로 확인하세요.",
+    "The overall score is the mean of the tasks' main metrics, each task of equal weight. Differences are tested on"
+    " paired rows; p is corrected by Holm's method over all comparisons here. The best of several candidates was"
+    " picked by these very rows, so its score is more likely too high than too low: confirm it on other questions.",
+)
+
+
+def write_sweep_report(
+    paths: RunPaths, place_: RunPaths, choice: Choice, failures: Mapping[str, AlphafError], language: Language
+) -> tuple[Path, ...]:
+    """Write the sweep's report beside its candidates and return the files, the page first."""
+    return write_report(sweep_report(paths, place_, choice, failures), place_.html_report, language)
+
+
+def sweep_report(paths: RunPaths, place_: RunPaths, choice: Choice, failures: Mapping[str, AlphafError]) -> Report:
+    """Return the report: the choice in words, all candidates with their differences, every score."""
+    title = Label(f"모델 병합 비교: {paths.name}", f"Merge sweep: {paths.name}")
+    chosen: list[Block] = [Note(line) for line in explained(choice)]
+    chosen.append(_candidates(choice))
+    chosen += [
+        Note(f"{name}: {place(error.what, paths)}", "warning", Label("실패한 후보", "failed"))
+        for name, error in failures.items()
+    ]
+    chosen.append(Note(_HOW))
+    sections = (
+        Section("choice", Label("선택", "The choice"), tuple(chosen)),
+        Section("scores", Label("점수", "Scores"), tuple(_scores(place_, choice))),
+    )
+    return Report(title, Label("후보마다 따로 병합하고 평가함", "each candidate merged and scored apart"), sections,
+                  f"alphaf_orch {__version__}")  # fmt: skip
+
+
+def _candidates(choice: Choice) -> Table:
+    others = [reference.name for reference in choice.references]
+    header: list[Text] = [Label("모델", "Model"), Label("종합 점수", "Overall")]
+    header += [named(TASKS, task) for task in choice.metrics]
+    header += [Label(f"{name} 대비", f"against {name}") for name in others]
+    rows = [_row(rated, choice, others) for rated in (*choice.rated, *choice.references)]
+    return Table(tuple(header), tuple(rows), Label("후보와 비교 대상", "Candidates, and what they are compared with"))
+
+
+def _row(rated: Rated, choice: Choice, others: Sequence[str]) -> tuple[Cell, ...]:
+    best = rated.name == choice.best
+    name = Cell(named(STAGES, rated.name), "good" if best else "plain", Label("선택됨", "chosen") if best else "")
+    cells = [name, Cell(number(round(rated.overall, 4)))]
+    cells += [Cell(number(round(rated.by_task[task], 4)) if task in rated.by_task else NONE) for task in choice.metrics]
+    for other in others:
+        found = rated.against.get(other)
+        if found is None:
+            cells.append(Cell(NONE, "muted"))
+            continue
+        cells.append(Cell(said(found).rpartition(":")[0], sub=_VERDICTS[found.verdict]))
+    return tuple(cells)
+
+
+def _scores(place_: RunPaths, choice: Choice) -> list[Block]:
+    scored = load_run(place_).scored
+    own = choice.references[0].name if choice.references else None
+    arms = [
+        Arm(rated.name, named(STAGES, rated.name), scored[rated.name], own if rated.name != own else None)
+        for rated in (*choice.references, *choice.rated)
+        if rated.name in scored
+    ]
+    return score_blocks(build(arms), "sweep")

@@ -1,0 +1,99 @@
+"""The models of a run that can be judged: its base, and what each stage of the chain made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.core.errors import ConfigError, RunStateError
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.record import read_manifest
+from alphaf_orch.inputs.identity import folder_identity
+from alphaf_orch.planning.base import find_base, find_preset
+from alphaf_orch.settings.config import RunConfig, build_config, read_config
+
+CHAIN = ("base", "sft", "dpo", "merged")
+# The stage whose end makes each model, and what that stage calls it.
+_MADE_BY = {"sft": "merge_sft", "dpo": "merge_dpo", "merged": "merge_models"}
+
+
+@dataclass(frozen=True)
+class ChainModel:
+    """One model of a run: where it is and what identifies its weights, tokenizer and settings."""
+
+    stage: str
+    path: str  # a folder, or for the base a hub id whose files are in the local cache
+    revision: str | None
+    identity: str  # the commit of a hub model, else identity.folder_identity
+    tokenizer: str | None = None  # a folder, where it is asked with another tokenizer or chat template than the run's
+
+
+def run_config(paths: RunPaths) -> RunConfig:
+    """Return the settings that a run remembers."""
+    return build_config(read_config(paths.config), str(paths.config))
+
+
+def model_folder(paths: RunPaths, stage: str) -> Path:
+    """Return where the model of a stage is; full fine-tuning leaves the SFT model in the folder it trained in."""
+    if stage == "merged":
+        return paths.merged_models
+    merged = paths.merged(stage)
+    return paths.adapter("sft") if stage == "sft" and not merged.is_dir() else merged
+
+
+def finished(paths: RunPaths, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the stages of the chain whose models are finished; the base is there once the SFT began."""
+    stages = manifest["stages"]
+    done = [name for name in CHAIN[1:] if stages.get(_MADE_BY[name], {}).get("state") == "done"]
+    return ("base", *(name for name in done if model_folder(paths, name).is_dir()))
+
+
+def chain_models(paths: RunPaths, stages: Sequence[str] = ()) -> tuple[ChainModel, ...]:
+    """Return the asked-for models in the order of the chain; without a wish, every finished one.
+
+    Raises ConfigError for a stage that no chain has and RunStateError for one that is not finished.
+    """
+    unknown = [name for name in stages if name not in CHAIN]
+    if unknown:
+        raise ConfigError(f"{unknown[0]} is no stage of the chain", where="--stages", fix=f"use {', '.join(CHAIN)}")
+    there = finished(paths, read_manifest(paths.manifest))
+    missing = [name for name in stages if name not in there]
+    if missing:
+        raise RunStateError(
+            f"the {missing[0]} model of run {paths.name} is not finished",
+            where=str(paths.manifest),
+            fix=f"finished are: {', '.join(there)}; `alphaf run --run {paths.name}` goes on with the rest",
+        )
+    return tuple(_model(paths, name) for name in there if not stages or name in stages)
+
+
+def asked_models(paths: RunPaths, stages: Sequence[str] = ()) -> tuple[ChainModel, ...]:
+    """Return the models to evaluate: as chain_models, and a merged one also under its partners' chat templates."""
+    found = []
+    for model in chain_models(paths, stages):
+        found += [model, *(partner_variants(model) if model.stage == "merged" else ())]
+    return tuple(found)
+
+
+def partner_variants(model: ChainModel) -> tuple[ChainModel, ...]:
+    """Return a merged model once more for each partner's chat template that the merge found to be another."""
+    folders = sorted(path for path in Path(model.path).glob("partner_template*") if path.is_dir())
+    return tuple(replace(model, stage=f"{model.stage}_{path.name}", tokenizer=str(path)) for path in folders)
+
+
+def _model(paths: RunPaths, stage: str) -> ChainModel:
+    if stage == "base":
+        config = run_config(paths)
+        base = find_base(config, find_preset(config), online=False, need_weights=True)
+        identity = base.weights()
+        if identity is None:
+            raise RunStateError(
+                f"the base model of run {paths.name} is not made yet",
+                where=base.name,
+                fix=f"`alphaf run --run {paths.name}` makes it",
+            )
+        return ChainModel(stage, base.name, base.revision, identity)
+    folder = model_folder(paths, stage)
+    return ChainModel(stage, str(folder), None, folder_identity(folder))

@@ -1,0 +1,156 @@
+"""Which checkpoint a training goes on from: found by a look for a plan, read whole before it is used."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.core.record import read_json
+from alphaf_orch.inputs.hub_cache import weights_problem
+from alphaf_orch.programs.checksums import changed_weights
+
+# What resuming needs in transformers 5.16.1 (Trainer._load_optimizer_and_scheduler): where one of them is absent it
+# starts both anew without a word.
+_NEEDED = ("optimizer.pt", "scheduler.pt")
+# What zipfile raises on bytes that are not what they should be.
+_UNREADABLE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    ArithmeticError,
+    RuntimeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """The checkpoint a training goes on from, None for its beginning, and why newer ones are passed over."""
+
+    checkpoint: Path | None
+    passed_over: tuple[str, ...]
+
+
+def trainer_state(folder: Path) -> dict[str, Any] | None:
+    """Return trainer_state.json of a checkpoint, or None where there is none that can be read."""
+    state = read_json(folder / "trainer_state.json")
+    numbers = state is not None and all(isinstance(state.get(key), int) for key in ("global_step", "max_steps"))
+    return state if numbers else None
+
+
+def newest_first(folder: Path) -> list[Path]:
+    """Return the checkpoint-N folders of a training stage, highest N first."""
+    found = [path for path in folder.glob("checkpoint-*") if _step(path) is not None]
+    return sorted(found, key=lambda path: _step(path) or 0, reverse=True)
+
+
+def seen(folder: Path) -> Path | None:
+    """Return the newest checkpoint that a look at its files finds nothing wrong with; what is inside is not read."""
+    return next((path for path in newest_first(folder) if problem(path) is None), None)
+
+
+def start(folder: Path) -> Start:
+    """Return where the training in a folder goes on: the newest checkpoint whose every needed byte can be read.
+
+    Where there is none, one at the planned step whose weights are whole still is the end of the training.
+    """
+    passed_over: list[str] = []
+    for path in newest_first(folder):
+        wrong = problem(path) or damage(path)
+        if wrong is None:
+            return Start(path, tuple(passed_over))
+        passed_over.append(f"{path.name} is passed over: {wrong}")
+    finished = (path for path in newest_first(folder) if _at_the_end(path) and not _changed(path))
+    return Start(next(finished, None), tuple(passed_over))
+
+
+def beyond_the_end(folder: Path) -> Path | None:
+    """Return the newest checkpoint where some stand beyond the planned step and none can be gone on from, else None.
+
+    Earlier versions trained a step more at each try after a training was ended between its last checkpoint and its end.
+    """
+    found = [path for path in newest_first(folder) if _beyond(path)]
+    return found[0] if found and seen(folder) is None else None
+
+
+def problem(folder: Path) -> str | None:
+    """Return why training cannot go on from a checkpoint, as far as names, sizes and headers tell, or None."""
+    wrong = _weights_side(folder)
+    if wrong or _at_the_end(folder):
+        return wrong
+    absent = next((name for name in _NEEDED if not (folder / name).is_file()), None)
+    if absent:
+        return f"{absent} is missing"
+    return next(filter(None, (_archive_problem(path, read=False) for path in _archives(folder))), None)
+
+
+def damage(folder: Path) -> str | None:
+    """Return which file of a checkpoint is not as it was saved, or None; reads all that resuming reads: seconds a GB.
+
+    torch.save writes zip archives with a CRC-32 for each tensor, which `zipfile` compares without running anything.
+    """
+    problems = (_archive_problem(path, read=True) for path in _archives(folder))
+    return next(filter(None, problems), None) or _changed(folder)
+
+
+def _archive_problem(path: Path, *, read: bool) -> str | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip() if read else None
+    except _UNREADABLE as error:
+        return f"{path.name} is empty, cut off or damaged ({error})"
+    return f"{path.name} is damaged ({broken} is not what was saved)" if broken else None
+
+
+def _weights_side(folder: Path) -> str | None:
+    state = trainer_state(folder)
+    if state is None:
+        return "trainer_state.json is missing or cannot be read"
+    if state["global_step"] != _step(folder):
+        return f"its trainer_state.json is of step {state['global_step']}"
+    if _beyond(folder):
+        return f"it stands beyond the planned {state['max_steps']} steps"
+    for name in ("adapter_config.json", "config.json"):
+        if (folder / name).is_file() and read_json(folder / name) is None:
+            return f"{name} cannot be read"
+    wrong = weights_problem(folder)
+    return wrong.replace(f"{folder}/", "").removeprefix(f"{folder} ") if wrong else None
+
+
+def _changed(folder: Path) -> str | None:
+    try:
+        name = changed_weights(folder)
+    except OSError as error:
+        return f"its weights cannot be read ({error.strerror})"
+    return f"{name} is damaged (it is not what was saved)" if name else None
+
+
+def _archives(folder: Path) -> Iterator[Path]:
+    """Yield what torch.save wrote and resuming reads: optimizer.pt, scheduler.pt, scaler.pt, rng_state[_RANK].pth.
+
+    transformers does without random states that are absent, and fails on those it cannot read.
+    """
+    yield from sorted(path for path in folder.iterdir() if path.suffix in (".pt", ".pth"))
+
+
+def _step(folder: Path) -> int | None:
+    number = folder.name.removeprefix("checkpoint-")
+    return int(number) if number.isdecimal() else None
+
+
+def _at_the_end(folder: Path) -> bool:
+    """Return whether the weights are those of the planned step: no step is left, so no optimizer is needed."""
+    state = trainer_state(folder)
+    return state is not None and state["global_step"] == state["max_steps"] and _weights_side(folder) is None
+
+
+def _beyond(folder: Path) -> bool:
+    state = trainer_state(folder)
+    return state is not None and state["global_step"] > state["max_steps"]

@@ -1,0 +1,59 @@
+"""The runs there are, found again by name, by age, by what they finished."""
+
+from __future__ import annotations
+
+from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.record import read_manifest
+from alphaf_orch.settings.options import run_paths
+
+
+def existing_run(name: str) -> RunPaths:
+    """Return the paths of a run that exists; raise RunStateError naming the runs there are."""
+    paths = run_paths(name)
+    if not paths.manifest.is_file():
+        known = ", ".join(p.name for p in all_runs()) or "none yet"
+        raise RunStateError(
+            f"there is no run {name}",
+            where=str(runs_dir()),
+            fix=f"use one of: {known}; or start one with alphaf run",
+        )
+    return paths
+
+
+def all_runs() -> list[RunPaths]:
+    """Return every run that has a manifest, the newest last."""
+    found = [RunPaths(path.parent) for path in runs_dir().glob("*/manifest.json")]
+    return sorted(found, key=lambda paths: paths.manifest.stat().st_mtime)
+
+
+def last_finished_sft() -> RunPaths:
+    """Return the run whose SFT was merged last; raise RunStateError where there is none."""
+    done = []
+    for paths in all_runs():
+        entry = read_manifest(paths.manifest)["stages"].get("merge_sft", {})
+        if entry.get("state") == "done":
+            done.append((entry["ended"], paths))
+    if not done:
+        raise RunStateError(
+            "there is no finished SFT to start DPO from",
+            where=str(runs_dir()),
+            fix="run `alphaf sft --model M` first",
+        )
+    return max(done, key=lambda pair: pair[0])[1]
+
+
+def finished_sft(paths: RunPaths) -> str:
+    """Return the fingerprint of the run's merged SFT; raise RunStateError saying how far an unfinished one came."""
+    stages = read_manifest(paths.manifest)["stages"]
+    if stages.get("merge_sft", {}).get("state") == "done":
+        return str(stages["merge_sft"]["fingerprint"])
+    sft = stages.get("sft", {})
+    state = sft.get("state", "not started")
+    if state == "done":
+        state = f"done, its merge is {stages.get('merge_sft', {}).get('state', 'not started')}"
+    raise RunStateError(
+        f"the SFT of run {paths.name} is not finished: {state}",
+        where=str(paths.manifest),
+        fix=f"run `alphaf sft --run {paths.name}`: it goes on where it stopped",
+    )

@@ -1,0 +1,46 @@
+"""The date of a run: what a chat template that writes today's date sees in every stage of it, whatever day it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from typing import Any
+
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths
+from alphaf_orch.core.record import FORMAT, read_json
+
+# What rendered the rows of a run that was begun before its date was written down.
+_FIRST_STAGES = ("preprocess", "data")
+
+
+def run_date(paths: RunPaths) -> str:
+    """Return the run's date as YYYY-MM-DD: its own, that of the experiment or run it belongs to, or else today's.
+
+    A run that was begun by an older version has the day on which its rows were tokenised.
+    """
+    # An arm lies in its experiment, a sweep's candidate two folders below its run.
+    owners = [folder / name for folder in list(paths.root.parents)[:2] for name in (EXPERIMENT_FILE, "manifest.json")]
+    dates = (_date_of(read_json(file) or {}) for file in (paths.manifest, *owners))
+    return next(filter(None, dates), date.today().isoformat())
+
+
+def date_env(paths: RunPaths) -> dict[str, str]:
+    """Return the variable by which every child program is told the run's date (programs/template_date.py)."""
+    return {"ALPHAF_DATE": run_date(paths)}
+
+
+def local_day(moment: str) -> str:
+    """Return the date, on this machine's clock, of a moment written as ISO 8601."""
+    return datetime.fromisoformat(moment).astimezone().date().isoformat()
+
+
+def _date_of(record: Mapping[str, Any]) -> str | None:
+    """Return the date that a manifest or an experiment's record holds; None for a file of something else."""
+    if record.get("format") != FORMAT:
+        return None
+    if "date" in record:
+        return str(record["date"])
+    stages = record.get("stages", {})
+    begun = [stages[name]["started"] for name in _FIRST_STAGES if "started" in stages.get(name, {})]
+    moment = begun[0] if begun else record.get("created")
+    return local_day(moment) if moment else None

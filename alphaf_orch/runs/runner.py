@@ -1,0 +1,290 @@
+"""Runs a plan: skip what is done, launch the rest, have the outputs judged, record each step."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from rich.console import Console
+
+from alphaf_orch import __version__
+from alphaf_orch.core.command import Finished, capture, child_env, printable, run_logged
+from alphaf_orch.core.disk import writing
+from alphaf_orch.core.errors import AlphafError, Interrupted
+from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.lock import held
+from alphaf_orch.core.masking import mask, mask_logs
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import StageLine
+from alphaf_orch.core.record import fingerprint, now, read_manifest, write_atomic, write_manifest
+from alphaf_orch.inputs.hub_cache import weights_problem
+from alphaf_orch.planning.amount import TRAINED_FROM, check_amount
+from alphaf_orch.planning.plan import Plan
+from alphaf_orch.planning.stages import MERGES, PREPARE, TRAINING, Stage
+from alphaf_orch.runs import checkpoints, sharing
+from alphaf_orch.runs.checkpoints import Start
+from alphaf_orch.runs.outputs import check_outputs
+from alphaf_orch.runs.preflight import check_all_gpus, check_machine
+from alphaf_orch.runs.run_date import date_env, run_date
+from alphaf_orch.runs.status import Status, safe_statuses
+from alphaf_orch.settings.config import dump_config
+
+_RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
+
+
+def locked(paths: RunPaths) -> contextlib.AbstractContextManager[int]:
+    """Hold the run; raise RunStateError where another process has it or a tool of an earlier one lives on."""
+    return held(paths.lock, f"the run {paths.name}")
+
+
+def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, prepare: bool = False) -> dict[str, Any]:
+    """Run the stages that are not done (with `prepare` those alone that all runs share) and return the manifest.
+
+    Everything that can be refused is refused before the first launch. Raises StageError, ContractError or
+    Interrupted for what happens later; the manifest then says so and the same call goes on from there.
+    """
+    manifest = read_manifest(plan.paths.manifest)
+    to_do = [status.stage for status in safe_statuses(plan, manifest) if status.state != "cached"]
+    check_all_gpus(plan, machine, to_do)
+    pending = [stage for stage in to_do if (stage.name in PREPARE) == prepare]
+    if not pending:
+        _say_cached(console, plan)
+        return manifest
+    versions = check_machine(plan, pending)
+    with locked(plan.paths) as lock_fd:
+        # Another call may have ended between the first look and the lock.
+        manifest = read_manifest(plan.paths.manifest)
+        found = safe_statuses(plan, manifest)
+        _write_head(plan, manifest)
+        for status in found:
+            if (status.stage.name in PREPARE) != prepare:
+                continue
+            if status.state == "cached":
+                console.print(f"{status.stage.name}: {status.reason}, kept", style="dim", highlight=False)
+                _check_amount(status.stage, found, plan.paths, console)
+                continue
+            with sharing.turn(status.stage, plan.paths, partial(_say, console)) as donor:
+                if donor is None or not _take_over(status.stage, donor, plan.paths, manifest, console):
+                    _run_stage(plan, status, manifest, console, lock_fd, versions, verbose=verbose)
+            _check_amount(status.stage, found, plan.paths, console)
+    return manifest
+
+
+def _check_amount(stage: Stage, found: tuple[Status, ...], paths: RunPaths, console: Console) -> None:
+    """Raise DataError where the counted data cannot give the planned training a single step."""
+    training = TRAINED_FROM.get(stage.name)
+    waiting = [status.stage for status in found if status.stage.name == training and status.state != "cached"]
+    for trained in waiting:
+        recipe = trained.files[paths.rendered(f"{trained.name}.yaml")].values
+        report = json.loads(paths.report(stage.name).read_text(encoding="utf-8"))
+        for warning in check_amount(report, recipe, trained.processes, trained.name, str(paths.report(stage.name))):
+            _say(console, f"warning: {warning}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, soft_wrap=True)
+
+
+def _take_over(stage: Stage, donor: RunPaths, paths: RunPaths, manifest: dict[str, Any], console: Console) -> bool:
+    """Record a stage that another arm of the experiment has made, its files now in this run too, if they fit in."""
+    for path, rendered in stage.files.items():
+        write_atomic(path, rendered.text)
+    begun = {"state": "running", "fingerprint": stage.fingerprint, "spec": stage.spec, "started": now()}
+    log = str(paths.log(stage.name).relative_to(paths.root))
+    # Weights that the manifest knows nothing of would be refused, should this be cut off.
+    manifest["stages"].setdefault(stage.name, {**begun, "log": log})
+    write_manifest(paths.manifest, manifest)
+    entry = sharing.adopt(stage, donor, paths)
+    if entry is None:
+        return False
+    manifest["stages"][stage.name] = entry
+    write_manifest(paths.manifest, manifest)
+    _say(console, f"{stage.name}: done, shared with {entry['shared_from']}")
+    return True
+
+
+def _say_cached(console: Console, plan: Plan) -> None:
+    names = [stage.name for stage in plan.stages]
+    console.print(f"run {plan.paths.name}: nothing to do, {', '.join(names)} are done", highlight=False)
+
+
+def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
+    commit = capture(("git", "rev-parse", "HEAD"))[1].strip() or None
+    manifest.setdefault("date", run_date(plan.paths))
+    manifest.setdefault("created", now())
+    manifest["run"] = plan.paths.name
+    manifest["alphaf"] = __version__
+    manifest["git_commit"] = commit
+    manifest["git_dirty"] = bool(capture(("git", "status", "--porcelain"))[1].strip()) if commit else None
+    manifest["machine"] = {"python": platform.python_version(), "system": platform.platform(terse=True)}
+    manifest["model"] = plan.preset.name
+    manifest["base_model"] = plan.preset.base_model
+    manifest["base_revision"] = plan.config.base_revision
+    manifest["licence"] = plan.preset.licence
+    if plan.merge:
+        manifest["merge_partners"] = [model.record for model in plan.merge.partners]
+    for section, found in plan.sources.items():
+        if found:
+            manifest.setdefault("data", {})[section] = [
+                {"path": s.path, "kind": s.kind, "rows": s.rows, "sha256": s.sha256, "split": s.split} for s in found
+            ]
+    write_atomic(plan.paths.config, dump_config(plan.config))
+    write_manifest(plan.paths.manifest, manifest)
+
+
+def _run_stage(
+    plan: Plan,
+    status: Status,
+    manifest: dict[str, Any],
+    console: Console,
+    lock_fd: int,
+    versions: Mapping[str, Mapping[str, str]],
+    *,
+    verbose: bool,
+) -> None:
+    stage, paths = status.stage, plan.paths
+    for path, rendered in stage.files.items():
+        write_atomic(path, rendered.text)
+    adopted = _already_published(stage, manifest, paths)
+    start = _start(stage, paths, console) if stage.name in TRAINING and not adopted else None
+    argv = stage.argv
+    if start and start.checkpoint:
+        argv = (*argv, f"--resume_from_checkpoint={start.checkpoint}")
+    entry: dict[str, Any] = {
+        "state": "running",
+        "fingerprint": stage.fingerprint,
+        "version": stage.version,
+        "spec": stage.spec,
+        "argv": [mask(word) for word in argv],
+        "command": mask(printable(argv)),
+        "started": now(),
+        "log": str(paths.log(stage.name).relative_to(paths.root)),
+        "rendered": {path.name: fingerprint(file.text) for path, file in stage.files.items()},
+        "environment": sorted({*stage.env, *(name for name in os.environ if _RECORDED_ENV.match(name))}),
+        "versions": versions[argv[0]],
+    }
+    if start and start.passed_over:
+        entry["passed_over"] = list(start.passed_over)
+    manifest["stages"][stage.name] = entry
+    write_manifest(paths.manifest, manifest)
+    try:
+        with writing():
+            finished = (
+                Finished(0, 0.0, 0) if adopted else _launch(stage, argv, paths, console, lock_fd, verbose=verbose)
+            )
+            entry |= {
+                "exit_code": finished.exit_code,
+                "seconds": round(finished.seconds, 1),
+                "peak_memory_mib": finished.peak_memory_mib,
+            }
+            entry["result"] = check_outputs(stage, paths, finished)
+    except KeyboardInterrupt:
+        entry |= {"state": "interrupted", "ended": now()}
+        write_manifest(paths.manifest, manifest)
+        raise _interrupted(stage, paths) from None
+    except AlphafError as error:
+        entry |= {"state": "failed", "ended": now(), "error": error.what}
+        write_manifest(paths.manifest, manifest)
+        raise
+    entry |= {"state": "done", "ended": now()}
+    write_manifest(paths.manifest, manifest)
+    console.print(_done_line(stage, entry), highlight=False, soft_wrap=True)
+    for note in entry["result"].get("notes", ()):
+        console.print(f"{stage.name}: note: {note}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _start(stage: Stage, paths: RunPaths, console: Console) -> Start:
+    """Return where a training goes on, having read the checkpoint whole, and say which newer ones are passed over."""
+    newest = checkpoints.seen(paths.adapter(stage.name))
+    if newest:
+        _say(console, f"{stage.name}: reads {newest.name} whole before going on from it")
+    try:
+        start = checkpoints.start(paths.adapter(stage.name))
+    except KeyboardInterrupt:  # minutes, where a whole model is trained
+        raise _interrupted(stage, paths) from None
+    for reason in start.passed_over:
+        _say(console, f"{stage.name}: {reason}")
+    if start.passed_over:
+        where = f"goes on from {start.checkpoint.name}" if start.checkpoint else "begins anew: no checkpoint is whole"
+        _say(console, f"{stage.name}: {where}")
+    return start
+
+
+def _interrupted(stage: Stage, paths: RunPaths) -> Interrupted:
+    fix = "the same command goes on from the last checkpoint"
+    return Interrupted(f"{stage.name} was interrupted", where=str(paths.root), fix=fix)
+
+
+def _already_published(stage: Stage, manifest: Mapping[str, Any], paths: RunPaths) -> bool:
+    """Return whether the stage put its last file in place and only its record was cut off, by a crash.
+
+    Programs of ours do so by a rename at their very end; the outputs are judged all the same. A base model in the
+    cache may be another run's work.
+    """
+    if stage.name == "base_model" and stage.outputs:
+        return stage.outputs[0].is_dir()
+    before = manifest["stages"].get(stage.name, {})
+    if before.get("state") in (None, "done") or before["fingerprint"] != stage.fingerprint:
+        return False
+    if stage.name == "dpo":
+        adapter = paths.adapter("dpo")
+        return (adapter / "trainer_state.json").is_file() and weights_problem(adapter) is None
+    in_place = stage.name in MERGES and stage.outputs[0].name == "merged" and stage.outputs[0].is_dir()
+    return in_place and paths.report(stage.name).is_file()
+
+
+def _launch(
+    stage: Stage,
+    argv: tuple[str, ...],
+    paths: RunPaths,
+    console: Console,
+    lock_fd: int,
+    *,
+    verbose: bool,
+) -> Finished:
+    if stage.name == "preprocess" and stage.outputs[0].is_dir():
+        # Ours, and half-written: axolotl would take what lies there for whole.
+        shutil.rmtree(stage.outputs[0])
+    metrics, log = paths.metrics(stage.name), paths.log(stage.name)
+    for path in (metrics, log, paths.report(stage.name), paths.probe(stage.name), paths.scratch(stage.name)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    env = child_env({**stage.env, **date_env(paths)}, online=stage.online)
+    begun = time.time()
+    try:
+        with StageLine(console, stage.name, metrics, log, verbose=verbose) as line:
+            return run_logged(argv, env=env, log=log, lock_fd=lock_fd, on_poll=line.poll)
+    finally:
+        mask_logs(paths.root, begun - 1)
+
+
+def _done_line(stage: Stage, entry: Mapping[str, Any]) -> str:
+    result = entry["result"]
+    parts = [f"{stage.name}: done in {entry['seconds']:.0f} s"]
+    if "loss_first" in result:
+        parts.append(f"{result['steps']} steps, loss {result['loss_first']:.3f} → {result['loss_last']:.3f}")
+    if "contract" in result:
+        parts.append(f"hand-off contract holds ({len(result['contract'])} lines)")
+    if "longer_than_sequence_len" in result:
+        longer = result["longer_than_sequence_len"]
+        parts.append(
+            f"{result['rows']:,} rows, {result['turns']:,} turns, {result['tokens']['total']:,} tokens"
+            f" (longest {result['tokens']['max']:,}), {longer['share']:.1%} longer than"
+            f" sequence_len {result['sequence_len']:,}"
+        )
+        if result.get("masked_turns"):
+            parts.append(f"{result['masked_turns']:,} assistant turns masked")
+        if result.get("pairs_equal_after_cut"):
+            parts.append(f"{result['pairs_equal_after_cut']:,} pairs equal once cut: they teach nothing")
+        if result.get("unused_keys"):
+            parts.append("not used: " + ", ".join(f"{key} ({n:,} rows)" for key, n in result["unused_keys"].items()))
+    if "backend" in result:
+        parts.append(f"backend {result['backend']}")
+    return ", ".join(parts)

@@ -1,0 +1,147 @@
+"""What is made once: the cache by the first run that needs it, what arms have in common by the first arm."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.core.disk import writing
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir
+from alphaf_orch.core.record import copy_atomic, fingerprint, read_manifest
+from alphaf_orch.inputs import identity
+from alphaf_orch.planning.stages import PREPARE, TRAINING, Stage
+
+_POLL_S = 0.5
+_SHORT_POLL_S = 0.02  # for what takes milliseconds
+
+
+@contextlib.contextmanager
+def waited(lock: Path, who: str = "", say: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold a lock as `who` once whoever has it lets go of it or ends; `say` is told, once, whom it is waited for."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a+b", buffering=0) as file:
+        waiting = False
+        while not _taken(file.fileno()):
+            if not waiting and say:
+                file.seek(0)
+                say(file.read().decode(errors="replace").strip())
+            waiting = True
+            time.sleep(_POLL_S if say else _SHORT_POLL_S)
+        with writing(lock):
+            file.truncate(0)
+            file.write(who.encode())
+        yield
+
+
+@contextlib.contextmanager
+def turn(stage: Stage, paths: RunPaths, say: Callable[[str], None]) -> Iterator[RunPaths | None]:
+    """Hold the making of a stage; yield an arm of the experiment that has made the same one, or None.
+
+    Whoever is making it is waited for: another arm, or for what lies in the cache of all runs any run. For the rest a
+    run outside an experiment has no one to share with.
+    """
+    shared = stage.name in PREPARE
+    if not shared and not (paths.root.parent / EXPERIMENT_FILE).is_file():
+        yield None
+        return
+    folder = cache_dir() / "making" if shared else paths.root.parent / ".stages"
+    # What is built has a place of its own; what is fetched is known by its name.
+    key = fingerprint(list(map(str, stage.outputs))) if shared and stage.outputs else stage.fingerprint
+    who = f"run {paths.name}" if shared else paths.name
+    other = "another run" if shared else "another arm"
+
+    def tell(name: str) -> None:
+        say(f"{stage.name}: waits for {name or other}, which makes the same")
+
+    with waited(folder / f"{stage.name}-{key[:16]}.lock", who, tell):
+        yield None if shared else _donor(stage, paths)
+
+
+def adopt(stage: Stage, donor: RunPaths, paths: RunPaths) -> dict[str, Any] | None:
+    """Put the donor's files of a stage into the run and return its record; None where the run has others in that place.
+
+    Weights and prepared rows become hard links where the disk allows: finished ones are never written in place. What
+    tools append to or write again (logs, reports, model cards) is copied.
+    """
+    folders = [path for path in stage.outputs if _theirs(path, donor).is_dir()]
+    for folder in folders:
+        if folder.exists():
+            if not _same_tree(stage, _theirs(folder, donor), folder):
+                return None
+            continue
+        partial = paths.scratch(f"shared-{stage.name}")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for file in _tree(stage, _theirs(folder, donor)):
+            target = partial / file.relative_to(_theirs(folder, donor))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link(file, target)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial.rename(folder)
+    name = stage.name
+    for told in (donor.log(name), donor.report(name), donor.probe(name), donor.metrics(name), donor.batches(name)):
+        if told.is_file():
+            copy_atomic(told, paths.root / told.relative_to(donor.root))
+    entry: dict[str, Any] = read_manifest(donor.manifest)["stages"][name]
+    return {**entry, "shared_from": entry.get("shared_from", donor.name)}
+
+
+def _taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _donor(stage: Stage, paths: RunPaths) -> RunPaths | None:
+    for manifest in sorted(paths.root.parent.glob("*/manifest.json")):
+        donor = RunPaths(manifest.parent)
+        if donor.root == paths.root:
+            continue
+        entry: Mapping[str, Any] = read_manifest(manifest)["stages"].get(stage.name, {})
+        done = entry.get("state") == "done" and entry.get("fingerprint") == stage.fingerprint
+        if done and all(_theirs(path, donor).exists() for path in stage.outputs):
+            return donor
+    return None
+
+
+def _theirs(output: Path, donor: RunPaths) -> Path:
+    """Return the place in the donor's run of an output of this one: arms of an experiment lie beside each other."""
+    return donor.root / Path(*output.relative_to(donor.root.parent).parts[1:])
+
+
+def _tree(stage: Stage, folder: Path) -> Iterator[Path]:
+    """Yield the files of a stage's output; the merged model below a trainer's folder is another stage's."""
+    for file in sorted(folder.rglob("*")):
+        other = stage.name in TRAINING and file.relative_to(folder).parts[0] == "merged"
+        if file.is_file() and not other:
+            yield file
+
+
+def _same_tree(stage: Stage, theirs: Path, ours: Path) -> bool:
+    """Return whether the folder is what an earlier call took over: the same files, or copies of them."""
+
+    def same(file: Path) -> bool:
+        copy = ours / file.relative_to(theirs)
+        if not copy.is_file():
+            return False
+        one, other = file.stat(), copy.stat()
+        return file.samefile(copy) or (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
+
+    return all(same(file) for file in _tree(stage, theirs) if file.suffix != ".md")
+
+
+def _link(source: Path, target: Path) -> None:
+    if source.suffix == ".md":  # a model card names its run and is written again
+        shutil.copy2(source, target)
+        return
+    try:
+        identity.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        shutil.copy2(source, target)

@@ -1,0 +1,123 @@
+"""Everything that is stored about a run, read once for its report; what is not there yet is empty."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import read_metrics
+from alphaf_orch.core.record import read_manifest
+from alphaf_orch.planning.stages import TRAINING
+from alphaf_orch.runs.chain import CHAIN
+from alphaf_orch.scores.results import Sample, TaskResult, read_samples, run_results
+from alphaf_orch.settings.config import read_config
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The result of one model on one task, with what of its samples the statistics need."""
+
+    result: TaskResult
+    scores: Mapping[str, Mapping[str, float]]  # metric -> id -> value
+    labels: Mapping[str, tuple[str, str]]  # id -> (gold, answer)
+    prompts: Mapping[str, int]  # id -> hash of the prompt: equal rows must have been asked alike
+    repeated_ids: int
+
+
+@dataclass(frozen=True)
+class RunData:
+    """One run as its files tell it."""
+
+    paths: RunPaths
+    manifest: Mapping[str, Any]
+    config: Mapping[str, Any]
+    metrics: Mapping[str, list[dict[str, Any]]]
+    reports: Mapping[str, Mapping[str, Any]]
+    rendered: Mapping[str, str]
+    scored: Mapping[str, Mapping[str, Scored]]  # stage -> task, in the order of the chain
+    disbelieved: Mapping[str, Sequence[str]]  # stage -> the tasks whose scores may be another model's
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.paths.name
+
+    @property
+    def stages(self) -> Mapping[str, Any]:
+        """What the manifest has about each stage."""
+        found: Mapping[str, Any] = self.manifest["stages"]
+        return found
+
+
+def load_run(paths: RunPaths) -> RunData:
+    """Return what is stored about the run; raise RunStateError naming a file that cannot be read."""
+    found = run_results(paths)
+    results = {stage: {t: r for t, r in tasks.items() if r.believed} for stage, tasks in found.items()}
+    results = {stage: tasks for stage, tasks in results.items() if tasks}
+    order = [*(stage for stage in CHAIN if stage in results), *(stage for stage in results if stage not in CHAIN)]
+    return RunData(
+        paths,
+        read_manifest(paths.manifest),
+        read_config(paths.config) if paths.config.is_file() else {},
+        {stage: _metrics(paths.metrics(stage)) for stage in TRAINING if paths.metrics(stage).is_file()},
+        {path.stem: read_json(path) for path in sorted((paths.root / "reports").glob("*.json"))},
+        {path.name: path.read_text("utf-8") for path in sorted((paths.root / "rendered").glob("*.yaml"))},
+        {stage: {task: _scored(paths, result) for task, result in results[stage].items()} for stage in order},
+        {stage: [t for t, r in tasks.items() if not r.believed] for stage, tasks in found.items()},
+    )
+
+
+def chosen_samples(paths: RunPaths, stage: str, task: str, ids: Iterable[str]) -> dict[str, Sample]:
+    """Return the samples with these ids in full."""
+    wanted = set(ids)
+    return {sample.id: sample for sample in _samples(paths.eval_samples(stage, task)) if sample.id in wanted}
+
+
+def _scored(paths: RunPaths, result: TaskResult) -> Scored:
+    scores: dict[str, dict[str, float]] = {}
+    labels: dict[str, tuple[str, str]] = {}
+    prompts: dict[str, int] = {}
+    repeated = 0
+    for sample in _samples(paths.eval_samples(result.stage, result.task)):
+        repeated += sample.id in prompts
+        prompts[sample.id] = hash(sample.prompt)
+        labels[sample.id] = (sample.gold, sample.answer)
+        for name, value in sample.scores.items():
+            scores.setdefault(name, {})[sample.id] = float(value)
+    return Scored(result, scores, labels, prompts, repeated)
+
+
+def _samples(path: Path) -> Iterable[Sample]:
+    try:
+        yield from read_samples(path)
+    except (OSError, ValueError, TypeError) as error:
+        raise RunStateError(
+            f"the samples cannot be read: {error}",
+            where=str(path),
+            fix="remove it and the .json beside it, and run alphaf eval again",
+        ) from None
+
+
+def _metrics(path: Path) -> list[dict[str, Any]]:
+    rows = read_metrics(path)
+    with path.open("rb") as file:
+        lines = b"\n" in file.readline()
+    if lines and not rows:  # one line alone may be what a killed trainer left
+        raise RunStateError("no line of the metrics can be read", where=str(path), fix="bring it back, or remove it")
+    return rows
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; raise RunStateError where there is none."""
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunStateError(f"not valid JSON: {error}", where=str(path), fix="move the file away") from None
+    if not isinstance(values, dict):
+        raise RunStateError("not a JSON object", where=str(path), fix="move the file away")
+    return values

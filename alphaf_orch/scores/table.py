@@ -1,0 +1,86 @@
+"""Every score and comparison of a report, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from alphaf_orch.core.wording import Text, join
+from alphaf_orch.scores.compare import Change, Score, compare, correct, is_share, score
+from alphaf_orch.scores.loaded import Scored
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One model: its column's title, its results by task, and which arm it is compared with.
+
+    Arms of one group stand in one table; all comparisons, of all groups, are one family of tests.
+    """
+
+    name: str
+    title: Text
+    tasks: Mapping[str, Scored]
+    against: str | None = None
+    group: Text = ""
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Every score and every comparison, computed once."""
+
+    arms: tuple[Arm, ...]
+    scores: Mapping[tuple[str, str, str], Score]  # (arm, task, metric)
+    changes: Mapping[tuple[str, str, str], Change]
+    shares: frozenset[tuple[str, str]]  # (task, metric) shown as percentages
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks in the order in which they were met."""
+        return tuple(dict.fromkeys(task for arm in self.arms for task in arm.tasks))
+
+    @property
+    def groups(self) -> tuple[tuple[Text, tuple[Arm, ...]], ...]:
+        """The arms of each group, in their order."""
+        found = {arm.group: [each for each in self.arms if each.group == arm.group] for arm in self.arms}
+        return tuple((group, tuple(arms)) for group, arms in found.items())
+
+    def title(self, name: str) -> Text:
+        """The title of an arm with its group."""
+        arm = next(arm for arm in self.arms if arm.name == name)
+        return join([arm.title, arm.group])
+
+    def metrics(self, task: str) -> tuple[str, ...]:
+        """The metrics of a task, its main one first."""
+        results = [arm.tasks[task].result for arm in self.arms if task in arm.tasks]
+        return tuple(dict.fromkeys(metric for result in results for metric in result.metrics))
+
+    def higher_is_better(self, task: str, metric: str) -> bool | None:
+        """The better direction of a metric."""
+        results = [arm.tasks[task].result for arm in self.arms if task in arm.tasks]
+        return next(result.metrics[metric].higher_is_better for result in results if metric in result.metrics)
+
+
+def build(arms: Sequence[Arm]) -> ScoreTable:
+    """Return the scores of the arms and the corrected comparisons between them."""
+    by_name = {arm.name: arm for arm in arms}
+    scores, changes = {}, []
+    for arm in arms:
+        for task, scored in arm.tasks.items():
+            scores.update({(arm.name, task, metric): score(scored, metric) for metric in scored.result.metrics})
+            before = by_name[arm.against].tasks.get(task) if arm.against else None
+            if arm.against and before and not _same_model(before, scored):
+                changes += compare(before, scored, (arm.against, arm.name))
+    table = ScoreTable(tuple(arms), scores, {(c.after, c.task, c.metric): c for c in correct(changes)}, frozenset())
+    shares = {
+        (task, metric)
+        for task in table.tasks
+        for metric in table.metrics(task)
+        if is_share([arm.tasks[task] for arm in arms if task in arm.tasks], metric)
+    }
+    return ScoreTable(table.arms, table.scores, table.changes, frozenset(shares))
+
+
+def _same_model(first: Scored, second: Scored) -> bool:
+    """Return whether both results are of one model: two runs from the same base have nothing to compare there."""
+    identity = first.result.model.get("identity")
+    return identity is not None and identity == second.result.model.get("identity")

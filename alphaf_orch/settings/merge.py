@@ -1,0 +1,210 @@
+"""What the `merge:` settings say: partners, method, and the recipe's keys, each checked before anything is planned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from alphaf_orch.core.credentials import refuse_credentials
+from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.values import nearest, numbers
+
+Method = Literal[
+    "linear", "slerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "della", "breadcrumbs", "model_stock",
+    "sce",
+]  # fmt: skip
+METHODS: tuple[Method, ...] = get_args(Method)
+DEFAULT_METHOD: Method = "dare_ties"  # the precedent for EEVE, see templates/merge_models/dare_ties.yaml.j2
+WITHOUT_BASE = ("linear", "slerp")  # their formulas know the merged models only
+# One value for all models, or a list with one for each, the run's own model first.
+PER_MODEL = ("weight", "density", "gamma", "epsilon")
+SHARED = ("normalize", "rescale", "lambda", "int8_mask", "t", "select_topk", "filter_wise")
+DTYPES = (None, "bfloat16", "float16", "float32")
+WHO = ("partner", "method", "stage", "base")
+_POLICIES = ("run", "union", "base")
+_FLAGS = ("normalize", "rescale", "int8_mask", "filter_wise")
+_SWEPT = ("weight", "density", "t", "gamma", "epsilon", "lambda", "select_topk")
+
+
+def _names(value: Any) -> Any:
+    """Return one name, or several with commas between them, as a list."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+class MergeSettings(BaseModel):
+    """Who is merged, and how."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    partner: Annotated[tuple[str, ...], BeforeValidator(_names)]
+    method: Method = DEFAULT_METHOD
+    stage: Literal["sft", "dpo"] | None = None  # which model of the run; the newest unless it is said
+    base: str | None = None  # the run's base model unless it is said
+    values: dict[str, Any] = {}  # the recipe's keys that the user set
+    default: dict[str, Any] = {}  # those that the model's preset sets
+
+
+def read_settings(values: Mapping[str, Any], default: Mapping[str, Any], where: str) -> MergeSettings:
+    """Return the settings; the model's `default` holds where the user names neither partner nor method.
+
+    Raises ConfigError for a key or value that cannot be meant, and where no partner is named.
+    """
+    refuse_credentials(values, where)
+    if "partner" in values or "method" in values:
+        default = {}
+    own = {key: value for key, value in {**default, **values}.items() if key in WHO}
+    recipe = numbers({key: value for key, value in values.items() if key not in WHO})
+    preset = {key: value for key, value in default.items() if key not in WHO}
+    if not own.get("partner"):
+        raise ConfigError(
+            "no merge partner is named",
+            where=f"{where}, key merge.partner",
+            fix="say --partner PRESET, a model folder or a hub id; several with commas between them",
+        )
+    try:
+        found = MergeSettings.model_validate({**own, "values": recipe, "default": preset})
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        hint = nearest(str(own.get(key)), METHODS) if key == "method" else ""
+        raise ConfigError(
+            f"merge.{key}: {first['msg'].lower()}{hint}", where=f"{where}, key merge.{key}", fix=f"mend merge.{key}"
+        ) from None
+    if len(set(found.partner)) != len(found.partner):
+        raise ConfigError("a merge partner is named twice", where=f"{where}, key merge.partner", fix="name it once")
+    if found.method == "slerp" and len(found.partner) != 1:
+        raise ConfigError(
+            f"slerp merges exactly two models, the run's and one partner; {len(found.partner)} partners are named",
+            where=f"{where}, key merge.partner",
+            fix="name one partner, or use another method, such as linear",
+        )
+    if found.base and found.method in WITHOUT_BASE:
+        raise ConfigError(
+            f"{found.method} has no base", where=f"{where}, key merge.base", fix="leave it out, or use dare_ties"
+        )
+    return found
+
+
+def settled(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the `merge:` mapping with the folders among partner and base made absolute, wherever a run goes on."""
+
+    def absolute(name: Any) -> Any:
+        local = Path(name).expanduser() if isinstance(name, str) else None
+        return str(local.absolute()) if local and local.is_dir() else name
+
+    found = dict(values)
+    if "partner" in found:
+        names = _names(found["partner"])
+        found["partner"] = [absolute(name) for name in names] if isinstance(names, list | tuple) else names
+    if "base" in found:
+        found["base"] = absolute(found["base"])
+    return found
+
+
+def check_recipe(recipe: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError for values that mergekit would refuse in the middle of the merge, or that mean nothing."""
+    count = len(recipe["partners"]) + 1
+
+    def bad(key: str, problem: str, fix: str) -> ConfigError:
+        return ConfigError(f"merge.{key} {problem}", where=f"{where}, key merge.{key}", fix=fix)
+
+    for key in (key for key in PER_MODEL if key in recipe):
+        value = recipe[key]
+        numbers = value if isinstance(value, list) else [value]
+        if not all(isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in numbers):
+            raise bad(key, f"is {value!r}, which is no number", "give one number, or a list with one for each model")
+        if isinstance(value, list) and len(value) != count:
+            raise bad(key, f"has {len(value)} values for {count} models", "give one for each, the run's own first")
+        if key == "density" and not all(0 < n <= 1 for n in numbers):
+            raise bad(key, f"is {value!r}", "give a share above 0 and up to 1")
+        if key == "gamma" and not all(0 <= n < 1 for n in numbers):
+            raise bad(key, f"is {value!r}", "give a share from 0 to below 1")
+    for key in (key for key in _FLAGS if key in recipe):
+        if not isinstance(recipe[key], bool):
+            raise bad(key, f"is {recipe[key]!r}", "give true or false")
+    for key, low, high in (("t", 0.0, 1.0), ("select_topk", 0.0, 1.0), ("lambda", -math.inf, math.inf)):
+        value = recipe.get(key, 0.0)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+            raise bad(key, f"is {value!r}", f"give a number from {low:g} to {high:g}")
+    if "epsilon" in recipe:
+        pairs = zip(per_model(recipe, "density"), per_model(recipe, "epsilon"), strict=True)
+        if any(d < 1 and (d + e >= 1 or d - e <= 0) for d, e in pairs):
+            raise bad("epsilon", f"is {recipe['epsilon']!r}", "keep density ± epsilon inside 0 and 1")
+    if "weight" in recipe and recipe.get("normalize") and abs(sum(per_model(recipe, "weight"))) < 1e-8:
+        raise bad("weight", "adds up to 0, by which normalize would divide", "give other weights")
+    for key, choices in (("dtype", DTYPES), ("out_dtype", DTYPES), ("tokenizer", _POLICIES)):
+        if recipe[key] not in choices:
+            raise bad(key, f"is {recipe[key]!r}", f"use one of: {', '.join(map(str, choices))}")
+    if recipe["tokenizer"] == "base" and recipe["method"] in WITHOUT_BASE:
+        raise bad("tokenizer", f"is base, and {recipe['method']} has no base", "use run or union")
+    if type(recipe["seed"]) is not int or recipe["seed"] < 0:
+        raise bad("seed", f"is {recipe['seed']!r}", "give a whole number")
+
+
+def per_model(recipe: Mapping[str, Any], key: str) -> list[float]:
+    """Return one value for each model, the run's own first.
+
+    A single weight w is the partners' together, each getting w / partners, and the run's own model gets 1 - w; any
+    other single value holds for every model.
+    """
+    value, partners = recipe[key], len(recipe["partners"])
+    if isinstance(value, list):
+        return [float(one) for one in value]
+    if key == "weight":
+        return [1.0 - float(value), *([float(value) / partners] * partners)]
+    return [float(value)] * (partners + 1)
+
+
+def mergekit_config(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what mergekit reads for a recipe, in its own format; its base_model's shape is that of the result."""
+
+    def place(path: str) -> dict[str, Any]:
+        # mergekit would cut a plain path at '+' and '@'.
+        return {"model": {"path": path}}
+
+    spread = {key: per_model(recipe, key) for key in PER_MODEL if key in recipe}
+    models = [
+        {
+            "model": place(path),
+            **({"parameters": {key: values[n] for key, values in spread.items()}} if spread else {}),
+        }
+        for n, path in enumerate([recipe["model"], *recipe["partners"]])
+    ]
+    shared = {key: recipe[key] for key in SHARED if key in recipe}
+    return {
+        "merge_method": recipe["method"],
+        "base_model": place(recipe.get("base") or recipe["model"]),
+        "models": models,
+        **({"parameters": shared} if shared else {}),
+        **{key: recipe[key] for key in ("dtype", "out_dtype") if recipe[key]},
+    }
+
+
+def parse_sweep(items: Sequence[str]) -> dict[str, list[float]]:
+    """Return {"weight": [0.3, 0.5]} from `weight=0.3,0.5` options; several keys make a grid."""
+    found: dict[str, list[float]] = {}
+    for item in items:
+        key, _, text = item.partition("=")
+        key = key.strip()
+        if key not in _SWEPT:
+            raise ConfigError(
+                f"{key or item!r} cannot be swept{nearest(key, _SWEPT)}",
+                where=f"--sweep {item}",
+                fix=f"sweep one of: {', '.join(_SWEPT)}",
+            )
+        try:
+            values = [float(part) for part in text.split(",") if part.strip()]
+        except ValueError:
+            values = []
+        if not values or key in found:
+            raise ConfigError(
+                f"{item!r} is not a list of numbers" if not values else f"{key} is swept twice",
+                where=f"--sweep {item}",
+                fix="write for example --sweep weight=0.3,0.5,0.7",
+            )
+        found[key] = list(dict.fromkeys(values))
+    return found

@@ -1,0 +1,125 @@
+"""From a command line to a plan: which run is meant, which settings it remembers, which are new."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.core.errors import ConfigError, RunStateError
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, check_run_name, runs_dir
+from alphaf_orch.core.values import numbers
+from alphaf_orch.settings.config import RunConfig, build_config, read_config
+from alphaf_orch.settings.keys import parse_set
+from alphaf_orch.settings.merge import settled
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a command line said; None and empty mean that it said nothing."""
+
+    model: str | None = None
+    run: str | None = None
+    config: Path | None = None
+    data: tuple[str, ...] = ()
+    dpo_data: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    default_section: str = "sft"
+    gpus: int | None = None
+    dpo_gpus: int | None = None
+    trust_remote_code: bool = False
+
+
+def run_paths(name: str) -> RunPaths:
+    """Return the paths of the run of that name, or of an experiment's arm (`EXPERIMENT/ARM`).
+
+    Raises ConfigError for a name that is no plain folder name, RunStateError for an experiment in a run's place.
+    """
+    experiment, slash, arm = name.partition("/")
+    if slash and experiment and (runs_dir() / experiment / EXPERIMENT_FILE).is_file():
+        return RunPaths(runs_dir() / check_run_name(experiment) / check_run_name(arm))
+    folder = runs_dir() / check_run_name(name)
+    if (folder / EXPERIMENT_FILE).is_file():
+        arms = ", ".join(f"{name}/{path.parent.name}" for path in sorted(folder.glob("*/manifest.json"))[:5])
+        raise RunStateError(
+            f"{name} is an experiment, not a run", where=str(folder), fix=f"use one of its arms: {arms or 'none yet'}"
+        )
+    return RunPaths(folder)
+
+
+def default_run_name(model: str) -> str:
+    """Return a run name for a model that was given none: its own name without folders."""
+    return Path(model).name or model
+
+
+def settings(options: Options) -> tuple[RunConfig, RunPaths]:
+    """Return the settings of the run meant: what it remembers, then the config file, then the options."""
+    file = read_config(options.config) if options.config else {}
+    model = options.model or file.get("model")
+    if not model and not options.run:
+        raise ConfigError("no model is named", where="--model", fix="say --model NAME; `alphaf models` lists them")
+    paths = run_paths(options.run or default_run_name(str(model)))
+    values: dict[str, Any] = read_config(paths.config) if paths.config.is_file() else {}
+    if model and values.get("model", model) != model:
+        values = {}
+    if not model and not values:
+        raise ConfigError(
+            f"run {paths.name} does not exist and no model is named",
+            where="--model",
+            fix="say --model NAME to start it",
+        )
+    return _laid_over(values, file, options, str(options.config or paths.config)), paths
+
+
+def new_settings(options: Options) -> RunConfig:
+    """Return the settings of a run that remembers none yet: the config file, then the options.
+
+    Raises ConfigError where no model is named, or for a setting that no run has.
+    """
+    file = read_config(options.config) if options.config else {}
+    if not options.model and not file.get("model"):
+        raise ConfigError("no model is named", where="--model", fix="say --model NAME; `alphaf models` lists them")
+    return _laid_over({}, file, options, str(options.config or "the command line"))
+
+
+def _laid_over(values: dict[str, Any], file: dict[str, Any], options: Options, where: str) -> RunConfig:
+    """Return what is remembered, with the config file's settings over it and the options over both."""
+    file = {k: numbers(v) if k in ("sft", "dpo") and isinstance(v, dict) else v for k, v in file.items()}
+    for key, value in file.items():
+        added_to = key in ("sft", "dpo", "tools", "trackers", "merge")
+        merged = added_to and isinstance(value, dict) and isinstance(values.get(key, {}), dict)
+        values[key] = {**values.get(key, {}), **value} if merged else value
+    given: dict[str, Any] = {
+        "model": options.model or file.get("model"),
+        "data": options.data,
+        "dpo_data": options.dpo_data,
+        "gpus": options.gpus,
+        "dpo_gpus": options.dpo_gpus,
+        "trust_remote_code": options.trust_remote_code or None,
+    }
+    values |= {key: value for key, value in given.items() if value not in (None, ())}
+    if options.data:
+        values.pop("datasets", None)
+    config = build_config(_absolute(values), where)
+    sets = parse_set(options.sets, default=options.default_section)
+    update = {section: {**getattr(config, section), **sets[section]} for section in ("sft", "dpo")}
+    return config.model_copy(update=update)
+
+
+def _absolute(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings with local paths made absolute: a run may be resumed from another folder."""
+
+    def absolute(name: Any) -> Any:
+        place = Path(name).expanduser() if isinstance(name, str) else None
+        return str(place.absolute()) if place and name not in ("sample", "sample-citation") and place.exists() else name
+
+    for key in ("data", "dpo_data"):
+        if isinstance(values.get(key), Sequence) and not isinstance(values[key], str):
+            values[key] = tuple(absolute(name) for name in values[key])
+    if isinstance(values.get("merge"), dict):
+        values["merge"] = settled(values["merge"])
+    model = values.get("model")
+    if isinstance(model, str) and "/" in model:
+        values["model"] = absolute(model)
+    return values

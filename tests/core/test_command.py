@@ -1,0 +1,199 @@
+"""The one door to other processes, tried with real ones."""
+
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from alphaf_orch.core.command import capture, child_env, run_logged
+
+PACKAGE = Path(__file__).parents[2] / "alphaf_orch"
+
+
+def run(code, tmp_path, **kwargs):
+    lock = os.open(tmp_path / "lock", os.O_CREAT | os.O_RDWR)
+    try:
+        return run_logged(
+            (sys.executable, "-c", code),
+            env=child_env({}, online=False),
+            log=tmp_path / "로그 파일.log",
+            lock_fd=lock,
+            on_poll=kwargs.pop("on_poll", lambda: None),
+        )
+    finally:
+        os.close(lock)
+
+
+def test_only_command_py_starts_processes():
+    users = [
+        path.name
+        for path in PACKAGE.glob("*.py")
+        if re.search(r"import subprocess|from subprocess|os\.system|os\.exec|os\.popen|Popen", path.read_text("utf-8"))
+    ]
+    assert users == ["command.py"]
+
+
+def test_the_log_has_the_command_and_all_output(tmp_path):
+    done = run("import sys; print('나가는 말'); print('탈', file=sys.stderr)", tmp_path)
+    text = (tmp_path / "로그 파일.log").read_text(encoding="utf-8")
+    assert done.exit_code == 0
+    assert text.startswith("$ ")
+    assert "나가는 말" in text
+    assert "탈" in text
+
+
+def test_the_exit_code_is_the_child_s(tmp_path):
+    assert run("raise SystemExit(8)", tmp_path).exit_code == 8
+
+
+def test_a_signal_is_a_negative_code(tmp_path):
+    assert run("import os; os.kill(os.getpid(), 9)", tmp_path).exit_code == -9
+
+
+def test_peak_memory_is_that_of_the_largest_process(tmp_path):
+    done = run("x = bytearray(300 << 20)", tmp_path)
+    # Linux counts the moment before exec too, when the child still is a copy of its parent: a lower bound.
+    ours = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    assert 300 <= done.peak_memory_mib < max(500, ours + 50)
+
+
+def test_much_output_does_not_block(tmp_path):
+    assert run("print('x' * 20_000_000)", tmp_path).exit_code == 0
+    assert (tmp_path / "로그 파일.log").stat().st_size > 20_000_000
+
+
+def test_an_interrupt_ends_the_whole_group_and_goes_on_upwards(tmp_path):
+    child_pid = tmp_path / "pid"
+    code = (
+        "import subprocess, sys, time\n"
+        f"p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        f"open({str(child_pid)!r}, 'w').write(str(p.pid))\n"
+        "time.sleep(60)"
+    )
+
+    def interrupt_once_running():
+        if child_pid.is_file() and child_pid.read_text():
+            raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(code, tmp_path, on_poll=interrupt_once_running)
+    assert time.monotonic() - started < 15
+    assert not Path(f"/proc/{child_pid.read_text()}").exists() or _is_zombie(int(child_pid.read_text()))
+
+
+def _is_zombie(pid):
+    return "State:\tZ" in Path(f"/proc/{pid}/status").read_text()
+
+
+def test_a_child_that_ignores_the_interrupt_is_killed_in_the_end(tmp_path, monkeypatch):
+    from alphaf_orch.core import command
+
+    monkeypatch.setattr(command, "_ESCALATION", tuple((s, 0.5) for s, _ in command._ESCALATION))
+    code = (
+        "import signal, time\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    log = tmp_path / "로그 파일.log"
+
+    def interrupt_once_running():
+        if "ready" in log.read_text().splitlines():
+            raise KeyboardInterrupt
+
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(code, tmp_path, on_poll=interrupt_once_running)
+    assert time.monotonic() - started < 10
+
+
+def test_children_are_offline_quiet_and_free_of_accelerate_s_hidden_options(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    monkeypatch.setenv("PYTHONPATH", "/theirs")
+    env = child_env({"PYTHONPATH": "/ours"}, online=False)
+    assert "ACCELERATE_MIXED_PRECISION" not in env
+    assert env["PYTHONPATH"] == "/ours:/theirs"
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "AXOLOTL_DO_NOT_TRACK", "DO_NOT_TRACK"):
+        assert env[name] == "1"
+    assert env["UNSLOTH_DISABLE_STATISTICS"] == "1"
+
+
+def test_online_switches_the_hub_on_and_telemetry_stays_off():
+    env = child_env({}, online=True)
+    assert "HF_HUB_OFFLINE" not in env
+    assert env["HF_HUB_DISABLE_TELEMETRY"] == "1"
+
+
+def test_a_missing_program_is_127():
+    assert capture(("/no/such/program",)) == (127, "")
+
+
+def test_sigterm_reaches_a_program_that_has_the_terminal():
+    """As of `alphaf chat`: Ctrl-C the terminal sends to both, SIGTERM comes to `alphaf` alone."""
+    code = (
+        "import os, signal, sys, threading; from alphaf_orch.core.command import interactive\n"
+        "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()\n"
+        "print(interactive((sys.executable, '-c', 'import time; time.sleep(60)'), dict(os.environ)))"
+    )
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30)
+    assert done.stdout == "-15\n"
+
+
+def test_sigterm_to_alphaf_is_an_interrupt(tmp_path):
+    from alphaf_orch.cli.main import _interrupt
+
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run("import time; time.sleep(60)", tmp_path)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+# deepspeed 0.18.9 does this in git_version_info.py: its inference ops ask for nvcc while it is imported.
+DEEPSPEED = """
+import os
+
+class MissingCUDAException(Exception):
+    pass
+
+class DeepSpeedEngine:
+    pass
+
+if not os.environ.get("DS_IGNORE_CUDA_DETECTION"):
+    raise MissingCUDAException("CUDA_HOME does not exist, unable to compile CUDA op(s)")
+"""
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("theirs", [None, ""])
+def test_accelerate_unwraps_a_model_beside_a_deepspeed_without_nvcc(theirs, tmp_path, monkeypatch):
+    """Every save of a trainer goes through unwrap_model, and that imports deepspeed where it is installed."""
+    if theirs is None:
+        monkeypatch.delenv("DS_IGNORE_CUDA_DETECTION", raising=False)
+    else:
+        monkeypatch.setenv("DS_IGNORE_CUDA_DETECTION", theirs)
+    monkeypatch.setenv("DS_SKIP_CUDA_CHECK", "1")
+    (tmp_path / "deepspeed").mkdir()
+    (tmp_path / "deepspeed" / "__init__.py").write_text(DEEPSPEED)
+    (tmp_path / "deepspeed-0.18.9.dist-info").mkdir()
+    (tmp_path / "deepspeed-0.18.9.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: deepspeed\nVersion: 0.18.9\n"
+    )
+    code = (
+        "import os, sys, torch, accelerate\n"
+        "model = accelerate.Accelerator(cpu=True).unwrap_model(torch.nn.Linear(1, 1))\n"
+        "print(type(model).__name__, 'deepspeed' in sys.modules, os.environ['DS_SKIP_CUDA_CHECK'])"
+    )
+    env = child_env({"PYTHONPATH": str(tmp_path)}, online=False)
+    assert capture((sys.executable, "-c", code), env=env) == (0, "Linear True 1\n")

@@ -1,0 +1,205 @@
+"""A full disk is said as one, wherever it is met, and nothing that is left keeps the same command from going on."""
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_run import Fake
+from judge_stub import Stub
+from test_judge import by_quality, judge
+
+from alphaf_orch.core.disk import disk_error, size, told_of_disk
+from alphaf_orch.core.errors import DiskError
+from alphaf_orch.core.lock import held
+from alphaf_orch.core.record import write_atomic
+from alphaf_orch.judging.verdicts import open_verdicts
+from alphaf_orch.report.blocks import Report
+from alphaf_orch.report.write import write_report
+
+KIB, MIB = 1 << 10, 1 << 20
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk of 1 MiB, its name with a space and Korean; `fill` leaves that many bytes of it."""
+    place = tmp_path / "작은 디스크"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting needs rights that we do not have here")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def fill(disk: Path, left: int = 0) -> None:
+    (disk / "ballast").unlink(missing_ok=True)
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
+    (disk / "ballast").write_bytes(b"x" * max(0, free - left))
+
+
+def empty(disk: Path) -> None:
+    (disk / "ballast").unlink()
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (85_471_000_000, "79.6 GiB")]
+)
+def test_sizes_are_written_for_people(count, text):
+    assert size(count) == text
+
+
+def test_a_file_that_does_not_fit_leaves_the_old_one_and_no_part_of_the_new(disk):
+    path = disk / "run" / "manifest.json"
+    write_atomic(path, "old")
+    fill(disk)
+    with pytest.raises(DiskError) as full:
+        write_atomic(path, "new" * 10_000)
+    assert full.value.exit_code == 5
+    assert full.value.what == f"the disk is full: {path}"
+    assert full.value.where == f"file system {disk} (tmpfs): 0 bytes of 1.0 MiB free"
+    assert full.value.fix.startswith("free space there")
+    assert path.read_text() == "old"
+    assert [each.name for each in path.parent.iterdir()] == ["manifest.json"]
+    empty(disk)
+    write_atomic(path, "new")
+    assert path.read_text() == "new"
+
+
+def test_what_may_go_is_named_with_its_size(disk):
+    scratch = disk / "run" / ".partial" / "merge_sft"
+    scratch.mkdir(parents=True)
+    (scratch / "model.safetensors").write_bytes(b"x" * 3 * KIB)
+    fill(disk)
+    with pytest.raises(DiskError) as full:
+        write_atomic(disk / "run" / "manifest.json", "x" * 9 * KIB)
+    assert f"{scratch.parent} (3.0 KiB) is scratch" in full.value.fix
+
+
+def test_a_verdict_that_does_not_fit(disk):
+    path = disk / "judge" / "verdicts.jsonl"
+    path.parent.mkdir()
+    fill(disk, 4 * KIB)  # the lock's
+    with pytest.raises(DiskError, match=r"the disk is full: .*verdicts\.jsonl"), open_verdicts(path) as file:
+        for _ in range(100):
+            file.append({"reason": "x" * KIB})
+
+
+def test_a_judging_that_meets_the_end_of_the_disk_says_so_and_goes_on(disk):
+    """The verdicts are written from tasks of an event loop, where errors come in groups."""
+    folder = disk / "judge" / "dpo-vs-sft"
+    folder.mkdir(parents=True)
+    fill(disk, 12 * KIB)
+    with Stub(by_quality) as stub:
+        with pytest.raises(DiskError, match="the disk is full"):
+            judge(folder, stub.url, 60)
+        before = len((folder / "verdicts.jsonl").read_bytes().splitlines()) - 1  # the last one may be cut off
+        empty(disk)
+        assert 0 < before < 120
+        asked = len(stub.bodies)
+        assert judge(folder, stub.url, 60)["wins"] == 60
+        assert len(stub.bodies) - asked <= 120 - before
+
+
+def test_a_lock_that_does_not_fit(disk):
+    fill(disk)
+    with pytest.raises(DiskError, match=r"the disk is full: .*\.lock"), held(disk / ".lock", "the run r"):
+        pass
+
+
+def test_a_report_that_does_not_fit(disk):
+    fill(disk)
+    with pytest.raises(DiskError, match=r"the disk is full: .*report\.html"):
+        write_report(Report("t", "s", ()), disk / "report.html", "en")
+
+
+def test_a_read_only_disk(disk):
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    with pytest.raises(DiskError, match="the disk is read-only"):
+        write_atomic(disk / "manifest.json", "x")
+
+
+def test_a_limit_of_the_shell():
+    """No disk is needed for this one: `ulimit -f`."""
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "import sys; from pathlib import Path\n"
+        "from alphaf_orch.core.record import write_atomic; from alphaf_orch.core.errors import DiskError\n"
+        "try: write_atomic(Path(sys.argv[1]), 'x' * 5000)\n"
+        "except DiskError as error: print(error.message)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    argv = [sys.executable, "-c", code, str(Path(os.environ["ALPHAF_RUNS"]) / "m")]
+    assert "ulimit -f" in subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO])
+def test_every_error_of_a_disk_is_told_as_one_by_any_command(number, alphaf, monkeypatch):
+    def refuse(*_args, **_kwargs):
+        raise OSError(number, os.strerror(number), "/x/merged/model.safetensors")
+
+    monkeypatch.setattr("alphaf_orch.settings.options.all_runs", refuse)
+    told = alphaf("runs")
+    assert told.exit_code == 5
+    assert "/x/merged/model.safetensors" in told.stderr
+    assert "where: file system / (" in told.stderr
+
+
+def test_other_errors_are_not(alphaf, monkeypatch):
+    def refuse():
+        raise OSError(errno.ENOTDIR, "x")
+
+    assert disk_error(OSError(errno.EACCES, "x")) is None
+    assert disk_error(OSError(errno.EIO, "a closed terminal")) is None
+    monkeypatch.setattr("alphaf_orch.settings.options.all_runs", refuse)
+    with pytest.raises(NotADirectoryError):
+        alphaf("runs")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "OSError: [Errno 28] No space left on device: '/x/checkpoint-5'",
+        "safetensors_rust.SafetensorError: Error while serializing: I/O error: No space left on device (os error 28)",
+        "axolotl could not merge: [Errno 28] No space left on device",
+    ],
+)
+def test_what_a_tool_says_of_a_full_disk(text, tmp_path):
+    told = told_of_disk(text, tmp_path / "s.log")
+    assert told is not None
+    assert told.what == f"the disk is full: {text}"
+    assert told.where.startswith("file system /")
+
+
+def test_a_tool_that_fell_silent_on_a_full_disk(disk):
+    """torch says only `file write failed`, and a log that cannot grow says nothing at all."""
+    log = disk / "sft.log"
+    log.write_text("$ x\n")
+    said = "RuntimeError: PytorchStreamWriter failed writing file data/0: file write failed"
+    assert told_of_disk(said, log) is None
+    fill(disk)
+    assert told_of_disk(said, log) is not None
+
+
+@pytest.mark.parametrize("left", [0, 8, 40, 80, 140])
+def test_a_run_that_meets_the_end_of_the_disk_says_so_and_goes_on(left, disk, tmp_path, alphaf, monkeypatch):
+    """Wherever it is that nothing fits any more: the manifest, a rendered file, a log, a checkpoint."""
+    fake = Fake(tmp_path)
+    monkeypatch.setenv("FAKE_TOOL", str(fake.control))
+    monkeypatch.setenv("ALPHAF_RUNS", str(disk / "runs"))
+    monkeypatch.setattr("alphaf_orch.runs.preflight.check_disk", lambda *_: None)
+    args = ("run", "--model", "tiny", "--config", str(fake.config))
+    fill(disk, left * KIB)
+    full = alphaf(*args)
+    assert full.exit_code == 5, full.output
+    assert "the disk is full" in full.stderr
+    assert f"file system {disk} (tmpfs)" in full.stderr
+    assert "Traceback" not in full.stderr
+    empty(disk)
+    done = alphaf(*args)
+    assert done.exit_code == 0, done.output
+    assert not [path for path in (disk / "runs").rglob("*.partial") if path.is_file()]

@@ -1,0 +1,104 @@
+"""The line of a stage: what it says, and that it reads each metric once."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from alphaf_orch.core.progress import StageLine, clock, read_metrics
+from alphaf_orch.programs.json_lines import cut_half_line
+
+ROW = {"time": 100.0, "step": 1, "max_steps": 11, "loss": 2.0, "tokens_per_s": 321.4}
+
+
+@pytest.fixture
+def screen():
+    return io.StringIO()
+
+
+def line_of(screen, tmp_path, **options):
+    console = Console(file=screen, width=200)
+    return StageLine(console, "sft", tmp_path / "m.jsonl", tmp_path / "s.log", verbose=options.get("verbose", False))
+
+
+def add(path, *rows):
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (600, "10:00"), (3725, "1:02:05")])
+def test_clock(seconds, text):
+    assert clock(seconds) == text
+
+
+def test_step_loss_speed_and_eta(screen, tmp_path):
+    add(tmp_path / "m.jsonl", {**ROW, "step": 99, "loss": 9.0})  # of an earlier try
+    with line_of(screen, tmp_path) as line:
+        add(tmp_path / "m.jsonl", ROW, {**ROW, "time": 110.0, "step": 3, "loss": 1.5})
+        line.poll()
+    assert "sft  3/11  loss 1.500  321 tokens/s  ETA 0:40" in screen.getvalue()
+    assert "9.000" not in screen.getvalue()
+
+
+def test_margins_and_accuracy_of_dpo(screen, tmp_path):
+    with line_of(screen, tmp_path) as line:
+        add(tmp_path / "m.jsonl", {**ROW, "rewards/margins": 0.25, "rewards/accuracies": 0.75})
+        line.poll()
+    assert "margin 0.250  accuracy 0.75" in screen.getvalue()
+
+
+def test_a_half_written_line_waits_for_its_end(screen, tmp_path):
+    with line_of(screen, tmp_path) as line:
+        text = json.dumps(ROW)
+        (tmp_path / "m.jsonl").write_text(text[:20])
+        line.poll()
+        (tmp_path / "m.jsonl").write_text(text + "\n")
+        line.poll()
+    assert "sft  1/11  loss 2.000" in screen.getvalue()
+
+
+def test_a_loss_that_is_not_finite_is_left_out(screen, tmp_path):
+    with line_of(screen, tmp_path) as line:
+        add(tmp_path / "m.jsonl", {**ROW, "loss": None, "non_finite": ["loss"]})
+        line.poll()
+    assert "sft  1/11  321 tokens/s" in screen.getvalue()
+
+
+def test_verbose_streams_new_output_only(screen, tmp_path):
+    (tmp_path / "s.log").write_text("이전 기록\n", encoding="utf-8")
+    with line_of(screen, tmp_path, verbose=True) as line:
+        with (tmp_path / "s.log").open("a", encoding="utf-8") as log:
+            log.write("새 출력\n")
+        line.poll()
+    assert "새 출력" in screen.getvalue()
+    assert "이전 기록" not in screen.getvalue()
+
+
+def test_half_a_line_of_a_killed_try_and_what_was_glued_to_it_are_left_out(screen, tmp_path):
+    """An earlier version wrote on behind half a line."""
+    file = tmp_path / "m.jsonl"
+    with line_of(screen, tmp_path) as line:
+        file.write_bytes(b'{"time": 1.0, "st' + json.dumps(ROW).encode() + b'\n{"note": "\xea\xb0')
+        add(file)
+        line.poll()
+        assert line.line().startswith("sft  0:0")
+    assert read_metrics(file) == []
+    with file.open("ab") as metrics:
+        metrics.write(b'"}\n' + json.dumps(ROW).encode() + b"\n")
+    assert read_metrics(file)[-1] == ROW
+
+
+def test_the_next_writer_does_not_write_on_behind_half_a_line(tmp_path):
+    file = tmp_path / "m.jsonl"
+    for before, after in (('{"a": 1}\n{"b"', '{"a": 1}\n'), ('{"a": 1}\n', '{"a": 1}\n'), ('{"b"', ""), ("", "")):
+        file.write_text(before)
+        cut_half_line(file)
+        assert file.read_text() == after
+    cut_half_line(tmp_path / "none.jsonl")
+
+
+def test_read_metrics_leaves_out_a_half_line(tmp_path):
+    (tmp_path / "m.jsonl").write_text('{"step": 1}\n{"st')
+    assert read_metrics(tmp_path / "m.jsonl") == [{"step": 1}]
+    assert read_metrics(tmp_path / "none.jsonl") == []

@@ -1,0 +1,281 @@
+"""No secret gets into a setting, none comes out in a file, a log or on the terminal."""
+
+from __future__ import annotations
+
+import base64
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from fake_run import Fake
+from judge_stub import Stub, say
+from test_judge import judge, rows
+
+from alphaf_orch.core.command import run_logged
+from alphaf_orch.core.errors import ConfigError, ToolError
+from alphaf_orch.core.masking import FileMask, is_secret_name, mask, mask_values
+from alphaf_orch.core.paths import template_folders
+from alphaf_orch.inputs.presets import read_preset
+from alphaf_orch.judging.preset import load_judge
+from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.settings.config import RunConfig
+from alphaf_orch.settings.keys import parse_set
+
+(TEMPLATES,) = template_folders()
+COMMANDS = [("sft",), ("plan",), ("ablate", "neftune")]
+CANARY = "kanarienvogel7"
+ENVIRONMENT = {
+    "HF_TOKEN": f"hf_{CANARY}AbCdEfGh",
+    "WANDB_API_KEY": f"{CANARY}0123456789",
+    "AWS_SECRET_ACCESS_KEY": f"aws/{CANARY}+x",
+    "HTTPS_PROXY": f"http://kim:pw%2F{CANARY}@proxy.bank:3128",
+    "MLFLOW_TRACKING_URI": f"https://{CANARY}@mlflow.bank",
+    "JUDGE_PASSWORT_X": "plain",  # no secret by its name, and none by its length
+    "SSH_PRIVATE_KEY": f"-----BEGIN-----\n{CANARY}{CANARY}\n-----END-----",
+}
+
+
+@pytest.fixture
+def secrets(monkeypatch):
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+
+def leaks(folder: Path, *texts: str) -> list[str]:
+    """Return the files below the folder, and the texts, in which a canary is left."""
+    needles = [CANARY.encode(), base64.b64encode(f"kim:pw/{CANARY}".encode())]
+    files = [path for path in folder.rglob("*") if path.is_file() and any(n in path.read_bytes() for n in needles)]
+    return [*map(str, files), *(text for text in texts if CANARY in text)]
+
+
+# Ways in.
+
+IN = {
+    "password": f"mlflow_tracking_uri=http://u:{CANARY}@h",
+    "user name": f"mlflow_tracking_uri=https://{CANARY}@h",
+    "query": f"mlflow_tracking_uri=https://h/?api_key={CANARY}",
+    "presigned": f"tokenizer_config=https://h/x?X-Amz-Signature={CANARY}",
+    "token's name": f"hub_token={CANARY}",
+    "key's name": f"wandb_api_key={CANARY}",
+    "nested": f"special_tokens.my_secret={CANARY}",
+    "in a mapping": f"trainer_kwargs={{password: {CANARY}}}",
+    "shape": f"wandb_project=hf_{CANARY}AbCdEfGh",
+    "unknown key": f"no_such_key=http://u:{CANARY}@h",
+    "of dpo": f"dpo.mlflow_tracking_uri=http://u:{CANARY}@h",
+}
+
+
+@pytest.mark.parametrize("item", IN.values(), ids=IN)
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_no_secret_gets_in_by_an_option(alphaf, tmp_path, command, item):
+    done = alphaf(*command, "--model", "tiny", "--set", item)
+    assert done.exit_code == 2, done.output
+    assert leaks(tmp_path, done.stdout, done.stderr) == []
+    assert not (tmp_path / "실행").exists()
+
+
+def test_the_refusal_says_where_the_secret_belongs(alphaf):
+    said = alphaf("sft", "--model", "tiny", "--set", f"mlflow_tracking_uri=http://u:{CANARY}@h").stderr
+    assert "mlflow_tracking_uri holds a password, and recipes are written to disk" in said
+    assert "take it out of the address and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD" in said
+    assert "set WANDB_API_KEY" in alphaf("sft", "--model", "tiny", "--set", f"wandb_api_key={CANARY}").stderr
+    assert "set HF_TOKEN" in alphaf("sft", "--model", "tiny", "--set", f"hub_token={CANARY}").stderr
+
+
+CONFIGS = {
+    "trackers": {"trackers": {"mlflow_tracking_uri": f"https://{CANARY}@h"}},
+    "sft": {"sft": {"mlflow_tracking_uri": f"https://u:{CANARY}@h"}},
+    "dpo": {"dpo": {"wandb_project": f"ghp_{CANARY}AbCdEfGhIj"}},
+    "datasets": {"datasets": [{"path": f"https://u:{CANARY}@h/rows.jsonl", "type": "chat_template"}]},
+    "storage options": {"datasets": [{"path": "s3://b/r.jsonl", "storage_options": {"key": CANARY}}]},
+    "data": {"data": [f"https://{CANARY}@h/rows.jsonl"]},
+    "model": {"model": f"https://u:{CANARY}@h/org/name"},
+    "merge partner": {"merge": {"partner": f"https://u:{CANARY}@h/org/name"}},
+    "tools": {"tools": {"axolotl": f"https://u:{CANARY}@h/python"}},
+    "unknown": {"hub_token": CANARY},
+}
+
+
+@pytest.mark.parametrize("values", CONFIGS.values(), ids=CONFIGS)
+def test_no_secret_gets_in_by_the_config(alphaf, tmp_path, tmp_path_factory, values):
+    file = tmp_path_factory.mktemp("설정") / "c.yaml"
+    file.write_text(yaml.safe_dump({"model": "tiny", **values}), encoding="utf-8")
+    done = alphaf("run", "--config", str(file))
+    assert done.exit_code == 2, done.output
+    assert leaks(tmp_path, done.stdout, done.stderr) == []
+    assert not (tmp_path / "실행").exists()
+
+
+def test_no_secret_gets_in_by_other_doors(cpu, tmp_path, alphaf, secrets):
+    refused = []
+    with pytest.raises(ConfigError) as caught:  # settings that no file and no option gave
+        config = RunConfig(model="tiny", dpo={"mlflow_tracking_uri": f"http://u:{CANARY}@h"})
+        make_plan(config, cpu, tmp_path, Scope(dry=True))
+    refused.append(caught)
+    with pytest.raises(ConfigError) as caught:  # what the shell put in the place of $WANDB_API_KEY
+        parse_set([f"wandb_project={ENVIRONMENT['WANDB_API_KEY']}"], default="sft")
+    refused.append(caught)
+    preset = tmp_path / "mine.yaml"
+    text = (TEMPLATES / "models" / "tiny.yaml").read_text(encoding="utf-8").replace("name: tiny", "name: mine")
+    preset.write_text(f"{text}\nsft: {{mlflow_tracking_uri: 'http://u:{CANARY}@h'}}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        read_preset(preset)
+    refused.append(caught)
+    judge_folder = tmp_path / "judge"
+    judge_folder.mkdir()
+    local = (TEMPLATES / "judge" / "local.yaml").read_text(encoding="utf-8")
+    (judge_folder / "mine.yaml").write_text(f"{local}\nextra_body: {{api_key: {CANARY}}}\n", encoding="utf-8")
+    (judge_folder / "other.yaml").write_text(
+        yaml.safe_dump({**yaml.safe_load(local), "api_key_env": f"{CANARY}-as-a-key"}), encoding="utf-8"
+    )
+    for name in ("mine", "other", f"http://u:{CANARY}@h/v1", f"ftp://u:{CANARY}@h", f"http://h/v1?api_key={CANARY}"):
+        with pytest.raises(ConfigError) as caught:
+            load_judge(name, (tmp_path, TEMPLATES))
+        refused.append(caught)
+    assert [CANARY in str(each.value) for each in refused] == [False] * len(refused)
+
+
+def test_what_is_no_secret_is_not_refused():
+    given = [
+        "special_tokens.pad_token=<unk>", "mlflow_tracking_uri=http://mlflow.bank:5000/@x", "hf_use_auth_token=true",
+        "hub_model_id=org/name", "eot_tokens=[\"</s>\"]", "tokens=[\"<x>\"]", "wandb_project=sk-project",
+    ]  # fmt: skip
+    assert parse_set(given, default="sft")["sft"]["special_tokens"] == {"pad_token": "<unk>"}
+    assert not any(map(is_secret_name, ("pad_token", "additional_special_token", "tokens", "eval_max_new_tokens")))
+
+
+# Ways out.
+
+
+def test_a_text_is_masked_by_value_and_by_shape(secrets):
+    kept = [
+        "git@github.com:x/y kim@bank.kr https://host:443/@scope", "pad_token: </s>", "bearer securities are risky",
+        "export JUDGE_API_KEY=... before", "{'api_key': None}", "3e-05 plain",
+    ]  # fmt: skip
+    assert [mask(text) for text in kept] == kept
+    shapes = (f"pw/{CANARY}", f"a https://u:{CANARY}@h/p b", f"Authorization: Bearer {CANARY}")
+    shapes += (f"API_KEY = '{CANARY}'", f'{{"access_key_id": "{CANARY}"}}', f"İ password: {CANARY}")
+    for text in (*ENVIRONMENT.values(), *shapes):
+        assert CANARY not in mask(text), text
+    assert mask(f"http://kim:{CANARY}@h:80/x") == "http://kim:***@h:80/x"
+    assert mask_values({"a": [f"hub_token={CANARY}"], "hub_token": CANARY, "key": "fingerprint", "n": 1}) == {
+        "a": ["hub_token=***"], "hub_token": "***", "key": "fingerprint", "n": 1,
+    }  # fmt: skip
+
+
+def test_masking_is_quick_on_long_lines():
+    began = time.monotonic()
+    mask("a.b-" * 100_000 + "A" * 200_000 + "password" * 20_000 + "api_key: 1 " * 20_000)
+    assert time.monotonic() - began < 5
+
+
+def test_a_growing_file_is_masked_in_place_and_loses_nothing(tmp_path, secrets):
+    """Someone else appends all the while, as a trainer does whose alphaf was killed."""
+    log = tmp_path / "로그.log"
+    line = f"한글 {ENVIRONMENT['HF_TOKEN']} Ende\n".encode()
+
+    def write() -> None:
+        with log.open("ab") as file:
+            for _ in range(2000):
+                file.write(line)
+                file.flush()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    hidden = FileMask(log)
+    while writer.is_alive():
+        hidden.advance()
+    hidden.advance(final=True)
+    stars = "*" * len(ENVIRONMENT["HF_TOKEN"])
+    assert log.read_text(encoding="utf-8") == f"한글 {stars} Ende\n" * 2000
+
+
+def test_a_log_is_masked_while_the_tool_runs_and_after_an_exception(tmp_path, secrets):
+    log, seen = tmp_path / "tool.log", []
+    code = "import os, time; print(os.environ['HF_TOKEN'] + chr(10) + 'Ende', flush=True); time.sleep(30)"
+
+    def look() -> None:
+        if "\nEnde" in log.read_text(encoding="utf-8"):
+            seen.append(log.read_text(encoding="utf-8"))
+            raise KeyboardInterrupt
+
+    with (tmp_path / "lock").open("w") as lock, pytest.raises(KeyboardInterrupt):
+        argv = (sys.executable, "-c", code)
+        run_logged(argv, env=dict(os.environ), log=log, lock_fd=lock.fileno(), on_poll=look, patience=0.1)
+    assert leaks(tmp_path, *seen) == []
+
+
+@pytest.mark.parametrize("stage", ["preprocess", "sft", "merge_sft", "dpo"])
+def test_a_tool_that_prints_its_environment_and_fails(alphaf, tmp_path, monkeypatch, secrets, stage):
+    fake = Fake(tmp_path)
+    monkeypatch.setenv("FAKE_TOOL", str(fake.control))
+    fake.behave(**{stage: "leak"})
+    done = alphaf("run", "--model", "tiny", "--config", str(fake.config), "-v")
+    assert done.exit_code == 7, done.output
+    assert "cannot reach" in done.stderr
+    shown = alphaf("show", "tiny", "--json")
+    page = alphaf("report", "--run", "tiny")
+    assert leaks(tmp_path, done.stdout, done.stderr, shown.stdout, page.stdout, page.stderr) == []
+
+
+def test_a_judge_that_repeats_its_header_gives_nothing_away(tmp_path, monkeypatch):
+    """Half of the key is at the place where a reply is cut for keeping."""
+    monkeypatch.setenv("MEIN_RICHTER", CANARY)
+    folder = tmp_path / "judge"
+    echoes = [f'{{"winner": "A", "reason": "Bearer {CANARY}"}}', "x" * 490 + CANARY, f"Authorization: Bearer {CANARY}"]
+    with Stub(lambda _, n: say(echoes[n % 3])) as stub:
+        judge(folder, stub.url, 3, api_key_env="MEIN_RICHTER")
+        assert stub.headers[0]["Authorization"] == f"Bearer {CANARY}"
+    assert len(rows(folder)) == 6
+    assert leaks(tmp_path) == []
+    assert not any(CANARY[:6] in str(row) for row in rows(folder))
+
+
+def test_a_defect_of_ours_gives_nothing_away(tmp_path, secrets):
+    code = (
+        "import os\nfrom alphaf_orch import cli\ncli.main.callback()\n"
+        "raise ValueError(os.environ['HTTPS_PROXY'] + os.environ['HF_TOKEN'])"
+    )
+    env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 70
+    assert len(list(tmp_path.glob("alphaf-*.trace"))) == 1
+    assert leaks(tmp_path, done.stdout, done.stderr) == []
+
+
+def test_an_error_shows_no_address_with_a_password():
+    error = ToolError(f"no answer from http://u:{CANARY}@h", where=f"--set hub_token={CANARY}", fix="x")
+    assert CANARY not in error.message + error.what + error.where
+
+
+@pytest.mark.real
+def test_axolotl_that_prints_its_environment_and_fails(tmp_path, model_cache):
+    """A plugin of the user's prints all it can reach, in training, behind axolotl's own debug.log."""
+    folder = tmp_path / "plugin"
+    folder.mkdir()
+    (folder / "leaky.py").write_text(
+        "import json, os\nfrom axolotl.integrations.base import BasePlugin\n\n\nclass Leaky(BasePlugin):\n"
+        "    def pre_model_load(self, cfg):\n"
+        "        print(dict(os.environ))\n"
+        "        print(json.dumps(dict(os.environ)))\n"
+        "        raise RuntimeError('no answer from ' + os.environ['HTTPS_PROXY'])\n",
+        encoding="utf-8",
+    )
+    runs, cache = tmp_path / "실행", tmp_path / "cache"
+    place = os.pathsep.join((str(folder), str(Path(__file__).parents[2])))
+    own = {"ALPHAF_RUNS": str(runs), "ALPHAF_CACHE": str(cache), "PYTHONPATH": place}
+    done = subprocess.run(
+        [sys.executable, "-m", "alphaf_orch", "sft", "--model", "tiny", "--set", "plugins=[leaky.Leaky]", "-v"],
+        env={**os.environ, **ENVIRONMENT, **own, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=600,
+        check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 7, done.stdout + done.stderr
+    assert "HTTPS_PROXY" in (runs / "tiny" / "logs" / "sft.log").read_text(encoding="utf-8")
+    assert leaks(runs, done.stdout, done.stderr) == []
+    assert leaks(cache) == []
+    assert leaks(tmp_path / "hf") == []

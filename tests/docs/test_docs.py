@@ -1,0 +1,208 @@
+"""The documentation: links resolve, commands and options exist, every module is named, both READMEs agree."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from alphaf_orch.cli.main import main
+from alphaf_orch.settings.config import RunConfig
+from alphaf_orch.settings.keys import parse_set
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "runs" / "README.md"])
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# What git and tools leave at the top (.gitignore); everything else there is named in the README.
+LEAVINGS = re.compile(
+    r"\.git|\.venv.*|\..*_cache|.*\.egg-info|build|dist|last_run_prepared|unsloth_compiled_cache|wandb"
+)
+PASSED_ON = re.compile(r"^(\w[\w-]*):.*\n\t\$\(ALPHAF\) ([\w-]+)", re.MULTILINE)
+
+
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", text(page))
+
+
+def spans(page: Path) -> list[str]:
+    """Return inline code and the lines of shell blocks: whatever a reader may type."""
+    inline = re.findall(r"`([^`\n]+)`", prose(page))
+    shell = [line for language, body in FENCE.findall(text(page)) if language == "sh" for line in body.splitlines()]
+    return inline + shell
+
+
+def makefile() -> str:
+    return text(ROOT / "Makefile")
+
+
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z][a-z-]*):.*## ", makefile(), flags=re.MULTILINE))
+
+
+def words(span: str) -> list[str]:
+    return shlex.split(span.replace("…", ""))
+
+
+def used(page: Path) -> list[tuple[str, list[str]]]:
+    """Return (program, its arguments) of every `make` and `alphaf` call in the page's code."""
+    found = []
+    for span in spans(page):
+        if not re.search(r"\b(make|alphaf) ", span):
+            continue
+        argv = words(span)
+        while argv and re.fullmatch(r"[A-Z_]+=.*", argv[0]):  # PIP_NO_INDEX=1 make setup
+            argv.pop(0)
+        if argv and Path(argv[0]).name in ("make", "alphaf"):
+            found.append((Path(argv[0]).name, argv[1:]))
+    return found
+
+
+def check_alphaf(arguments: list[str], where: str) -> None:
+    """Fail for a command or option that `alphaf` lacks, or a --set that it refuses."""
+    assert isinstance(main, click.Group)
+    if not arguments or arguments[0].startswith("-"):
+        known = {"--help", "--version", "-h"}
+        assert set(arguments) <= known, where
+        return
+    if arguments == ["COMMAND", "--help"]:
+        return
+    command = main.commands.get(arguments[0])
+    assert command is not None, where
+    options = {name: param for param in command.params for name in (*param.opts, *param.secondary_opts)}
+    sets = []
+    for position, word in enumerate(arguments[1:], start=1):
+        if word.startswith("-"):
+            name = word.partition("=")[0]
+            assert name in options or name == "--help", f"{where}: {name}"
+            if name in ("--set", "-s"):
+                sets.append(arguments[position + 1])
+    parse_set(sets, default="dpo" if arguments[0] == "dpo" else "sft")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_resolves(page: Path) -> None:
+    links = re.findall(r"\[[^\]]*\]\(([^)\s]+)\)", prose(page))
+    gone = []
+    for link in links:
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path) if path else page
+        if not target.exists():
+            gone.append(link)
+        elif anchor:
+            heads = re.findall(r"^#+ (.+)$", text(target), flags=re.MULTILINE)
+            if anchor not in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}:
+                gone.append(link)
+    assert gone == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_exists(page: Path) -> None:
+    passed_on = dict(PASSED_ON.findall(makefile()))
+    variables = set(re.findall(r"\b[A-Z][A-Z_]*\b", makefile()))
+    for program, arguments in used(page):
+        where = f"{page.name}: {program} {' '.join(arguments)}"
+        if program == "alphaf":
+            check_alphaf(arguments, where)
+            continue
+        goals = [word for word in arguments if "=" not in word]
+        assert set(goals) <= targets() | {"X"}, where
+        given = dict(word.split("=", 1) for word in arguments if "=" in word)
+        assert given.keys() <= variables, where
+        for goal in goals:
+            if goal in passed_on:
+                command = passed_on[goal]
+                check_alphaf([command, *shlex.split(given.get("ARGS", ""))], where)
+                parse_set(given.get("SET", "").split(), default="dpo" if command == "dpo" else "sft")
+
+
+def test_the_pages_name_commands_at_all() -> None:
+    found = {(program, *arguments[:1]) for page in PAGES for program, arguments in used(page)}
+    assert {("make", "demo"), ("make", "test"), ("make", "sft"), ("make", "dpo"), ("alphaf", "models")} <= found
+
+
+def test_a_wrong_command_is_noticed() -> None:
+    with pytest.raises(AssertionError):
+        check_alphaf(["train"], "here")
+    with pytest.raises(AssertionError):
+        check_alphaf(["dpo", "--trust-remote-code"], "here")
+    with pytest.raises(click.ClickException):
+        check_alphaf(["sft", "--set", "lora_rank=4"], "here")
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_readme_has_every_make_target_in_its_table(name: str) -> None:
+    assert set(re.findall(r"^\| `make ([a-z-]+)` \|", text(ROOT / name), flags=re.MULTILINE)) == targets()
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_readme_names_every_folder_and_every_module(name: str) -> None:
+    readme = text(ROOT / name)
+    top = {p.name for p in ROOT.iterdir() if p.is_dir() and not LEAVINGS.fullmatch(p.name)}
+    folders = {f.split("/")[0] for f in re.findall(r"`([\w./]+/)`", readme)}
+    assert top - folders == set()
+
+    tables = re.split(r"^\| `(alphaf_orch/(?:\w+/)?)` \| \|$", readme, flags=re.MULTILINE)[1:]
+    for folder, table in zip(tables[::2], tables[1::2], strict=True):
+        named = re.findall(r"^\| `(\w+\.py)` \| \S", table.split("\n\n")[0], flags=re.MULTILINE)
+        there = {p.name for p in (ROOT / folder).glob("*.py") if p.name != "__init__.py"}
+        assert sorted(named) == sorted(there), folder
+    packages = {p.parent for p in (ROOT / "alphaf_orch").rglob("*.py") if p.name != "__init__.py"}
+    assert {ROOT / folder for folder in tables[::2]} == packages
+
+
+def test_both_readmes_have_the_same_sections_and_code() -> None:
+    english, korean = text(ROOT / "README.md"), text(ROOT / "README.ko.md")
+    assert FENCE.findall(korean) == FENCE.findall(english)
+
+    def shape(page: str) -> list[str]:
+        return re.findall(r"^(#+) ", FENCE.sub("", page), flags=re.MULTILINE)
+
+    def links(page: str) -> list[str]:
+        return [link for link in re.findall(r"\]\(([^)]+)\)", page) if not link.startswith("README")]
+
+    assert shape(korean) == shape(english)
+    assert links(korean) == links(english)
+    assert korean.count("\n|") == english.count("\n|"), "a table has more rows in one of them"
+
+
+@pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
+def test_readme_names_the_locked_versions(name: str) -> None:
+    pins = re.findall(r"^([\w-]+==[\w.]+)", text(ROOT / "requirements" / "gpu.lock"), flags=re.MULTILINE)
+    table = re.search(r"^\| \| \|\n\|---\|---\|\n((?:\| .*torch .*\n|\| .*\n)+)", text(ROOT / name), flags=re.MULTILINE)
+    assert table is not None
+    named = re.findall(r"\b([a-z][\w-]+) (\d[\d.]+\d)", table[1])
+    assert len(named) == 16
+    assert {f"{tool}=={version}" for tool, version in named} <= set(pins)
+
+
+def test_configuration_names_every_key_and_every_option() -> None:
+    page = text(ROOT / "docs" / "configuration.md")
+    assert {key for key in RunConfig.model_fields if f"`{key}`" not in page} == set()
+    assert isinstance(main, click.Group)
+    table = {}
+    for names, commands in re.findall(r"^\| (`--.+?) \| ([a-z, -]+) \|", page, flags=re.MULTILINE):
+        for option in re.findall(r"--[\w-]+", names):
+            table[option] = set(commands.split(", "))
+    there: dict[str, set[str]] = {}
+    for command, made in main.commands.items():
+        for param in made.params:
+            if isinstance(param, click.Option):
+                there.setdefault(next(o for o in param.opts if o.startswith("--")), set()).add(command)
+    assert table == there
+
+
+def test_errors_names_every_exit_code() -> None:
+    from alphaf_orch.core import errors
+
+    codes = {kind.exit_code for kind in errors.AlphafError.__subclasses__()}
+    named = {int(code) for code in re.findall(r"^\| (\d+) \|", text(ROOT / "docs" / "errors.md"), flags=re.MULTILINE)}
+    assert codes <= named

@@ -1,0 +1,50 @@
+"""The global batch is kept on fewer GPUs; layers win in their order."""
+
+import pytest
+
+from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.render import plain
+from alphaf_orch.planning.recipes import adapter_of, global_batch, keep_global_batch
+
+RECIPE = plain({"micro_batch_size": 2, "gradient_accumulation_steps": 4})
+
+
+@pytest.mark.parametrize(("gpus", "steps"), [(4, 8), (2, 16), (1, 32), (0, 32), (16, 2)])
+def test_accumulation_rises_as_gpus_fall(gpus, steps):
+    kept = keep_global_batch(RECIPE, [], written_for=8, gpus=gpus, option="--gpus")
+    assert kept == {"gradient_accumulation_steps": steps}
+    assert global_batch(plain({**RECIPE.values, **kept}), gpus) == 64
+
+
+def test_nothing_changes_on_the_gpus_it_was_written_for():
+    assert keep_global_batch(RECIPE, [], written_for=8, gpus=8, option="--gpus") == {}
+
+
+def test_a_batch_that_cannot_be_cut_is_refused_with_the_counts_that_can():
+    with pytest.raises(ConfigError) as caught:
+        keep_global_batch(RECIPE, [], written_for=8, gpus=3, option="--gpus")
+    assert caught.value.what == "a global batch of 64 cannot be cut into 3 GPUs x micro_batch_size 2"
+    assert "use one of 1, 2, 4, 8 GPUs" in caught.value.fix
+
+
+def test_the_user_s_own_accumulation_is_taken_as_it_is():
+    layers = [("model eeve", {}), ("yours", {"gradient_accumulation_steps": 3})]
+    assert keep_global_batch(RECIPE, layers, written_for=8, gpus=1, option="--gpus") == {}
+
+
+@pytest.mark.parametrize(
+    ("layers", "adapter"),
+    [
+        ([], "qlora"),
+        ([("m", {"adapter": "lora"})], "lora"),
+        ([("m", {"adapter": "lora"}), ("u", {"adapter": "full"})], "full"),
+        ([("u", {"adapter": None})], "full"),
+    ],
+)
+def test_the_last_layer_says_which_recipe(layers, adapter):
+    assert adapter_of(layers) == adapter
+
+
+def test_an_unknown_adapter_is_refused():
+    with pytest.raises(ConfigError, match="adapter is 'dora'"):
+        adapter_of([("u", {"adapter": "dora"})])

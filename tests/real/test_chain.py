@@ -1,0 +1,209 @@
+"""The whole chain with the real tools on the tiny model: axolotl, bitsandbytes, TRL, on CPU."""
+
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from processes import kill_all
+
+from alphaf_orch.core.processes import living, mark_of
+
+REPO = Path(__file__).parents[2]
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """One folder with a Korean name and a space for all runs of this module."""
+    return tmp_path_factory.mktemp("금융 모델")
+
+
+def alphaf(place: Path, *args: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*args), cwd=place, env=environment(place), capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "alphaf_orch", *args]
+
+
+def environment(place: Path) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("ALPHAF_")}
+    return kept | {
+        "PYTHONPATH": str(REPO),
+        "ALPHAF_CACHE": str(place / "cache"),
+        "ALPHAF_RUNS": str(place / "실행 폴더"),
+        "HF_HOME": str(place / "hf"),
+        # The threads of a toy model spend their time waiting for each other.
+        "OMP_NUM_THREADS": "1",
+    }
+
+
+def manifest(place: Path, run: str) -> dict:
+    return json.loads((place / "실행 폴더" / run / "manifest.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def chain(place):
+    """The finished run `t` and what the first call printed."""
+    config = place / "설정.yaml"
+    config.write_text(
+        "trackers: {use_mlflow: true, use_tensorboard: true, use_wandb: true, use_trackio: true}\n", encoding="utf-8"
+    )
+    done = alphaf(place, "run", "--model", "tiny", "--run", "t", "--config", str(config))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def test_the_chain_ends_with_a_checked_model(chain, place):
+    stages = manifest(place, "t")["stages"]
+    assert list(stages) == ["base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"]
+    assert {entry["state"] for entry in stages.values()} == {"done"}
+    assert stages["sft"]["result"]["steps"] == 10
+    assert stages["dpo"]["result"]["steps"] == 6
+    lines = {"tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering", "turn_ends"}
+    for name in ("merge_sft", "merge_dpo"):
+        assert stages[name]["result"]["contract"] == dict.fromkeys(lines, True)
+    assert stages["sft"]["result"]["loss_last"] < stages["sft"]["result"]["loss_first"]
+    assert stages["data"]["result"]["rows"] == manifest(place, "t")["data"]["sft"][0]["rows"] > 300
+
+
+def test_the_final_model_has_a_card_the_hub_would_take(chain, place):
+    from huggingface_hub import ModelCard
+
+    run = place / "실행 폴더" / "t"
+    card = ModelCard.load(run / "dpo" / "merged" / "README.md")
+    assert (card.data.license, card.data.pipeline_tag) == ("apache-2.0", "text-generation")
+    assert "DPO (TRL on transformers)" in card.content
+    assert str(place) not in card.content
+    assert not (run / "sft" / "merged" / "README.md").exists(), "a card is for the final model"
+
+
+def test_the_log_says_which_path_dpo_took(chain, place):
+    log = (place / "실행 폴더" / "t" / "logs" / "dpo.log").read_text(encoding="utf-8")
+    assert "DPO with transformers on cpu" in log
+    assert manifest(place, "t")["stages"]["dpo"]["result"]["backend"] == "transformers"
+
+
+def test_the_user_sees_lines_of_ours_only(chain):
+    for line in chain.stderr.splitlines():
+        assert line.split(":")[0].split()[0] in {
+            "base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo",
+        }, line  # fmt: skip
+    assert "alphaf chat t" in chain.stdout
+    counted = next(line for line in chain.stderr.splitlines() if line.startswith("data: done"))
+    assert re.search(
+        r"\d+ rows, \d+ turns, [\d,]+ tokens \(longest \d+\), [\d.]+% longer than sequence_len 512", counted
+    )
+
+
+def test_metrics_are_json_lines(chain, place):
+    for stage, steps in (("sft", 10), ("dpo", 6)):
+        path = place / "실행 폴더" / "t" / "metrics" / f"{stage}.jsonl"
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        losses = [row for row in rows if "loss" in row]
+        assert [row["step"] for row in losses] == list(range(1, steps + 1))
+        assert {row["world_size"] for row in losses} == {1}
+
+
+def test_mlflow_and_tensorboard_have_every_step_in_files_of_the_run(chain, place, monkeypatch):
+    from mlflow.tracking import MlflowClient
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    root = place / "실행 폴더" / "t" / "trackers"
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    client = MlflowClient((root / "mlflow").as_uri())
+    (experiment,) = (found for found in client.search_experiments() if found.name == "alphaf")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"t-sft", "t-dpo"}
+    for name, steps in (("sft", 10), ("dpo", 6)):
+        rows = [
+            json.loads(line)
+            for line in (place / "실행 폴더" / "t" / "metrics" / f"{name}.jsonl")
+            .read_text(encoding="utf-8")
+            .splitlines()
+        ]
+        losses = [(row["step"], row["loss"]) for row in rows if "loss" in row]
+        history = client.get_metric_history(runs[f"t-{name}"].info.run_id, "loss")
+        assert sorted((metric.step, metric.value) for metric in history) == losses
+        (folder,) = {path.parent for path in (root / "tensorboard" / name).rglob("events.out.tfevents.*")}
+        events = EventAccumulator(str(folder)).Reload()
+        assert [event.step for event in events.Scalars("train/loss")] == list(range(1, steps + 1))
+
+
+def test_wandb_and_trackio_write_into_the_run_too(chain, place):
+    root = place / "실행 폴더" / "t" / "trackers"
+    assert len(list((root / "wandb").glob("offline-run-*"))) == 2
+    assert list((root / "trackio").glob("*.db"))
+    assert not (place / "wandb").exists()
+    assert not (place / "mlruns").exists()
+
+
+def test_a_second_run_does_nothing_and_is_quick(chain, place):
+    before = manifest(place, "t")
+    started = time.monotonic()
+    again = alphaf(place, "run", "--model", "tiny", "--run", "t")
+    assert again.returncode == 0
+    assert "nothing to do" in again.stderr
+    assert manifest(place, "t") == before
+    assert time.monotonic() - started < 5
+
+
+def test_the_model_can_be_talked_to(chain, place):
+    said = alphaf(place, "chat", "t", "--prompt", "ETF란 무엇입니까?", "--max-new-tokens", "8")
+    assert said.returncode == 0, said.stderr
+    assert "Traceback" not in said.stderr
+
+
+def test_ctrl_c_and_kill_9_in_the_middle_then_the_same_command_finishes(chain, place):
+    """After the first checkpoint; the second time everything of the run is killed at once, as a power loss would."""
+    args = ("sft", "--model", "tiny", "--run", "k", "--set", "max_steps=150", "--set", "save_steps=20")
+    process = subprocess.Popen(
+        command(*args), cwd=place, env=environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    sft = place / "실행 폴더" / "k" / "sft"
+    end = time.monotonic() + 300
+    while not list(sft.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < end:
+        time.sleep(0.1)
+    # Ctrl-C first: as it returns, launcher and trainer are gone, and with them the workers that load the data.
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    assert living(mark_of(sft.parent / ".lock")) == []
+    assert kill_all(sft.parent / "rendered" / "sft.yaml", signal.SIGKILL) == 0
+    before = len((sft.parent / "metrics" / "sft.jsonl").read_text("utf-8").splitlines())
+    process = subprocess.Popen(
+        command(*args), cwd=place, env=environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    metrics = sft.parent / "metrics" / "sft.jsonl"
+    while len(metrics.read_text("utf-8").splitlines()) < before + 5 and time.monotonic() < end:
+        time.sleep(0.1)
+    process.kill()
+    assert kill_all(sft.parent / "rendered" / "sft.yaml", signal.SIGKILL) >= 2, "launcher and trainer"
+    process.wait(timeout=30)
+    assert manifest(place, "k")["stages"]["sft"]["state"] == "running"
+    refused = alphaf(place, "dpo", "--run", "k")
+    assert refused.returncode == 6
+    assert "the SFT of run k is not finished: running" in refused.stderr
+    (sft / "checkpoint-9999").mkdir()
+    done = alphaf(place, *args)
+    assert done.returncode == 0, done.stderr
+    entry = manifest(place, "k")["stages"]["sft"]
+    assert entry["result"]["steps"] == 150
+    resumed = next(a for a in entry["argv"] if a.startswith("--resume_from_checkpoint="))
+    assert "checkpoint-9999" not in resumed
+    first = int(resumed.rsplit("-", 1)[1])
+    rows = [json.loads(line) for line in (sft.parent / "metrics" / "sft.jsonl").read_text("utf-8").splitlines()]
+    steps = [row["step"] for row in rows if "loss" in row]
+    assert first > 0
+    assert steps[-(150 - first) :] == [*range(first + 1, 151)]
+    followed = [(one, next_one) for one, next_one in itertools.pairwise(steps) if next_one != one + 1]
+    assert len(followed) <= 2, "two stops"
+    assert all(next_one <= one for one, next_one in followed), "no step is left out"

@@ -213,6 +213,7 @@ def test_every_metric_has_its_line_in_the_documentation() -> None:
 @pytest.fixture
 def hooks(monkeypatch: pytest.MonkeyPatch) -> Any:
     pytest.importorskip("py3langid")
+    monkeypatch.syspath_prepend(str(CHILD))
     monkeypatch.syspath_prepend(str(SUITE))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # templates/ is what users copy
     import finance_ko

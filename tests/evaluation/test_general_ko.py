@@ -197,6 +197,7 @@ def test_the_list_shows_the_suite(alphaf: Any) -> None:
 @pytest.fixture
 def process_open(monkeypatch: pytest.MonkeyPatch) -> Any:
     pytest.importorskip("py3langid")
+    monkeypatch.syspath_prepend(str(CHILD))
     monkeypatch.syspath_prepend(str(SUITE))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # templates/ is what users copy
     from general_ko import process_open

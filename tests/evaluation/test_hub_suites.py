@@ -370,6 +370,7 @@ def test_rows_changed_in_place_are_read_anew(tmp_path: Path, where: str, file: s
 
 @pytest.fixture
 def allganize(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(CHILD))
     path = SHIPPED / "eval" / "allganize" / "allganize.py"
     spec = importlib.util.spec_from_file_location("allganize_under_test", path)
     assert spec is not None

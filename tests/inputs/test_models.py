@@ -660,6 +660,6 @@ def test_cache_root_is_huggingface_hubs(env: dict[str, str]) -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, alphaf_orch.models; print({'torch', 'transformers'} & set(sys.modules))"
+    code = "import sys, alphaf_orch.inputs.presets; print({'torch', 'transformers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -46,11 +46,11 @@ FAKE = """
 import json, os, sys, time
 from pathlib import Path
 import yaml
-config = yaml.safe_load(Path(sys.argv[2]).read_text(encoding="utf-8"))
+config = yaml.safe_load(Path(sys.argv[3]).read_text(encoding="utf-8"))
 behaviour = os.environ["FAKE_ANSWERS"]
 prompts = [json.loads(line) for line in Path(config["prompts"]).read_text(encoding="utf-8").splitlines()]
 with Path(os.environ["FAKE_CALLS"]).open("a", encoding="utf-8") as calls:
-    calls.write(json.dumps([Path(sys.argv[1]).name, [p["id"] for p in prompts], config]) + "\\n")
+    calls.write(json.dumps([sys.argv[2].rpartition(".")[2], [p["id"] for p in prompts], config]) + "\\n")
 if behaviour != "ok":
     prompts = prompts[:2]
 output = Path(config["output"])
@@ -150,7 +150,7 @@ def test_what_the_program_is_told(place):
         "batch_size": 16,
     }
     assert not work.exists()
-    assert "generate_answers.py" in place.paths.log("answers_sft").read_text("utf-8")
+    assert "evaluation.generate_answers" in place.paths.log("answers_sft").read_text("utf-8")
 
 
 def test_a_base_without_a_trained_model_is_asked_as_training_would(place):

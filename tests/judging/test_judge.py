@@ -312,7 +312,7 @@ def test_what_cannot_be_judged_is_refused_before_anything_is_answered(tmp_path):
 PROGRAM = """
 import signal, sys
 from pathlib import Path
-from alphaf_orch.errors import AlphafError
+from alphaf_orch.core.errors import AlphafError
 from test_judge import judge
 
 def interrupt(*_): raise KeyboardInterrupt

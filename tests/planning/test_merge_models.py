@@ -302,7 +302,7 @@ def test_a_difference_is_only_claimed_where_the_rows_show_one():
 
 # The sweep and the chain, with stand-ins for mergekit, axolotl and lm-eval.
 
-FAKE = Path(__file__).with_name("fake_tool.py")
+FAKE = Path(__file__).parents[1] / "fakes" / "fake_tool.py"
 
 
 def tool(folder):

@@ -101,7 +101,7 @@ def test_dpo_on_several_gpus_goes_through_accelerate(eight_gpus, tmp_path):
     argv = stage(plan, "dpo").argv
     assert argv[:4] == (PY, "-m", "accelerate.commands.accelerate_cli", "launch")
     assert argv[argv.index("--num_processes") + 1] == "4"
-    assert argv[-2:] == ("-m", "alphaf_orch.programs.training.dpo", f"{tmp_path}/runs/한글 런/rendered/dpo.yaml")
+    assert argv[-3:] == ("-m", "alphaf_orch.programs.training.dpo", f"{tmp_path}/runs/한글 런/rendered/dpo.yaml")
     assert recipe(plan, "dpo")["micro_batch_size"] * recipe(plan, "dpo")["gradient_accumulation_steps"] * 4 == 16
 
 
@@ -324,7 +324,7 @@ def test_online_fetches_what_is_missing_in_stages_of_its_own(eight_gpus, tmp_pat
         "base_model": ("--repo", "yanolja/EEVE-Korean-10.8B-v1.0"),
         "fetch_dpo_data": ("--repo-type", "dataset", "--repo", "argilla/dpo-mix-7k"),
     }
-    assert {found.argv[1] for found in fetching} == {"-m", "alphaf_orch.programs.models.fetch_model"}
+    assert {found.argv[1:3] for found in fetching} == {("-m", "alphaf_orch.programs.models.fetch_model")}
 
 
 def test_what_the_plan_sets_cannot_be_set(eight_gpus, tmp_path):

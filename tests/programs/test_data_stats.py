@@ -29,7 +29,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def data_stats(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The program as a module, found as the child finds it: by plain names from its own folder."""
-    return importlib.import_module("data_stats")
+    return importlib.import_module("alphaf_orch.programs.training.data_stats")
 
 
 def config_file(folder: Path, **changes: Any) -> Path:

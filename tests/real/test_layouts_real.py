@@ -27,7 +27,7 @@ pytestmark = pytest.mark.real
 
 @pytest.fixture
 def data_stats(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    return importlib.import_module("data_stats")
+    return importlib.import_module("alphaf_orch.programs.training.data_stats")
 
 
 @pytest.fixture

@@ -193,7 +193,8 @@ def test_real_ranks_of_axolotl_tell_their_own_error(tmp_path):
 
     config = tmp_path / "sft.yaml"
     config.write_text(
-        "base_model: nowhere\nlearning_rate: abc\nplugins: [alphaf_orch.programs.training.axolotl_plugin.AlphafPlugin]\n"
+        "base_model: nowhere\nlearning_rate: abc\n"
+        "plugins: [alphaf_orch.programs.training.axolotl_plugin.AlphafPlugin]\n"
         f"datasets: [{{path: x.jsonl, type: chat_template}}]\noutput_dir: {tmp_path}/out\n"
         "micro_batch_size: 1\ngradient_accumulation_steps: 1\n"
     )

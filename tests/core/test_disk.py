@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fake_run import Fake
 from judge_stub import Stub
-from test_judge import by_quality, judge
+from judged import by_quality, judge
 
 from alphaf_orch.core.disk import disk_error, size, told_of_disk
 from alphaf_orch.core.errors import DiskError

@@ -17,7 +17,8 @@ import click
 from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.paths import cache_dir
 from alphaf_orch.core.record import read_json
-from alphaf_orch.inputs.hub_cache import WEIGHTS
+from alphaf_orch.inputs.model_files import WEIGHTS, shards
+from alphaf_orch.programs.tokenizer_files import PATTERNS
 
 PREFIX = "local:sha256:"
 # Earlier versions hashed the last 64 KiB of each weight file: models that differ elsewhere had one name.
@@ -25,9 +26,8 @@ _OLD = re.compile(r"local:[0-9a-f]{32}")
 EARLIER = "an earlier version told models apart by the ends of their weight files only"
 # What transformers and the servers read beside the weights: settings, tokenizer, chat templates, a model's own code.
 _BESIDE = (
-    "config.json", "generation_config.json", "adapter_config.json", "*processor_config.json", "tokenizer*",
-    "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model", "*.tiktoken",
-    "chat_template*", "additional_chat_templates/*.jinja", "*.py",
+    "config.json", "generation_config.json", "adapter_config.json", "*processor_config.json", *PATTERNS,
+    "additional_chat_templates/*.jinja", "*.py",
 )  # fmt: skip
 _PIECE_BYTES = 64 << 20  # hashed side by side: one large file keeps all cores busy
 _BLOCK_BYTES = 1 << 20  # what a core holds in memory
@@ -103,9 +103,8 @@ def _weights(folder: Path) -> set[Path]:
         found |= set(folder.glob("adapter_model.*"))
     for name in WEIGHTS:
         index = folder / f"{name}.index.json"
-        shards = (read_json(index) or {}).get("weight_map") or {}
         # Where both are there, who reads decides which: so both count.
-        chosen = {folder / name, index, *(folder / str(shard) for shard in set(shards.values()))}
+        chosen = {folder / name, index, *(folder / shard for shard in shards(index))}
         if any(file.is_file() for file in chosen):
             return found | chosen
         same_kind = set(folder.glob(f"*{Path(name).suffix}"))

@@ -12,8 +12,7 @@ from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths, find_template
 from alphaf_orch.core.render import Rendered, override, plain, render
-from alphaf_orch.inputs import presets as models
-from alphaf_orch.inputs import sources
+from alphaf_orch.inputs import presets, sources
 from alphaf_orch.planning import recipes, stages
 from alphaf_orch.planning.amount import check_settings
 from alphaf_orch.planning.base import tool_python
@@ -35,7 +34,7 @@ class Context:
     """The settings of a plan with everything resolved that both trainers need."""
 
     config: RunConfig
-    preset: models.ModelPreset
+    preset: presets.ModelPreset
     machine: Machine
     paths: RunPaths
     folders: tuple[Path, ...]

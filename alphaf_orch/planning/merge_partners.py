@@ -14,8 +14,9 @@ from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.paths import cache_dir
 from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs import hub_cache
-from alphaf_orch.inputs import presets as models
 from alphaf_orch.inputs.identity import folder_identity, known_identity
+from alphaf_orch.inputs.presets import load_preset
+from alphaf_orch.inputs.weights import missing_files
 from alphaf_orch.programs.native_types import NATIVE_TYPES
 
 UNKNOWN_LICENCE = "unknown: read the model's own licence"
@@ -69,7 +70,7 @@ def find_merge_model(
     elif "/" in name:
         found = _on_hub(name, None, env)
     else:
-        preset = models.load_preset(name, [folder / "models" for folder in folders])
+        preset = load_preset(name, [folder / "models" for folder in folders])
         licence = preset.licence
         if preset.source == "hub":
             found = _on_hub(preset.base_model, preset.revision, env)
@@ -133,7 +134,7 @@ def _not_here(asked: str, model: MergeModel, env: Mapping[str, str]) -> ModelErr
 
 
 def _check(asked: str, folder: Path, *, trust_remote_code: bool) -> None:
-    lacking = hub_cache.missing_files(folder)
+    lacking = missing_files(folder)
     if lacking:
         raise ModelError(
             f"the files of the merge model {asked} are incomplete",

@@ -10,8 +10,7 @@ from alphaf_orch.core.command import PROGRAM_ENV, child_env, program
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths, template_folders
-from alphaf_orch.inputs import chat_templates, data, sources
-from alphaf_orch.inputs import presets as models
+from alphaf_orch.inputs import chat_templates, data, presets, sources, weights
 from alphaf_orch.planning.base import find_base, find_preset
 from alphaf_orch.planning.context import SECTIONS, Context, Section
 from alphaf_orch.planning.dpo import dpo_stages
@@ -30,7 +29,7 @@ class Plan:
 
     paths: RunPaths
     config: RunConfig
-    preset: models.ModelPreset
+    preset: presets.ModelPreset
     stages: tuple[Stage, ...]
     sources: Mapping[Section, tuple[sources.Source, ...]]
     gpus: Mapping[Section, int]
@@ -64,7 +63,7 @@ def make_plan(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> 
     if config.merge and not scope.merge_alone:
         read_settings(config.merge, {}, "the config")
     preset = find_preset(config)
-    models.require_trust(preset, trust_remote_code=config.trust_remote_code)
+    presets.require_trust(preset, trust_remote_code=config.trust_remote_code)
     gpus = _gpus(config, preset, machine)
     config = config.model_copy(update={"gpus": gpus["sft"], "dpo_gpus": gpus["dpo"]})
     # Dry runs read hub data sets as if they could be fetched: nothing is.
@@ -125,7 +124,7 @@ def _fetch_stage(context: Context, section: Section, checked: tuple[sources.Sour
     return (Stage(name, "axolotl", argv, {}, (), {"repos": missing}, PROGRAM_ENV, online=True),)
 
 
-def _gpus(config: RunConfig, preset: models.ModelPreset, machine: Machine) -> dict[Section, int]:
+def _gpus(config: RunConfig, preset: presets.ModelPreset, machine: Machine) -> dict[Section, int]:
     auto = min(1, len(machine.gpus))
     sft = config.gpus if config.gpus is not None else auto if preset.gpus == "auto" else preset.gpus
     return {"sft": sft, "dpo": config.dpo_gpus if config.dpo_gpus is not None else min(1, sft)}
@@ -145,7 +144,7 @@ def _disk_bytes(context: Context, found: tuple[Stage, ...], place: RunPaths) -> 
     if not recipe:
         # Only the merge: beside what was written there already.
         return merged + sum(path.lstat().st_size for path in place.root.rglob("*") if path.is_file())
-    return merged + models.estimated_bytes(
+    return merged + weights.estimated_bytes(
         context.preset,
         adapter=None if context.adapter == "full" else context.adapter,
         lora_r=int(recipe.get("sft", {}).get("lora_r") or 0),

@@ -21,8 +21,8 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, verbose: bool) 
     from alphaf_orch.cli.views import print_run, run_json
     from alphaf_orch.core.hardware import detect_machine
     from alphaf_orch.planning.plan import make_plan
-    from alphaf_orch.planning.stages import PREPARE
     from alphaf_orch.report.card import write_model_card
+    from alphaf_orch.runs.ready import ready_plan
     from alphaf_orch.runs.runner import run_plan
 
     machine = detect_machine()
@@ -31,9 +31,7 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, verbose: bool) 
         print_dry_run(plan)
         return
     console = log_console()
-    if any(stage.name in PREPARE for stage in plan.stages):
-        run_plan(plan, machine, console, prepare=True, verbose=verbose)
-        plan = make_plan(config, machine, paths.root, scope)
+    plan = ready_plan(plan, console, verbose=verbose)
     tell_notes(plan)
     before = _changed(paths.manifest)
     run_plan(plan, machine, console, verbose=verbose)

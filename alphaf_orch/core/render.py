@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,23 @@ def parse_yaml(text: str, where: str) -> dict[str, Any]:
     return values
 
 
+def template_text(file: Path) -> str:
+    """Return the text of a template, read once in a process unless it changes: many plans are made from one."""
+    stat = file.stat()
+    return _text(file, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _text(file: Path, _size: int, _mtime_ns: int) -> str:
+    return file.read_text(encoding="utf-8")
+
+
 def render(template: Path, variables: Mapping[str, Any]) -> Rendered:
     """Return the rendered template; raise ConfigError for an unknown variable or YAML that does not parse."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters["yaml"] = to_yaml
     try:
-        text = environment.from_string(template.read_text(encoding="utf-8")).render(variables)
+        text = environment.from_string(template_text(template)).render(variables)
     except jinja2.UndefinedError as error:
         raise ConfigError(
             f"the template asks for a variable that does not exist: {error.message}",

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, check_run_name, runs_dir
 from alphaf_orch.core.record import fingerprint, write_atomic
-from alphaf_orch.planning.context import Section
+from alphaf_orch.planning.stages import Section
 from alphaf_orch.runs.run_date import local_day
 from alphaf_orch.settings.config import RunConfig
 

@@ -23,9 +23,9 @@ from alphaf_orch.core.processes import Stop, interrupts_noted
 from alphaf_orch.core.record import now, read_manifest, write_atomic
 from alphaf_orch.experiments.experiment import Arm, Experiment, ExperimentPaths, Outcome, State, write_record
 from alphaf_orch.experiments.plan import Slot, arm_commands, plan_arms, slots, starting_order
-from alphaf_orch.planning.plan import Plan, Scope, make_plan
+from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import PREPARE
-from alphaf_orch.runs.runner import run_plan
+from alphaf_orch.runs.ready import ready_plan
 from alphaf_orch.runs.status import safe_statuses
 from alphaf_orch.settings.config import dump_config
 
@@ -75,7 +75,7 @@ def run_experiment(
             shared.outcomes[name] = Outcome(name, "failed", error.exit_code, 0.0, error.message)
             _say(console, f"[{name}] cannot start: {error.message}")
         try:
-            _prepare(experiment, plans, machine, console, shared, online=online, verbose=verbose)
+            _prepare(experiment, plans, console, shared, verbose=verbose)
             for arm in starting_order(experiment, len(shares)):
                 if arm.name not in shared.outcomes:
                     # Written by the parent alone: a child that was killed leaves no half of a file.
@@ -97,11 +97,9 @@ def run_experiment(
 def _prepare(
     experiment: Experiment,
     plans: Mapping[str, Plan],
-    machine: Machine,
     console: Console,
     shared: _Shared,
     *,
-    online: bool,
     verbose: bool,
 ) -> None:
     """Make or fetch what all arms read, once: arms that run at the same time would meet in the cache."""
@@ -112,9 +110,7 @@ def _prepare(
             continue
         made.add(plan.preset.name)
         try:
-            run_plan(plan, machine, console, verbose=verbose, prepare=True)
-            ready = make_plan(arm.config, machine, plan.paths.root, Scope(experiment.sections, online))
-            safe_statuses(ready, read_manifest(plan.paths.manifest))
+            safe_statuses(ready_plan(plan, console, verbose=verbose), read_manifest(plan.paths.manifest))
         except Interrupted:
             raise KeyboardInterrupt from None
         except AlphafError as error:

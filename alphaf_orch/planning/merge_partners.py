@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,7 @@ class MergeModel:
     revision: str | None
     identity: str | None
     licence: str
-
-    @property
-    def here(self) -> bool:
-        """Whether its files are on this machine."""
-        return Path(self.path).is_dir()
+    here: bool  # whether its files are on this machine
 
     @property
     def spec(self) -> str:
@@ -79,15 +75,15 @@ def find_merge_model(
     if not found.here:
         if need_weights:
             raise _not_here(name, found, env)
-        return found if licence is None else _with_licence(found, licence)
+        return found if licence is None else replace(found, licence=licence)
     _check(name, Path(found.path), trust_remote_code=trust_remote_code)
-    return found if licence is None else _with_licence(found, licence)
+    return found if licence is None else replace(found, licence=licence)
 
 
 def _on_hub(repo: str, revision: str | None, env: Mapping[str, str]) -> MergeModel:
     folder = hub_cache.snapshot(repo, "model", revision, env)
     if folder is None:
-        return MergeModel(repo, repo, revision, None, UNKNOWN_LICENCE)
+        return MergeModel(repo, repo, revision, None, UNKNOWN_LICENCE, here=False)
     return _in_folder(folder, repo, folder.name, None)
 
 
@@ -95,11 +91,7 @@ def _in_folder(folder: Path, name: str, commit: str | None, licence: str | None,
     identity = commit
     if identity is None and folder.is_dir():
         identity = folder_identity(folder) if read else known_identity(folder)
-    return MergeModel(name, str(folder), commit, identity, licence or card_licence(folder))
-
-
-def _with_licence(model: MergeModel, licence: str) -> MergeModel:
-    return MergeModel(model.name, model.path, model.revision, model.identity, licence)
+    return MergeModel(name, str(folder), commit, identity, licence or card_licence(folder), here=folder.is_dir())
 
 
 def card_licence(folder: Path) -> str:

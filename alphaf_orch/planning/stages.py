@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alphaf_orch.core.command import CHILD_PATH, PROGRAM_ENV, program
 from alphaf_orch.core.paths import RunPaths
@@ -14,6 +14,8 @@ from alphaf_orch.core.render import Rendered
 from alphaf_orch.settings.config import Tool
 from alphaf_orch.settings.trackers import tracker_env
 
+Section = Literal["sft", "dpo"]
+SECTIONS: tuple[Section, ...] = ("sft", "dpo")
 # Shared by all runs; the plan is made anew behind them.
 PREPARE = ("base_model", "fetch_data", "fetch_dpo_data", "fetch_partners")
 STAGE_ORDER = (*PREPARE, "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo", "merge_models")

@@ -8,7 +8,8 @@ from typing import Any
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import find_template
-from alphaf_orch.core.render import Rendered, override, parse_yaml, render
+from alphaf_orch.core.render import Rendered, override, render
+from alphaf_orch.core.yaml_files import read_document
 from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
 from alphaf_orch.settings.keys import check_rendered, check_section
 
@@ -57,7 +58,7 @@ def hardware_layer(folders: tuple[Path, ...], gpus: int, section: str) -> tuple[
     """Return what the recipe must change on this kind of machine."""
     kind = "gpu" if gpus else "cpu"
     file = find_template(folders, f"hardware/{kind}.yaml")
-    values = parse_yaml(file.read_text(encoding="utf-8"), str(file)).get(section) or {}
+    values = read_document(file).values.get(section) or {}
     check_section(section, values, str(file))
     return f"hardware/{kind}.yaml", values
 

@@ -363,7 +363,8 @@ def test_wheel_carries_the_whole_package_and_its_templates(tmp_path: Path) -> No
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-index", "--no-deps", "--target", str(site), str(wheel)], check=True)
     program = (
-        "from alphaf_orch.core.paths import template_folders; from alphaf_orch.inputs.samples import FILES, sample_path;"
+        "from alphaf_orch.core.paths import template_folders\n"
+        "from alphaf_orch.inputs.samples import FILES, sample_path\n"
         "print(template_folders()[0] / 'models' / 'eeve.yaml', all(sample_path(name).is_file() for name in FILES))"
     )
     env = {name: value for name, value in os.environ.items() if name != "ALPHAF_TEMPLATES"}

@@ -13,8 +13,8 @@ import jinja2
 import yaml
 
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.yaml_files import parse_yaml, read_text
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -57,20 +57,6 @@ def to_yaml(value: Any) -> str:
     return str(text).removesuffix("\n").removesuffix("\n...")
 
 
-def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """Return the mapping a YAML text holds; raise ConfigError with the line where it is none."""
-    try:
-        values = yaml.load(text, Loader=_LOADER)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ConfigError(
-            f"not valid YAML: {error.problem}", where=f"{where} line {line}", fix="mend that line"
-        ) from None
-    if not isinstance(values, dict):
-        raise ConfigError("not a mapping of keys", where=where, fix="write `key: value` lines")
-    return values
-
-
 def template_text(file: Path) -> str:
     """Return the text of a template, read once in a process unless it changes: many plans are made from one."""
     stat = file.stat()
@@ -79,7 +65,7 @@ def template_text(file: Path) -> str:
 
 @cache
 def _text(file: Path, _size: int, _mtime_ns: int) -> str:
-    return file.read_text(encoding="utf-8")
+    return read_text(file)
 
 
 def render(template: Path, variables: Mapping[str, Any]) -> Rendered:

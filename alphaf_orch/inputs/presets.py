@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError, ModelError
-from alphaf_orch.core.values import numbers
+from alphaf_orch.core.values import Mistake, numbers, validated
+from alphaf_orch.core.yaml_files import read_document
 
 Settings = Annotated[dict[str, Any], AfterValidator(numbers)]
 
@@ -118,28 +118,22 @@ def first_file(name: str, folders: Sequence[Path]) -> Path:
 
 def read_preset(path: Path) -> ModelPreset:
     """Return the preset a file holds; ConfigError names file, line and key of the first mistake."""
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        what = f"model preset {path.stem}: not YAML: {error}"
-        raise ConfigError(what, where=str(path), fix="correct the file") from error
-    refuse_credentials(values if isinstance(values, dict) else {}, str(path))
+    document = read_document(path, f"model preset {path.stem}: ")
+    refuse_credentials(document.values, str(path))
     lines: dict[tuple[str, ...], int] = {}
-    for keys, line in _key_lines(root, ()):
+    for keys, line in document.key_lines():
         if keys in lines:
             raise _bad_key(path, line, keys, f"is given twice, first on line {lines[keys]}")
         lines[keys] = line
-    try:
-        preset = ModelPreset.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        keys = tuple(str(part) for part in first["loc"])
-        given = next((keys[:n] for n in range(len(keys), 0, -1) if keys[:n] in lines), ())
-        message = "is not a known key" if first["type"] == "extra_forbidden" else first["msg"]
+
+    def told(mistake: Mistake) -> ConfigError:
         # pydantic puts the branch of a union behind the key.
-        named = keys if first["type"] == "missing" else given
-        raise _bad_key(path, lines.get(given, 1), named, message) from error
+        given = next((mistake.keys[:n] for n in range(len(mistake.keys), 0, -1) if mistake.keys[:n] in lines), ())
+        named = mistake.keys if mistake.kind == "missing" else given
+        message = "is not a known key" if mistake.unknown else mistake.message
+        return _bad_key(path, lines.get(given, 1), named, message)
+
+    preset = validated(ModelPreset, document.values, told)
     if preset.name != path.stem:
         raise _bad_key(path, lines[("name",)], ("name",), f"is {preset.name!r}, but the file is {path.name}")
     return preset
@@ -152,12 +146,3 @@ def _bad_key(path: Path, line: int, keys: tuple[str, ...], problem: str) -> Conf
         where=f"{path}, line {line}",
         fix="correct the line; `alphaf models` shows the presets that work",
     )
-
-
-def _key_lines(node: yaml.Node | None, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Yield every key of a YAML mapping, with the keys above it, and its line."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            keys = (*above, str(key.value))
-            yield keys, key.start_mark.line + 1
-            yield from _key_lines(value, keys)

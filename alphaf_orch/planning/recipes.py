@@ -8,7 +8,8 @@ from typing import Any
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import find_template
-from alphaf_orch.core.render import Rendered, override, parse_yaml, render, template_text
+from alphaf_orch.core.render import Rendered, override, render, template_text
+from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
 from alphaf_orch.settings.keys import check_rendered, check_section
 

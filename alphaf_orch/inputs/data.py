@@ -57,8 +57,6 @@ def check_file(path: str | Path, want: Kind) -> Source:
         if found is None:
             began = time.time_ns()
             found = _read(file, want)
-            if times(file.stat()) != times(before):
-                return found  # written meanwhile
             if lasting(before, began):
                 keep(_KIND, file, before, {"want": want, "checks": _checks(), "source": asdict(found)})
                 drop_absent(_KIND)

@@ -528,19 +528,3 @@ def test_a_file_is_not_known_again_where_a_later_change_would_not_show(tmp_path,
     another_process()
     check_file(path, "chat")
     assert reads == [path] * 2
-
-
-def test_a_file_that_grows_while_it_is_read_is_read_again(tmp_path, monkeypatch):
-    path = write(tmp_path, line(chat()))
-    real = data._read
-
-    def grows(file, want):
-        found = real(file, want)
-        with file.open("ab") as stream:
-            stream.write(line(chat("이자는?")))
-        return found
-
-    monkeypatch.setattr(data, "_read", grows)
-    assert check_file(path, "chat").rows == 1
-    monkeypatch.setattr(data, "_read", real)
-    assert check_file(path, "chat").rows == 2

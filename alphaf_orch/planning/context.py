@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine
@@ -17,13 +17,11 @@ from alphaf_orch.inputs import sources
 from alphaf_orch.planning import recipes, stages
 from alphaf_orch.planning.amount import check_settings
 from alphaf_orch.planning.base import tool_python
-from alphaf_orch.planning.stages import Launch, Stage
+from alphaf_orch.planning.stages import Launch, Section, Stage, stage_name
 from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.trackers import tracker_layer
 
-Section = Literal["sft", "dpo"]
-SECTIONS: tuple[Section, ...] = ("sft", "dpo")
 # Writes the metrics; the user's own come behind it.
 PLUGIN = "alphaf_orch.programs.training.axolotl_plugin.AlphafPlugin"
 PROBE_ROWS = 64  # ours: enough to meet a row that sequence_len did not drop
@@ -54,9 +52,7 @@ class Context:
 
     def model_dir(self, section: Section) -> Path:
         """Return the folder of the finished model of a training stage; full fine-tuning needs no merge."""
-        if section == "sft" and self.adapter == "full":
-            return self.paths.adapter("sft")
-        return self.paths.merged(section)
+        return self.paths.model(section, full=self.adapter == "full")
 
     def layers(self, section: Section) -> recipes.Layers:
         """Return what is put over the recipe, in order: hardware, model preset, the user's own keys."""
@@ -170,11 +166,11 @@ class Context:
 
         `turns` says which of a conversation's turns carry loss and what ends them, under the contract's keys.
         """
-        name = f"merge_{section}"
+        name = stage_name("merge", section)
         merged = self.model_dir(section)
         # axolotl's own datasets entries may be of any type, so no conversation of theirs is known.
         passed_through = section == "sft" and self.config.datasets
-        probe = None if passed_through else str(self.paths.probe("data" if section == "sft" else "dpo_data"))
+        probe = None if passed_through else str(self.paths.probe(stage_name("data", section)))
         variables = {
             "base_model": base,
             "base_revision": revision,

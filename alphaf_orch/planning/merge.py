@@ -15,10 +15,10 @@ from alphaf_orch.core.values import nearest
 from alphaf_orch.inputs import hub_cache
 from alphaf_orch.inputs.licences import combine_licences
 from alphaf_orch.planning.base import find_base, tool_python
-from alphaf_orch.planning.context import SAMPLED_TENSORS, Context, Section
+from alphaf_orch.planning.context import SAMPLED_TENSORS, Context
 from alphaf_orch.planning.merge_checks import ModelFacts, differences, lost_tokens, other_template, read_facts, refusal
 from alphaf_orch.planning.merge_partners import MergeModel, find_merge_model
-from alphaf_orch.planning.stages import Stage, merge_models_stage
+from alphaf_orch.planning.stages import MERGE_MODELS, Section, Stage, merge_models_stage, stage_name
 from alphaf_orch.settings.merge import (
     PER_MODEL,
     WHO,
@@ -217,10 +217,10 @@ def _stage(
         str(context.model_dir(section)): f"{context.paths.name}-{section}"
     }
     contract = {
-        "scratch_dir": str(place.scratch("merge_models")),
+        "scratch_dir": str(place.scratch(MERGE_MODELS)),
         "merged_dir": str(place.merged_models),
-        "report": str(place.report("merge_models")),
-        "handoff": str(context.paths.rendered(f"merge_{section}_contract.yaml")),
+        "report": str(place.report(MERGE_MODELS)),
+        "handoff": str(context.paths.rendered(f"{stage_name('merge', section)}_contract.yaml")),
         "names": names,
         "spread": {key: per_model(values, key) for key in PER_MODEL if key in values},
         "sampled_tensors": SAMPLED_TENSORS,

@@ -13,11 +13,11 @@ from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.inputs import chat_templates, data, sources
 from alphaf_orch.inputs import presets as models
 from alphaf_orch.planning.base import find_base, find_preset
-from alphaf_orch.planning.context import SECTIONS, Context, Section
+from alphaf_orch.planning.context import Context
 from alphaf_orch.planning.dpo import dpo_stages
 from alphaf_orch.planning.merge import MergePlan, plan_merge
 from alphaf_orch.planning.sft import sft_stages, trained_template
-from alphaf_orch.planning.stages import Stage
+from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, Section, Stage, stage_name
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.keys import check_section
 from alphaf_orch.settings.merge import read_settings
@@ -109,7 +109,8 @@ def _merge(context: Context, scope: Scope, found: tuple[Stage, ...]) -> MergePla
         return None
     settings = read_settings(config.merge, context.preset.merge, "the config")
     section = scope.merge_alone or settings.stage or scope.sections[-1]
-    upstream = next((stage.fingerprint for stage in found if stage.name == f"merge_{section}"), scope.upstream)
+    merged = stage_name("merge", section)
+    upstream = next((stage.fingerprint for stage in found if stage.name == merged), scope.upstream)
     return plan_merge(context, settings, section, upstream, online=scope.online, dry=scope.dry, place=scope.place)
 
 
@@ -121,7 +122,7 @@ def _fetch_stage(context: Context, section: Section, checked: tuple[sources.Sour
     argv = program(context.python, "models.fetch_model", "--repo-type", "dataset")
     for repo in missing:
         argv += ("--repo", repo)
-    name = "fetch_data" if section == "sft" else "fetch_dpo_data"
+    name = stage_name("prepare", section)
     return (Stage(name, "axolotl", argv, {}, (), {"repos": missing}, PROGRAM_ENV, online=True),)
 
 
@@ -133,14 +134,10 @@ def _gpus(config: RunConfig, preset: models.ModelPreset, machine: Machine) -> di
 
 def _disk_bytes(context: Context, found: tuple[Stage, ...], place: RunPaths) -> int:
     """Return the estimate of what the planned training stages and merges write."""
-    recipe = {
-        stage.name: next(file.values for path, file in stage.files.items() if path.name == f"{stage.name}.yaml")
-        for stage in found
-        if stage.name in SECTIONS
-    }
+    recipe = {stage.name: stage.own_file.values for stage in found if stage.kind == "train" and stage.own_file}
     # What we build or convert is float32, so its merges are too.
     width = 2 if context.preset.source in ("hub", "local") else 4
-    shape, merges = context.preset.architecture, any(stage.name == "merge_models" for stage in found)
+    shape, merges = context.preset.architecture, any(stage.name == MERGE_MODELS for stage in found)
     merged = width * shape.parameters if shape and merges else 0
     if not recipe:
         # Only the merge: beside what was written there already.

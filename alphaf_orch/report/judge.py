@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.record import required_json
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Table
 from alphaf_orch.report.figures import NONE, number, percent

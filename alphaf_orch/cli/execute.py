@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
 def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, verbose: bool) -> None:
     """Plan and run the scope's stages, or print them; the plan is made anew once the base model is there."""
-    from alphaf_orch.cli.views import print_run, run_json
+    from alphaf_orch.cli.views import print_run
     from alphaf_orch.core.hardware import detect_machine
     from alphaf_orch.planning.plan import make_plan
     from alphaf_orch.report.card import write_model_card
+    from alphaf_orch.runs.look import run_json
     from alphaf_orch.runs.ready import ready_plan
     from alphaf_orch.runs.runner import run_plan
 
@@ -43,8 +44,9 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, verbose: bool) 
 def tell_notes(plan: Plan) -> None:
     """Say what is worth knowing about a merge that is not done yet: what is handled, and its licence."""
     from alphaf_orch.core.record import read_manifest
+    from alphaf_orch.planning.stages import MERGE_MODELS
 
-    done = read_manifest(plan.paths.manifest)["stages"].get("merge_models", {}).get("state") == "done"
+    done = read_manifest(plan.paths.manifest)["stages"].get(MERGE_MODELS, {}).get("state") == "done"
     for note in plan.merge.notes if plan.merge and not done else ():
         log_console().print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
 

@@ -11,7 +11,6 @@ from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.experiments.experiment import Arm, Experiment, ExperimentPaths, require_same_kind
 from alphaf_orch.planning.plan import Plan, Scope, make_plan
-from alphaf_orch.planning.stages import PREPARE
 from alphaf_orch.runs.preflight import check_all_gpus
 from alphaf_orch.runs.status import safe_statuses
 
@@ -56,7 +55,7 @@ def plan_arms(
             continue
         if not dry:
             check_all_gpus(plan, machine, plan.stages)
-            if not any(stage.name in PREPARE for stage in plan.stages):
+            if not any(stage.kind == "prepare" for stage in plan.stages):
                 safe_statuses(plan, read_manifest(plan.paths.manifest))
         plans[arm.name] = plan
     if len(lacking) == len(experiment.arms):

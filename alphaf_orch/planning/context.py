@@ -17,7 +17,7 @@ from alphaf_orch.planning import recipes, stages
 from alphaf_orch.planning.amount import check_settings
 from alphaf_orch.planning.base import BaseModelRef, tool_python
 from alphaf_orch.planning.merge_inputs import MergeInputs
-from alphaf_orch.planning.stages import SECTIONS, Launch, Section, Stage
+from alphaf_orch.planning.stages import SECTIONS, Launch, Section, Stage, stage_name
 from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
 from alphaf_orch.settings.config import RunConfig, Tool
 from alphaf_orch.settings.trackers import tracker_layer
@@ -78,9 +78,7 @@ class Resolved:
 
     def model_dir(self, section: Section) -> Path:
         """Return the folder of the finished model of a training stage; full fine-tuning needs no merge."""
-        if section == "sft" and self.adapter == "full":
-            return self.paths.adapter("sft")
-        return self.paths.merged(section)
+        return self.paths.model(section, full=self.adapter == "full")
 
 
 def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
@@ -142,7 +140,6 @@ def training_launch(resolved: Resolved, section: Section, recipe: Rendered) -> L
 
 def data_stage(
     resolved: Resolved,
-    name: str,
     section: Section,
     recipe: Rendered,
     tokenizer: Mapping[str, Any],
@@ -152,7 +149,7 @@ def data_stage(
 
     That of an SFT looks at what a DPO planned behind it trains on, too.
     """
-    checked = resolved.data[section]
+    name, checked = stage_name("data", section), resolved.data[section]
     preferences = resolved.data["dpo"] if section == "sft" else ()
     trained = _trained_modules(resolved, recipe if section == "sft" else None)
     model_rows = {"trained": trained, "allow_untrained": resolved.config.allow_untrained_tokens}
@@ -201,11 +198,11 @@ def merge_stage(
 
     `turns` says which of a conversation's turns carry loss and what ends them, under the contract's keys.
     """
-    name = f"merge_{section}"
+    name = stage_name("merge", section)
     merged = resolved.model_dir(section)
     # axolotl's own datasets entries may be of any type, so no conversation of theirs is known.
     passed_through = section == "sft" and resolved.config.datasets
-    probe = None if passed_through else str(resolved.paths.probe("data" if section == "sft" else "dpo_data"))
+    probe = None if passed_through else str(resolved.paths.probe(stage_name("data", section)))
     variables = {
         "base_model": base,
         "base_revision": revision,

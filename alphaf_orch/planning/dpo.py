@@ -38,7 +38,7 @@ def dpo_stages(resolved: Resolved, upstream: str) -> tuple[Stage, ...]:
         "added_tokens": [],
         **ends,
     }
-    count = data_stage(resolved, "dpo_data", "dpo", recipe, tokenizer, upstream)
+    count = data_stage(resolved, "dpo", recipe, tokenizer, upstream)
     launch = training_launch(resolved, "dpo", recipe)
     spec = {
         **recipe_spec(recipe, resolved.gpus["dpo"]),

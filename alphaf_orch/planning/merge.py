@@ -16,7 +16,7 @@ from alphaf_orch.planning.context import SAMPLED_TENSORS, Resolved
 from alphaf_orch.planning.merge_checks import ModelFacts, differences, lost_tokens, other_template, refusal
 from alphaf_orch.planning.merge_inputs import MergeInputs
 from alphaf_orch.planning.merge_partners import MergeModel
-from alphaf_orch.planning.stages import Stage, merge_models_stage
+from alphaf_orch.planning.stages import MERGE_MODELS, Stage, merge_models_stage, stage_name
 from alphaf_orch.settings.merge import (
     PER_MODEL,
     WHO,
@@ -172,10 +172,10 @@ def _stage(
         str(resolved.model_dir(section)): f"{resolved.paths.name}-{section}"
     }
     contract = {
-        "scratch_dir": str(place.scratch("merge_models")),
+        "scratch_dir": str(place.scratch(MERGE_MODELS)),
         "merged_dir": str(place.merged_models),
-        "report": str(place.report("merge_models")),
-        "handoff": str(resolved.paths.rendered(f"merge_{section}_contract.yaml")),
+        "report": str(place.report(MERGE_MODELS)),
+        "handoff": str(resolved.paths.rendered(f"{stage_name('merge', section)}_contract.yaml")),
         "names": names,
         "spread": {key: per_model(values, key) for key in PER_MODEL if key in values},
         "sampled_tensors": SAMPLED_TENSORS,

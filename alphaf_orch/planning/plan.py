@@ -16,7 +16,7 @@ from alphaf_orch.planning.dpo import dpo_stages
 from alphaf_orch.planning.merge import MergePlan, plan_merge
 from alphaf_orch.planning.resolve import resolve
 from alphaf_orch.planning.sft import sft_stages
-from alphaf_orch.planning.stages import SECTIONS, Section, Stage
+from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, Section, Stage, stage_name
 from alphaf_orch.settings.config import RunConfig
 
 __all__ = ["Plan", "Scope", "make_plan", "plan_run", "resolve"]
@@ -88,7 +88,7 @@ def _merge(resolved: Resolved, found: tuple[Stage, ...], place: RunPaths) -> Mer
     """Return the merge behind the planned stages, or of a finished model; None where none is asked for."""
     if resolved.merge is None:
         return None
-    own = f"merge_{resolved.merge.section}"
+    own = stage_name("merge", resolved.merge.section)
     upstream = next((stage.fingerprint for stage in found if stage.name == own), resolved.scope.upstream)
     return plan_merge(resolved, upstream, place)
 
@@ -101,20 +101,16 @@ def _fetch_stage(resolved: Resolved, section: Section) -> tuple[Stage, ...]:
     argv = program(resolved.python(), "models.fetch_model", "--repo-type", "dataset")
     for repo in missing:
         argv += ("--repo", repo)
-    name = "fetch_data" if section == "sft" else "fetch_dpo_data"
+    name = stage_name("prepare", section)
     return (Stage(name, "axolotl", argv, {}, (), {"repos": missing}, PROGRAM_ENV, online=True),)
 
 
 def _disk_bytes(resolved: Resolved, found: tuple[Stage, ...]) -> int:
     """Return the estimate of what the planned training stages and merges write."""
-    recipe = {
-        stage.name: next(file.values for path, file in stage.files.items() if path.name == f"{stage.name}.yaml")
-        for stage in found
-        if stage.name in SECTIONS
-    }
+    recipe = {stage.name: stage.own_file.values for stage in found if stage.kind == "train" and stage.own_file}
     # What we build or convert is float32, so its merges are too.
     width = 2 if resolved.preset.source in ("hub", "local") else 4
-    shape, merges = resolved.preset.architecture, any(stage.name == "merge_models" for stage in found)
+    shape, merges = resolved.preset.architecture, any(stage.name == MERGE_MODELS for stage in found)
     merged = width * shape.parameters if shape and merges else 0
     if not recipe:
         # Only the merge: beside what was written there already.

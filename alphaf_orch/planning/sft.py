@@ -43,7 +43,7 @@ def sft_stages(resolved: Resolved) -> tuple[Stage, ...]:
             **_chat_settings(recipe.values),
             "added_tokens": recipe.values.get("tokens"),
         }
-        found.append(data_stage(resolved, "data", "sft", recipe, tokenizer, base.spec))
+        found.append(data_stage(resolved, "sft", recipe, tokenizer, base.spec))
     python = resolved.python()
     prepare = stages.preprocess_stage(python, file, recipe, prepared, _prepared_spec(recipe, content, base))
     train = stages.sft_stage(python, paths, launch, accelerate_file, accelerate_config(launch), file, recipe, spec)

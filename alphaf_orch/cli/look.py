@@ -20,7 +20,8 @@ from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import cache_dir, template_folders
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.experiments.experiment import all_experiments
-from alphaf_orch.inputs import presets
+from alphaf_orch.inputs.presets import list_presets
+from alphaf_orch.inputs.weights import weights_state
 from alphaf_orch.planning.plan import Scope, make_plan
 from alphaf_orch.runs.chat import talk
 from alphaf_orch.runs.find import all_runs, existing_run
@@ -48,8 +49,8 @@ def models(as_json: bool) -> None:
     """List the model presets, and whether their weights are on this machine."""
     folders = tuple(folder / "models" for folder in template_folders())
     rows = [
-        model_json(preset, presets.weights_state(preset, cache_dir() / "models", os.environ))
-        for preset in presets.list_presets(folders)
+        model_json(preset, weights_state(preset, cache_dir() / "models", os.environ))
+        for preset in list_presets(folders)
     ]
     if as_json:
         echo_json(rows)

@@ -18,14 +18,13 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.wording import Language
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.sweep.choice import Choice, explained, said
-from alphaf_orch.experiments.sweep.run import Candidate, Swept, candidates, failed, run_sweep, states, sweep_paths
-from alphaf_orch.planning.plan import Scope
-from alphaf_orch.planning.stages import PREPARE
+from alphaf_orch.experiments.sweep.run import Candidate, Swept, candidates, failed, run_sweep, states
+from alphaf_orch.planning.plan import Scope, resolve
 from alphaf_orch.report.card import write_model_card
 from alphaf_orch.report.sweep import write_sweep_report
 from alphaf_orch.runs.chain import merge_scope
 from alphaf_orch.runs.find import existing_run, last_finished_sft
-from alphaf_orch.runs.runner import run_plan
+from alphaf_orch.runs.ready import ready_plan
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.merge import METHODS, laid_over, parse_sweep
 from alphaf_orch.settings.options import Options, settings
@@ -120,13 +119,11 @@ def _sweep(
     how: How,
 ) -> None:
     machine, console = detect_machine(), log_console()
-    tried = candidates(config, machine, paths, scope, grid)
+    tried = candidates(resolve(config, machine, paths.root, scope), grid)
     if scope.dry:
         _print_candidates(tried)
         return
-    if any(stage.name in PREPARE for stage in tried[0].plan.stages):
-        run_plan(tried[0].plan, machine, console, prepare=True, verbose=how.verbose)
-        tried = candidates(config, machine, paths, scope, grid)
+    tried = candidates(ready_plan(tried[0].plan, console, verbose=how.verbose).resolved, grid)
     tell_notes(tried[0].plan)
     assert scope.merge_alone is not None
     swept = run_sweep(tried, paths, scope.merge_alone, options, machine, console, verbose=how.verbose)
@@ -166,6 +163,6 @@ def _print_choice(swept: Swept, choice: Choice, paths: RunPaths, language: Langu
     console.print(table)
     for line in explained(choice):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
-    for file in write_sweep_report(paths, sweep_paths(paths), choice, swept.failures, language):
+    for file in write_sweep_report(paths, paths.sweep, choice, swept.failures, language):
         console.out(str(file), highlight=False)
     console.out(f"model: {swept.published}", highlight=False)

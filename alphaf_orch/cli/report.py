@@ -46,7 +46,7 @@ def report(runs: tuple[str, ...], output: Path | None, lang: Language, cases: in
 def compare(first: str, second: str, output: Path | None, lang: Language, cases: int) -> None:
     """Write two runs side by side: what was set otherwise, and what that did to the scores."""
     before, after = existing_run(first), existing_run(second)
-    default = before.root / f"compare-{after.name}.html"
+    default = before.comparison_page(after)
     _write(comparison_of(before, after, cases), output or default, lang)
 
 

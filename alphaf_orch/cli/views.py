@@ -14,7 +14,8 @@ from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.progress import clock
 from alphaf_orch.experiments.experiment import Arm, Experiment
-from alphaf_orch.inputs.presets import ModelPreset, WeightsState
+from alphaf_orch.inputs.presets import ModelPreset
+from alphaf_orch.inputs.weights import WeightsState
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.runs.status import Status
 

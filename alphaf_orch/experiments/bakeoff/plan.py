@@ -13,7 +13,8 @@ from alphaf_orch.evaluation.options import DEFAULT_SUITE, EvalOptions, counted_r
 from alphaf_orch.evaluation.tasks.suites import find_tasks, require_data, select_tasks
 from alphaf_orch.evaluation.tasks.task import Task
 from alphaf_orch.experiments.experiment import Arm, Asked, Experiment, ExperimentPaths, slug
-from alphaf_orch.inputs.presets import ModelPreset, weights_state
+from alphaf_orch.inputs.presets import ModelPreset
+from alphaf_orch.inputs.weights import weights_state
 from alphaf_orch.planning.base import find_preset, tool_python
 from alphaf_orch.runs.chain import run_config
 from alphaf_orch.settings.config import RunConfig

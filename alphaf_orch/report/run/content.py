@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from alphaf_orch import __version__
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.record import now
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Block, Note, Report, Section
 from alphaf_orch.report.cases import cases_of
 from alphaf_orch.report.changes import outcome
-from alphaf_orch.report.figures import moment
 from alphaf_orch.report.judge import judge_blocks, judge_warnings, judged
 from alphaf_orch.report.names import STAGES
 from alphaf_orch.report.run.compare import comparison_sections
@@ -21,6 +18,7 @@ from alphaf_orch.report.run.lineage import data_blocks, lineage_blocks
 from alphaf_orch.report.run.overview import cards, chain_blocks, curve_blocks, head
 from alphaf_orch.report.run.warnings import run_warnings
 from alphaf_orch.report.score_blocks import blocks as score_blocks
+from alphaf_orch.report.write import page
 from alphaf_orch.scores.loaded import RunData, Scored, load_run
 from alphaf_orch.scores.table import Arm, build
 
@@ -52,15 +50,7 @@ def _different(runs: Sequence[RunPaths]) -> Sequence[RunPaths]:
 def _report(runs: Sequence[RunData], sections: Sequence[Section], what: Text) -> Report:
     title = join([run.name for run in runs], " · ")
     models = dict.fromkeys(str(run.manifest.get("model")) for run in runs if run.manifest.get("model"))
-    made = Label(f"작성 {moment(now())}", f"made {moment(now())}")
-    return Report(title, join([what, *(name.rpartition("/")[2] for name in models), made]), tuple(sections), _footer())
-
-
-def _footer() -> Text:
-    return Label(
-        f"alphaf {__version__}이 만든 문서입니다. 이 파일 하나로 완결되며 네트워크를 쓰지 않습니다.",
-        f"Made by alphaf {__version__}. This file is complete in itself and uses no network.",
-    )
+    return page(title, [what, *(name.rpartition("/")[2] for name in models)], sections)
 
 
 def _run_sections(run: RunData, cases: int, prefix: str, group: str) -> list[Section]:

@@ -359,7 +359,7 @@ def test_a_dry_run_shows_files_and_commands_and_writes_nothing(evaluate, fake, r
     assert fake.launched() == []
     assert sorted(run.rglob("*")) == before
     assert "model_args: {pretrained: " in done.stdout
-    assert "run_lm_eval.py run --config " in done.stdout
+    assert "evaluation.run_lm_eval run --config " in done.stdout
     assert str(run / "rendered" / "eval_sft" / "my_text.yaml") in done.stdout
 
 

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.bakeoff_runs import MODELS, found, planned, support
-from tests.report_runs import add_result, make_run
+from bakeoff_runs import MODELS, found, planned, support
+from report_runs import add_result, make_run
 
 from alphaf_orch.core.errors import ConfigError, ModelError
 from alphaf_orch.core.paths import template_folders

@@ -27,6 +27,8 @@ from alphaf_orch.runs.find import run_paths
 from alphaf_orch.settings.config import build_config, read_config
 
 REPO = Path(__file__).parents[2]
+# Where a child of these tests finds this file and the stand-ins.
+PLACES = os.pathsep.join((str(Path(__file__).parent), str(REPO / "tests" / "fakes")))
 
 
 @pytest.fixture
@@ -135,13 +137,14 @@ def test_one_failed_arm_hides_no_other_and_makes_the_exit_code_non_zero(fake):
 def test_ctrl_c_stops_all_arms_and_the_same_command_goes_on(fake, tmp_path):
     fake.behave(sft="hang")
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import signal, test_experiment as t\n"
+        "import os, sys; from pathlib import Path; sys.path[:0] = sys.argv[1].split(os.pathsep);"
+        " import signal, test_experiment as t\n"
         "from alphaf_orch.cli.main import _interrupt; signal.signal(signal.SIGTERM, _interrupt)\n"
         "fake = t.Fake(Path(sys.argv[2])) if False else type('F', (), {'config': Path(sys.argv[2]) / '설정.yaml'})()\n"
         "t.run(t.ablation(fake, 'lora_r=8,16'), parallel=2)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path)],
+        [sys.executable, "-c", code, PLACES, str(tmp_path)],
         env={**os.environ}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     end = time.monotonic() + 60
@@ -163,12 +166,13 @@ def test_ctrl_c_stops_all_arms_and_the_same_command_goes_on(fake, tmp_path):
 def test_a_second_signal_ends_the_arms_with_their_ranks_at_once(fake, tmp_path):
     fake.behave(sft="ranks")
     code = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); import test_experiment as t\n"
+        "import os, sys; from pathlib import Path; sys.path[:0] = sys.argv[1].split(os.pathsep);"
+        " import test_experiment as t\n"
         "fake = type('F', (), {'config': Path(sys.argv[2])})()\n"
         "t.run(t.ablation(fake, 'lora_r=8,16'), parallel=2)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(Path(__file__).parent), str(fake.config)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, PLACES, str(fake.config)], stderr=subprocess.PIPE, text=True
     )
     end = time.monotonic() + 60
     while len(ranks.up(tmp_path / "ranks")) < 4 and time.monotonic() < end:

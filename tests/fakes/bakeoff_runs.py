@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.report_runs import add_result, make_run
+from report_runs import add_result, make_run
 
 from alphaf_orch.core.paths import template_folders
 from alphaf_orch.experiments.bakeoff.answers import Sheet, sheet_prompts

@@ -130,7 +130,7 @@ class Fake:
         self.python = folder / "가짜 python"
         # Where lm-eval keeps its own tasks is looked up once, by the real program.
         self.python.write_text(
-            f"#!/bin/sh\ncase \"$1\" in *task_index.py) test -s '{index}' || {sys.executable} \"$@\" > '{index}'\n"
+            f"#!/bin/sh\ncase \"$2\" in *.task_index) test -s '{index}' || {sys.executable} \"$@\" > '{index}'\n"
             f"exec cat '{index}';; esac\nexec {sys.executable} {FAKE} \"$@\"\n"
         )
         self.python.chmod(self.python.stat().st_mode | stat.S_IEXEC)

@@ -123,7 +123,7 @@ def main() -> None:
     arguments = " ".join(sys.argv[1:])
     control = Path(os.environ["FAKE_TOOL"])
     behaviours = json.loads(control.read_text(encoding="utf-8"))
-    if "versions.py" in arguments:
+    if "programs.versions" in arguments:
         print(json.dumps(behaviours.get("versions", {"python": "3.11.0", "lm-eval": "0.4.11"})))
         return
     if sys.argv[1] == "-c":  # which packages for servers are lacking

@@ -14,8 +14,10 @@ import time
 import zipfile
 from pathlib import Path
 
-import ranks
 import yaml
+
+sys.path.insert(0, str(Path(__file__).parent))  # our programs are started with a safe path
+import ranks
 
 PLANNED = 10
 
@@ -75,11 +77,11 @@ def config() -> dict:
 def stage_name() -> str:
     arguments = " ".join(sys.argv[1:])
     for needle, name in (
-        ("versions.py", "versions"),
+        ("programs.versions", "versions"),
         ("axolotl.cli.preprocess", "preprocess"),
         ("axolotl.cli.train", "sft"),
-        ("dpo.py", "dpo"),
-        ("build_tiny.py", "base_model"),
+        ("programs.training.dpo", "dpo"),
+        ("models.build_tiny", "base_model"),
     ):
         if needle in arguments:
             return name

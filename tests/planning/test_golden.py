@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from alphaf_orch.core.paths import PACKAGE
+from alphaf_orch.core.paths import PACKAGE, template_folders
 from alphaf_orch.planning.plan import Scope, make_plan
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.merge import METHODS
@@ -40,7 +40,7 @@ def rendered(case, machine, tmp_path) -> dict[str, str]:
         RunConfig(**{"model": "eeve", **CASES[case]}), machine, tmp_path / "runs" / "r", Scope(dry=True, merge=True)
     )
     texts = {path.name: file.text for stage in plan.stages for path, file in stage.files.items()}
-    places = {str(tmp_path): "/TMP", str(PACKAGE): "/PACKAGE"}
+    places = {str(tmp_path): "/TMP", str(PACKAGE): "/PACKAGE", str(template_folders()[-1]): "/TEMPLATES"}
     for name, text in texts.items():
         for place, word in places.items():
             text = text.replace(place, word)
@@ -65,8 +65,6 @@ def test_every_record_is_used():
 
 def test_every_template_is_recorded(eight_gpus, tmp_path):
     """A template that no record shows could change without a test noticing."""
-    from alphaf_orch.core.paths import template_folders
-
     (folder,) = template_folders()
     shown = {"sft/qlora", "sft/lora", "sft/full", "dpo/dpo", "merge_adapter/qlora", "merge_adapter/lora"}
     shown |= {f"merge_models/{method}" for method in METHODS}

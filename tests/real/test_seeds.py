@@ -14,8 +14,9 @@ import yaml
 from tiny import save_base
 
 from alphaf_orch.core.paths import CHILD
+from alphaf_orch.planning.context import PLUGIN
 
-pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 LORA = {"lora_r": 4, "lora_alpha": 8, "lora_dropout": 0.1}
 MODULES = ["q_proj", "v_proj"]
 # One process for several trainings, each of which pays the imports else; what one has drawn must not reach the next.
@@ -80,7 +81,7 @@ def test_sft_of_one_seed_is_one_training(tmp_path):
         "lora_modules_to_save": ["embed_tokens", "lm_head"], "tokens": ["<새 토큰>", "<또 하나>"],
         "datasets": [{"path": str(data), "ds_type": "json", "type": "chat_template", "message_property_mappings":
                       {"role": "role", "content": "content"}}],
-        "plugins": ["alphaf_orch.programs.training.axolotl_plugin.AlphafPlugin"], "sequence_len": 128, "micro_batch_size": 2, "max_steps": 3,
+        "plugins": [PLUGIN], "sequence_len": 128, "micro_batch_size": 2, "max_steps": 3,
         "gradient_accumulation_steps": 1, "learning_rate": 1e-3, "lr_scheduler": "constant", "optimizer": "adamw_torch",
         "bf16": False, "tf32": False, "logging_steps": 1, "save_steps": 3, "neftune_noise_alpha": 5,
         "dataset_prepared_path": str(tmp_path / "prepared"), "dataset_num_proc": 1, "val_set_size": 0.1,

@@ -66,7 +66,6 @@ def test_all_presets_are_covered():
     assert {path.name.split(".")[0] for path in (folder / "sft").glob("*.j2")} == set(ADAPTERS)
 
 
-@pytest.mark.real
 @pytest.mark.parametrize("kind", ["gpu", "cpu"])
 def test_axolotl_accepts_every_template_for_every_model_and_drops_no_key(kind, tmp_path, eight_gpus, cpu):
     machine = eight_gpus if kind == "gpu" else cpu
@@ -93,7 +92,6 @@ def test_axolotl_accepts_every_template_for_every_model_and_drops_no_key(kind, t
             assert isinstance(result["learning_rate"], float)
 
 
-@pytest.mark.real
 def test_axolotl_refuses_what_it_should_so_that_the_test_above_can_fail(tmp_path):
     """A misspelt key is dropped in silence, a wrong value is an error: both must show."""
     base = {

@@ -15,7 +15,7 @@ SAVE = """
 import json, sys
 from transformers import LlamaTokenizer
 if sys.argv[2] == "mended":
-    from llama_legacy import keep_legacy
+    from alphaf_orch.programs.architectures.llama_legacy import keep_legacy
     keep_legacy(); keep_legacy.cache_clear(); keep_legacy()
 pieces = ["<unk>", "<s>", "</s>", *(f"<0x{n:02X}>" for n in range(256)), "<|im_end|>", "▁", "금", "리", "금리", "▁금리"]
 merges = [("금", "리"), ("▁", "금리")]

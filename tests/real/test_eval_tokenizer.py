@@ -30,7 +30,7 @@ def save(folder: Path, *, chatml: bool = True, added: tuple[str, ...] = (), rows
 
 @pytest.fixture
 def program(monkeypatch: pytest.MonkeyPatch) -> Any:
-    return importlib.import_module("eval_tokenizer")
+    return importlib.import_module("alphaf_orch.programs.evaluation.eval_tokenizer")
 
 
 @pytest.fixture

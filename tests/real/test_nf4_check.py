@@ -49,7 +49,6 @@ def test_the_refusal_names_shape_tool_and_way_out(monkeypatch):
     assert caught.value.message.endswith("next:  --set sft.adapter=lora")
 
 
-@pytest.mark.real
 @broken
 def test_a_model_of_width_160_is_refused_before_sft_and_before_dpo(tmp_path):
     model = tiny.save_base(tmp_path / "모델 160", hidden_size=160)
@@ -68,7 +67,7 @@ def test_a_model_of_width_160_is_refused_before_sft_and_before_dpo(tmp_path):
     assert not (run / "sft").exists()
 
     import yaml
-    from test_dpo_script import PAIRS, SETTINGS, write_pairs
+    from dpo_job import PAIRS, SETTINGS, write_pairs
 
     write_pairs(tmp_path, PAIRS[:4])
     settings = SETTINGS | {"base_model": str(model), "output_dir": "dpo", "max_steps": 1}

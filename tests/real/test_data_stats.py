@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_data import COMMIT, PAIR, chat, hub_cache_with_rows, line, sharegpt, write
+from data_rows import COMMIT, PAIR, chat, hub_cache_with_rows, line, sharegpt, write
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +29,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def data_stats(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The program as a module, found as the child finds it: by plain names from its own folder."""
-    return importlib.import_module("data_stats")
+    return importlib.import_module("alphaf_orch.programs.training.data_stats")
 
 
 def config_file(folder: Path, **changes: Any) -> Path:
@@ -75,7 +75,6 @@ def test_bad_config_ends_with_code_2(tmp_path: Path) -> None:
     assert gone.stderr.startswith("error: cannot read the config: [Errno 2] No such file or directory")
 
 
-@pytest.mark.real
 def test_chat_statistics_of_local_and_hub_rows(tmp_path: Path, base: Path) -> None:
     pytest.importorskip("axolotl", reason="axolotl is not installed in this environment")
     hub_cache_with_rows(tmp_path / "hf")
@@ -158,7 +157,6 @@ def test_chat_statistics_of_local_and_hub_rows(tmp_path: Path, base: Path) -> No
     ]
 
 
-@pytest.mark.real
 def test_preference_statistics(tmp_path: Path, base: Path, data_stats: ModuleType) -> None:
     turns = [{"role": "system", "content": "상담원"}, {"role": "user", "content": PAIR["prompt"]}]
     good, bad = ({"role": "assistant", "content": PAIR[side]} for side in ("chosen", "rejected"))
@@ -187,7 +185,6 @@ def test_preference_statistics(tmp_path: Path, base: Path, data_stats: ModuleTyp
     ]
 
 
-@pytest.mark.real
 def test_pairs_are_compared_as_they_are_trained(tmp_path: Path, base: Path, data_stats: ModuleType) -> None:
     same = "예금자보호 한도는 금융회사별로 적용됩니다. " * 4
     late = {"prompt": "한도는?", "chosen": f"{same}맞습니다.", "rejected": f"{same}아닙니다."}
@@ -217,7 +214,6 @@ def test_pairs_are_compared_as_they_are_trained(tmp_path: Path, base: Path, data
         assert (caught.value.code, caught.value.message.splitlines()[0]) == (3, f"error: {what}")
 
 
-@pytest.mark.real
 def test_a_bad_row_ends_with_code_3_and_writes_nothing(tmp_path: Path, base: Path) -> None:
     path = write(tmp_path, line(chat()), b"\n", line(chat(answer=" ")))
     done = run_child(config_file(tmp_path, tokenizer=str(base), datasets=[{"path": str(path)}]), tmp_path)
@@ -229,7 +225,6 @@ def test_a_bad_row_ends_with_code_3_and_writes_nothing(tmp_path: Path, base: Pat
     assert not (tmp_path / "결과").exists()
 
 
-@pytest.mark.real
 def test_failures(tmp_path: Path, base: Path, data_stats: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     import datasets
     import tiny
@@ -328,7 +323,6 @@ def test_failures(tmp_path: Path, base: Path, data_stats: ModuleType, monkeypatc
         )
 
 
-@pytest.mark.real
 def test_no_tokenizer_ends_with_code_4(tmp_path: Path, data_stats: ModuleType) -> None:
     config = data_stats.load_config(str(config_file(tmp_path, tokenizer=str(tmp_path))))
     with pytest.raises(data_stats.Failure) as caught:

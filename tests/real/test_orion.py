@@ -52,6 +52,7 @@ TEXTS = (
     "Bonds fall\twhen rates rise.",
     "",
 )
+CONFIG, MODEL = (f"alphaf_orch.programs.architectures.{name}" for name in ("orion_config", "orion_model"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -161,7 +162,7 @@ def test_the_published_config_loads_our_class_and_asks_nothing(
     write_config(tmp_path / "모델", vocab_size=100)
     config = AutoConfig.from_pretrained(tmp_path / "모델", trust_remote_code=trust)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "모델", trust_remote_code=trust)
-    assert (type(config).__module__, type(model).__module__) == ("orion_config", "orion_model")
+    assert (type(config).__module__, type(model).__module__) == (CONFIG, MODEL)
     assert config.rope_parameters["rope_theta"] == 5000.0
     assert (model.dtype, model.model.norm.eps, model.model.layers[0].input_layernorm.bias.shape) == (
         torch.float32, 1e-5, (48,),
@@ -313,7 +314,7 @@ def test_ids_are_sentencepieces(tmp_path: Path, rules: dict[str, Any], trust: bo
 
     folder, theirs = sentencepiece_folder(tmp_path / "토크나이저", **rules)
     ours = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust)
-    assert type(ours).__module__ == "orion_config"
+    assert type(ours).__module__ == CONFIG
     assert (ours.bos_token_id, ours.eos_token_id, ours.unk_token_id, len(ours)) == (1, 2, 0, 360)
     for text in TEXTS:
         ids = ours(text, add_special_tokens=False)["input_ids"]
@@ -368,7 +369,8 @@ def test_a_model_of_another_kind_is_refused(tmp_path: Path) -> None:
 
 def test_import_is_light_and_registering_the_files_loads_no_model_code() -> None:
     code = (
-        "import sys; from alphaf_orch.programs.architectures import orion; print({'torch', 'transformers'} & set(sys.modules)); orion.register_files();"
+        "import sys; from alphaf_orch.programs.architectures import orion;"
+        "print({'torch', 'transformers'} & set(sys.modules)); orion.register_files();"
         "print([name for name in sys.modules if 'modeling_llama' in name or 'orion_model' in name])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -55,7 +55,7 @@ def compare(
 
     R holds Q already. Counted twice, an interval is at most sqrt(2) too wide (as that of the pigeonhole bootstrap: Owen
     2007, Annals of Applied Statistics 1(2)), and two identical arms are told apart in fewer than 5 of 100 experiments,
-    however little two seeds say of each term (simulated in tests/test_arm_statistics.py). Two or three seeds say little
+    however little two seeds say of each term (simulated in tests/scores/test_seeds.py). Two or three seeds say little
     of E, so the mean over all tasks is taken where it is larger. One seed says nothing: the trainings' noise is then
     taken to be as large as the rows' (ours). Where nothing was `trained` (merges of finished models), R is all there
     is.

@@ -186,7 +186,7 @@ def test_a_planted_effect_is_called_better():
     result = read(written(gain=0.4))
     (comparison,) = result.comparisons
     assert comparison.overall.verdict == "better"
-    assert comparison.overall.difference == pytest.approx(0.2, abs=0.01), "half of it: two tasks of equal weight"
+    assert comparison.overall.estimate == pytest.approx(0.2, abs=0.01), "half of it: two tasks of equal weight"
     assert "better. Overall 36.7% → 56.7%" in verdict(comparison).en
     assert "나아짐" in verdict(comparison).ko
     assert comparison.tasks["finance_ko_rag", "citation_format"].verdict == "none"
@@ -362,7 +362,7 @@ def test_nothing_to_compare_is_said():
 def test_holm_is_over_all_variants_of_a_grid():
     experiment = written(("lora_r=8,16,32",), seeds=2, gain=0.0)
     result = read(experiment)
-    effects = [effect for comparison in result.comparisons for effect in comparison.effects]
+    effects = [effect for comparison in result.comparisons for effect in comparison.tests]
     assert len(effects) == 6
     assert min(effect.p_holm for effect in effects) == min(1.0, 6 * min(effect.p for effect in effects))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from alphaf_orch.core.wording import Label, Text, join
-from alphaf_orch.experiments.ablation.evidence import Check, Difference, checks, differences
+from alphaf_orch.experiments.ablation.evidence import ChangedFile, Check, checks, differences
 from alphaf_orch.experiments.ablation.results import AblationResult, ArmResult
 from alphaf_orch.report.blocks import Block, Cell, Code, Level, Note, Table, Tone
 
@@ -67,13 +67,13 @@ def start_warnings(result: AblationResult, variant: str | None = None) -> list[T
     ]
 
 
-def _differences(one: ArmResult, other: ArmResult) -> list[Difference]:
+def _differences(one: ArmResult, other: ArmResult) -> list[ChangedFile]:
     assert one.run is not None
     assert other.run is not None
     return differences(one.run.paths, other.run.paths)
 
 
-def _count_note(title: str, by_seed: Sequence[tuple[int | None, list[Difference]]]) -> Note:
+def _count_note(title: str, by_seed: Sequence[tuple[int | None, list[ChangedFile]]]) -> Note:
     counts = sorted({sum(difference.lines for difference in each) for _, each in by_seed})
     if counts == [1]:
         text = Label(

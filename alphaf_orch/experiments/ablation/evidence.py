@@ -125,12 +125,12 @@ def read_batches(paths: RunPaths, stage: str) -> Batches | None:
     return Batches(ids, shapes, first) if ids else None
 
 
-def checks(before: RunData, after: RunData, stage: str, seeds: tuple[int | None, int | None]) -> list[Check]:
+def checks(before: RunData, after: RunData, stage: str, seed: int | None) -> list[Check]:
     """Return the checks of one pair of arms that were trained under one seed and evaluated at one stage."""
     trainer = "dpo" if stage == "dpo" else "sft"
     first, second = read_batches(before.paths, trainer), read_batches(after.paths, trainer)
     return [
-        _same(Label("시드", "Seed"), seeds[0], seeds[1]),
+        _same(Label("시드", "Seed"), seed, seed),
         *(_beginning(before, after, each) for each in TRAINING[: TRAINING.index(trainer) + 1]),
         _order(first, second),
         _packing(before, after, first, second),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from alphaf_orch.core.wording import Label, Text
 from alphaf_orch.experiments.experiment import Arm, Experiment, ExperimentPaths, Outcome
@@ -29,6 +30,14 @@ class ArmResult:
     def scored(self, stage: str) -> Mapping[str, Scored]:
         """Return the arm's results at a stage by task."""
         return self.run.scored.get(stage, {}) if self.run else {}
+
+
+class Pair(NamedTuple):
+    """An arm's run beside that of the first variant's arm of the same seed."""
+
+    arm: Arm
+    before: RunData
+    after: RunData
 
 
 @dataclass(frozen=True)
@@ -63,13 +72,15 @@ class AblationResult:
         """Return the arms of a variant in the order of the seeds."""
         return [each for each in self.arms if each.arm.variant == variant]
 
-    def pairs(self) -> list[tuple[ArmResult, ArmResult]]:
-        """Return each arm that has a run beside the first variant's arm of the same seed."""
-        first = {each.arm.seed: each for each in self.of(self.experiment.variants[0])}
+    def pairs(self, *variants: str) -> list[Pair]:
+        """Return each arm of the variants that has a run beside the first variant's arm of the same seed."""
+        first = {each.arm.seed: each.run for each in self.of(self.experiment.variants[0])}
         return [
-            (first[each.arm.seed], each)
+            Pair(each.arm, before, each.run)
             for each in self.arms
-            if each.arm.variant != self.experiment.variants[0] and each.run and first[each.arm.seed].run
+            if each.arm.variant in (variants or self.experiment.variants[1:])
+            and each.run
+            and (before := first[each.arm.seed])
         ]
 
 

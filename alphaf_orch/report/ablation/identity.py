@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from alphaf_orch.core.wording import Label, Text, join
 from alphaf_orch.experiments.ablation.evidence import ChangedFile, Check, checks, differences
-from alphaf_orch.experiments.ablation.results import AblationResult, ArmResult
+from alphaf_orch.experiments.ablation.results import AblationResult, Pair
 from alphaf_orch.report.blocks import Block, Cell, Code, Level, Note, Table, Tone
 
 
@@ -14,14 +14,14 @@ def identity_blocks(result: AblationResult) -> list[Block]:
     """Return, for each variant, the lines in which its files differ from the first one's, and what is the same."""
     found: list[Block] = []
     for variant in result.experiment.variants[1:]:
-        pairs = [(one, other) for one, other in result.pairs() if other.arm.variant == variant]
+        pairs = result.pairs(variant)
         title = f"{result.experiment.variants[0]} → {variant}"
         if not pairs:
             found.append(
                 Note(Label("실행되지 않아 비교할 파일이 없습니다.", "Not run: no files to compare."), "warning", title)
             )
             continue
-        by_seed = [(other.arm.seed, _differences(one, other)) for one, other in pairs]
+        by_seed = [(pair.arm.seed, differences(pair.before.paths, pair.after.paths)) for pair in pairs]
         found.append(_count_note(title, by_seed))
         same = all(each == by_seed[0][1] for _, each in by_seed)
         for seed, each in by_seed[:1] if same else by_seed:
@@ -56,21 +56,14 @@ def begun_unlike(result: AblationResult) -> list[Block]:
     return [Note(text, "warning")]
 
 
-def start_warnings(result: AblationResult, variant: str | None = None) -> list[Text]:
+def start_warnings(result: AblationResult, *variants: str) -> list[Text]:
     """Return what is wrong with how arms began, by seed: weights that ought to be equal and are not, or not known."""
     return [
-        join([join([check.what, f"seed {other.arm.seed}"], ", "), check.evidence], ": ")
-        for one, other in result.pairs()
-        if variant in (None, other.arm.variant) and one.run and other.run
-        for check in checks(one.run, other.run, result.stage, (one.arm.seed, other.arm.seed))
+        join([join([check.what, f"seed {pair.arm.seed}"], ", "), check.evidence], ": ")
+        for pair in result.pairs(*variants)
+        for check in checks(pair.before, pair.after, result.stage, pair.arm.seed)
         if check.warning
     ]
-
-
-def _differences(one: ArmResult, other: ArmResult) -> list[ChangedFile]:
-    assert one.run is not None
-    assert other.run is not None
-    return differences(one.run.paths, other.run.paths)
 
 
 def _count_note(title: str, by_seed: Sequence[tuple[int | None, list[ChangedFile]]]) -> Note:
@@ -90,13 +83,12 @@ def _count_note(title: str, by_seed: Sequence[tuple[int | None, list[ChangedFile
     return Note(text, level, title)
 
 
-def _check_table(title: str, pairs: Sequence[tuple[ArmResult, ArmResult]], stage: str) -> Table:
-    rows = []
-    for one, other in pairs:
-        assert one.run is not None
-        assert other.run is not None
-        for check in checks(one.run, other.run, stage, (one.arm.seed, other.arm.seed)):
-            rows.append((Cell(check.what, sub=f"seed {other.arm.seed}"), _state(check), Cell(check.evidence)))
+def _check_table(title: str, pairs: Sequence[Pair], stage: str) -> Table:
+    rows = [
+        (Cell(check.what, sub=f"seed {pair.arm.seed}"), _state(check), Cell(check.evidence))
+        for pair in pairs
+        for check in checks(pair.before, pair.after, stage, pair.arm.seed)
+    ]
     header: tuple[Text, ...] = (Label("항목", "What"), Label("같은가", "Same?"), Label("근거", "Evidence"))
     return Table(header, tuple(rows), Label(f"{title}: 같아야 하는 것", f"{title}: what must be the same"), 3)
 

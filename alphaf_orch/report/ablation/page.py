@@ -13,8 +13,8 @@ from alphaf_orch.report.ablation.identity import begun_unlike, identity_blocks
 from alphaf_orch.report.ablation.scores import score_blocks, verdict_blocks
 from alphaf_orch.report.blocks import Block, Cell, Code, Fold, Note, Report, Section, Table, Tone
 from alphaf_orch.report.figures import NONE, duration, mebibytes, number, percent
-from alphaf_orch.report.names import STAGES, STATES, VALUE
-from alphaf_orch.report.plots import curves
+from alphaf_orch.report.names import STATES, VALUE
+from alphaf_orch.report.plots import training_curves
 from alphaf_orch.report.write import page
 from alphaf_orch.scores.difference import mean_of
 
@@ -26,6 +26,7 @@ _NEFTUNE = "sft.neftune_noise_alpha"
 def ablation_report(result: AblationResult) -> Report:
     """Return the whole report as one value."""
     experiment = result.experiment
+    trained = [(each.arm.name, each.run.metrics) for each in result.arms if each.run]
     parts: list[tuple[str, Text, Sequence[Block]]] = [
         ("verdict", Label("결론", "Verdict"), [*verdict_blocks(result), *begun_unlike(result)]),
         ("scores", Label("점수", "Scores"), score_blocks(result)),
@@ -36,7 +37,7 @@ def ablation_report(result: AblationResult) -> Report:
     parts += [
         ("cost", Label("비용", "Cost"), (cost_table(result),)),
         ("arms", Label("실험군", "The arms"), arm_blocks(result)),
-        ("curves", Label("학습 곡선", "Training curves"), curve_blocks(result)),
+        ("curves", Label("학습 곡선", "Training curves"), training_curves("arms", trained, experiment.sections)),
     ]
     models = ", ".join(dict.fromkeys(arm.config.model.rpartition("/")[2] for arm in experiment.arms))
     return page(
@@ -160,14 +161,3 @@ def arm_blocks(result: AblationResult) -> list[Block]:
         Table((Label("요청", "Asked for"), VALUE), tuple((Cell(key), cell) for key, cell in asked), text_columns=2),
         Fold(Label("실험군마다의 명령", "A command for each arm"), (Code("\n".join(commands)),)),
     ]
-
-
-def curve_blocks(result: AblationResult) -> list[Block]:
-    """Return the training curves of the arms over each other."""
-    found: list[Block] = []
-    for stage in result.experiment.sections:
-        with_it = [
-            (each.arm.name, each.run.metrics[stage]) for each in result.arms if each.run and stage in each.run.metrics
-        ]
-        found += curves(f"arms-{stage}", named(STAGES, stage), with_it)
-    return found or [Note(Label("학습 기록이 아직 없습니다.", "No training metrics yet."))]

@@ -13,9 +13,10 @@ from alphaf_orch.report.cases import cases_of
 from alphaf_orch.report.changes import outcome
 from alphaf_orch.report.judge import judge_blocks, judge_warnings, judged
 from alphaf_orch.report.names import STAGES
+from alphaf_orch.report.plots import training_curves
 from alphaf_orch.report.run.compare import comparison_sections
 from alphaf_orch.report.run.lineage import data_blocks, lineage_blocks
-from alphaf_orch.report.run.overview import cards, chain_blocks, curve_blocks, head
+from alphaf_orch.report.run.overview import cards, chain_blocks, head
 from alphaf_orch.report.run.warnings import run_warnings
 from alphaf_orch.report.score_blocks import blocks as score_blocks
 from alphaf_orch.report.write import page
@@ -78,7 +79,7 @@ def _run_sections(run: RunData, cases: int, prefix: str, group: str) -> list[Sec
     if wins:
         parts.append(("cases", Label("나아진 답과 나빠진 답", "Wins and losses"), wins))
     parts += [
-        ("curves", Label("학습 곡선", "Training curves"), curve_blocks(run, prefix)),
+        ("curves", Label("학습 곡선", "Training curves"), training_curves(f"{prefix}curve", [("", run.metrics)])),
         ("data", Label("데이터", "Data"), data_blocks(run)),
         ("lineage", Label("계보", "Lineage"), lineage_blocks(run)),
     ]

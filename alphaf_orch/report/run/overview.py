@@ -13,7 +13,6 @@ from alphaf_orch.report.blocks import Block, Card, Cards, Cell, KeyValues, Note,
 from alphaf_orch.report.changes import title_of
 from alphaf_orch.report.figures import NONE, duration, mebibytes, moment, number
 from alphaf_orch.report.names import METRICS, PROCESSES, STAGES, STATES
-from alphaf_orch.report.plots import curves
 from alphaf_orch.report.score_blocks import show_score
 from alphaf_orch.scores.loaded import RunData
 from alphaf_orch.scores.table import ScoreTable
@@ -93,16 +92,6 @@ def chain_blocks(run: RunData) -> list[Block]:
             "평가 결과가 아직 없습니다. alphaf eval 명령이 만듭니다.", "No scores yet; alphaf eval makes them."
         )
         found.append(Note(text))
-    return found
-
-
-def curve_blocks(run: RunData, prefix: str = "") -> list[Block]:
-    """Return the training curves."""
-    found: list[Block] = []
-    for stage, rows in run.metrics.items():
-        found += curves(f"{prefix}curve-{stage}", named(STAGES, stage), [("", rows)])
-    if not found:
-        return [Note(Label("학습 기록이 아직 없습니다.", "No training metrics yet."))]
     return found
 
 

@@ -15,7 +15,8 @@ from alphaf_orch.experiments.ablation.results import AblationResult, read_ablati
 from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths, experiment_paths, raise_failed
 from alphaf_orch.experiments.plan import arm_commands, plan_arms
 from alphaf_orch.experiments.run import run_experiment
-from alphaf_orch.report.ablation.page import ablation_report, start_warnings
+from alphaf_orch.report.ablation.identity import start_warnings
+from alphaf_orch.report.ablation.page import ablation_report
 from alphaf_orch.report.ablation.scores import cli_rows, verdict
 from alphaf_orch.report.write import write_report
 

@@ -17,11 +17,11 @@ from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.wording import Language
 from alphaf_orch.evaluation.options import EvalOptions
-from alphaf_orch.experiments.sweep.choice import Choice, explained, said
+from alphaf_orch.experiments.sweep.choice import Choice
 from alphaf_orch.experiments.sweep.run import Candidate, Swept, candidates, failed, run_sweep, states
 from alphaf_orch.planning.plan import Scope, resolve
 from alphaf_orch.report.card import write_model_card
-from alphaf_orch.report.sweep import write_sweep_report
+from alphaf_orch.report.sweep import explained, said, write_sweep_report
 from alphaf_orch.runs.chain import merge_scope
 from alphaf_orch.runs.find import existing_run, last_finished_sft
 from alphaf_orch.runs.ready import ready_plan

@@ -23,8 +23,20 @@ LONG = (
 )
 
 
+REAL = Path(__file__).with_name("real")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave tests/real alone where no real test is asked for: its modules import torch."""
+    return True if collection_path == REAL and config.option.markexpr == "not real" else None
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the long files first; within a file nothing moves."""
+    """Mark what stands in tests/real, and put the long files first; within a file nothing moves."""
+    for item in items:
+        if item.path.is_relative_to(REAL):
+            item.add_marker(pytest.mark.real)
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 

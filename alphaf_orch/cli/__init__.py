@@ -1,5 +1,5 @@
-"""The `alphaf` command: parse, call one function below, print.
+"""The `alphaf` command: each module parses, calls one function below and prints.
 
-May import every other package, inside the function that needs it: `alphaf --help` loads click and this package only.
+May import every other package. `main` knows the commands by name and imports a module when its command is called.
 Face: `main.main`.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.paths import cache_dir
 from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs import hub_cache
-from alphaf_orch.inputs import presets as models
 from alphaf_orch.inputs.identity import folder_identity, known_identity
+from alphaf_orch.inputs.presets import load_preset
+from alphaf_orch.inputs.weights import missing_files
 from alphaf_orch.programs.native_types import NATIVE_TYPES
 
 UNKNOWN_LICENCE = "unknown: read the model's own licence"
@@ -30,11 +31,7 @@ class MergeModel:
     revision: str | None
     identity: str | None
     licence: str
-
-    @property
-    def here(self) -> bool:
-        """Whether its files are on this machine."""
-        return Path(self.path).is_dir()
+    here: bool  # whether its files are on this machine
 
     @property
     def spec(self) -> str:
@@ -69,7 +66,7 @@ def find_merge_model(
     elif "/" in name:
         found = _on_hub(name, None, env)
     else:
-        preset = models.load_preset(name, [folder / "models" for folder in folders])
+        preset = load_preset(name, [folder / "models" for folder in folders])
         licence = preset.licence
         if preset.source == "hub":
             found = _on_hub(preset.base_model, preset.revision, env)
@@ -78,15 +75,15 @@ def find_merge_model(
     if not found.here:
         if need_weights:
             raise _not_here(name, found, env)
-        return found if licence is None else _with_licence(found, licence)
+        return found if licence is None else replace(found, licence=licence)
     _check(name, Path(found.path), trust_remote_code=trust_remote_code)
-    return found if licence is None else _with_licence(found, licence)
+    return found if licence is None else replace(found, licence=licence)
 
 
 def _on_hub(repo: str, revision: str | None, env: Mapping[str, str]) -> MergeModel:
     folder = hub_cache.snapshot(repo, "model", revision, env)
     if folder is None:
-        return MergeModel(repo, repo, revision, None, UNKNOWN_LICENCE)
+        return MergeModel(repo, repo, revision, None, UNKNOWN_LICENCE, here=False)
     return _in_folder(folder, repo, folder.name, None)
 
 
@@ -94,11 +91,7 @@ def _in_folder(folder: Path, name: str, commit: str | None, licence: str | None,
     identity = commit
     if identity is None and folder.is_dir():
         identity = folder_identity(folder) if read else known_identity(folder)
-    return MergeModel(name, str(folder), commit, identity, licence or card_licence(folder))
-
-
-def _with_licence(model: MergeModel, licence: str) -> MergeModel:
-    return MergeModel(model.name, model.path, model.revision, model.identity, licence)
+    return MergeModel(name, str(folder), commit, identity, licence or card_licence(folder), here=folder.is_dir())
 
 
 def card_licence(folder: Path) -> str:
@@ -133,7 +126,7 @@ def _not_here(asked: str, model: MergeModel, env: Mapping[str, str]) -> ModelErr
 
 
 def _check(asked: str, folder: Path, *, trust_remote_code: bool) -> None:
-    lacking = hub_cache.missing_files(folder)
+    lacking = missing_files(folder)
     if lacking:
         raise ModelError(
             f"the files of the merge model {asked} are incomplete",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import subprocess
 import sys
@@ -12,9 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from canary import CANARY, ENVIRONMENT, leaks
 from fake_run import Fake
 from judge_stub import Stub, say
-from test_judge import judge, rows
+from judged import judge, rows
 
 from alphaf_orch.core.command import run_logged
 from alphaf_orch.core.errors import ConfigError, ToolError
@@ -28,29 +28,12 @@ from alphaf_orch.settings.keys import parse_set
 
 (TEMPLATES,) = template_folders()
 COMMANDS = [("sft",), ("plan",), ("ablate", "neftune")]
-CANARY = "kanarienvogel7"
-ENVIRONMENT = {
-    "HF_TOKEN": f"hf_{CANARY}AbCdEfGh",
-    "WANDB_API_KEY": f"{CANARY}0123456789",
-    "AWS_SECRET_ACCESS_KEY": f"aws/{CANARY}+x",
-    "HTTPS_PROXY": f"http://kim:pw%2F{CANARY}@proxy.bank:3128",
-    "MLFLOW_TRACKING_URI": f"https://{CANARY}@mlflow.bank",
-    "JUDGE_PASSWORT_X": "plain",  # no secret by its name, and none by its length
-    "SSH_PRIVATE_KEY": f"-----BEGIN-----\n{CANARY}{CANARY}\n-----END-----",
-}
 
 
 @pytest.fixture
 def secrets(monkeypatch):
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-
-
-def leaks(folder: Path, *texts: str) -> list[str]:
-    """Return the files below the folder, and the texts, in which a canary is left."""
-    needles = [CANARY.encode(), base64.b64encode(f"kim:pw/{CANARY}".encode())]
-    files = [path for path in folder.rglob("*") if path.is_file() and any(n in path.read_bytes() for n in needles)]
-    return [*map(str, files), *(text for text in texts if CANARY in text)]
 
 
 # Ways in.
@@ -238,7 +221,7 @@ def test_a_judge_that_repeats_its_header_gives_nothing_away(tmp_path, monkeypatc
 
 def test_a_defect_of_ours_gives_nothing_away(tmp_path, secrets):
     code = (
-        "import os\nfrom alphaf_orch import cli\ncli.main.callback()\n"
+        "import os\nfrom alphaf_orch.cli import main as cli\ncli.main.callback()\n"
         "raise ValueError(os.environ['HTTPS_PROXY'] + os.environ['HF_TOKEN'])"
     )
     env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -251,31 +234,3 @@ def test_a_defect_of_ours_gives_nothing_away(tmp_path, secrets):
 def test_an_error_shows_no_address_with_a_password():
     error = ToolError(f"no answer from http://u:{CANARY}@h", where=f"--set hub_token={CANARY}", fix="x")
     assert CANARY not in error.message + error.what + error.where
-
-
-@pytest.mark.real
-def test_axolotl_that_prints_its_environment_and_fails(tmp_path, model_cache):
-    """A plugin of the user's prints all it can reach, in training, behind axolotl's own debug.log."""
-    folder = tmp_path / "plugin"
-    folder.mkdir()
-    (folder / "leaky.py").write_text(
-        "import json, os\nfrom axolotl.integrations.base import BasePlugin\n\n\nclass Leaky(BasePlugin):\n"
-        "    def pre_model_load(self, cfg):\n"
-        "        print(dict(os.environ))\n"
-        "        print(json.dumps(dict(os.environ)))\n"
-        "        raise RuntimeError('no answer from ' + os.environ['HTTPS_PROXY'])\n",
-        encoding="utf-8",
-    )
-    runs, cache = tmp_path / "실행", tmp_path / "cache"
-    place = os.pathsep.join((str(folder), str(Path(__file__).parents[2])))
-    own = {"ALPHAF_RUNS": str(runs), "ALPHAF_CACHE": str(cache), "PYTHONPATH": place}
-    done = subprocess.run(
-        [sys.executable, "-m", "alphaf_orch", "sft", "--model", "tiny", "--set", "plugins=[leaky.Leaky]", "-v"],
-        env={**os.environ, **ENVIRONMENT, **own, "TMPDIR": str(tmp_path)}, capture_output=True, text=True, timeout=600,
-        check=False, cwd=tmp_path,
-    )  # fmt: skip
-    assert done.returncode == 7, done.stdout + done.stderr
-    assert "HTTPS_PROXY" in (runs / "tiny" / "logs" / "sft.log").read_text(encoding="utf-8")
-    assert leaks(runs, done.stdout, done.stderr) == []
-    assert leaks(cache) == []
-    assert leaks(tmp_path / "hf") == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from alphaf_orch.cli.main import main
+from alphaf_orch.cli.main import COMMANDS, load
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.keys import parse_set
 
@@ -62,15 +62,14 @@ def used(page: Path) -> list[tuple[str, list[str]]]:
 
 def check_alphaf(arguments: list[str], where: str) -> None:
     """Fail for a command or option that `alphaf` lacks, or a --set that it refuses."""
-    assert isinstance(main, click.Group)
     if not arguments or arguments[0].startswith("-"):
         known = {"--help", "--version", "-h"}
         assert set(arguments) <= known, where
         return
     if arguments == ["COMMAND", "--help"]:
         return
-    command = main.commands.get(arguments[0])
-    assert command is not None, where
+    assert arguments[0] in COMMANDS, where
+    command = load(arguments[0])
     options = {name: param for param in command.params for name in (*param.opts, *param.secondary_opts)}
     sets = []
     for position, word in enumerate(arguments[1:], start=1):
@@ -186,14 +185,13 @@ def test_readme_names_the_locked_versions(name: str) -> None:
 def test_configuration_names_every_key_and_every_option() -> None:
     page = text(ROOT / "docs" / "configuration.md")
     assert {key for key in RunConfig.model_fields if f"`{key}`" not in page} == set()
-    assert isinstance(main, click.Group)
     table = {}
     for names, commands in re.findall(r"^\| (`--.+?) \| ([a-z, -]+) \|", page, flags=re.MULTILINE):
         for option in re.findall(r"--[\w-]+", names):
             table[option] = set(commands.split(", "))
     there: dict[str, set[str]] = {}
-    for command, made in main.commands.items():
-        for param in made.params:
+    for command in COMMANDS:
+        for param in load(command).params:
             if isinstance(param, click.Option):
                 there.setdefault(next(o for o in param.opts if o.startswith("--")), set()).add(command)
     assert table == there

@@ -100,3 +100,8 @@ def model_folder(folder: Path, layout: str) -> Path:
     header = json.dumps({"w": {"dtype": "U8", "shape": [1], "data_offsets": [0, 1]}}).encode()
     (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
     return folder
+
+
+def rows(path: Path, *messages: list[dict[str, str]]) -> str:
+    path.write_text("".join(json.dumps({"messages": m}, ensure_ascii=False) + "\n" for m in messages), "utf-8")
+    return str(path)

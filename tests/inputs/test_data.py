@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import time
 import tracemalloc
 import unicodedata
@@ -16,36 +14,12 @@ from typing import Any
 import click
 import pytest
 from click.testing import CliRunner
+from data_rows import COMMIT, PAIR, chat, hub_cache_with_rows, line, sharegpt, write
 
 from alphaf_orch.core.errors import DataError
-from alphaf_orch.inputs import data
+from alphaf_orch.inputs import data, kept
 from alphaf_orch.inputs.data import check_file
 from alphaf_orch.inputs.sources import Source, axolotl_dataset, content_key, hub_is_cached, locate_hub, parse_source
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-def chat(question: str = "기준금리란?", answer: str = "한국은행이 정합니다.", **extra: object) -> dict[str, Any]:
-    turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    return {"messages": turns, **extra}
-
-
-def sharegpt(question: str = "기준금리란?", answer: str = "한국은행이 정합니다.") -> dict[str, Any]:
-    return {"conversations": [{"from": "human", "value": question}, {"from": "gpt", "value": answer}]}
-
-
-PAIR = {"prompt": "예금자보호 한도는?", "chosen": "금융회사별로 적용됩니다.", "rejected": "없습니다."}
-
-
-def line(row: object) -> bytes:
-    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
-
-
-def write(folder: Path, *lines: bytes, name: str = "상담 기록.jsonl") -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / name
-    path.write_bytes(b"".join(lines))
-    return path
 
 
 def refused(error: DataError, what: str, where: object, fix: str) -> None:
@@ -392,20 +366,6 @@ def test_a_folder_is_no_source(tmp_path: Path) -> None:
     refused(caught.value, f"{tmp_path} is a folder, not a file", tmp_path, "Give one file of it: b.jsonl")
 
 
-def hub_cache_with_rows(home: Path, repo: str = "org/name") -> Path:
-    """Lay out a cached data set as `hf download` does: blobs, links to them, and a ref."""
-    root = home / "hub" / f"datasets--{repo.replace('/', '--')}"
-    folder = root / "snapshots" / COMMIT
-    for made in (root / "blobs", root / "refs", folder):
-        made.mkdir(parents=True)
-    (root / "refs" / "main").write_text(COMMIT)
-    (folder / "README.md").write_text("---\nlicense: mit\n---\n")
-    for split, rows in (("train", 3), ("test", 1)):
-        write(root / "blobs", *(line(chat(f"질문 {i}")) for i in range(rows)), name=split)
-        (folder / f"{split}.jsonl").symlink_to(f"../../blobs/{split}")
-    return folder
-
-
 def test_hub_data_set_in_the_cache(tmp_path: Path) -> None:
     folder = hub_cache_with_rows(tmp_path / "허브 캐시")
     env = {"HF_HOME": str(tmp_path / "허브 캐시"), "HF_HUB_OFFLINE": "1"}
@@ -501,87 +461,70 @@ def test_speed_of_the_check(tmp_path: Path) -> None:
     assert time.process_time() - start < 30
 
 
-def run_tool(folder: Path, *args: str) -> str:
-    env = {**os.environ, "HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1", "DO_NOT_TRACK": "1"}
-    env |= {"HF_HOME": str(folder / "hf"), "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, *args], cwd=folder, env=env, capture_output=True, text=True, timeout=400, check=False
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout + done.stderr
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were read, in order, by processes whose files change in no less than a tick."""
+    found: list[Path] = []
+    real = data._lines
+    monkeypatch.setattr(data, "_lines", lambda file: (found.append(file), real(file))[1])
+    monkeypatch.setattr(kept, "TICK_NS", 0)
+    return found
 
 
-@pytest.mark.real
-def test_axolotl_trains_on_assistant_turns_and_their_end_marker(tmp_path: Path) -> None:
-    """Both row formats, a Korean path with a space, a byte order mark: ids and labels by the real tool."""
-    pytest.importorskip("axolotl", reason="axolotl is not installed in this environment")
-    import tiny
-    import yaml
-    from datasets import load_from_disk
-    from transformers import AutoTokenizer
+def large(tmp_path: Path, mark: str = "하나") -> Path:
+    """Return a file of more than a megabyte, of the same size for every mark of two syllables."""
+    return write(tmp_path, line(chat(mark)), line(chat("가" * (1 << 19))), name="large.jsonl")
 
-    base = tiny.save_base(tmp_path / "base")
-    turns = [
-        ("system", "금융 상담원"),
-        ("user", "기준금리는 누가 정합니까?"),
-        ("assistant", "한국은행이 정합니다."),
-        ("user", "다음은? "),
-        ("assistant", " 모릅니다\n"),
-    ]
-    openai = {"messages": [{"role": r, "content": c} for r, c in turns], "id": 1, "meta": {"출처": "사보"}}
-    names = {"system": "system", "user": "human", "assistant": "gpt"}
-    share = {"conversations": [{"from": names[r], "value": c} for r, c in turns[1:]]}
-    files = [
-        write(tmp_path / "내 자료", b"\xef\xbb\xbf", line(openai), b"\n", line(chat(id=None, meta=None))),
-        write(tmp_path / "내 자료", line(share), line(sharegpt("금리?", "2.5%")), name="대화 2.jsonl"),
-    ]
-    # Answers that are not to be trained on, by each key that people use, and a key of no matter in one row alone.
-    question, answer = chat()["messages"]
-    wrong = {"role": "assistant", "content": "틀린 답"}
-    third = [question, {**wrong, "weight": 0}, question, {**answer, "weight": 1}]
-    fourth = [question, {**wrong, "train": False, "training": False}, question, {**answer, "training": True}]
-    files += [
-        write(tmp_path / "내 자료", line({"messages": third}), line(chat(id=1)), name="weight.jsonl"),
-        write(tmp_path / "내 자료", line({"messages": fourth}), name="train.jsonl"),
-    ]
-    hub_cache_with_rows(tmp_path / "hf")
-    hub = locate_hub(Source("org/name", "hub", "test"), {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"})
-    sources = [*(check_file(path, "chat") for path in files), hub]
-    config = {
-        "base_model": str(base),
-        "datasets": [axolotl_dataset(source) for source in sources],
-        "chat_template": "chatml",
-        "dataset_prepared_path": str(tmp_path / "prepared"),
-        "sequence_len": 512,
-        "output_dir": str(tmp_path / "out"),
-        "micro_batch_size": 1,
-        "gradient_accumulation_steps": 1,
-        "num_epochs": 1,
-        "learning_rate": 1e-4,
-        "bf16": False,
-        "shuffle_merged_datasets": False,
-        "dataset_num_proc": 1,
-    }
-    (tmp_path / "sft.yaml").write_text(yaml.safe_dump(config, allow_unicode=True), encoding="utf-8")
-    run_tool(tmp_path, "-m", "axolotl.cli.preprocess", "sft.yaml")
-    prepared = load_from_disk(str(next((tmp_path / "prepared").glob("*/dataset_info.json")).parent))
 
-    tokenizer = AutoTokenizer.from_pretrained(base)
-    plain = chat()["messages"]
-    short = [{"role": "user", "content": "금리?"}, {"role": "assistant", "content": "2.5%"}]
-    expected = []
-    stored = chat("질문 0")["messages"]
-    for messages in (openai["messages"], plain, openai["messages"][1:], short, third, plain, fourth, stored):
-        ids: list[int] = []
-        labels: list[int] = []
-        for message in messages:
-            head = tokenizer(f"<|im_start|>{message['role']}\n", add_special_tokens=False)["input_ids"]
-            body = tokenizer(f"{message['content']}<|im_end|>", add_special_tokens=False)["input_ids"]
-            tail = tokenizer("\n", add_special_tokens=False)["input_ids"]
-            ids += head + body + tail
-            trained = message["role"] == "assistant" and message["content"] != wrong["content"]
-            labels += [-100] * len(head) + (body if trained else [-100] * len(body)) + [-100] * len(tail)
-        rendered = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
-        assert ids == rendered
-        expected.append((ids, labels))
-    assert [(row["input_ids"], row["labels"]) for row in prepared] == expected
+def another_process() -> None:
+    data._known.clear()
+    data._checks.cache_clear()
+
+
+def test_a_large_file_is_read_once_for_all_processes_and_a_small_one_once_in_each(tmp_path, reads):
+    path, small = large(tmp_path), write(tmp_path, line(chat()), name="small.jsonl")
+    first = [check_file(path, "chat"), check_file(small, "chat")]
+    assert [check_file(path, "chat"), check_file(small, "chat")] == first
+    assert reads == [path, small]
+    another_process()
+    assert [check_file(path, "chat"), check_file(small, "chat")] == first
+    assert reads == [path, small, small]
+    moved = path.rename(tmp_path / "moved.jsonl")
+    another_process()
+    assert check_file(moved, "chat").path == str(moved)
+
+
+@pytest.mark.parametrize("forgetting", [lambda: None, another_process])
+def test_a_file_changed_behind_its_size_and_time_is_read_again(forgetting, tmp_path, reads):
+    path = large(tmp_path)
+    before, stat = check_file(path, "chat"), path.stat()
+    with path.open("r+b") as file:  # the same inode
+        content = file.read().replace("하나".encode(), "다섯".encode())
+        file.seek(0)
+        file.write(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino) == (
+        stat.st_size, stat.st_mtime_ns, stat.st_ino,
+    )  # fmt: skip
+    forgetting()
+    assert check_file(path, "chat").sha256 == hashlib.sha256(content).hexdigest() != before.sha256
+
+
+def test_what_other_checks_found_is_not_believed(tmp_path, reads, monkeypatch):
+    path = large(tmp_path)
+    check_file(path, "chat")
+    another_process()
+    with pytest.raises(DataError):
+        check_file(path, "preference")
+    monkeypatch.setattr(data, "_checks", lambda: "those of another version")
+    check_file(path, "chat")
+    assert reads == [path] * 3
+
+
+def test_a_file_is_not_known_again_where_a_later_change_would_not_show(tmp_path, reads, monkeypatch):
+    path = large(tmp_path)
+    monkeypatch.setattr(kept, "TICK_NS", 10**18)
+    check_file(path, "chat")
+    another_process()
+    check_file(path, "chat")
+    assert reads == [path] * 2

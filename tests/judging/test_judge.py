@@ -13,50 +13,17 @@ from pathlib import Path
 import pytest
 import yaml
 from judge_stub import PRESET, Stub, after, blocks, drip, half, hang_up, say, send, verdict
+from judged import TEMPLATES, by_quality, judge, quiet, rows
 from rich.console import Console
 
 from alphaf_orch.core.errors import DataError, Interrupted, RunStateError, ToolError
-from alphaf_orch.core.paths import RunPaths, template_folders
-from alphaf_orch.judging.pairs import compare, judge_pairs
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.judging.pairs import compare
 from alphaf_orch.judging.preset import JudgePreset
 from alphaf_orch.judging.prompts import Prompt, PromptSet
 from alphaf_orch.judging.wording import JudgePrompts
 
-TEMPLATES = template_folders()
 REPO = Path(__file__).parents[2]
-
-
-def prompt_set(n: int) -> PromptSet:
-    return PromptSet("묶음", tuple(Prompt(f"q{i}", "금융" if i % 2 else "일상", (f"질문 {i}",)) for i in range(n)), "")
-
-
-def answers(prompts: PromptSet, text: str) -> dict[str, tuple[str, ...]]:
-    return {p.id: tuple(f"{text} {p.id}" for _ in p.turns) for p in prompts.prompts}
-
-
-def judge(
-    folder: Path, url: str, n: int = 3, *, limit=None, a="좋은 답", b="나쁜 답", name="ko", prompts=None, **changes
-):
-    prompts = prompts or prompt_set(n)
-    preset = JudgePreset(**{**PRESET, "url": url, **changes})
-    said = (answers(prompts, a), answers(prompts, b))
-    return judge_pairs(
-        folder, ("dpo", "sft"), prompts, said, preset, JudgePrompts(name, TEMPLATES), limit=limit, console=quiet()
-    )
-
-
-def quiet() -> Console:
-    return Console(file=io.StringIO())
-
-
-def rows(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "verdicts.jsonl").read_text(encoding="utf-8").splitlines()]
-
-
-def by_quality(prompt: str, _n: int):
-    """Prefer the answer that is called good, wherever it stands."""
-    first, second = blocks(prompt)
-    return verdict("A" if first > second else "B" if second > first else "tie")
 
 
 @pytest.fixture
@@ -200,7 +167,7 @@ def test_the_line_says_how_far_it_is(folder, monkeypatch):
     monkeypatch.setattr("alphaf_orch.judging.progress._PLAIN_EVERY_S", 0)
     monkeypatch.setattr("alphaf_orch.judging.sitting._TICK_S", 0.1)
     screen = io.StringIO()
-    monkeypatch.setattr("test_judge.quiet", lambda: Console(file=screen))
+    monkeypatch.setattr("judged.quiet", lambda: Console(file=screen))
     slow = Stub(lambda prompt, n: after(0.4, by_quality(prompt, n)) if n > 2 else send(500, {}) if n == 1 else say("?"))
     with slow as stub, pytest.raises(ToolError):
         judge(folder, stub.url, 2, concurrency=1)
@@ -313,7 +280,7 @@ PROGRAM = """
 import signal, sys
 from pathlib import Path
 from alphaf_orch.core.errors import AlphafError
-from test_judge import judge
+from judged import judge
 
 def interrupt(*_): raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, interrupt)
@@ -326,7 +293,7 @@ except AlphafError as error:
 
 
 def start(folder: Path, url: str) -> subprocess.Popen[str]:
-    env = os.environ | {"PYTHONPATH": f"{REPO}{os.pathsep}{REPO / 'tests'}"}
+    env = os.environ | {"PYTHONPATH": f"{REPO}{os.pathsep}{REPO / 'tests' / 'fakes'}"}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, str(folder), url],
         env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

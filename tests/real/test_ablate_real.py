@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 REPO = Path(__file__).parents[2]
-pytestmark = pytest.mark.real
 TASK = """\
 task: planted
 tag: planted

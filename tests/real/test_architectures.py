@@ -20,7 +20,6 @@ from alphaf_orch.scores.results import run_results
 REPO = Path(__file__).parents[2]
 CONTRACT = {"tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering", "turn_ends"}
 MODELS = ("tiny-eeve", "tiny-qwen", "tiny-orion")
-pytestmark = pytest.mark.real
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ COMMAND = (
 )  # fmt: skip
 
 
-@pytest.mark.real
 def test_one_failed_arm_leaves_the_others_and_the_same_command_ends_it(
     alphaf, model_cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

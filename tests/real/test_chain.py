@@ -16,7 +16,6 @@ from processes import kill_all
 from alphaf_orch.core.processes import living, mark_of
 
 REPO = Path(__file__).parents[2]
-pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")

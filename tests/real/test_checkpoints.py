@@ -11,7 +11,7 @@ import tiny
 
 from alphaf_orch.runs import checkpoints
 
-pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 PLANNED = 3
 
 

@@ -25,7 +25,7 @@ pytest.importorskip("axolotl", reason="axolotl is not installed in this environm
 ROOT = Path(__file__).parents[2]
 
 # The tools warn on import and on CPU; their warnings are not ours to fail on.
-pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 ENV = os.environ | {"HF_HUB_OFFLINE": "1", "AXOLOTL_DO_NOT_TRACK": "1", "DO_NOT_TRACK": "1"}
 LINES = ["tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering", "turn_ends"]

@@ -18,7 +18,6 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.scores.results import read_result, read_samples, run_results
 
 REPO = Path(__file__).parents[2]
-pytestmark = pytest.mark.real
 
 
 def chat(system, user):

@@ -17,7 +17,6 @@ import yaml
 from alphaf_orch.core.command import QUIET_OFFLINE
 
 REPO = Path(__file__).parents[2]
-pytestmark = pytest.mark.real
 
 SHORT = ("--max-new-tokens", "24", "--json")
 PROMPTS = [

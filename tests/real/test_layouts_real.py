@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +12,8 @@ from typing import Any
 
 import layouts
 import pytest
-from test_data import chat, line, write
+from data_rows import chat, line, write
+from own_process import alphaf
 from tiny import CORPUS, IM_END, IM_START
 
 from alphaf_orch.core.paths import RunPaths
@@ -22,7 +21,6 @@ from alphaf_orch.core.paths import RunPaths
 REPO = Path(__file__).parents[2]
 LINES = {"tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering"}
 TRAIN = "sft.lora_modules_to_save=[embed_tokens,lm_head]"
-pytestmark = pytest.mark.real
 
 
 @pytest.fixture
@@ -169,19 +167,6 @@ def test_a_template_may_write_the_token_that_is_also_the_unknown_one(notes: Any,
 
 
 # The whole chain
-
-
-def alphaf(place: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("ALPHAF_")}
-    env = kept | {
-        "PYTHONPATH": str(REPO),
-        "ALPHAF_CACHE": str(place / "cache"),
-        "ALPHAF_RUNS": str(place / "실행"),
-        "HF_HOME": str(place / "hf"),
-        "OMP_NUM_THREADS": "1",
-    }
-    argv = [sys.executable, "-m", "alphaf_orch", *args]
-    return subprocess.run(argv, cwd=place, env=env, capture_output=True, text=True, timeout=1800, check=False)
 
 
 def run(place: Path, folder: Path, *sets: str) -> subprocess.CompletedProcess[str]:

@@ -23,7 +23,7 @@ from alphaf_orch.settings.merge import METHODS, PER_MODEL, mergekit_config, per_
 pytest.importorskip("mergekit", reason="mergekit is not installed in this environment")
 
 REPO = Path(__file__).parents[2]
-pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 LINES = [

@@ -16,7 +16,7 @@ import yaml
 
 from alphaf_orch.core.paths import CHILD
 
-pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 @pytest.fixture

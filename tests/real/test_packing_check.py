@@ -10,7 +10,6 @@ from alphaf_orch.programs.common import Failure
 from alphaf_orch.programs.training.packing_check import LEAK, RowsApart, leakage
 
 pytestmark = [
-    pytest.mark.real,
     pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning", "ignore::FutureWarning"),
 ]
 PACKED = types.SimpleNamespace(sample_packing=True)

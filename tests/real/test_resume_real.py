@@ -1,34 +1,16 @@
 """Trainings that were ended between their last checkpoint and their end, with the real tools on the tiny model."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
-import pytest
+from own_process import alphaf
 
-REPO = Path(__file__).parents[2]
-pytestmark = pytest.mark.real
 # What a trainer that is killed while it writes leaves at the end of a file.
 HALF_A_LINE = b'{"time": 1.0, "step": 1'
 
 # The tool's log and card, and the time a training took.
 DIFFER = ("debug.log", "README.md", "trainer_state.json", "backend.json")
-
-
-def alphaf(place: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("ALPHAF_")}
-    env = kept | {
-        "PYTHONPATH": str(REPO),
-        "ALPHAF_CACHE": str(place / "cache"),
-        "ALPHAF_RUNS": str(place / "runs"),
-        "HF_HOME": str(place / "hf"),
-        "OMP_NUM_THREADS": "1",
-    }
-    argv = [sys.executable, "-m", "alphaf_orch", *args]
-    return subprocess.run(argv, cwd=place, env=env, capture_output=True, text=True, timeout=400, check=False)
 
 
 def killed_before_the_end(run: Path, stage: str) -> dict[str, bytes]:
@@ -75,7 +57,7 @@ def check_nothing_was_trained(run: Path, stage: str, finished: dict[str, bytes],
 def test_sft_and_dpo_killed_after_their_last_step_are_finished_from_its_checkpoint(tmp_path):
     """The user's own logging_steps is above the number of DPO's steps: the last step's loss is logged all the same."""
     args = ("run", "--model", "tiny", "--run", "k", "--set", "dpo.logging_steps=100")
-    run = tmp_path / "runs" / "k"
+    run = tmp_path / "실행" / "k"
     first = alphaf(tmp_path, *args)
     assert first.returncode == 0, first.stderr
     dpo = killed_before_the_end(run, "dpo")

@@ -16,7 +16,7 @@ from tiny import save_base
 from alphaf_orch.core.paths import CHILD
 from alphaf_orch.planning.context import PLUGIN
 
-pytestmark = [pytest.mark.real, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 LORA = {"lora_r": 4, "lora_alpha": 8, "lora_dropout": 0.1}
 MODULES = ["q_proj", "v_proj"]
 # One process for several trainings, each of which pays the imports else; what one has drawn must not reach the next.

@@ -90,14 +90,3 @@ def test_the_records_hold_the_keys_the_recipes_live_on():
     assert {"lora_r", "sequence_len", "micro_batch_size", "neftune_noise_alpha", "plugins"} <= set(axolotl_keys())
     assert {"beta", "loss_type", "lora_r", "sequence_len", "backend"} <= set(dpo_keys())
     assert "output_dir" not in dpo_keys()
-
-
-@pytest.mark.real
-def test_the_recorded_axolotl_keys_are_those_of_the_installed_version():
-    import subprocess
-    import sys
-    from pathlib import Path
-
-    script = Path(__file__).parents[2] / "tools" / "record_axolotl_keys.py"
-    done = subprocess.run([sys.executable, str(script), "--check"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, "run `make lock keys`: the record differs from the installed axolotl\n" + done.stderr

@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-from test_preflight import sft
 
 from alphaf_orch.core.errors import ConfigError, ToolError
 from alphaf_orch.core.paths import RunPaths
@@ -112,6 +111,6 @@ def test_a_tracker_that_is_not_installed_is_met_before_the_launch(cpu, tmp_path,
     plan = make_plan(config, cpu, tmp_path / "r", Scope(dry=True))
     plan = dataclasses.replace(plan, disk_bytes=0)
     with pytest.raises(ToolError, match="mlflow needs mlflow or mlflow-skinny"):
-        check_machine(plan, sft(plan))
+        check_machine(plan, [stage for stage in plan.stages if stage.name == "sft"])
     versions["mlflow-skinny"] = "3"
-    check_machine(plan, sft(plan))
+    check_machine(plan, [stage for stage in plan.stages if stage.name == "sft"])

@@ -8,7 +8,7 @@ from data_rows import PAIR, chat, line, write
 from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors
 from alphaf_orch.experiments.experiment import EvalRequest, ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
-from alphaf_orch.inputs import data
+from alphaf_orch.inputs import data, sources
 from alphaf_orch.planning.plan import Scope, plan_run, resolve
 from alphaf_orch.settings.config import RunConfig
 
@@ -50,6 +50,18 @@ def test_a_data_file_is_read_once_whatever_the_number_of_arms(files, reads, cpu,
     plans, lacking = plan_arms(experiment, ExperimentPaths(tmp_path / "e"), cpu, online=False, dry=True)
     assert (len(plans), lacking) == (6, {})
     assert sorted(reads) == sorted(files)
+
+
+def test_axolotl_s_own_data_are_hashed_once_too(files, cpu, tmp_path, monkeypatch):
+    hashed, real = [], sources._sha256
+    monkeypatch.setattr(sources, "_sha256", lambda file: (hashed.append(file), real(file))[1])
+    folder = files[0].parent
+    for lora_r in (8, 16):
+        said = RunConfig(
+            model="tiny", datasets=({"path": str(folder), "type": "chat_template"},), sft={"lora_r": lora_r}
+        )
+        resolve(said, cpu, tmp_path / "r", Scope(("sft",), dry=True))
+    assert sorted(hashed) == sorted(files)
 
 
 def test_a_file_that_changed_between_two_plans_is_read_again(files, reads, cpu, tmp_path):

@@ -5,6 +5,8 @@ import os
 import pytest
 from data_rows import PAIR, chat, line, write
 
+from alphaf_orch.core.errors import ModelError
+from alphaf_orch.core.paths import PACKAGE, template_folders
 from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors
 from alphaf_orch.experiments.experiment import EvalRequest, ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
@@ -118,3 +120,28 @@ def test_the_base_model_is_looked_for_once(files, cpu, tmp_path, monkeypatch):
     for scope in (Scope(dry=True, merge=True), Scope((), dry=True, upstream="u", merge=True, merge_alone="dpo")):
         plan_run(resolve(said, cpu, tmp_path / "r", scope))
     assert len(asked) == 2, "once a plan"
+
+
+def test_a_model_s_own_code_is_run_where_it_is_needed_and_allowed_alone(files, eight_gpus, tmp_path):
+    (shipped,) = template_folders()
+    mine = tmp_path / "mine"
+    (mine / "models").mkdir(parents=True)
+    text = (shipped / "models" / "eeve.yaml").read_text("utf-8")
+    text = text.replace("name: eeve ", "name: own ").replace("code_required: false", "code_required: true")
+    (mine / "models" / "own.yaml").write_text(text, "utf-8")
+
+    def told(model, *, allowed):
+        said = config(files, model=model, templates=str(mine), trust_remote_code=allowed)
+        resolved = resolve(said, eight_gpus, tmp_path / "r", Scope(dry=True))
+        found = [file.values for stage in plan_run(resolved).stages for file in stage.files.values()]
+        return resolved.remote_code, {values["trust_remote_code"] for values in found if "trust_remote_code" in values}
+
+    assert told("eeve", allowed=True) == (False, {False}), "permission is not need"
+    assert told("own", allowed=True) == (True, {True})
+    with pytest.raises(ModelError, match="runs python code that comes with its weights"):
+        told("own", allowed=False)
+
+
+def test_need_and_permission_are_weighed_in_one_place():
+    asking = [path.name for path in PACKAGE.rglob("*.py") if ".trust_remote_code_required" in path.read_text("utf-8")]
+    assert sorted(asking) == ["presets.py", "views.py"], "the second shows it"

@@ -55,7 +55,7 @@ def plan_arms(
             continue
         if not dry:
             check_all_gpus(plan, machine, plan.stages)
-            if not any(stage.kind == "prepare" for stage in plan.stages):
+            if not plan.prepares:
                 safe_statuses(plan, read_manifest(plan.paths.manifest))
         plans[arm.name] = plan
     if len(lacking) == len(experiment.arms):

@@ -110,7 +110,7 @@ def _prepare(
     made: set[str] = set()
     for arm in experiment.arms:
         plan = plans.get(arm.name)
-        if plan is None or plan.preset.name in made or not any(stage.kind == "prepare" for stage in plan.stages):
+        if plan is None or plan.preset.name in made or not plan.prepares:
             continue
         made.add(plan.preset.name)
         try:

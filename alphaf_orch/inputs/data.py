@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import cache
@@ -16,7 +14,7 @@ from typing import Any
 
 from alphaf_orch.core.errors import DataError
 from alphaf_orch.core.record import fingerprint
-from alphaf_orch.inputs.kept import drop_absent, keep, kept, lasting, times
+from alphaf_orch.inputs.kept import found_once
 from alphaf_orch.inputs.samples import sample_path
 from alphaf_orch.inputs.sources import Source, locate_hub, missing_hint, parse_source
 from alphaf_orch.programs.row_keys import RowError
@@ -37,8 +35,6 @@ _NEEDED = {
 }
 
 Shape = set[tuple[tuple[str, ...], str]]
-_KIND = "data"  # of what is kept
-_known: dict[tuple[str | int, ...], Source] = {}
 
 
 def check_file(path: str | Path, want: Kind) -> Source:
@@ -49,26 +45,8 @@ def check_file(path: str | Path, want: Kind) -> Source:
     """
     file = Path(path).absolute()
     _check_place(file)
-    with file.open("rb") as opened:  # a file server tells the newest times to who opens a file
-        before = os.fstat(opened.fileno())
-    key = (want, *times(before).values())
-    if key not in _known:
-        found = _kept(before, want)
-        if found is None:
-            began = time.time_ns()
-            found = _read(file, want)
-            if lasting(before, began):
-                keep(_KIND, file, before, {"want": want, "checks": _checks(), "source": asdict(found)})
-                drop_absent(_KIND)
-        _known[key] = found
-    return replace(_known[key], path=str(file))
-
-
-def _kept(stat: os.stat_result, want: Kind) -> Source | None:
-    """Return what an earlier process found, by the same checks."""
-    found = kept(_KIND, stat)
-    same = found and (found.get("want"), found.get("checks")) == (want, _checks())
-    return Source(**found["source"]) if found and same else None
+    facts = found_once("data", file, {"want": want, "checks": _checks()}, lambda: {"source": asdict(_read(file, want))})
+    return replace(Source(**facts["source"]), path=str(file))
 
 
 @cache

@@ -33,6 +33,11 @@ class Plan:
     merge: MergePlan | None = None
 
     @property
+    def prepares(self) -> bool:
+        """Whether it makes or fetches what all runs share: behind that a plan is made anew."""
+        return any(stage.kind == "prepare" for stage in self.stages)
+
+    @property
     def config(self) -> RunConfig:
         """The settings as the run keeps them."""
         return self.resolved.remembered

@@ -27,10 +27,10 @@ from alphaf_orch.settings.trackers import check_trackers
 
 
 def resolve(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> Resolved:
-    """Return the run with everything settled that the disk decides; writes and starts nothing.
+    """Return the run with everything settled that the disk decides.
 
-    Raises the error of the first thing that could not work: a key that is none, unknown model, bad data, missing
-    weights or hub data (unless dry).
+    Starts nothing, and writes only what is known of large files. Raises the error of the first thing that could not
+    work: a key that is none, unknown model, bad data, missing weights or hub data (unless dry).
     """
     _check_said(config, scope)
     preset = find_preset(config)

@@ -10,7 +10,7 @@ from alphaf_orch.runs.runner import run_plan
 
 def ready_plan(plan: Plan, console: Console, *, verbose: bool) -> Plan:
     """Return the plan itself where nothing is to be made or fetched; else do that, and plan anew with what is there."""
-    if not any(stage.kind == "prepare" for stage in plan.stages):
+    if not plan.prepares:
         return plan
     asked = plan.resolved
     run_plan(plan, asked.machine, console, prepare=True, verbose=verbose)

@@ -477,8 +477,7 @@ def large(tmp_path: Path, mark: str = "하나") -> Path:
 
 
 def another_process() -> None:
-    data._known.clear()
-    data._checks.cache_clear()
+    kept._found.clear()
 
 
 def test_a_large_file_is_read_once_for_all_processes_and_a_small_one_once_in_each(tmp_path, reads):

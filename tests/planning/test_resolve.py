@@ -5,11 +5,13 @@ import os
 import pytest
 from data_rows import PAIR, chat, line, write
 
+from alphaf_orch.core.errors import ModelError
+from alphaf_orch.core.paths import PACKAGE, template_folders
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors
 from alphaf_orch.experiments.experiment import ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
-from alphaf_orch.inputs import data
+from alphaf_orch.inputs import data, sources
 from alphaf_orch.planning.plan import Scope, plan_run, resolve
 from alphaf_orch.settings.config import RunConfig
 
@@ -51,6 +53,18 @@ def test_a_data_file_is_read_once_whatever_the_number_of_arms(files, reads, cpu,
     plans, lacking = plan_arms(experiment, ExperimentPaths(tmp_path / "e"), cpu, online=False, dry=True)
     assert (len(plans), lacking) == (6, {})
     assert sorted(reads) == sorted(files)
+
+
+def test_axolotl_s_own_data_are_hashed_once_too(files, cpu, tmp_path, monkeypatch):
+    hashed, real = [], sources._sha256
+    monkeypatch.setattr(sources, "_sha256", lambda file: (hashed.append(file), real(file))[1])
+    folder = files[0].parent
+    for lora_r in (8, 16):
+        said = RunConfig(
+            model="tiny", datasets=({"path": str(folder), "type": "chat_template"},), sft={"lora_r": lora_r}
+        )
+        resolve(said, cpu, tmp_path / "r", Scope(("sft",), dry=True))
+    assert sorted(hashed) == sorted(files)
 
 
 def test_a_file_that_changed_between_two_plans_is_read_again(files, reads, cpu, tmp_path):
@@ -107,3 +121,28 @@ def test_the_base_model_is_looked_for_once(files, cpu, tmp_path, monkeypatch):
     for scope in (Scope(dry=True, merge=True), Scope((), dry=True, upstream="u", merge=True, merge_alone="dpo")):
         plan_run(resolve(said, cpu, tmp_path / "r", scope))
     assert len(asked) == 2, "once a plan"
+
+
+def test_a_model_s_own_code_is_run_where_it_is_needed_and_allowed_alone(files, eight_gpus, tmp_path):
+    (shipped,) = template_folders()
+    mine = tmp_path / "mine"
+    (mine / "models").mkdir(parents=True)
+    text = (shipped / "models" / "eeve.yaml").read_text("utf-8")
+    text = text.replace("name: eeve ", "name: own ").replace("code_required: false", "code_required: true")
+    (mine / "models" / "own.yaml").write_text(text, "utf-8")
+
+    def told(model, *, allowed):
+        said = config(files, model=model, templates=str(mine), trust_remote_code=allowed)
+        resolved = resolve(said, eight_gpus, tmp_path / "r", Scope(dry=True))
+        found = [file.values for stage in plan_run(resolved).stages for file in stage.files.values()]
+        return resolved.remote_code, {values["trust_remote_code"] for values in found if "trust_remote_code" in values}
+
+    assert told("eeve", allowed=True) == (False, {False}), "permission is not need"
+    assert told("own", allowed=True) == (True, {True})
+    with pytest.raises(ModelError, match="runs python code that comes with its weights"):
+        told("own", allowed=False)
+
+
+def test_need_and_permission_are_weighed_in_one_place():
+    asking = [path.name for path in PACKAGE.rglob("*.py") if ".trust_remote_code_required" in path.read_text("utf-8")]
+    assert sorted(asking) == ["presets.py", "views.py"], "the second shows it"

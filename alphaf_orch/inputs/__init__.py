@@ -2,5 +2,5 @@
 
 May import core and, of programs, the readers of rows; not settings, which stands beside it.
 Face: `presets.ModelPreset`, `presets.load_preset`, `own_model.generic_preset`, `data.check_sources`,
-`hub_cache.snapshot`, `identity.folder_identity`.
+`weights.weights_state`, `identity.folder_identity`, `hub_cache.snapshot`.
 """

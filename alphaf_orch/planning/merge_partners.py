@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from alphaf_orch.core.paths import cache_dir
 from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs import hub_cache
 from alphaf_orch.inputs.identity import folder_identity, known_identity
+from alphaf_orch.inputs.model_files import split_card
 from alphaf_orch.inputs.presets import load_preset
 from alphaf_orch.inputs.weights import missing_files
 from alphaf_orch.programs.native_types import NATIVE_TYPES
@@ -106,12 +106,9 @@ def card_licence(folder: Path) -> str:
     """Return the licence that the README of a model folder states, or that none is known."""
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    head = re.match(r"---[ \t]*\n(.*?)\n---", text, flags=re.DOTALL)
     try:
-        values = yaml.safe_load(head[1]) if head else None
+        values, _ = split_card(text)
     except yaml.YAMLError:
-        values = None
-    if not isinstance(values, dict):
         return UNKNOWN_LICENCE
     stated = values.get("license_name") if values.get("license") in (None, "other") else values["license"]
     return str(stated) if isinstance(stated, str) else UNKNOWN_LICENCE

@@ -13,6 +13,7 @@ import yaml
 
 from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.record import read_json
+from alphaf_orch.programs.native_types import NATIVE_TYPES
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 # The limit the safetensors library itself sets for a header.
@@ -29,6 +30,11 @@ class Tensor(NamedTuple):
 class _Header(NamedTuple):
     tensors: Mapping[str, Tensor]
     file_bytes: int  # that the file must have
+
+
+def brings_code(config: Mapping[str, Any]) -> bool:
+    """Return whether a model of this config.json runs python files that come with it; a class of ours spares them."""
+    return "auto_map" in config and config.get("model_type") not in NATIVE_TYPES
 
 
 def loaded_file(folder: Path, names: Sequence[str] = WEIGHTS) -> Path | None:

@@ -14,10 +14,9 @@ from alphaf_orch.core.paths import cache_dir
 from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs import hub_cache
 from alphaf_orch.inputs.identity import folder_identity, known_identity
-from alphaf_orch.inputs.model_files import split_card
+from alphaf_orch.inputs.model_files import brings_code, split_card
 from alphaf_orch.inputs.presets import load_preset
 from alphaf_orch.inputs.weights import missing_files
-from alphaf_orch.programs.native_types import NATIVE_TYPES
 
 UNKNOWN_LICENCE = "unknown: read the model's own licence"
 
@@ -145,7 +144,7 @@ def _check(asked: str, folder: Path, *, trust_remote_code: bool) -> None:
             fix="load it once with transformers, save_pretrained() it to a new folder, and name that",
         )
     config = read_json(folder / "config.json") or {}
-    if "auto_map" in config and config.get("model_type") not in NATIVE_TYPES and not trust_remote_code:
+    if brings_code(config) and not trust_remote_code:
         raise ModelError(
             f"the merge model {asked} runs python code that comes with its weights",
             where=str(folder),

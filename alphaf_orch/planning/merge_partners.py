@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def find_merge_model(
     local = Path(name).expanduser()
     licence = None
     if local.is_dir():
-        found = _in_folder(local.resolve(), local.resolve().name, None, None, read=read)
+        found = _in_folder(local.resolve(), local.resolve().name, None, read=read)
     elif "/" in name:
         found = _on_hub(name, None, env)
     else:
@@ -74,31 +74,26 @@ def find_merge_model(
         if preset.source == "hub":
             found = _on_hub(preset.base_model, preset.revision, env)
         else:
-            found = _in_folder(cache_dir() / "models" / preset.name, preset.name, None, licence, read=read)
-    if not found.here:
-        if need_weights:
-            raise _not_here(name, found, env)
-        return found if licence is None else _with_licence(found, licence)
-    _check(name, Path(found.path), trust_remote_code=trust_remote_code)
-    return found if licence is None else _with_licence(found, licence)
+            found = _in_folder(cache_dir() / "models" / preset.name, preset.name, None, read=read)
+    if found.here:
+        _check(name, Path(found.path), trust_remote_code=trust_remote_code)
+    elif need_weights:
+        raise _not_here(name, found, env)
+    return replace(found, licence=licence or found.licence)
 
 
 def _on_hub(repo: str, revision: str | None, env: Mapping[str, str]) -> MergeModel:
     folder = hub_cache.snapshot(repo, "model", revision, env)
     if folder is None:
         return MergeModel(repo, repo, revision, None, UNKNOWN_LICENCE)
-    return _in_folder(folder, repo, folder.name, None)
+    return _in_folder(folder, repo, folder.name)
 
 
-def _in_folder(folder: Path, name: str, commit: str | None, licence: str | None, *, read: bool = True) -> MergeModel:
+def _in_folder(folder: Path, name: str, commit: str | None, *, read: bool = True) -> MergeModel:
     identity = commit
     if identity is None and folder.is_dir():
         identity = folder_identity(folder) if read else known_identity(folder)
-    return MergeModel(name, str(folder), commit, identity, licence or card_licence(folder))
-
-
-def _with_licence(model: MergeModel, licence: str) -> MergeModel:
-    return MergeModel(model.name, model.path, model.revision, model.identity, licence)
+    return MergeModel(name, str(folder), commit, identity, card_licence(folder))
 
 
 def card_licence(folder: Path) -> str:

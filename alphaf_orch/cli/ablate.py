@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from alphaf_orch.core.wording import Language
     from alphaf_orch.experiments.ablation.results import AblationResult
     from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths
-    from alphaf_orch.planning.context import Section
+    from alphaf_orch.planning.stages import Section
 
 
 @click.command()

@@ -239,9 +239,9 @@ def runs(as_json: bool) -> None:
     """List the runs and the experiments, the newest last, with the state of each."""
     from rich.table import Table
 
-    from alphaf_orch.cli.views import run_json
     from alphaf_orch.experiments.experiment import all_experiments
     from alphaf_orch.runs.find import all_runs
+    from alphaf_orch.runs.look import run_json
 
     rows = [run_json(paths) for paths in all_runs()]
     if as_json:
@@ -264,8 +264,9 @@ def runs(as_json: bool) -> None:
 @with_options("json")
 def show(run: str, as_json: bool) -> None:
     """Show one run: the state of each stage, key metrics and paths."""
-    from alphaf_orch.cli.views import print_run, run_json
+    from alphaf_orch.cli.views import print_run
     from alphaf_orch.runs.find import existing_run
+    from alphaf_orch.runs.look import run_json
 
     found = run_json(existing_run(run))
     if as_json:
@@ -282,24 +283,24 @@ def show(run: str, as_json: bool) -> None:
 @click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True, help="0 is greedy.")
 def chat(run: str, prompt: str | None, system: str | None, max_new_tokens: int, temperature: float) -> None:
     """Chat with a run's newest finished model; works on CPU too."""
-    from alphaf_orch.cli.views import run_json
     from alphaf_orch.core.command import PROGRAM_ENV, child_env, interactive, program
     from alphaf_orch.core.errors import RunStateError
+    from alphaf_orch.core.record import read_manifest
     from alphaf_orch.planning.base import tool_python
+    from alphaf_orch.runs.chain import MADE, model_folder, newest, run_config
     from alphaf_orch.runs.find import existing_run
     from alphaf_orch.runs.run_date import date_env
-    from alphaf_orch.settings.config import build_config, read_config
 
     paths = existing_run(run)
-    model = run_json(paths)["model"]
+    model = newest(paths, read_manifest(paths.manifest), MADE)
     if model is None:
         raise RunStateError(
             f"run {run} has no finished model",
             where=str(paths.root),
             fix=f"run `alphaf run --run {run}` first",
         )
-    config = build_config(read_config(paths.config), str(paths.config))
-    argv = program(tool_python(config, "axolotl"), "evaluation.chat", "--model", model)
+    python, folder = tool_python(run_config(paths), "axolotl"), str(model_folder(paths, model))
+    argv = program(python, "evaluation.chat", "--model", folder)
     argv += ("--max-new-tokens", str(max_new_tokens), "--temperature", str(temperature))
     argv += ("--prompt", prompt) if prompt else ()
     argv += ("--system", system) if system else ()

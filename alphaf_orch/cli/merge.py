@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -135,25 +135,23 @@ def _scope(config: RunConfig, paths: RunPaths, *, online: bool, dry_run: bool) -
     from alphaf_orch.core.errors import RunStateError
     from alphaf_orch.core.record import read_manifest
     from alphaf_orch.planning.base import find_preset
-    from alphaf_orch.planning.context import Section
     from alphaf_orch.planning.plan import Scope
-    from alphaf_orch.runs.chain import finished
+    from alphaf_orch.planning.stages import SECTIONS, stage_name
+    from alphaf_orch.runs.chain import finished, newest
     from alphaf_orch.runs.find import finished_sft
     from alphaf_orch.settings.merge import read_settings
 
     finished_sft(paths)
     asked = read_settings(config.merge, find_preset(config).merge, "the merge settings").stage
     manifest = read_manifest(paths.manifest)
-    there = finished(paths, manifest)
-    sections: list[Section] = [name for name in reversed(get_args(Section)) if name in there]
-    section = asked or sections[0]
-    if section not in there:
+    section = asked or newest(paths, manifest, SECTIONS) or "sft"
+    if section not in finished(paths, manifest):
         raise RunStateError(
             f"the {section} model of run {paths.name} is not finished",
             where=str(paths.manifest),
             fix=f"`alphaf {section} --run {paths.name}` goes on with it, or name another --stage",
         )
-    upstream = manifest["stages"][f"merge_{section}"]["fingerprint"]
+    upstream = manifest["stages"][stage_name("merge", section)]["fingerprint"]
     return Scope((), online, dry_run, upstream, merge=True, merge_alone=section)
 
 
@@ -170,18 +168,16 @@ def _sweep(
     from alphaf_orch.cli.execute import tell_notes
     from alphaf_orch.core.hardware import detect_machine
     from alphaf_orch.experiments.sweep import run as merge_sweep
-    from alphaf_orch.planning.stages import PREPARE
+    from alphaf_orch.planning.plan import resolve
     from alphaf_orch.report.card import write_model_card
-    from alphaf_orch.runs.runner import run_plan
+    from alphaf_orch.runs.ready import ready_plan
 
     machine, console = detect_machine(), log_console()
-    tried = merge_sweep.candidates(config, machine, paths, scope, grid)
+    tried = merge_sweep.candidates(resolve(config, machine, paths.root, scope), grid)
     if scope.dry:
         _print_candidates(tried)
         return
-    if any(stage.name in PREPARE for stage in tried[0].plan.stages):
-        run_plan(tried[0].plan, machine, console, prepare=True, verbose=verbose)
-        tried = merge_sweep.candidates(config, machine, paths, scope, grid)
+    tried = merge_sweep.candidates(ready_plan(tried[0].plan, console, verbose=verbose).resolved, grid)
     tell_notes(tried[0].plan)
     assert scope.merge_alone is not None
     swept = merge_sweep.run_sweep(tried, paths, scope.merge_alone, options, machine, console, verbose=verbose)
@@ -218,7 +214,6 @@ def _print_choice(swept: Swept, paths: RunPaths, lang: Any) -> None:
     from rich.table import Table
 
     from alphaf_orch.experiments.sweep.choice import explained, said
-    from alphaf_orch.experiments.sweep.run import sweep_paths
     from alphaf_orch.report.sweep import write_sweep_report
 
     choice, console = swept.choice, out_console()
@@ -233,6 +228,6 @@ def _print_choice(swept: Swept, paths: RunPaths, lang: Any) -> None:
     console.print(table)
     for line in explained(choice):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
-    for file in write_sweep_report(paths, sweep_paths(paths), choice, swept.failures, lang):
+    for file in write_sweep_report(paths, paths.sweep, choice, swept.failures, lang):
         console.out(str(file), highlight=False)
     console.out(f"model: {swept.published}", highlight=False)

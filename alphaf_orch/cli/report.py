@@ -59,7 +59,7 @@ def compare(first: str, second: str, output: Path | None, lang: Language, cases:
     from alphaf_orch.runs.find import existing_run
 
     before, after = existing_run(first), existing_run(second)
-    default = before.root / f"compare-{after.name}.html"
+    default = before.comparison_page(after)
     _write(comparison_of(before, after, cases), output or default, lang)
 
 

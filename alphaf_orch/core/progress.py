@@ -31,11 +31,13 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return whole_rows(path.read_text(encoding="utf-8", errors="replace"))
 
 
-def _size(path: Path) -> int:
+def size_of(path: Path) -> int:
+    """Return the bytes of a file, 0 where there is none."""
     return path.stat().st_size if path.is_file() else 0
 
 
-def _read_from(path: Path, offset: int) -> bytes:
+def read_from(path: Path, offset: int) -> bytes:
+    """Return what a file has from `offset` on; nothing where there is none."""
     if not path.is_file():
         return b""
     with path.open("rb") as file:
@@ -47,11 +49,11 @@ class LogLine(ABC):
     """Shows one process while it runs; use as a context manager and call `poll` often."""
 
     def __init__(self, console: Console, opening: str, log: Path, *, verbose: bool) -> None:
-        self._console, self._opening, self._log, self._verbose = console, opening, log, verbose
+        self._console, self._opening, self.log, self._verbose = console, opening, log, verbose
         self._started = time.monotonic()
         self._shown = self._started
         # The file goes on over all tries; only what is new is shown, and read only once.
-        self._log_begin = self._log_offset = _size(log)
+        self._log_begin = self._log_offset = size_of(log)
         live = console.is_terminal and not verbose
         self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
 
@@ -88,7 +90,7 @@ class LogLine(ABC):
         """Return how far it is."""
 
     def _stream(self, *, final: bool = False) -> None:
-        new = _read_from(self._log, self._log_offset)
+        new = read_from(self.log, self._log_offset)
         if not final:  # a line that is half written could end within a secret
             new = new[: max(new.rfind(b"\n"), new.rfind(b"\r")) + 1]
         self._log_offset += len(new)
@@ -103,12 +105,12 @@ class StageLine(LogLine):
         super().__init__(console, f"{stage}: started, log {log}", log, verbose=verbose)
         self._stage, self._metrics = stage, metrics
         self._shown = 0.0  # the first figures are worth a line at once
-        self._metrics_offset = _size(metrics)
+        self._metrics_offset = size_of(metrics)
         self._first: dict[str, Any] | None = None
         self._last: dict[str, Any] | None = None
 
     def _look(self) -> bool:
-        new = _read_from(self._metrics, self._metrics_offset)
+        new = read_from(self._metrics, self._metrics_offset)
         whole = new[: new.rfind(b"\n") + 1]
         self._metrics_offset += len(whole)
         for row in whole_rows(whole.decode("utf-8", "replace")):

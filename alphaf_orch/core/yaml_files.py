@@ -33,13 +33,17 @@ def _key_lines(node: yaml.Node | None, above: tuple[str, ...]) -> Iterator[tuple
             yield from _key_lines(value, keys)
 
 
-def read_document(path: Path, subject: str = "", **options: Any) -> Document:
-    """Return what parse_document makes of a file, which is UTF-8."""
+def read_text(path: Path, subject: str = "") -> str:
+    """Return the text of a file; raise ConfigError where it is not UTF-8."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{subject}not UTF-8", where=f"{path}, byte {error.start}", fix="save it as UTF-8") from None
-    return parse_document(text, str(path), subject, **options)
+
+
+def read_document(path: Path, subject: str = "", **options: Any) -> Document:
+    """Return what parse_document makes of a file."""
+    return parse_document(read_text(path, subject), str(path), subject, **options)
 
 
 def parse_document(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.errors import RunStateError, interruptible
+from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, check_run_name, runs_dir
 from alphaf_orch.core.record import fingerprint, write_atomic
-from alphaf_orch.planning.context import Section
+from alphaf_orch.planning.stages import Section
 from alphaf_orch.runs.run_date import local_day
 from alphaf_orch.settings.config import RunConfig
 
@@ -100,9 +102,21 @@ class ExperimentPaths:
         """Return the settings that an arm is started with."""
         return self.root / "arms" / f"{name}.yaml"
 
+    def facts(self, name: str) -> Path:
+        """Return what a program found out about the candidates."""
+        return self.root / "facts" / f"{name}.json"
+
     def log(self, name: str) -> Path:
         """Return what `alphaf` printed while it worked on an arm."""
         return self.root / "logs" / f"{name}.log"
+
+
+@contextlib.contextmanager
+def working_on(paths: ExperimentPaths) -> Iterator[int]:
+    """Hold an experiment; raise RunStateError where another process does, and Interrupted where Ctrl-C ends it."""
+    what, fix = f"experiment {paths.root.name}", "the same command goes on with what is not finished"
+    with interruptible(what, paths.root, fix), held(paths.lock, f"the {what}") as lock_fd:
+        yield lock_fd
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import cache
+from inspect import getfile
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import DataError
+from alphaf_orch.core.record import fingerprint
+from alphaf_orch.inputs.kept import found_once
 from alphaf_orch.inputs.samples import sample_path
 from alphaf_orch.inputs.sources import Source, locate_hub, missing_hint, parse_source, refuse_pattern
 from alphaf_orch.programs.row_keys import RowError
@@ -30,12 +35,25 @@ Shape = set[tuple[tuple[str, ...], str]]
 
 
 def check_file(path: str | Path, want: Kind) -> Source:
-    """Return the facts of a JSON Lines file, read once and line by line (memory: under 200 bytes a row).
+    """Return the facts of a JSON Lines file, read line by line (memory: under 200 bytes a row).
 
-    Raises DataError at the first row that must not be trained on, with its line and key.
+    It is read once and known again until inode, size or times change: in this process, and where it is large in later
+    ones too. Raises DataError at the first row that must not be trained on, with its line and key.
     """
     file = Path(path).absolute()
     _check_place(file)
+    facts = found_once("data", file, {"want": want, "checks": _checks()}, lambda: {"source": asdict(_read(file, want))})
+    return replace(Source(**facts["source"]), path=str(file))
+
+
+@cache
+def _checks() -> str:
+    """Return what tells these checks from those of another version, which may refuse other rows."""
+    files = (__file__, getfile(Source), getfile(RowError), getfile(conversation))
+    return fingerprint([Path(file).read_text(encoding="utf-8") for file in files])
+
+
+def _read(file: Path, want: Kind) -> Source:
     digest = hashlib.sha256()
     seen: set[bytes] = set()
     rows = turns = systems = offset = 0

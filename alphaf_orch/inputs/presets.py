@@ -96,6 +96,11 @@ def load_preset(name: str, folders: Sequence[Path]) -> ModelPreset:
     return read_preset(first_file(f"{name}.yaml", folders))
 
 
+def remote_code(preset: ModelPreset, *, allowed: bool) -> bool:
+    """Return whether python code that comes with the weights is run: permission is not need, and need no permission."""
+    return preset.trust_remote_code_required and allowed
+
+
 def require_trust(preset: ModelPreset, *, trust_remote_code: bool) -> None:
     """Raise ModelError for a model that brings its own python code, unless the user allowed it."""
     if preset.trust_remote_code_required and not trust_remote_code:

@@ -8,11 +8,13 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from alphaf_orch.core.errors import DataError
 from alphaf_orch.inputs import hub_cache
+from alphaf_orch.inputs.kept import found_once
 from alphaf_orch.programs.rows import Format
 
 # Splits such as train_sft are common on the hub and axolotl has a key for them, so `:split` follows the id, in the
@@ -197,9 +199,14 @@ def entry_key(entry: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any
     files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
     digest = hashlib.sha256()
     for file in files:
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
+        found = found_once("data_bytes", file, {}, partial(_sha256, file))
+        digest.update(bytes.fromhex(found["sha256"]))
     return {**entry, "path": {"sha256": digest.hexdigest()}}
+
+
+def _sha256(file: Path) -> dict[str, str]:
+    with file.open("rb") as content:
+        return {"sha256": hashlib.file_digest(content, "sha256").hexdigest()}
 
 
 def _folder_hint(folder: Path) -> str:

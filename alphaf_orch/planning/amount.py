@@ -8,8 +8,6 @@ from typing import Any
 
 from alphaf_orch.core.errors import ConfigError, DataError
 
-# The stage whose report says how much data there is, and the training that it is for.
-TRAINED_FROM = {"data": "sft", "dpo_data": "dpo"}
 # Attention that axolotl packs into one long row for all rows of a micro batch; sdpa and eager get real rows.
 _ONE_LONG_ROW = ("flash", "flex", "xformers", "sage")
 

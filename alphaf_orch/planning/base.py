@@ -86,7 +86,8 @@ def find_base(
         if preset.source == "build_tiny":
             argv += ("--architecture", preset.base_model.removeprefix("tiny-"))
             argv += ("--data", str(sample_path("finance_ko_sft.jsonl")))
-        stage = Stage("base_model", "axolotl", argv, {}, (state.path,), {"builder": preset.source}, PROGRAM_ENV)
+        spec, place = {"builder": preset.source}, (state.path,)
+        stage = Stage("base_model", "axolotl", argv, {}, place, spec, PROGRAM_ENV, written_last=place)
         return BaseModelRef(str(state.path), None, insisted, stage, preset.name)
     assert state.path is not None
     if need_weights:

@@ -30,11 +30,7 @@ class MergeModel:
     revision: str | None
     identity: str | None
     licence: str
-
-    @property
-    def here(self) -> bool:
-        """Whether its files are on this machine."""
-        return Path(self.path).is_dir()
+    here: bool  # whether its files are on this machine
 
     @property
     def spec(self) -> str:
@@ -85,7 +81,7 @@ def find_merge_model(
 def _on_hub(repo: str, revision: str | None, env: Mapping[str, str]) -> MergeModel:
     folder = hub_cache.snapshot(repo, "model", revision, env)
     if folder is None:
-        return MergeModel(repo, repo, revision, None, UNKNOWN_LICENCE)
+        return MergeModel(repo, repo, revision, None, UNKNOWN_LICENCE, here=False)
     return _in_folder(folder, repo, folder.name)
 
 
@@ -93,7 +89,7 @@ def _in_folder(folder: Path, name: str, commit: str | None, *, read: bool = True
     identity = commit
     if identity is None and folder.is_dir():
         identity = folder_identity(folder) if read else known_identity(folder)
-    return MergeModel(name, str(folder), commit, identity, card_licence(folder))
+    return MergeModel(name, str(folder), commit, identity, card_licence(folder), here=folder.is_dir())
 
 
 def card_licence(folder: Path) -> str:

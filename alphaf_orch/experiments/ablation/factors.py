@@ -9,7 +9,7 @@ from typing import Any
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.experiments.experiment import Arm, EvalRequest, Experiment, slug
-from alphaf_orch.planning.context import Section
+from alphaf_orch.planning.stages import Section
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.keys import parse_set
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from alphaf_orch.core.hiding import hide, place
 from alphaf_orch.core.wording import Label, Text, join, named
-from alphaf_orch.planning.stages import STAGE_ORDER, TRAINING
+from alphaf_orch.planning.stages import SECTIONS, STAGE_ORDER
 from alphaf_orch.report.blocks import Block, Cell, Note, Section, Table
 from alphaf_orch.report.cases import cases_of
 from alphaf_orch.report.changes import outcome
@@ -126,7 +126,7 @@ def _loss(entry: Mapping[str, Any]) -> Text:
 
 def _curves(runs: Sequence[RunData]) -> list[Block]:
     found: list[Block] = []
-    for stage in TRAINING:
+    for stage in SECTIONS:
         with_it = [(run.name, run.metrics[stage]) for run in runs if stage in run.metrics]
         found += curves(f"compare-{stage}", named(STAGES, stage), with_it)
     return found or [Note(Label("학습 기록이 아직 없습니다.", "No training metrics yet."))]

@@ -14,7 +14,7 @@ from alphaf_orch.inputs.hub_cache import is_repo_id
 from alphaf_orch.inputs.licences import Licence, combine_licences
 from alphaf_orch.inputs.model_files import split_card
 from alphaf_orch.report.card_text import card_text
-from alphaf_orch.runs.chain import finished, model_folder, run_config
+from alphaf_orch.runs.chain import MADE, model_folder, newest, run_config
 from alphaf_orch.scores.results import TaskResult, run_results
 from alphaf_orch.settings.config import RunConfig, dump_config
 
@@ -28,10 +28,10 @@ def write_model_card(paths: RunPaths) -> Path | None:
     the metadata only the keys that we know better are replaced. Written only where something changed.
     """
     manifest = read_manifest(paths.manifest)
-    stage = finished(paths, manifest)[-1]
-    if stage == "base":
+    stage = newest(paths, manifest, MADE)
+    if stage is None:
         return None
-    path = model_folder(paths, stage) / "README.md"
+    path = model_folder(paths, stage, manifest) / "README.md"
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     results = {
         name: {task: result for task, result in found.items() if result.believed}

@@ -135,7 +135,7 @@ def test_the_merge_lets_generation_stop_at_the_end_of_a_turn(tmp_path, layout):
 )
 def test_the_data_stage_asks_the_real_tokenizer(layout, changes, said):
     from alphaf_orch.programs.common import Failure
-    from alphaf_orch.programs.training.data_stats import check_end
+    from alphaf_orch.programs.training.tokenizer import check_end
 
     made = tokenizer(layout)
     config = {"chat_template": "tokenizer_default", "kind": "chat", **changes}

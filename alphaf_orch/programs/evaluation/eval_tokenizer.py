@@ -1,4 +1,6 @@
-"""Child program: `python eval_tokenizer.py CONFIG.yaml` says how the models of a run are to be asked, and checks it.
+"""Child program: says how the models of a run are to be asked, and checks it.
+
+Usage: python -m alphaf_orch.programs.evaluation.eval_tokenizer CONFIG.yaml
 
 Config keys: reference (folder of the first trained model, or null while there is none), models (list of stage,
 path, revision, and tokenizer where one is asked with another than the reference), systems (system texts of the
@@ -15,16 +17,13 @@ each entry; else its own tokenizer with the reference's template, which is said 
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch.programs.architectures.orion import register_files
-from alphaf_orch.programs.common import Failure, write_whole
-from alphaf_orch.programs.training.data_stats import load_tokenizer
+from alphaf_orch.programs.common import CONTRACT, MODEL, Failure, config_path, program, read_config, write_json
+from alphaf_orch.programs.training.tokenizer import trainer_tokenizer
 
-CONFIG, MODEL, CONTRACT = 2, 4, 8  # exit codes, as the orchestrator's own
 SYSTEM, USER = "ALPHAFSYSTEMTEXT", "ALPHAFUSERTEXT"  # stand for the texts; no template changes a word of letters
 
 
@@ -148,7 +147,7 @@ def other_tokenizer(folder: str, stage: str, *, trust: bool) -> tuple[Any, list[
 def untrained_reference(config: dict[str, Any]) -> Any:
     """Return the base model's tokenizer, set up as the trainer will: no trained model is there yet."""
     base = config["models"][0]
-    tokenizer, template = load_tokenizer(
+    tokenizer, template = trainer_tokenizer(
         {
             "tokenizer": base["path"],
             "revision": base["revision"],
@@ -217,21 +216,13 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
             "warnings": warnings,
         }
     found = {"reference": folder, "stages": stages}
-    write_whole(config["output"], json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+    write_json(Path(config["output"]), found)
     return found
 
 
 def main(argv: list[str]) -> None:
-    """Run with the config named on the command line; ends with an exit code and one message on failure."""
-    if len(argv) != 2:
-        sys.exit("usage: python eval_tokenizer.py CONFIG.yaml")
-    import yaml
-
-    try:
-        found = run(yaml.safe_load(Path(argv[1]).read_text(encoding="utf-8")))
-    except Failure as failure:
-        print(failure.message, file=sys.stderr)
-        raise
+    """Run with the config named on the command line, and print what it found."""
+    found = run(read_config(config_path(argv)))
     for stage, said in found["stages"].items():
         print(f"{stage}: {said['tokens']} tokens, eos {said['eos']}, template {said['chat_template_sha256'][:12]}")
         for warning in said["warnings"]:
@@ -239,4 +230,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    program(main)

@@ -155,7 +155,7 @@ def test_every_tool_renders_the_date_of_the_run(tmp_path):
         "if sys.argv[2] == 'axolotl':\n"
         "    from alphaf_orch.programs.training.axolotl_plugin import AlphafPlugin; AlphafPlugin().register({})\n"
         "else:\n"
-        "    from orion import register_files; register_files()\n"
+        "    from alphaf_orch.programs.architectures.orion import register_files; register_files()\n"
         "asked = [{'role': 'user', 'content': 'a'}]\n"
         "print(AutoTokenizer.from_pretrained(sys.argv[1]).apply_chat_template(asked, tokenize=False))"
     )

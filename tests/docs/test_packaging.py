@@ -359,7 +359,7 @@ def test_wheel_carries_the_whole_package_and_its_templates(tmp_path: Path) -> No
 
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-index", "--no-deps", "--target", str(site), str(wheel)], check=True)
-    program = "from alphaf_orch import paths; print(paths.template_folders()[0] / 'models' / 'eeve.yaml')"
+    program = "from alphaf_orch.core import paths; print(paths.template_folders()[0] / 'models' / 'eeve.yaml')"
     env = {name: value for name, value in os.environ.items() if name != "ALPHAF_TEMPLATES"}
     found = subprocess.run(
         [sys.executable, "-c", program],

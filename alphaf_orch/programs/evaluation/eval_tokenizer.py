@@ -17,6 +17,7 @@ each entry; else its own tokenizer with the reference's template, which is said 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,50 +172,52 @@ def facts(tokenizer: Any) -> dict[str, Any]:
     return {"chat_template_sha256": sha256(tokenizer.chat_template), **pairs, "tokens": len(tokenizer)}
 
 
+def asked(model: Mapping[str, Any], reference: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how one model is asked; raise Failure where it cannot be asked as it was trained."""
+    stage, path = model["stage"], model["path"]
+    rows = embedding_rows(path, model["revision"], trust=config["trust_remote_code"])
+    used, place, warnings = _chosen(model, reference, rows, config)
+    if max(used.get_vocab().values()) >= rows:
+        what = f"the {stage} model has {rows} embedding rows for {len(used)} tokens"
+        raise Failure(CONTRACT, what, where=path, fix="merge with resized embeddings")
+    # A tokenizer without the trained tokens cannot give the trained ids; the text is the same all the same.
+    with_system = skeleton(used, system=True)
+    own_ids = model.get("tokenizer") or (warnings and stage == "base")
+    check_ids(used, used if own_ids else reference, config["systems"] if with_system else [], stage)
+    return {
+        **facts(used),
+        "tokenizer": place,
+        "embedding_rows": rows,
+        "with_system": with_system,
+        "without_system": skeleton(used, system=False),
+        "warnings": warnings,
+    }
+
+
+def _chosen(
+    model: Mapping[str, Any], reference: Any, rows: int, config: Mapping[str, Any]
+) -> tuple[Any, str, list[str]]:
+    """Return the tokenizer that a model is asked with, its folder, and what has to be said of it."""
+    stage, path, trust = model["stage"], model["path"], config["trust_remote_code"]
+    if stage == "base":
+        used, warnings = base_tokenizer(load(path, model["revision"], trust=trust), reference, rows)
+        used.save_pretrained(config["prepared"])
+        return load(config["prepared"], None, trust=trust), config["prepared"], warnings
+    if model.get("tokenizer"):
+        used, warnings = other_tokenizer(model["tokenizer"], stage, trust=trust)
+        return used, model["tokenizer"], warnings
+    own = reference if path == config["reference"] else load(path, None, trust=trust)
+    return reference, config["reference"], check_trained(own, reference, stage, path)
+
+
 def run(config: dict[str, Any]) -> dict[str, Any]:
-    """Return how each model is asked; raise Failure where one cannot be asked as it was trained."""
-    trust = config["trust_remote_code"]
+    """Return how each model is asked, and write it; raise Failure where one cannot be asked as it was trained."""
     folder = config["reference"]
-    reference = load(folder, None, trust=trust) if folder else untrained_reference(config)
+    reference = load(folder, None, trust=config["trust_remote_code"]) if folder else untrained_reference(config)
     if not reference.chat_template:
         fix = "the hand-off contract puts it there; run the merge again"
         raise Failure(MODEL, "the trained model has no chat template", where=folder, fix=fix)
-    stages: dict[str, Any] = {}
-    for model in config["models"]:
-        stage, path, revision = model["stage"], model["path"], model["revision"]
-        rows = embedding_rows(path, revision, trust=trust)
-        if stage == "base":
-            used, warnings = base_tokenizer(load(path, revision, trust=trust), reference, rows)
-            used.save_pretrained(config["prepared"])
-            place = config["prepared"]
-            used = load(place, None, trust=trust)
-        elif model.get("tokenizer"):
-            used, warnings = other_tokenizer(model["tokenizer"], stage, trust=trust)
-            place = model["tokenizer"]
-        else:
-            own = reference if path == folder else load(path, None, trust=trust)
-            warnings = check_trained(own, reference, stage, path)
-            place, used = folder, reference
-        if max(used.get_vocab().values()) >= rows:
-            raise Failure(
-                CONTRACT,
-                f"the {stage} model has {rows} embedding rows for {len(used)} tokens",
-                where=path,
-                fix="merge with resized embeddings",
-            )
-        # A tokenizer without the trained tokens cannot give the trained ids; the text is the same all the same.
-        with_system = skeleton(used, system=True)
-        systems = config["systems"] if with_system else []
-        own_ids = model.get("tokenizer") or (warnings and stage == "base")
-        check_ids(used, used if own_ids else reference, systems, stage)
-        stages[stage] = {
-            **facts(used),
-            "tokenizer": place,
-            "embedding_rows": rows,
-            "with_system": with_system,
-            "without_system": skeleton(used, system=False),
-            "warnings": warnings,
-        }
+    stages = {model["stage"]: asked(model, reference, config) for model in config["models"]}
     found = {"reference": folder, "stages": stages}
     write_json(Path(config["output"]), found)
     return found

@@ -125,7 +125,7 @@ def _print(result: AblationResult) -> None:
     from rich.table import Table
 
     from alphaf_orch.core.wording import in_language
-    from alphaf_orch.report.ablation.page import start_warnings
+    from alphaf_orch.report.ablation.identity import start_warnings
     from alphaf_orch.report.ablation.scores import cli_rows, verdict
 
     for text in start_warnings(result):

@@ -213,8 +213,7 @@ def _print_candidates(tried: Sequence[Candidate]) -> None:
 def _print_choice(swept: Swept, paths: RunPaths, lang: Any) -> None:
     from rich.table import Table
 
-    from alphaf_orch.experiments.sweep.choice import explained, said
-    from alphaf_orch.report.sweep import write_sweep_report
+    from alphaf_orch.report.sweep import explained, said, write_sweep_report
 
     choice, console = swept.choice, out_console()
     assert choice is not None

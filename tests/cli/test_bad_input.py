@@ -199,7 +199,7 @@ def test_a_defect_of_ours_is_no_stack_trace_either(alphaf, tmp_path):
     import sys
 
     code = (
-        "import sys; from alphaf_orch import cli, session\n"
+        "import sys; from alphaf_orch.cli import main as cli\nfrom alphaf_orch.runs import find as session\n"
         "def boom(*_): raise RuntimeError('unforeseen')\n"
         "session.all_runs = boom\nsys.argv = ['alphaf', 'runs']\ncli.main()"
     )

@@ -221,7 +221,7 @@ def test_a_judge_that_repeats_its_header_gives_nothing_away(tmp_path, monkeypatc
 
 def test_a_defect_of_ours_gives_nothing_away(tmp_path, secrets):
     code = (
-        "import os\nfrom alphaf_orch import cli\ncli.main.callback()\n"
+        "import os\nfrom alphaf_orch.cli import main as cli\ncli.main.callback()\n"
         "raise ValueError(os.environ['HTTPS_PROXY'] + os.environ['HF_TOKEN'])"
     )
     env = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from eval_run import Fake, write_model, write_run, write_tasks
 
+from alphaf_orch.core.command import PROGRAM_ENV
 from alphaf_orch.core.errors import ConfigError, ModelError
 from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.experiments.sweep.choice import choose, explained
@@ -140,11 +141,11 @@ def test_mergekit_s_own_settings(plan, tmp_path):
         "model": {"path": f"{root}/dpo/merged"}
     }
     assert stage.argv[1:] == (
-        stage.argv[1],
+        "-m", "alphaf_orch.programs.merging.merge_models",
         "--config", f"{root}/rendered/merge_models.yaml", "--mergekit", f"{root}/rendered/mergekit.yaml",
         "--contract", f"{root}/rendered/merge_models_contract.yaml",
     )  # fmt: skip
-    assert stage.env == {"PYTHONHASHSEED": "0"}
+    assert stage.env == {**PROGRAM_ENV, "PYTHONHASHSEED": "0"}
     assert stage.outputs == (root / "merged",)
 
 

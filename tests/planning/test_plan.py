@@ -320,7 +320,7 @@ def test_a_hub_data_set_is_loaded_from_its_folder_and_known_by_its_commit(eight_
 def test_online_fetches_what_is_missing_in_stages_of_its_own(eight_gpus, tmp_path):
     plan = planned(eight_gpus, tmp_path, scope=Scope(online=True))
     fetching = [found for found in plan.stages if found.online]
-    assert {found.name: found.argv[2:] for found in fetching} == {
+    assert {found.name: found.argv[3:] for found in fetching} == {
         "base_model": ("--repo", "yanolja/EEVE-Korean-10.8B-v1.0"),
         "fetch_dpo_data": ("--repo-type", "dataset", "--repo", "argilla/dpo-mix-7k"),
     }

@@ -31,13 +31,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     return whole_rows(path.read_text(encoding="utf-8", errors="replace"))
 
 
-def size_of(path: Path) -> int:
-    """Return the bytes of a file, 0 where there is none."""
+def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def read_from(path: Path, offset: int) -> bytes:
-    """Return what a file has from `offset` on; nothing where there is none."""
+def _read_from(path: Path, offset: int) -> bytes:
     if not path.is_file():
         return b""
     with path.open("rb") as file:
@@ -53,7 +51,7 @@ class LogLine(ABC):
         self._started = time.monotonic()
         self._shown = self._started
         # The file goes on over all tries; only what is new is shown, and read only once.
-        self._log_begin = self._log_offset = size_of(log)
+        self._log_begin = self._log_offset = _size(log)
         live = console.is_terminal and not verbose
         self._live = Live(console=console, auto_refresh=False, transient=True) if live else None
 
@@ -90,12 +88,17 @@ class LogLine(ABC):
         """Return how far it is."""
 
     def _stream(self, *, final: bool = False) -> None:
-        new = read_from(self.log, self._log_offset)
+        new = self._printed(final=final)
+        if new:
+            self._console.out(new, end="", highlight=False)
+
+    def _printed(self, *, final: bool) -> str:
+        """Return what the tool has printed since the last call."""
+        new = _read_from(self.log, self._log_offset)
         if not final:  # a line that is half written could end within a secret
             new = new[: max(new.rfind(b"\n"), new.rfind(b"\r")) + 1]
         self._log_offset += len(new)
-        if new:
-            self._console.out(mask(new.decode("utf-8", "replace")), end="", highlight=False)
+        return mask(new.decode("utf-8", "replace"))
 
 
 class StageLine(LogLine):
@@ -105,12 +108,12 @@ class StageLine(LogLine):
         super().__init__(console, f"{stage}: started, log {log}", log, verbose=verbose)
         self._stage, self._metrics = stage, metrics
         self._shown = 0.0  # the first figures are worth a line at once
-        self._metrics_offset = size_of(metrics)
+        self._metrics_offset = _size(metrics)
         self._first: dict[str, Any] | None = None
         self._last: dict[str, Any] | None = None
 
     def _look(self) -> bool:
-        new = read_from(self._metrics, self._metrics_offset)
+        new = _read_from(self._metrics, self._metrics_offset)
         whole = new[: new.rfind(b"\n") + 1]
         self._metrics_offset += len(whole)
         for row in whole_rows(whole.decode("utf-8", "replace")):

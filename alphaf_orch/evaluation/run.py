@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from rich.console import Console
 from alphaf_orch.core.command import Finished
 from alphaf_orch.core.errors import interruptible
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.record import now
+from alphaf_orch.core.record import now, required_json
 from alphaf_orch.evaluation import cache as eval_cache
 from alphaf_orch.evaluation.checks import cut_prompts
 from alphaf_orch.evaluation.lm_eval_output import read_output
@@ -83,8 +82,7 @@ class Evaluator:
             raise failure(
                 "the models cannot be asked as they were trained", log, "mend the cause and run the same command"
             )
-        stages: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))["stages"]
-        return stages
+        return dict(required_json(report)["stages"])
 
     def _ask(self, work: Work, facts: Mapping[str, Any]) -> dict[str, TaskResult]:
         """Return one model's scores, kept in the run and the shared cache; raise StageError where they are wrong."""

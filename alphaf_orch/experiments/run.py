@@ -19,7 +19,7 @@ from alphaf_orch.core.errors import AlphafError, Interrupted
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.processes import Stop, interrupts_noted
-from alphaf_orch.core.progress import read_from, size_of
+from alphaf_orch.core.progress import LogLine
 from alphaf_orch.core.record import now, read_manifest, write_atomic
 from alphaf_orch.experiments.experiment import (
     Arm,
@@ -182,31 +182,29 @@ def _run_arm(
     return Outcome(arm.name, "done", 0, time.monotonic() - started)
 
 
-class _ArmLine:
+class _ArmLine(LogLine):
     """Repeats, line by line, what an arm's `alphaf` says, under the arm's name; ends it once all are to stop."""
 
     def __init__(self, arm: str, log: Path, console: Console, stopped: Callable[[], bool], *, verbose: bool) -> None:
-        self.log, self._arm, self._console, self._stopped, self._verbose = log, arm, console, stopped, verbose
-        self._offset = size_of(log)
+        super().__init__(console, "", log, verbose=True)  # line by line, as -v does: several arms have no live line
+        self._arm, self._stopped, self._all = arm, stopped, verbose
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self._tell()
-
     def poll(self) -> None:
         """Print what is new; raise KeyboardInterrupt where the arm is to end."""
-        self._tell()
+        self._stream()
         if self._stopped():
             raise KeyboardInterrupt
 
-    def _tell(self) -> None:
-        new = read_from(self.log, self._offset)
-        whole = new[: new.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        for line in whole.decode("utf-8", "replace").splitlines():
-            if self._verbose or (_WORTH_A_LINE.match(line) and not _NOT_WORTH.match(line)):
+    def line(self) -> str:
+        """Return the arm's name: there is no live line."""
+        return self._arm
+
+    def _stream(self, *, final: bool = False) -> None:
+        for line in self._printed(final=final).splitlines():
+            if self._all or (_WORTH_A_LINE.match(line) and not _NOT_WORTH.match(line)):
                 _say(self._console, f"[{self._arm}] {line}")
 
 

@@ -1,13 +1,27 @@
-"""Where the Hugging Face cache keeps a repository."""
+"""What a repository of the Hugging Face hub is called, and where the cache keeps it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 from typing import Literal
 
 RepoType = Literal["model", "dataset"]
+_NAME = r"[\w-][\w.-]*"
+REPO_ID = rf"{_NAME}/{_NAME}"  # org/name as the hub allows it
+_OLD_ID = re.compile(rf"({_NAME}/)?{_NAME}", re.ASCII)  # data sets of the first years have no org
+
+
+def is_repo_id(text: str) -> bool:
+    """Return whether the text may be the name of a repository, org/name."""
+    return re.fullmatch(REPO_ID, text, re.ASCII) is not None
+
+
+def is_dataset_id(text: str) -> bool:
+    """Return whether the text may be the name of a data set, org/name or, of an old one, name."""
+    return _OLD_ID.fullmatch(text) is not None
 
 
 def cache_root(env: Mapping[str, str]) -> Path:

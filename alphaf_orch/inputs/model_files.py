@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.record import read_json
+from alphaf_orch.programs.native_types import NATIVE_TYPES
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 # The limit the safetensors library itself sets for a header.
@@ -26,6 +30,11 @@ class Tensor(NamedTuple):
 class _Header(NamedTuple):
     tensors: Mapping[str, Tensor]
     file_bytes: int  # that the file must have
+
+
+def brings_code(config: Mapping[str, Any]) -> bool:
+    """Return whether a model of this config.json runs python files that come with it; a class of ours spares them."""
+    return "auto_map" in config and config.get("model_type") not in NATIVE_TYPES
 
 
 def loaded_file(folder: Path, names: Sequence[str] = WEIGHTS) -> Path | None:
@@ -150,3 +159,12 @@ def special_tokens(folder: Path) -> dict[str, str]:
         named |= read_json(folder / "special_tokens_map.json") or {}
     texts = {key: value.get("content") if isinstance(value, dict) else value for key, value in named.items()}
     return {key: text for key, text in texts.items() if key.endswith("_token") and isinstance(text, str) and text}
+
+
+def split_card(text: str) -> tuple[dict[str, Any], str]:
+    """Return the metadata and the body of a model's README; no metadata where it opens with none."""
+    found = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*\n?", text, flags=re.DOTALL)
+    if not found:
+        return {}, text
+    values = yaml.safe_load(found[1])
+    return (values if isinstance(values, dict) else {}), text[found.end() :]

@@ -8,11 +8,10 @@ from typing import Any
 
 from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.record import read_json
-from alphaf_orch.inputs.hub_cache import snapshot
-from alphaf_orch.inputs.model_files import added_tokens, read_template, read_vocabulary, special_tokens
+from alphaf_orch.inputs.hub_cache import is_repo_id, snapshot
+from alphaf_orch.inputs.model_files import added_tokens, brings_code, read_template, read_vocabulary, special_tokens
 from alphaf_orch.inputs.presets import ModelPreset, first_file, read_preset
 from alphaf_orch.inputs.weights_layout import has_head, has_renamed_head, linear_modules
-from alphaf_orch.programs.native_types import NATIVE_TYPES
 
 MARKERS = ("<|im_start|>", "<|im_end|>")
 # What the DPO recipe adapts: every linear layer of Llama and Qwen2.
@@ -27,8 +26,7 @@ def generic_preset(path_or_hub_id: str, folders: Sequence[Path], env: Mapping[st
     """
     recipe = read_preset(first_file("generic.yaml", folders))
     local = Path(path_or_hub_id).expanduser()
-    is_hub_id = path_or_hub_id.count("/") == 1 and not path_or_hub_id.startswith((".", "/", "~"))
-    if not local.is_dir() and not is_hub_id:
+    if not local.is_dir() and not is_repo_id(path_or_hub_id):
         raise ModelError(
             f"{path_or_hub_id!r} is neither a folder nor a hub id",
             where=f"--model {path_or_hub_id}",
@@ -59,8 +57,7 @@ def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
     architecture = _architecture_of(config, added=len(chat["tokens"] or ()), tied=tied)
     facts: dict[str, Any] = {
         "architecture": architecture,
-        # A class of ours stands in for the python files of the architectures it is written for.
-        "trust_remote_code_required": "auto_map" in config and config.get("model_type") not in NATIVE_TYPES,
+        "trust_remote_code_required": brings_code(config),
         "sequence_len": min(recipe.sequence_len, architecture["context"] if architecture else 2048),
         **chat,
     }

@@ -17,9 +17,11 @@ from alphaf_orch.inputs import hub_cache
 from alphaf_orch.inputs.kept import found_once
 from alphaf_orch.programs.rows import Format
 
-# org/name as the Hub allows it. Splits such as train_sft are common there and axolotl has a key for them, so
-# `:split` follows the id, in the form of `datasets` (train[:500] too); a colon can't be part of the id.
-_HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<split>\w+(\[[\d:%+-]*\])?))?", re.ASCII)
+# Splits such as train_sft are common on the hub and axolotl has a key for them, so `:split` follows the id, in the
+# form of `datasets` (train[:500] too); a colon can't be part of the id.
+_HUB_ID = re.compile(rf"(?P<repo>{hub_cache.REPO_ID})(:(?P<split>\w+(\[[\d:%+-]*\])?))?", re.ASCII)
+# `datasets` (4.8.4) expands data file names as patterns and fsspec URLs: "[" finds no file, "*" finds others.
+_PATTERN = re.compile(r"[*?\[]|::")
 _FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".txt", ".parquet", ".gz", ".zip", ".xlsx")
 # Files of a dataset repository that hold no rows.
 _NO_ROWS = {"README.md", ".gitattributes", "LICENSE", "dataset_infos.json"}
@@ -78,6 +80,14 @@ def parse_source(text: str) -> Source:
     if hub_id and not text.lower().endswith(_FILE_SUFFIXES) and not path.parent.is_dir():
         return Source(hub_id["repo"], "hub", hub_id["split"] or "train")
     raise DataError(f"no such file: {text}", where=str(path.absolute()), fix=missing_hint(path))
+
+
+def refuse_pattern(file: Path, where: str, fix: str) -> None:
+    """Raise DataError for a file whose name the data loader would expand; `fix` says what to do about it."""
+    pattern = _PATTERN.search(str(file))
+    if pattern:
+        what = f"the path contains {pattern[0]!r}, which the data loader reads as a pattern, not as a name"
+        raise DataError(what, where=where, fix=fix)
 
 
 def _refuse_evaluation_sets(text: str, path: Path) -> None:

@@ -10,9 +10,8 @@ from typing import Any, Literal
 from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs.hub_cache import repo_dir, snapshot
-from alphaf_orch.inputs.model_files import file_problem, loaded_file, safetensors_files, shards
+from alphaf_orch.inputs.model_files import brings_code, file_problem, loaded_file, safetensors_files, shards
 from alphaf_orch.inputs.presets import Architecture, ModelPreset
-from alphaf_orch.programs.native_types import NATIVE_TYPES
 from alphaf_orch.programs.tokenizer_files import COMPLETE
 
 
@@ -88,9 +87,9 @@ def missing_files(model_dir: Path) -> tuple[str, ...]:
 
 def _missing_code(model_dir: Path, config: Mapping[str, Any]) -> list[str]:
     """Return the python files that config.json's auto_map names, that will be run, and that the folder lacks."""
-    if config.get("model_type") in NATIVE_TYPES:
+    if not brings_code(config):
         return []
-    targets = [str(target) for target in config.get("auto_map", {}).values()]
+    targets = [str(target) for target in config["auto_map"].values()]
     # "repo--module.Class" lives in another repository.
     modules = {target.split(".")[0] for target in targets if "--" not in target}
     files = sorted(f"{module}.py" for module in modules)

@@ -52,12 +52,9 @@ def read_facts(folder: Path) -> ModelFacts:
     config = read_json(folder / "config.json")
     if config is None:
         raise ModelError("no config.json that can be read", where=str(folder), fix="copy the model's files again")
-    shapes: dict[str, tuple[int, ...]] = {}
-    dtypes: list[str] = []
-    for file in safetensors_files(folder):
-        for name, tensor in read_tensors(file).items():
-            shapes[name] = tensor.shape
-            dtypes += [_FLOATS[tensor.dtype]] if tensor.dtype in _FLOATS else []
+    tensors = [tensor for file in safetensors_files(folder) for tensor in read_tensors(file).items()]
+    shapes = {name: tensor.shape for name, tensor in tensors}
+    dtypes = [_FLOATS[tensor.dtype] for _, tensor in tensors if tensor.dtype in _FLOATS]
     main = max(set(dtypes), key=dtypes.count) if dtypes else "unknown"
     return ModelFacts(folder, config, shapes, main, read_vocabulary(folder), read_template(folder))
 

@@ -6,12 +6,11 @@ import re
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
 
 from alphaf_orch.core.command import Finished, child_env, run_logged
 from alphaf_orch.core.disk import told_of_disk
 from alphaf_orch.core.errors import AlphafError, DiskError, StageError
+from alphaf_orch.core.progress import LogLine
 from alphaf_orch.core.record import write_atomic
 from alphaf_orch.core.render import Rendered
 from alphaf_orch.runs.tracebacks import HEADER, cause, oom_hint, without_launcher
@@ -20,28 +19,9 @@ _EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]*(Error|Exception|Interrupt)\b")
 _STOPPED = re.compile(r".* was stopped by SIG")
 
 
-class Line(Protocol):
-    """Shows how far a program is, by the log that it writes to."""
-
-    @property
-    def log(self) -> Path:
-        """What the program prints."""
-
-    def __enter__(self) -> Self:
-        """Begin to show it."""
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Show what is left."""
-
-    def poll(self) -> None:
-        """Show what is new; called a few times a second."""
-
-
 def launch(
     argv: Sequence[str],
-    line: Line,
+    line: LogLine,
     lock_fd: int,
     *,
     env: Mapping[str, str],

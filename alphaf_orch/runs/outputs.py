@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from alphaf_orch.core.errors import (
 )
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import read_metrics
+from alphaf_orch.core.record import required_json
 from alphaf_orch.inputs.identity import folder_identity
 from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.planning.stages import Stage
@@ -60,7 +60,7 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
             )
     if stage.kind == "merge":
         problem = weights_problem(stage.outputs[0])
-        contract = json.loads(report.read_text(encoding="utf-8"))
+        contract = required_json(report)
         if problem or not contract["ok"]:
             raise StageError(f"{stage.name}: {problem or 'contract not met'}", where=str(report), fix="read the log")
         held: dict[str, Any] = {"contract": {line["line"]: line["ok"] for line in contract["lines"]}}
@@ -68,14 +68,13 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
         held["identity"] = folder_identity(stage.outputs[0])
         return {**held, "handled": contract["handled"]} if "handled" in contract else held
     if report.is_file() and stage.kind == "data":
-        statistics: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
-        return statistics
+        return required_json(report)
     return {}
 
 
 def _backend(paths: RunPaths) -> dict[str, Any]:
     """Return which libraries DPO ran on (unsloth or transformers) and on what device, as the program wrote it."""
-    said = json.loads((paths.adapter("dpo") / "backend.json").read_text(encoding="utf-8"))
+    said = required_json(paths.adapter("dpo") / "backend.json")
     return {"backend": said["backend"], "device": said["device"]}
 
 

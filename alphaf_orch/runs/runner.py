@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import re
@@ -25,7 +24,7 @@ from alphaf_orch.core.lock import held
 from alphaf_orch.core.masking import mask, mask_logs
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import StageLine
-from alphaf_orch.core.record import fingerprint, now, read_manifest, write_atomic, write_manifest
+from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_atomic, write_manifest
 from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
@@ -87,7 +86,7 @@ def _check_amount(stage: Stage, found: tuple[Status, ...], paths: RunPaths, cons
         if trained.section != stage.section or trained.own_file is None:
             continue
         recipe = trained.own_file.values
-        report = json.loads(paths.report(stage.name).read_text(encoding="utf-8"))
+        report = required_json(paths.report(stage.name))
         for warning in check_amount(report, recipe, trained.processes, trained.name, str(paths.report(stage.name))):
             _say(console, f"warning: {warning}")
 

@@ -456,7 +456,7 @@ def test_own_folder_without_a_config(tmp_path: Path, text: str) -> None:
         generic(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["/no/such/folder", "./none", "a/b/c", "gone"])
+@pytest.mark.parametrize("name", ["/no/such/folder", "./none", "a/b/c", "gone", "모델/없음"])
 def test_neither_folder_nor_hub_id(name: str) -> None:
     with pytest.raises(ModelError) as caught:
         generic(name)

@@ -12,7 +12,7 @@ from rich.console import Console
 from alphaf_orch.core.command import PROGRAM_ENV, program
 from alphaf_orch.core.paths import PROGRAMS, template_folders
 from alphaf_orch.core.progress import StageLine
-from alphaf_orch.core.record import fingerprint, read_json, write_atomic
+from alphaf_orch.core.record import fingerprint, read_json, required_json, write_atomic
 from alphaf_orch.core.render import plain
 from alphaf_orch.evaluation.tasks.task_yaml import content_digest
 from alphaf_orch.experiments.bakeoff.plan import Candidate
@@ -100,7 +100,7 @@ class Questions:
         done = launch(argv, line, self._lock_fd, env=env, files={file: asked})
         if done.exit_code or not output.is_file():
             raise exited(name, done, log, "mend the cause and run the same command")
-        found: Facts = json.loads(output.read_text(encoding="utf-8"))
+        found = required_json(output)
         write_atomic(kept, json.dumps({"key": key, "found": found}, indent=1, ensure_ascii=False) + "\n")
         output.unlink()
         self._console.print(f"{name}: done in {done.seconds:.0f} s", highlight=False, soft_wrap=True)

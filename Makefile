@@ -97,8 +97,8 @@ models: $(SETUP) ## list the base models that MODEL may name
 	$(ALPHAF) models $(ARGS)
 
 samples: $(SETUP) ## remake the Korean sample data
-	$(PY) -m alphaf_orch.samples.generate $(ARGS)
-	$(PY) -m alphaf_orch.samples.benchmark $(ARGS)
+	PYTHONPATH=tools $(PY) -m sample_data.generate $(ARGS)
+	PYTHONPATH=tools $(PY) -m sample_data.benchmark $(ARGS)
 
 test: $(SETUP) ## every test, the ones with real tools included (minutes)
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)

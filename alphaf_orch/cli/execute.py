@@ -23,6 +23,7 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, verbose: bool) 
     from alphaf_orch.planning.plan import make_plan
     from alphaf_orch.report.card import write_model_card
     from alphaf_orch.runs.look import run_json
+    from alphaf_orch.runs.ready import ready_plan
     from alphaf_orch.runs.runner import run_plan
 
     machine = detect_machine()
@@ -31,9 +32,7 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, verbose: bool) 
         print_dry_run(plan)
         return
     console = log_console()
-    if any(stage.kind == "prepare" for stage in plan.stages):
-        run_plan(plan, machine, console, prepare=True, verbose=verbose)
-        plan = make_plan(config, machine, paths.root, scope)
+    plan = ready_plan(plan, console, verbose=verbose)
     tell_notes(plan)
     before = _changed(paths.manifest)
     run_plan(plan, machine, console, verbose=verbose)

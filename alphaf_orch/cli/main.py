@@ -220,12 +220,12 @@ def models_command(as_json: bool) -> None:
     """List the model presets, and whether their weights are on this machine."""
     from alphaf_orch.cli.views import model_json, print_models
     from alphaf_orch.core.paths import cache_dir, template_folders
-    from alphaf_orch.inputs import presets as models
+    from alphaf_orch.inputs import presets, weights
 
     folders = tuple(folder / "models" for folder in template_folders())
     rows = [
-        model_json(preset, models.weights_state(preset, cache_dir() / "models", os.environ))
-        for preset in models.list_presets(folders)
+        model_json(preset, weights.weights_state(preset, cache_dir() / "models", os.environ))
+        for preset in presets.list_presets(folders)
     ]
     if as_json:
         echo_json(rows)

@@ -168,17 +168,16 @@ def _sweep(
     from alphaf_orch.cli.execute import tell_notes
     from alphaf_orch.core.hardware import detect_machine
     from alphaf_orch.experiments.sweep import run as merge_sweep
+    from alphaf_orch.planning.plan import resolve
     from alphaf_orch.report.card import write_model_card
-    from alphaf_orch.runs.runner import run_plan
+    from alphaf_orch.runs.ready import ready_plan
 
     machine, console = detect_machine(), log_console()
-    tried = merge_sweep.candidates(config, machine, paths, scope, grid)
+    tried = merge_sweep.candidates(resolve(config, machine, paths.root, scope), grid)
     if scope.dry:
         _print_candidates(tried)
         return
-    if any(stage.kind == "prepare" for stage in tried[0].plan.stages):
-        run_plan(tried[0].plan, machine, console, prepare=True, verbose=verbose)
-        tried = merge_sweep.candidates(config, machine, paths, scope, grid)
+    tried = merge_sweep.candidates(ready_plan(tried[0].plan, console, verbose=verbose).resolved, grid)
     tell_notes(tried[0].plan)
     assert scope.merge_alone is not None
     swept = merge_sweep.run_sweep(tried, paths, scope.merge_alone, options, machine, console, verbose=verbose)

@@ -13,7 +13,7 @@ from rich.table import Table
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.progress import clock
-from alphaf_orch.inputs import presets as models
+from alphaf_orch.inputs import presets, weights
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.runs.status import Status
 
@@ -84,7 +84,7 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
         console.out(f"chat:  alphaf chat {run['run']}", highlight=False)
 
 
-def model_json(preset: models.ModelPreset, state: models.WeightsState) -> dict[str, Any]:
+def model_json(preset: presets.ModelPreset, state: weights.WeightsState) -> dict[str, Any]:
     """Return the facts of a preset and whether its weights are on this machine."""
     shape = preset.architecture
     return {

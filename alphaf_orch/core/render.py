@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,8 +13,8 @@ import jinja2
 import yaml
 
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.yaml_files import parse_yaml, read_text
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
@@ -64,18 +65,15 @@ def to_yaml(value: Any) -> str:
     return str(text).removesuffix("\n").removesuffix("\n...")
 
 
-def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """Return the mapping a YAML text holds; raise ConfigError with the line where it is none."""
-    try:
-        values = yaml.load(text, Loader=_LOADER)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ConfigError(
-            f"not valid YAML: {error.problem}", where=f"{where} line {line}", fix="mend that line"
-        ) from None
-    if not isinstance(values, dict):
-        raise ConfigError("not a mapping of keys", where=where, fix="write `key: value` lines")
-    return values
+def template_text(file: Path) -> str:
+    """Return the text of a template, read once in a process unless it changes: many plans are made from one."""
+    stat = file.stat()
+    return _text(file, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _text(file: Path, _size: int, _mtime_ns: int) -> str:
+    return read_text(file)
 
 
 def render(template: Path, variables: Mapping[str, Any]) -> Rendered:
@@ -83,7 +81,7 @@ def render(template: Path, variables: Mapping[str, Any]) -> Rendered:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters["yaml"] = to_yaml
     try:
-        text = environment.from_string(template.read_text(encoding="utf-8")).render(variables)
+        text = environment.from_string(template_text(template)).render(variables)
     except jinja2.UndefinedError as error:
         raise ConfigError(
             f"the template asks for a variable that does not exist: {error.message}",

@@ -31,9 +31,9 @@ from alphaf_orch.experiments.experiment import (
     write_record,
 )
 from alphaf_orch.experiments.plan import Slot, arm_commands, plan_arms, slots, starting_order
-from alphaf_orch.planning.plan import Plan, Scope, make_plan
+from alphaf_orch.planning.plan import Plan
 from alphaf_orch.runs.launch import launch, own_errors
-from alphaf_orch.runs.runner import run_plan
+from alphaf_orch.runs.ready import ready_plan
 from alphaf_orch.runs.status import safe_statuses
 from alphaf_orch.settings.config import dump_config
 
@@ -83,7 +83,7 @@ def run_experiment(
             shared.outcomes[name] = Outcome(name, "failed", error.exit_code, 0.0, error.message)
             _say(console, f"[{name}] cannot start: {error.message}")
         try:
-            _prepare(experiment, plans, machine, console, shared, online=online, verbose=verbose)
+            _prepare(experiment, plans, console, shared, verbose=verbose)
             for arm in starting_order(experiment, len(shares)):
                 if arm.name not in shared.outcomes:
                     # Written by the parent alone: a child that was killed leaves no half of a file.
@@ -101,24 +101,20 @@ def run_experiment(
 def _prepare(
     experiment: Experiment,
     plans: Mapping[str, Plan],
-    machine: Machine,
     console: Console,
     shared: _Shared,
     *,
-    online: bool,
     verbose: bool,
 ) -> None:
     """Make or fetch what all arms read, once: arms that run at the same time would meet in the cache."""
     made: set[str] = set()
     for arm in experiment.arms:
         plan = plans.get(arm.name)
-        if plan is None or plan.preset.name in made or not any(stage.kind == "prepare" for stage in plan.stages):
+        if plan is None or plan.preset.name in made or not plan.prepares:
             continue
         made.add(plan.preset.name)
         try:
-            run_plan(plan, machine, console, verbose=verbose, prepare=True)
-            ready = make_plan(arm.config, machine, plan.paths.root, Scope(experiment.sections, online))
-            safe_statuses(ready, read_manifest(plan.paths.manifest))
+            safe_statuses(ready_plan(plan, console, verbose=verbose), read_manifest(plan.paths.manifest))
         except Interrupted:
             raise KeyboardInterrupt from None
         except AlphafError as error:

@@ -19,6 +19,7 @@ from alphaf_orch.core.progress import StageLine
 from alphaf_orch.core.record import fingerprint, write_atomic
 from alphaf_orch.core.render import plain
 from alphaf_orch.inputs.identity import EARLIER
+from alphaf_orch.inputs.presets import remote_code
 from alphaf_orch.judging.prompts import EMBEDDED, Prompt, PromptSet, load_prompts
 from alphaf_orch.planning.base import find_preset, tool_python
 from alphaf_orch.programs.json_lines import whole_rows
@@ -81,7 +82,7 @@ def ensure_answers(
                     "stage": model.stage,
                     "model": model.path,
                     "revision": model.revision,
-                    "trust_remote_code": find_preset(config).trust_remote_code_required,
+                    "trust_remote_code": remote_code(find_preset(config), allowed=config.trust_remote_code),
                     "reference": str(reference.folder) if reference.folder else None,
                     **reference.setup,
                     "prompts": str(work / "prompts.jsonl"),

@@ -18,8 +18,8 @@ from alphaf_orch.core.errors import (
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import read_metrics
 from alphaf_orch.core.record import required_json
-from alphaf_orch.inputs.hub_cache import weights_problem
 from alphaf_orch.inputs.identity import folder_identity
+from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs import verify
 from alphaf_orch.runs.launch import exited, said

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
+from alphaf_orch.core.disk import written
 from alphaf_orch.core.errors import ToolError
 from alphaf_orch.core.hardware import Machine, check_disk, check_gpus
 from alphaf_orch.planning.plan import Plan
@@ -38,8 +39,8 @@ def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, s
     """Return the versions in each tool's environment; raise HardwareError or ToolError for disk or tools it lacks."""
     if any(stage.kind in ("train", "merge") for stage in pending):
         # What an earlier call wrote is part of the estimate and already on the disk.
-        there = sum(path.lstat().st_size for path in plan.paths.root.rglob("*") if path.is_file())
-        check_disk(plan.paths.root, plan.disk_bytes - there, f"run {plan.paths.name}")
+        needed = plan.disk_bytes - written(plan.paths.root)
+        check_disk(plan.paths.root, needed, f"run {plan.paths.name}")
     versions: dict[str, dict[str, str]] = {}
     for stage in pending:
         python = stage.argv[0]

@@ -25,7 +25,7 @@ from alphaf_orch.core.masking import mask, mask_logs
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import StageLine
 from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_atomic, write_manifest
-from alphaf_orch.inputs.hub_cache import weights_problem
+from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Stage

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.core.values import nearest, numbers
+from alphaf_orch.core.values import Mistake, nearest, numbers, validated
 
 Method = Literal[
     "linear", "slerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "della", "breadcrumbs", "model_stock",
@@ -65,15 +65,13 @@ def read_settings(values: Mapping[str, Any], default: Mapping[str, Any], where: 
             where=f"{where}, key merge.partner",
             fix="say --partner PRESET, a model folder or a hub id; several with commas between them",
         )
-    try:
-        found = MergeSettings.model_validate({**own, "values": recipe, "default": preset})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
-        hint = nearest(str(own.get(key)), METHODS) if key == "method" else ""
-        raise ConfigError(
-            f"merge.{key}: {first['msg'].lower()}{hint}", where=f"{where}, key merge.{key}", fix=f"mend merge.{key}"
-        ) from None
+
+    def told(mistake: Mistake) -> ConfigError:
+        key = mistake.keys[0]
+        what = mistake.message.lower() + (nearest(str(own.get(key)), METHODS) if key == "method" else "")
+        return ConfigError(f"merge.{key}: {what}", where=f"{where}, key merge.{key}", fix=f"mend merge.{key}")
+
+    found = validated(MergeSettings, {**own, "values": recipe, "default": preset}, told)
     if len(set(found.partner)) != len(found.partner):
         raise ConfigError("a merge partner is named twice", where=f"{where}, key merge.partner", fix="name it once")
     if found.method == "slerp" and len(found.partner) != 1:

@@ -5,7 +5,8 @@ import yaml
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import template_folders
-from alphaf_orch.core.render import Rendered, override, parse_yaml, plain, render, to_yaml
+from alphaf_orch.core.render import Rendered, override, plain, render, to_yaml
+from alphaf_orch.core.yaml_files import parse_yaml
 
 AWKWARD = [
     None, True, 0, 2e-5, 1e22, "", "no", "1e-5", "null", "a: b", "# not a comment", "줄\n바꿈", "예적금 'q\" {{x}}",

@@ -282,7 +282,7 @@ def test_missing_weights_fail_their_own_arm_and_an_unknown_model_everything(fake
         run(Experiment("셋", "bakeoff", (first, unknown), ("sft",), (), {}))
 
 
-def test_arms_get_their_share_of_the_gpus(fake, monkeypatch):
+def test_arms_get_their_share_of_the_gpus(fake):
     experiment = ablation(fake, "lora_r=8,16", until="sft", gpus=4, sft={"gradient_accumulation_steps": 1})
     machine = Machine(tuple(f"H100 {i}" for i in range(8)), 96)
     plans, _ = plan_arms(experiment, experiment_paths("실험"), machine, online=False, dry=True)
@@ -290,9 +290,8 @@ def test_arms_get_their_share_of_the_gpus(fake, monkeypatch):
         {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, {"CUDA_VISIBLE_DEVICES": "4,5,6,7"},
     ]  # fmt: skip
     assert [slot.env() for slot in slots(machine, plans, None, 2)] == [{}]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c,GPU-d")
     with pytest.raises(ConfigError, match="2 arms of 4 GPUs each do not fit on 4 GPUs"):
-        slots(machine, plans, 2, 2)
+        slots(Machine(machine.gpus[:4], 96, ("GPU-a", "GPU-b", "GPU-c", "GPU-d")), plans, 2, 2)
 
 
 def test_arms_on_a_cpu_share_its_threads(fake, monkeypatch):

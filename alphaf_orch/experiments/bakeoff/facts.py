@@ -18,6 +18,7 @@ from alphaf_orch.evaluation.tasks.task_yaml import content_digest
 from alphaf_orch.experiments.bakeoff.plan import Candidate
 from alphaf_orch.experiments.experiment import ExperimentPaths
 from alphaf_orch.inputs.identity import model_files, settings_files
+from alphaf_orch.inputs.presets import remote_code
 from alphaf_orch.planning.base import tool_python
 from alphaf_orch.runs.launch import exited, launch
 from alphaf_orch.runs.preflight import tool_versions
@@ -58,8 +59,7 @@ def tokenizer_config(candidates: Sequence[Candidate]) -> dict[str, Any]:
                 "name": candidate.arm.name,
                 "path": str(candidate.folder),
                 "revision": None,
-                "trust_remote_code": candidate.preset.trust_remote_code_required
-                and candidate.arm.config.trust_remote_code,
+                "trust_remote_code": remote_code(candidate.preset, allowed=candidate.arm.config.trust_remote_code),
             }
             for candidate in candidates
             if candidate.folder

@@ -13,7 +13,8 @@ from alphaf_orch.evaluation.options import DEFAULT_SUITE, counted_rows
 from alphaf_orch.evaluation.tasks.suites import find_tasks, require_data, select_tasks
 from alphaf_orch.evaluation.tasks.task import Task
 from alphaf_orch.experiments.experiment import Arm, EvalRequest, Experiment, ExperimentPaths, slug
-from alphaf_orch.inputs import presets as models
+from alphaf_orch.inputs.presets import ModelPreset
+from alphaf_orch.inputs.weights import weights_state
 from alphaf_orch.planning.base import find_preset, tool_python
 from alphaf_orch.runs.chain import run_config
 from alphaf_orch.settings.config import RunConfig
@@ -47,7 +48,7 @@ class Candidate:
     """One base model: its arm, its preset, and where its files are; no folder where they are not here."""
 
     arm: Arm
-    preset: models.ModelPreset
+    preset: ModelPreset
     folder: Path | None
     revision: str | None
     lacks: str  # why there is no folder, or what is missing in it
@@ -148,7 +149,7 @@ def find_candidates(experiment: Experiment, paths: ExperimentPaths) -> tuple[Can
         remembered = run_config(run).base_revision if run.config.is_file() else None
         if preset.source == "hub" and remembered:
             preset = preset.model_copy(update={"revision": remembered})
-        state = models.weights_state(preset, cache_dir() / "models", os.environ)
+        state = weights_state(preset, cache_dir() / "models", os.environ)
         folder = state.path if state.path is not None and state.path.is_dir() else None
         lacks = "" if state.kind == "ready" else state.detail
         found.append(Candidate(arm, preset, folder, state.revision, lacks))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from alphaf_orch.core.disk import written
 from alphaf_orch.core.errors import AlphafError, Interrupted, RunStateError, StageError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths
@@ -19,7 +20,8 @@ from alphaf_orch.evaluation.run import evaluate
 from alphaf_orch.experiments.sweep.choice import Choice, choose
 from alphaf_orch.inputs import identity
 from alphaf_orch.inputs.model_files import read_template
-from alphaf_orch.planning.plan import Plan, Scope, make_plan
+from alphaf_orch.planning.context import Resolved
+from alphaf_orch.planning.plan import Plan, plan_run
 from alphaf_orch.planning.stages import MERGE_MODELS
 from alphaf_orch.runs.chain import ChainModel, chain_models, partner_variants, run_config
 from alphaf_orch.runs.reference import find_reference
@@ -49,20 +51,18 @@ class Swept:
     published: Path | None
 
 
-def candidates(
-    config: RunConfig, machine: Machine, paths: RunPaths, scope: Scope, grid: Mapping[str, Sequence[float]]
-) -> tuple[Candidate, ...]:
+def candidates(resolved: Resolved, grid: Mapping[str, Sequence[float]]) -> tuple[Candidate, ...]:
     """Return one candidate for every combination of the values; raises what a plain merge would be refused for."""
     found = []
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     for number, values in enumerate(combinations):
         name = "_".join(f"{key}-{value:g}" for key, value in values.items())
-        place = paths.candidate(name)
-        tried = config.model_copy(update={"merge": {**config.merge, **values}})
-        plan = make_plan(tried, machine, paths.root, replace(scope, place=place))
+        place = resolved.paths.candidate(name)
+        tried = resolved.config.model_copy(update={"merge": {**resolved.config.merge, **values}})
+        plan = plan_run(replace(resolved, config=tried, written=written(place.root)), place)
         # The first one asks for the disk of all.
         disk = plan.disk_bytes * (1 if number else len(combinations))
-        found.append(Candidate(name, values, plan.config, replace(plan, paths=place, disk_bytes=disk)))
+        found.append(Candidate(name, values, plan.config, replace(plan, disk_bytes=disk)))
     return tuple(found)
 
 

@@ -19,21 +19,11 @@ from typing import Any, NoReturn
 
 import yaml
 
+from alphaf_orch.programs import tokenizer_files
 from alphaf_orch.programs.architectures.orion import register
 from alphaf_orch.programs.merging.contract import SPECIAL_IDS, Contract, check, load_tokenizer
 from alphaf_orch.programs.turn_end import end_ids
 
-TOKENIZER_FILES = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.*",
-    "vocab.*",
-    "merges.txt",
-    "*.model",
-    "*.tiktoken",
-    "tokenization_*.py",
-)
 MARK = ".alphaf-merge-scratch"  # only a folder that carries it is ever deleted
 
 
@@ -86,7 +76,7 @@ def lay_tokenizer_over(
     adapter_dir: Path, merged_dir: Path, trust_remote_code: bool, eot_tokens: Sequence[str] | None = None
 ) -> None:
     """Replace the base's tokenizer files by the adapter's, and put its special ids into both configs."""
-    for pattern in TOKENIZER_FILES:
+    for pattern in tokenizer_files.PATTERNS:
         for stale in merged_dir.glob(pattern):
             stale.unlink()
         for trained in adapter_dir.glob(pattern):

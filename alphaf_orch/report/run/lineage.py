@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from alphaf_orch.core.hiding import command, hide, place
-from alphaf_orch.core.render import parse_yaml, to_yaml
+from alphaf_orch.core.render import to_yaml
 from alphaf_orch.core.wording import Label, Text, named
+from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.planning.stages import MERGES
 from alphaf_orch.report.blocks import Block, Cell, Code, Fold, KeyValues, Note, Table
 from alphaf_orch.report.figures import NONE, number, percent

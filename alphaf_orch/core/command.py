@@ -79,7 +79,7 @@ def child_env(extra: Mapping[str, str], *, online: bool) -> dict[str, str]:
     ours = {k: v for k, v in QUIET_OFFLINE.items() if not (online and k.endswith("_OFFLINE"))}
     env.update(ours)
     for key, value in extra.items():
-        # Scripts of ours are found first, and what the user had on the path stays on it.
+        # Modules of ours are found first, and what the user had on the path stays on it.
         env[key] = os.pathsep.join(filter(None, [value, env.get(key)])) if key == "PYTHONPATH" else value
     return env
 

@@ -1,4 +1,4 @@
-"""The parts a report is made of, as plain values: built once, rendered by `report_html` and `report_markdown`."""
+"""The parts a report is made of, as plain values: built once, rendered by `html` and `markdown`."""
 
 from __future__ import annotations
 

@@ -45,15 +45,14 @@ def score_tables(findings: Findings) -> tuple[ScoreTable, ScoreTable]:
 def _table(findings: Findings, tasks: Sequence[Task]) -> ScoreTable:
     arms = []
     for candidate in findings.candidates:
-        name = candidate.arm.name
+        name, before = candidate.arm.name, None
         scores = findings.scores(name)
         for stage in ("base", "sft"):
             results = {task.name: scores[stage][task.name] for task in tasks if task.name in scores.get(stage, {})}
-            against = f"{name}/base" if stage == "sft" and "base" in scores else None
             if results:
-                arms.append(Arm(f"{name}/{stage}", named(STAGES, stage), results, against, name))
-    kept = {arm.name for arm in arms}
-    return build([arm if arm.against in kept else Arm(arm.name, arm.title, arm.tasks, None, arm.group) for arm in arms])
+                arms.append(Arm(f"{name}/{stage}", named(STAGES, stage), results, before, name))
+                before = arms[-1].name
+    return build(arms)
 
 
 def _missing(findings: Findings, why: Text) -> Cell:

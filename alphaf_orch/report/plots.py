@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from alphaf_orch.core.wording import LANGUAGES, Label, Text, in_language, join, named
-from alphaf_orch.planning.stages import TRAINING
+from alphaf_orch.planning.stages import SECTIONS
 from alphaf_orch.report.blocks import Block, Cell, Figure, Note, Table
 from alphaf_orch.report.figures import NONE, number
 from alphaf_orch.report.names import CURVES, STAGES, STEP
@@ -31,7 +31,7 @@ class Line:
 
 
 def training_curves(
-    id_prefix: str, runs: Sequence[tuple[str, Mapping[str, Rows]]], stages: Sequence[str] = TRAINING
+    id_prefix: str, runs: Sequence[tuple[str, Mapping[str, Rows]]], stages: Sequence[str] = SECTIONS
 ) -> Sequence[Block]:
     """Return the curves of the stages, those of several runs over each other, or in words that there are none yet."""
     figures: list[Block] = []

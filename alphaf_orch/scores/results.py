@@ -90,7 +90,7 @@ def read_result(path: Path) -> TaskResult:
 def run_results(paths: RunPaths) -> dict[str, dict[str, TaskResult]]:
     """Return every result of a run as {stage: {task: result}}, in the order of the names."""
     found: dict[str, dict[str, TaskResult]] = {}
-    for path in sorted((paths.root / "eval").glob("*/*.json")):
+    for path in paths.eval_results():
         found.setdefault(path.parent.name, {})[path.stem] = read_result(path)
     return found
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 from benchmark_texts import bare, compute, runs, share, shown, training_texts
-from finance_ko import CLEAN, _Loader
 from sample_data.benchmark_general import TOPICS, general_mcq_rows, general_open_rows
 from sample_data.sources import blocks
+from scripted_finance import CLEAN, _Loader
 
 from alphaf_orch.core.paths import CHILD
 

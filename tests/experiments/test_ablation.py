@@ -12,12 +12,13 @@ from report_runs import SETTINGS, STAGE, make_run, sample, write
 from report_runs import add_result as add
 
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.ablation.evidence import checks, differences, read_batches
 from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors, split_values
 from alphaf_orch.experiments.ablation.noise import read_noise
 from alphaf_orch.experiments.ablation.noise import warnings as noise_warnings
 from alphaf_orch.experiments.ablation.results import read_ablation
-from alphaf_orch.experiments.experiment import EvalRequest, Experiment, Outcome, experiment_paths
+from alphaf_orch.experiments.experiment import Experiment, Outcome, experiment_paths
 from alphaf_orch.report.ablation.page import ablation_report
 from alphaf_orch.report.ablation.scores import verdict
 from alphaf_orch.report.markdown import render_markdown
@@ -29,7 +30,7 @@ from alphaf_orch.settings.config import build_config
 def arms(*words: str, seeds: int = 1, until=None, alpha=None, **settings):
     base = build_config({"model": "tiny", **settings}, "a test")
     factors = read_factors(words, alpha=alpha)
-    return make_ablation("e", factors, base, seeds=seeds, until=until, request=EvalRequest(()), asked={})
+    return make_ablation("e", factors, base, seeds=seeds, until=until, request=EvalOptions(), asked={})
 
 
 def sets(*words: str, **options) -> list[tuple[dict, dict]]:

@@ -12,7 +12,7 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.wording import Label, Text
 from alphaf_orch.experiments.ablation.first_weights import MIXED, FirstWeights, compare_beginnings
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.planning.stages import TRAINING
+from alphaf_orch.planning.stages import SECTIONS
 from alphaf_orch.programs.json_lines import whole_rows
 from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
 from alphaf_orch.scores.compare import mismatch
@@ -98,7 +98,7 @@ def _planned_files(plan: Plan) -> dict[str, list[str]]:
 
 def _training_files(paths: RunPaths) -> dict[str, list[str]]:
     found = {}
-    for file in sorted((paths.root / "rendered").glob("*.yaml")):
+    for file in paths.all_rendered():
         if not file.name.startswith(("eval_", "accelerate_eval", "answers")):
             found[file.name] = _without_place(file.read_text(encoding="utf-8"), paths)
     return found
@@ -131,7 +131,7 @@ def checks(before: RunData, after: RunData, stage: str, seed: int | None) -> lis
     first, second = read_batches(before.paths, trainer), read_batches(after.paths, trainer)
     return [
         _same(Label("시드", "Seed"), seed, seed),
-        *(_beginning(before, after, each) for each in TRAINING[: TRAINING.index(trainer) + 1]),
+        *(_beginning(before, after, each) for each in SECTIONS[: SECTIONS.index(trainer) + 1]),
         _order(first, second),
         _packing(before, after, first, second),
         _same(Label("데이터(SHA-256)", "Data (SHA-256)"), _data(before), _data(after), _data(before, 12)),

@@ -9,6 +9,7 @@ from typing import Any
 from alphaf_orch.core.hiding import hide
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.inputs.identity import folder_identity
+from alphaf_orch.planning.stages import MERGES
 from alphaf_orch.report.blocks import Note
 from alphaf_orch.report.figures import number, percent
 from alphaf_orch.report.names import METRICS, PROCESSES, STAGES, task_title
@@ -47,7 +48,7 @@ def _stages(run: RunData) -> Iterator[Note]:
 
 
 def _contract(run: RunData) -> Iterator[Note]:
-    for name in ("merge_sft", "merge_dpo", "merge_models"):
+    for name in MERGES:
         for line in run.reports.get(name, {}).get("lines", []):
             if not line.get("ok"):
                 broken = Label("인계 계약 위반: ", "hand-off contract broken: ")

@@ -12,7 +12,7 @@ from alphaf_orch.report.bakeoff.names import ANSWER_TONES, ANSWERS, CRITERIA, FI
 from alphaf_orch.report.blocks import Block, Cell, Table
 from alphaf_orch.report.changes import change_text, tone
 from alphaf_orch.report.figures import number, percent, signed
-from alphaf_orch.report.names import STAGES, task_title
+from alphaf_orch.report.names import POINTS, STAGES, task_title
 from alphaf_orch.scores.table import Arm, ScoreTable, build
 
 Row = tuple[Cell, ...]
@@ -171,7 +171,7 @@ def _change(findings: Findings, tasks: Sequence[Task], table: ScoreTable) -> Cal
                 text = change_text(change, share=(task.name, metric) in table.shares)
                 shown.append(join([task_title(task.name, task.title), text], " "))
                 tones.add(tone(change))
-        points = join([signed(after - before, share=True), Label("%p", " pt")], "")
+        points = join([signed(after - before, share=True), POINTS], "")
         seen = tones & {"good", "bad", "warn"}
         return Cell(points, sub=join(shown, "\n"), tone=seen.pop() if len(seen) == 1 else "plain")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Cell, Note, Table, Tone
 from alphaf_orch.report.figures import NONE, p_value, signed
-from alphaf_orch.report.names import CI, MARKS, METHODS, METRICS, TESTS, VERDICTS, task_title
+from alphaf_orch.report.names import CI, MARKS, METHODS, METRICS, POINTS, TESTS, VERDICTS, task_title
 from alphaf_orch.scores import resampling as resampling
 from alphaf_orch.scores.difference import Difference, Refused, Verdict
 from alphaf_orch.scores.significance import SIGNIFICANT
@@ -46,8 +46,7 @@ def change_text(change: Difference | Refused, *, share: bool) -> Text:
     """Return a change with its interval and p on one line."""
     if isinstance(change, Refused):
         return Label("✕ 비교하지 않음", "✕ not compared")
-    unit: Text = Label("%p", " pt") if share else ""
-    parts: list[Text] = [join([marked(change, share=share), unit], "")]
+    parts: list[Text] = [join([marked(change, share=share), POINTS if share else ""], "")]
     if change.low is not None:
         parts.append(interval(change, share=share))
     if change.p_holm is not None:

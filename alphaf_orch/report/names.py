@@ -99,6 +99,7 @@ WORDS = {
     "theme": Label("밝게/어둡게", "Light/dark"),
 }
 MARKS = {"better": "▲", "worse": "▼", "none": "≈", "untested": "", "refused": "✕"}
+POINTS = Label("%p", " pt")
 STEP = Label("스텝", "step")
 CI = Label("95% 구간", "95% CI")
 TASK, METRIC, STAGE = Label("과제", "Task"), Label("지표", "Metric"), Label("단계", "Stage")

@@ -25,6 +25,8 @@ def show_score(value: float | None, *, share: bool) -> str:
 
 def blocks(table: ScoreTable, figure_id: str) -> list[Block]:
     """Return a plot and a table for each task of every group, then all comparisons and how they were made."""
+    if not table.arms:
+        return [Note(Label("평가 결과가 아직 없습니다.", "No scores yet."))]
     found: list[Block] = [Note(text, "warning") for text in refusals(table)]
     for position, (group, arms) in enumerate(table.groups):
         found += _figures(table, arms, group, f"{figure_id}-{position}")

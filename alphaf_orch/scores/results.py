@@ -79,8 +79,8 @@ def read_result(path: Path) -> TaskResult:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         metrics = {name: Metric(**metric) for name, metric in values.pop("metrics").items()}
-        title = values["prompt"].pop("title", {})
-        return TaskResult(**{**values, "metrics": metrics, "warnings": tuple(values["warnings"]), "title": title})
+        prompt, warnings = dict(values.pop("prompt")), tuple(values.pop("warnings"))
+        return TaskResult(**values, metrics=metrics, title=prompt.pop("title", {}), prompt=prompt, warnings=warnings)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunStateError(
             f"the scores cannot be read: {error}", where=str(path), fix="remove the file and run alphaf eval again"

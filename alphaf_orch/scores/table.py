@@ -9,6 +9,7 @@ from alphaf_orch.core.wording import Text, join
 from alphaf_orch.scores.compare import Score, compare, score
 from alphaf_orch.scores.difference import Difference, Refused, corrected
 from alphaf_orch.scores.loaded import Scored
+from alphaf_orch.scores.results import TaskResult
 from alphaf_orch.scores.rows import is_share
 
 Key = tuple[str, str, str]  # arm, task, metric
@@ -60,20 +61,22 @@ class ScoreTable:
         """The titles of the arm that one is compared with, and of that one."""
         return join([self.title(self.arm(name).against or name), self.title(name)], " → ")
 
+    def results(self, task: str) -> list[TaskResult]:
+        """What each arm scored on a task."""
+        return [arm.tasks[task].result for arm in self.arms if task in arm.tasks]
+
     def stored_title(self, task: str) -> Mapping[str, str]:
         """What a task is called, as the first result says that has it."""
-        titles = [arm.tasks[task].result.title for arm in self.arms if task in arm.tasks]
-        return next((title for title in titles if title), {})
+        return next((result.title for result in self.results(task) if result.title), {})
 
     def metrics(self, task: str) -> tuple[str, ...]:
         """The metrics of a task, its main one first."""
-        results = [arm.tasks[task].result for arm in self.arms if task in arm.tasks]
-        return tuple(dict.fromkeys(metric for result in results for metric in result.metrics))
+        return tuple(dict.fromkeys(metric for result in self.results(task) for metric in result.metrics))
 
     def higher_is_better(self, task: str, metric: str) -> bool | None:
         """The better direction of a metric."""
-        results = [arm.tasks[task].result for arm in self.arms if task in arm.tasks]
-        return next(result.metrics[metric].higher_is_better for result in results if metric in result.metrics)
+        stored = (result.metrics.get(metric) for result in self.results(task))
+        return next(each.higher_is_better for each in stored if each)
 
 
 def build(arms: Sequence[Arm]) -> ScoreTable:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from alphaf_orch.core.wording import Label, Text, in_language, join, named
+from alphaf_orch.core.wording import LANGUAGES, Label, Text, in_language, join, named
 from alphaf_orch.experiments.ablation.results import CITATION, AblationResult, Comparison, Key
 from alphaf_orch.report.blocks import Block, Card, Cards, Cell, Fold, Note, Table
 from alphaf_orch.report.changes import interval, marked, tone
 from alphaf_orch.report.figures import NONE, p_value, percent, signed
-from alphaf_orch.report.names import CI, METRICS, VERDICTS, direction, task_title
+from alphaf_orch.report.names import CI, METRICS, POINTS, VERDICTS, direction, task_title
 from alphaf_orch.report.score_blocks import show_score
 from alphaf_orch.scores.difference import Difference, mean_of
 from alphaf_orch.scores.significance import SIGNIFICANT
@@ -32,9 +32,8 @@ def verdict(comparison: Comparison) -> Label:
     shown = [_moved(comparison, key, each) for key, each in comparison.tasks.items() if each.verdict != "none"]
     rest = Label(" 과제별로도 확인된 차이가 없습니다.", " No difference was shown on any task either.")
     if shown:
-        rest = Label(
-            f" 과제별로는 {', '.join(each.ko for each in shown)}.", f" By task: {', '.join(each.en for each in shown)}."
-        )
+        korean, english = (in_language(join(shown, ", "), language) for language in LANGUAGES)
+        rest = Label(f" 과제별로는 {korean}.", f" By task: {english}.")
     seeds = len(comparison.seeds)
     asked = Label(f"시드 {seeds}개, 문항 {found.rows:,}개", f"{seeds} seed(s), {found.rows:,} rows")
     pair = f"{comparison.before} → {comparison.after}"
@@ -44,13 +43,10 @@ def verdict(comparison: Comparison) -> Label:
     )
 
 
-def _moved(comparison: Comparison, key: Key, found: Difference) -> Label:
-    name, word, share = _name(comparison, key), VERDICTS[found.verdict], key in comparison.shares
-    moved = signed(found.estimate, share=share)
-    return Label(
-        f"{in_language(name, 'ko')} {moved}{'%p' if share else ''} ({word.ko})",
-        f"{in_language(name, 'en')} {moved}{' pt' if share else ''} ({word.en})",
-    )
+def _moved(comparison: Comparison, key: Key, found: Difference) -> Text:
+    moved = signed(found.estimate, share=key in comparison.shares)
+    unit = POINTS if key in comparison.shares else ""
+    return join([_name(comparison, key), " ", moved, unit, " (", VERDICTS[found.verdict], ")"], "")
 
 
 def verdict_blocks(result: AblationResult) -> list[Block]:

@@ -18,10 +18,8 @@ from alphaf_orch.report.figures import NONE, number
 from alphaf_orch.report.run.compare import comparison_sections
 from alphaf_orch.report.score_blocks import blocks as score_blocks
 from alphaf_orch.report.write import page
-from alphaf_orch.scores.table import ScoreTable
 
 Criteria = Mapping[str, Mapping[str, Criterion]]
-_NO_SCORES = Label("평가 결과가 아직 없습니다.", "No scores yet.")
 
 
 def bakeoff_report(findings: Findings, weights: Weights, *, chosen: bool) -> Report:
@@ -32,8 +30,8 @@ def bakeoff_report(findings: Findings, weights: Weights, *, chosen: bool) -> Rep
         ("ranking", Label("순위", "Ranking"), _ranking(criteria, weights, chosen=chosen)),
         ("failed", Label("실패한 것", "What failed"), _failed(findings)),
         ("quantities", Label("정량 비교", "Quantities"), quantities(findings, criteria, gains, costs)),
-        ("gain", Label("SFT가 바꾼 점수", "What SFT changed"), _scores(gains, "gain")),
-        ("forgetting", Label("다른 곳에서 잃은 점수(망각)", "What SFT cost elsewhere"), _scores(costs, "cost")),
+        ("gain", Label("SFT가 바꾼 점수", "What SFT changed"), score_blocks(gains, "gain")),
+        ("forgetting", Label("다른 곳에서 잃은 점수(망각)", "What SFT cost elsewhere"), score_blocks(costs, "cost")),
         ("sheet", Label("정성 비교", "Answers side by side"), sheet_blocks(findings)),
         ("evidence", Label("근거", "Evidence"), evidence(findings)),
     ]
@@ -120,7 +118,3 @@ def _failed(findings: Findings) -> list[Block]:
             found.append(Note(text, "error", candidate.arm.name))
     found += [Note(findings.hidden(error), "error", about) for about, error in findings.failed.items()]
     return found
-
-
-def _scores(table: ScoreTable, figure_id: str) -> list[Block]:
-    return score_blocks(table, figure_id) if table.arms else [Note(_NO_SCORES)]

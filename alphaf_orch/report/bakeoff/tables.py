@@ -12,7 +12,7 @@ from alphaf_orch.report.bakeoff.names import ANSWER_TONES, ANSWERS, CRITERIA, FI
 from alphaf_orch.report.blocks import Block, Cell, Table
 from alphaf_orch.report.changes import change_text, tone
 from alphaf_orch.report.figures import number, percent, signed
-from alphaf_orch.report.names import STAGES, task_title
+from alphaf_orch.report.names import POINTS, STAGES, task_title
 from alphaf_orch.scores.table import Arm, ScoreTable, build
 
 Row = tuple[Cell, ...]
@@ -45,15 +45,14 @@ def score_tables(findings: Findings) -> tuple[ScoreTable, ScoreTable]:
 def _table(findings: Findings, tasks: Sequence[Task]) -> ScoreTable:
     arms = []
     for candidate in findings.candidates:
-        name = candidate.arm.name
+        name, before = candidate.arm.name, None
         scores = findings.scores(name)
         for stage in ("base", "sft"):
             results = {task.name: scores[stage][task.name] for task in tasks if task.name in scores.get(stage, {})}
-            against = f"{name}/base" if stage == "sft" and "base" in scores else None
             if results:
-                arms.append(Arm(f"{name}/{stage}", named(STAGES, stage), results, against, name))
-    kept = {arm.name for arm in arms}
-    return build([arm if arm.against in kept else Arm(arm.name, arm.title, arm.tasks, None, arm.group) for arm in arms])
+                arms.append(Arm(f"{name}/{stage}", named(STAGES, stage), results, before, name))
+                before = arms[-1].name
+    return build(arms)
 
 
 def _missing(findings: Findings, why: Text) -> Cell:
@@ -172,7 +171,7 @@ def _change(findings: Findings, tasks: Sequence[Task], table: ScoreTable) -> Cal
                 text = change_text(change, share=(task.name, metric) in table.shares)
                 shown.append(join([task_title(task.name, task.title), text], " "))
                 tones.add(tone(change))
-        points = join([signed(after - before, share=True), Label("%p", " pt")], "")
+        points = join([signed(after - before, share=True), POINTS], "")
         seen = tones & {"good", "bad", "warn"}
         return Cell(points, sub=join(shown, "\n"), tone=seen.pop() if len(seen) == 1 else "plain")
 

@@ -140,13 +140,9 @@ def _scores(runs: Sequence[RunData]) -> list[Block]:
                 name = f"{run.name}/{stage}"
                 arms.append(Arm(name, run.name, run.scored[stage], against, named(STAGES, stage)))
                 against = against or name
-    found: list[Block] = []
-    if arms:
-        table = build(arms)
-        counted = outcome(table)
-        found += [*([counted] if counted else []), *score_blocks(table, "compare-bars")]
-    else:
-        found.append(Note(Label("평가 결과가 아직 없습니다.", "No scores yet.")))
+    table = build(arms)
+    counted = outcome(table)
+    found: list[Block] = [*([counted] if counted else []), *score_blocks(table, "compare-bars")]
     found += [Note(note.text, note.level, join([run.name, note.where])) for run in runs for note in left_out(run)]
     preferred = _preferences(runs)
     return [*found, preferred] if preferred else found

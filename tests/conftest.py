@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import warm
 from click.testing import CliRunner, Result
+from shared import once
 
 from alphaf_orch.core.hardware import Machine
 
@@ -52,6 +54,16 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     # The threads of toy models spend their time waiting for each other.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     yield
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a python that starts the real tools in milliseconds; one warm parent serves all workers."""
+    worker = "PYTEST_XDIST_WORKER" in os.environ
+    base = tmp_path_factory.getbasetemp()
+    link = (base.parent if worker else base) / "warm-python"
+    owner = os.getppid() if worker else os.getpid()  # ends last, whatever becomes of a worker
+    return once(link, lambda place: place.symlink_to(warm.start(owner))).readlink()
 
 
 @pytest.fixture(scope="session")

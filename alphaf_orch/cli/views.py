@@ -1,9 +1,9 @@
-"""What the user reads: plans, runs, models and the table at the end, as text or as JSON values."""
+"""What the user reads: plans, runs, experiments, models and the table at the end, as text or as JSON values."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from rich.table import Table
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.progress import clock
-from alphaf_orch.inputs import presets, weights
+from alphaf_orch.experiments.experiment import Arm, Experiment
+from alphaf_orch.inputs.presets import ModelPreset
+from alphaf_orch.inputs.weights import WeightsState
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.runs.status import Status
 
@@ -84,7 +86,29 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
         console.out(f"chat:  alphaf chat {run['run']}", highlight=False)
 
 
-def model_json(preset: presets.ModelPreset, state: weights.WeightsState) -> dict[str, Any]:
+def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the runs, one row each, with the stages that are not done."""
+    table = Table("run", "base", "started", "stages", "model")
+    for row in rows:
+        states = ", ".join(
+            f"{name} {stage['state']}" for name, stage in row["stages"].items() if stage["state"] != "done"
+        )
+        table.add_row(row["run"], row["base"], row["created"], states or "all done", row["model"] or "")
+    console.print(table)
+
+
+def print_arms(console: Console, experiment: Experiment, commands: Callable[[Arm], Sequence[Sequence[str]]]) -> None:
+    """Print the arms of an experiment with the commands that each is."""
+    table = Table("arm", "variant", "seed", title=f"experiment {experiment.name}", title_justify="left")
+    for arm in experiment.arms:
+        table.add_row(arm.name, arm.variant, "" if arm.seed is None else str(arm.seed))
+    console.print(table)
+    for arm in experiment.arms:
+        for command in commands(arm):
+            console.out(f"$ {printable(('alphaf', *command))}", highlight=False)
+
+
+def model_json(preset: ModelPreset, state: WeightsState) -> dict[str, Any]:
     """Return the facts of a preset and whether its weights are on this machine."""
     shape = preset.architecture
     return {

@@ -163,11 +163,11 @@ def preprocess_stage(
         stage_name("tokenise", "sft"),
         "axolotl",
         # Its defaults would load the weights, "to have them downloaded", and print a row of the data into the log.
-        (python, "-m", "axolotl.cli.preprocess", str(config_file), "--download=False", "--debug_num_examples=0"),
+        program(python, "training.preprocess", str(config_file), "--download=False", "--debug_num_examples=0"),
         {config_file: config},
         (prepared,),
         spec,
-        CHILD_PATH,
+        CHILD_PATH,  # not PROGRAM_ENV: a recipe's own plugins are found in the folder that `alphaf` is called in
         clear_first=(prepared,),
     )
 

@@ -1,5 +1,6 @@
-"""One run on disk: executed stage by stage, its outputs judged, shared with other runs, found again.
+"""One run on the disk: its plan executed, its outputs judged and recorded, its models found again.
 
-Its face: runner.run_plan and runner.locked; status.statuses; launch.launch with launch.exited, which every program of
-ours is started by; find.existing_run; chain.newest and chain.chain_models; reference.find_reference; look.run_json.
+May import planning and all below it.
+Face: `runner.run_plan`, `ready.ready_plan`, `status.statuses`, `launch.launch`, by which every program of ours is
+started, `find.existing_run`, `chain.newest`, `chain.chain_models`, `reference.find_reference`, `look.run_json`.
 """

@@ -12,8 +12,11 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.inputs.identity import folder_identity
 from alphaf_orch.planning.base import find_base, find_preset
+from alphaf_orch.planning.plan import Scope
 from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, stage_name
+from alphaf_orch.runs.find import finished_sft
 from alphaf_orch.settings.config import RunConfig, build_config, read_config
+from alphaf_orch.settings.merge import read_settings
 
 CHAIN = ("base", "sft", "dpo", "merged")
 MADE = CHAIN[1:]
@@ -104,3 +107,19 @@ def _model(paths: RunPaths, stage: str) -> ChainModel:
         return ChainModel(stage, base.name, base.revision, identity)
     folder = model_folder(paths, stage)
     return ChainModel(stage, str(folder), None, folder_identity(folder))
+
+
+def merge_scope(config: RunConfig, paths: RunPaths, *, online: bool, dry: bool) -> Scope:
+    """Return the scope of a merge of the run's finished model; raise RunStateError where there is none."""
+    finished_sft(paths)
+    asked = read_settings(config.merge, find_preset(config).merge, "the merge settings").stage
+    manifest = read_manifest(paths.manifest)
+    section = asked or newest(paths, manifest, SECTIONS) or "sft"
+    if section not in finished(paths, manifest):
+        raise RunStateError(
+            f"the {section} model of run {paths.name} is not finished",
+            where=str(paths.manifest),
+            fix=f"`alphaf {section} --run {paths.name}` goes on with it, or name another --stage",
+        )
+    upstream = manifest["stages"][stage_name("merge", section)]["fingerprint"]
+    return Scope((), online, dry, upstream, merge=True, merge_alone=section)

@@ -30,6 +30,14 @@ def all_runs() -> list[RunPaths]:
     return sorted(found, key=lambda paths: paths.manifest.stat().st_mtime)
 
 
+def newest_run() -> RunPaths:
+    """Return the newest run; raise RunStateError where there is none."""
+    found = all_runs()
+    if not found:
+        raise RunStateError("there is no run yet", where=str(runs_dir()), fix="start one with alphaf run")
+    return found[-1]
+
+
 def last_finished_sft() -> RunPaths:
     """Return the run whose SFT was merged last; raise RunStateError where there is none."""
     done = []

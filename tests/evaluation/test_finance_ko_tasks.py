@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 import pytest
-from finance_ko import CLEAN, EXPECTED, ROOT, SUITE, TASKS, _Loader, config
+from scripted_finance import CLEAN, EXPECTED, ROOT, SUITE, TASKS, _Loader, config
 
 from alphaf_orch.core.paths import CHILD
 

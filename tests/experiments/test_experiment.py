@@ -16,11 +16,11 @@ import ranks
 from fake_run import Fake
 from rich.console import Console
 
-from alphaf_orch.cli.experiment import raise_failed
 from alphaf_orch.core.errors import ConfigError, ModelError, RunStateError, StageError
 from alphaf_orch.core.hardware import Machine, detect_machine
+from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors
-from alphaf_orch.experiments.experiment import EvalRequest, Experiment, experiment_paths, read_record, slug
+from alphaf_orch.experiments.experiment import Experiment, experiment_paths, raise_failed, read_record, slug
 from alphaf_orch.experiments.plan import arm_commands, plan_arms, slots, starting_order
 from alphaf_orch.experiments.run import run_experiment
 from alphaf_orch.runs.find import run_paths
@@ -44,7 +44,7 @@ def ablation(fake: Fake, *words: str, name: str = "실험", seeds: int = 1, unti
     """Return an ablation of the tiny model without an evaluation."""
     base = build_config({"model": "tiny", **read_config(fake.config), **settings}, "a test")
     made = make_ablation(
-        name, read_factors(words, alpha=None), base, seeds=seeds, until=until, request=EvalRequest(()), asked={}
+        name, read_factors(words, alpha=None), base, seeds=seeds, until=until, request=EvalOptions(), asked={}
     )
     return Experiment(made.name, made.kind, made.arms, made.sections, (), {"what": " ".join(words)})
 
@@ -314,7 +314,7 @@ def test_arms_of_one_seed_stand_together_unless_several_run_at_a_time(fake):
 def test_the_commands_of_an_arm_are_alphafs_own(fake):
     made = make_ablation(
         "e", read_factors(["dpo.beta=0.1,0.2"], alpha=None), build_config({"model": "tiny"}, "x"), seeds=1, until=None,
-        request=EvalRequest((), ("finance-ko",), ("my_task",), 8), asked={},
+        request=EvalOptions(suites=("finance-ko",), tasks=("my_task",), limit=8), asked={},
     )  # fmt: skip
     paths = experiment_paths("e")
     assert arm_commands(made, made.arms[0], paths) == (

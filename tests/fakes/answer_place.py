@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 from rich.console import Console
 
 from alphaf_orch.core.paths import RunPaths
@@ -98,9 +97,3 @@ class Place:
     @property
     def file(self) -> Path:
         return self.paths.root / "answers" / "sft" / "질문.jsonl"
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    pytest.importorskip("transformers", reason="transformers not installed")
-    return tiny.save_base(tmp_path_factory.mktemp("끝난 모델"))

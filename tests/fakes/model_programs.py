@@ -11,8 +11,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import pytest
-
 
 def run_script(
     name: str, *args: object, env: dict[str, str] | None = None, options: tuple[str, ...] = ()
@@ -26,10 +24,9 @@ def script(name: str) -> ModuleType:
     return importlib.import_module(f"alphaf_orch.programs.{name}")
 
 
-@pytest.fixture(scope="module")
-def korean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rows with enough different syllables for 1,024 tokens, whatever the sample files hold."""
-    path = tmp_path_factory.mktemp("data") / "rows 한글.jsonl"
+def korean_rows(folder: Path) -> Path:
+    """Write rows with enough different syllables for 1,024 tokens, whatever the sample files hold."""
+    path = folder / "rows 한글.jsonl"
     syllables = [chr(0xAC00 + 7 * n) for n in range(1500)]
     words = ["".join(syllables[n : n + 3]) for n in range(0, 1500, 3)]
     rows = [{"messages": [{"role": "user", "content": " ".join(words[n:] + words[:n])}]} for n in range(4)]

@@ -10,15 +10,24 @@ from pathlib import Path
 REPO = Path(__file__).parents[2]
 
 
-def alphaf(place: Path, *args: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
-    """Run `alphaf` with its runs, cache and hub folder in `place`; return what it said and its exit code."""
+def environment(place: Path) -> dict[str, str]:
+    """Return the environment of an `alphaf` whose runs, cache and hub folder lie in `place`."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("ALPHAF_")}
-    env = kept | {
+    return kept | {
         "PYTHONPATH": str(REPO),
         "ALPHAF_CACHE": str(place / "cache"),
         "ALPHAF_RUNS": str(place / "실행"),
         "HF_HOME": str(place / "hf"),
+        # The threads of a toy model spend their time waiting for each other.
         "OMP_NUM_THREADS": "1",
     }
-    argv = [sys.executable, "-m", "alphaf_orch", *args]
-    return subprocess.run(argv, cwd=place, env=env, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def alphaf(
+    place: Path, *args: str, python: Path | str = sys.executable, timeout: float = 1800
+) -> subprocess.CompletedProcess[str]:
+    """Run `alphaf` by that python, which starts its tools too; return what it said and its exit code."""
+    argv = [str(python), "-m", "alphaf_orch", *args]
+    return subprocess.run(
+        argv, cwd=place, env=environment(place), capture_output=True, text=True, timeout=timeout, check=False
+    )

@@ -5,7 +5,7 @@ from amounts import RECIPE, UNPACKED, report
 
 from alphaf_orch.core.errors import ConfigError, DataError
 from alphaf_orch.planning.amount import check_amount, check_settings, micro_batches
-from alphaf_orch.programs.training.data_stats import packed
+from alphaf_orch.programs.training.counts import packed
 
 
 def refusal(found, recipe=RECIPE, ranks=8):

@@ -66,7 +66,8 @@ def test_the_other_stages_argv(eight_gpus, tmp_path):
     assert {found.name: found.argv for found in plan.stages if found.name != "sft"} == {
         "data": (PY, "-m", "alphaf_orch.programs.training.data_stats", f"{rendered}/data.yaml"),
         "preprocess": (
-            PY, "-m", "axolotl.cli.preprocess", f"{rendered}/sft.yaml", "--download=False", "--debug_num_examples=0",
+            PY, "-m", "alphaf_orch.programs.training.preprocess", f"{rendered}/sft.yaml",
+            "--download=False", "--debug_num_examples=0",
         ),
         "merge_sft": (
             PY, "-m", "alphaf_orch.programs.merging.merge_adapter",

@@ -7,8 +7,9 @@ from data_rows import PAIR, chat, line, write
 
 from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.paths import PACKAGE, template_folders
+from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors
-from alphaf_orch.experiments.experiment import EvalRequest, ExperimentPaths
+from alphaf_orch.experiments.experiment import ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.inputs import data, sources
 from alphaf_orch.planning.plan import Scope, plan_run, resolve
@@ -46,7 +47,7 @@ def test_a_data_file_is_read_once_whatever_the_number_of_arms(files, reads, cpu,
         config(files),
         seeds=3,
         until="dpo",
-        request=EvalRequest((), (), (), None),
+        request=EvalOptions(),
         asked={},
     )
     plans, lacking = plan_arms(experiment, ExperimentPaths(tmp_path / "e"), cpu, online=False, dry=True)

@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from model_programs import run_script, script
+from model_programs import korean_rows, run_script, script
 
 # Mistakes
+
+
+@pytest.fixture(scope="module")
+def korean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return korean_rows(tmp_path_factory.mktemp("data"))
 
 
 def test_build_refuses_a_missing_file(tmp_path: Path) -> None:

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from own_process import alphaf
 
-REPO = Path(__file__).parents[2]
 TASK = """\
 task: planted
 tag: planted
@@ -32,20 +28,10 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("비교 실험")
 
 
-def alphaf(place: Path, *args: str, timeout: float = 1200) -> subprocess.CompletedProcess[str]:
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("ALPHAF_")}
-    own = {"PYTHONPATH": str(REPO), "ALPHAF_CACHE": str(place / "cache"), "ALPHAF_RUNS": str(place / "실행"),
-           "HF_HOME": str(place / "hf"), "OMP_NUM_THREADS": "1"}  # fmt: skip
-    return subprocess.run(
-        [sys.executable, "-m", "alphaf_orch", *args], cwd=place, env=kept | own, capture_output=True, text=True,
-        timeout=timeout, check=False,
-    )  # fmt: skip
-
-
-def test_neftune_on_the_tiny_model(place):
+def test_neftune_on_the_tiny_model(place, warm_python):
     command = ("ablate", "neftune", "--model", "tiny", "--seeds", "1", "--task", "finance_ko_mcq", "--limit", "8")
     command += ("--set", "max_steps=4", "--set", "save_steps=4", "--name", "잡음", "--parallel", "1")
-    done = alphaf(place, *command)
+    done = alphaf(place, *command, python=warm_python)
     assert done.returncode == 0, done.stdout + done.stderr
     root = place / "실행" / "잡음"
     markdown = (root / "report.en.md").read_text(encoding="utf-8")
@@ -66,13 +52,13 @@ def test_neftune_on_the_tiny_model(place):
     ]
     assert len(losses) == 2
     assert losses[0] != losses[1], "the noise was on in one arm only"
-    again = alphaf(place, *command)
+    again = alphaf(place, *command, python=warm_python)
     assert again.returncode == 0
     assert "started" not in again.stderr
     assert "(0 " not in again.stdout
 
 
-def test_a_planted_effect_is_found(place):
+def test_a_planted_effect_is_found(place, warm_python):
     """One arm learns to answer as the data do, the other's learning rate is too small to learn anything."""
     folder = place / "틀" / "eval" / "심은 효과"
     folder.mkdir(parents=True)
@@ -90,7 +76,7 @@ def test_a_planted_effect_is_found(place):
     done = alphaf(
         place, "ablate", "learning_rate=1e-9,5e-3", "--model", "tiny", "--config", str(config), "--data", str(data),
         "--suite", "planted", "--name", "심음", "--parallel", "1", "--set", "adapter=full", "--set", "max_steps=60",
-        "--set", "save_steps=60", "--set", "val_set_size=0",
+        "--set", "save_steps=60", "--set", "val_set_size=0", python=warm_python,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "verdict: learning_rate=1e-9 → learning_rate=5e-3: better. Overall 0.0% → 100.0%" in done.stdout

@@ -1,18 +1,15 @@
 """The amount of training beside what the samplers of the tools do."""
 
 import json
-import os
 import random
 import subprocess
 import sys
-from pathlib import Path
 
+import own_process
 import pytest
 from amounts import RECIPE, UNPACKED, report
 
 from alphaf_orch.planning.amount import micro_batches, rows_left
-
-REPO = Path(__file__).parents[2]
 
 # Prints, for each case, the batches of every rank, made by axolotl's and accelerate's own samplers.
 SAMPLERS = """
@@ -64,16 +61,15 @@ def test_the_number_is_that_of_axolotl_s_and_accelerate_s_own_samplers(tmp_path)
     assert rows_left(report([300, 60], 256), RECIPE) == 0
 
 
-def test_too_little_for_one_packed_micro_batch_is_refused_and_what_is_offered_trains(tmp_path):
+def test_too_little_for_one_packed_micro_batch_is_refused_and_what_is_offered_trains(tmp_path, warm_python):
     rows = [{"messages": [{"role": "user", "content": f"질문 {i}"}, {"role": "assistant", "content": f"답 {i}"}]}
             for i in range(5)]  # fmt: skip
     data = tmp_path / "다섯.jsonl"
     data.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
     def alphaf(*args):
-        line = [sys.executable, "-m", "alphaf_orch", "sft", "--model", "tiny", "--data", str(data), "--run", "r", *args]
-        env = os.environ | {"PYTHONPATH": str(REPO)}
-        return subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=280, check=False)
+        named = ("--model", "tiny", "--data", str(data), "--run", "r")
+        return own_process.alphaf(tmp_path, "sft", *named, *args, python=warm_python)
 
     packing = ("--set", "sample_packing=true", "--set", "pad_to_sequence_len=true", "--set", "max_steps=1")
     for known in ("data: done", "data: done"):  # the second time from the report of the first
@@ -82,7 +78,7 @@ def test_too_little_for_one_packed_micro_batch_is_refused_and_what_is_offered_tr
         assert known in refused.stderr
         assert "error: sft would train no step: 5 rows of " in refused.stderr
         assert "1 rank(s) x micro_batch_size 2 need 2 of them (1,024 tokens) for one" in refused.stderr
-    states = json.loads((Path(os.environ["ALPHAF_RUNS"]) / "r" / "manifest.json").read_text(encoding="utf-8"))["stages"]
+    states = json.loads((tmp_path / "실행" / "r" / "manifest.json").read_text(encoding="utf-8"))["stages"]
     assert set(states) == {"base_model", "data"}
     assert "--set sft.micro_batch_size=1" in refused.stderr
     trained = alphaf(*packing, "--set", "sft.micro_batch_size=1")

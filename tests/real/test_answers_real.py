@@ -18,6 +18,11 @@ from answer_place import Place
 quiet = pytest.mark.filterwarnings("ignore")
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return tiny.save_base(tmp_path_factory.mktemp("끝난 모델"))
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     return Place(tmp_path, monkeypatch)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +11,11 @@ from typing import Any
 
 import pytest
 import yaml
+from own_process import alphaf
 
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.scores.results import run_results
 
-REPO = Path(__file__).parents[2]
 CONTRACT = {"tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering", "turn_ends"}
 MODELS = ("tiny-eeve", "tiny-qwen", "tiny-orion")
 
@@ -28,6 +26,7 @@ class Chain:
 
     model: str
     place: Path
+    python: Path
 
     @property
     def run(self) -> RunPaths:
@@ -39,28 +38,17 @@ class Chain:
         """The base model that was built."""
         return self.place / "cache" / "models" / self.model
 
-    def alphaf(self, *args: str, timeout: float = 1800) -> subprocess.CompletedProcess[str]:
+    def alphaf(self, *args: str) -> subprocess.CompletedProcess[str]:
         """Run one `alphaf` command as a user would; it must succeed."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith("ALPHAF_")}
-        env = kept | {
-            "PYTHONPATH": str(REPO),
-            "ALPHAF_CACHE": str(self.place / "cache"),
-            "ALPHAF_RUNS": str(self.place / "실행"),
-            "HF_HOME": str(self.place / "hf"),
-            "OMP_NUM_THREADS": "1",
-        }
-        argv = [sys.executable, "-m", "alphaf_orch", *args]
-        done = subprocess.run(
-            argv, cwd=self.place, env=env, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        done = alphaf(self.place, *args, python=self.python)
         assert done.returncode == 0, done.stdout + done.stderr
         return done
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+def chain(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, warm_python: Path) -> Chain:
     """SFT, merge, DPO, merge, a merge with the base model, and an evaluation of every model of the chain."""
-    made = Chain(request.param, tmp_path_factory.mktemp("세 구조"))
+    made = Chain(request.param, tmp_path_factory.mktemp("세 구조"), warm_python)
     made.alphaf("run", "--model", made.model, "--run", made.model)
     config = made.place / "병합.yaml"
     config.write_text(f"merge: {{partner: {made.model}, method: linear, weight: 0.5}}\n", encoding="utf-8")

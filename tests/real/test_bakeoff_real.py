@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,12 +17,10 @@ COMMAND = (
 
 
 def test_one_failed_arm_leaves_the_others_and_the_same_command_ends_it(
-    alphaf, model_cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    alphaf, warm_python: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("ALPHAF_CACHE", str(model_cache))
-    place, aside = model_cache / "models" / "tiny-orion", tmp_path / "orion"
-    if place.is_dir():
-        shutil.move(place, aside)
+    monkeypatch.setattr(sys, "executable", str(warm_python))
+    place = tmp_path / "cache" / "models" / "tiny-orion"
     place.mkdir(parents=True)
     (place / "config.json").write_text('{"model_type": "orion", "architectures": ["OrionForCausalLM"]}')
     root = tmp_path / "실행" / "trio"
@@ -37,8 +36,6 @@ def test_one_failed_arm_leaves_the_others_and_the_same_command_ends_it(
         assert len((root / name / "answers" / "sft" / "bakeoff_ko.jsonl").read_text().splitlines()) == 1
 
     shutil.rmtree(place)
-    if aside.is_dir():
-        shutil.move(aside, place)
     weights = (root / "tiny-eeve" / "sft" / "merged" / "model.safetensors").stat().st_mtime_ns
     second = alphaf(*COMMAND)
     assert second.exit_code == 0, second.output

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from model_programs import run_script, script
+from model_programs import korean_rows, run_script, script
 
 from alphaf_orch.inputs import presets, weights
 from alphaf_orch.inputs.own_model import MARKERS
@@ -47,6 +47,11 @@ def test_fetch_without_a_network_fails_at_once(tmp_path: Path, repo: str, what: 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith(f"error: {what}")
     assert f"\n  where: {where}\n" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def korean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return korean_rows(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")

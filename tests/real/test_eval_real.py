@@ -25,7 +25,7 @@ def chat(system, user):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory, warm_python):
     """A run of tiny random models with a Korean name, its base in the cache, and the two tasks."""
     from tiny import llama, save_base, tokenizer
 
@@ -34,7 +34,7 @@ def place(tmp_path_factory):
     for name in ("config.json", "generation_config.json"):  # a base model that knows no end of a turn yet
         values = json.loads((base / name).read_text())
         (base / name).write_text(json.dumps(values | {"eos_token_id": 2}))
-    run = write_run(place / "실행" / "작은-모델", sys.executable, cache=place / "cache")
+    run = write_run(place / "실행" / "작은-모델", warm_python, cache=place / "cache")
     for seed, stage in enumerate(("sft", "dpo"), start=1):
         folder = run / stage / "merged"
         for file in folder.iterdir():
@@ -67,7 +67,13 @@ def command(*args):
 
 def evaluate(place, *args):
     done = subprocess.run(
-        command(*args), cwd=place, env=environment(place), capture_output=True, text=True, timeout=400, check=False
+        [str(python), *command(*args)[1:]],
+        cwd=place,
+        env=environment(place),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done
@@ -184,7 +190,17 @@ def stored(file):
         return 0
 
 
-def test_killed_in_the_middle_the_answers_there_are_not_asked_again(place):
+@pytest.fixture
+def cold(place):
+    """The run with the real python, whose processes are killed as they are."""
+    config = place / "실행" / "작은-모델" / "config.yaml"
+    before = config.read_text(encoding="utf-8")
+    config.write_text(f"model: tiny\ntools: {{axolotl: '{sys.executable}'}}\n", encoding="utf-8")
+    yield
+    config.write_text(before, encoding="utf-8")
+
+
+def test_killed_in_the_middle_the_answers_there_are_not_asked_again(place, cold):
     run = place / "실행" / "작은-모델"
     process = subprocess.Popen(
         command("--stages", "dpo", "--batch-size", "1"),

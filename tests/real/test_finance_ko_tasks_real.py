@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import tiny
-from finance_ko import EXPECTED, SCRIPTED, SUITE, TASKS, config
+from scripted_finance import EXPECTED, SCRIPTED, SUITE, TASKS, config
 
 from alphaf_orch.core.command import QUIET_OFFLINE
 from alphaf_orch.core.paths import CHILD

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finance_ko import SCRIPTED
+from scripted_finance import SCRIPTED
 
 from alphaf_orch.core.command import QUIET_OFFLINE
 from alphaf_orch.core.paths import CHILD

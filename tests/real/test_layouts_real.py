@@ -17,6 +17,7 @@ from own_process import alphaf
 from tiny import CORPUS, IM_END, IM_START
 
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.programs.common import Failure
 
 REPO = Path(__file__).parents[2]
 LINES = {"tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering"}
@@ -51,7 +52,7 @@ def notes(data_stats: ModuleType, tmp_path: Path) -> Callable[..., list[str]]:
 
 
 def refusal(data_stats: ModuleType, call: Callable[[], Any]) -> str:
-    with pytest.raises(data_stats.Failure) as caught:
+    with pytest.raises(Failure) as caught:
         call()
     assert caught.value.code == 4
     message: str = caught.value.message
@@ -169,7 +170,7 @@ def test_a_template_may_write_the_token_that_is_also_the_unknown_one(notes: Any,
 # The whole chain
 
 
-def run(place: Path, folder: Path, *sets: str) -> subprocess.CompletedProcess[str]:
+def run(place: Path, folder: Path, python: Path, *sets: str) -> subprocess.CompletedProcess[str]:
     settings = ("sft.max_steps=2", "sft.lora_r=8", "dpo.max_steps=2", "dpo.lora_r=8", "dpo.logging_steps=1", *sets)
     args = [part for item in settings for part in ("--set", item)]
     korean = CORPUS[:3]
@@ -182,12 +183,12 @@ def run(place: Path, folder: Path, *sets: str) -> subprocess.CompletedProcess[st
     )
     return alphaf(
         place, "run", "--run", "r", "--model", str(folder), "--data", str(data), "--dpo-data", str(preferences),
-        "--gpus", "0", *args,
+        "--gpus", "0", *args, python=python,
     )  # fmt: skip
 
 
-def test_a_refusal_of_the_data_stage_is_the_commands_own(tmp_path: Path) -> None:
-    done = run(tmp_path, layouts.qwen(tmp_path / "base", layouts.one_row, template=None))
+def test_a_refusal_of_the_data_stage_is_the_commands_own(tmp_path: Path, warm_python: Path) -> None:
+    done = run(tmp_path, layouts.qwen(tmp_path / "base", layouts.one_row, template=None), warm_python)
     assert done.returncode == 4, done.stderr
     said = done.stderr[done.stderr.index("error:") :].splitlines()
     assert said[0].startswith(f"error: the base model has not learnt {IM_START} (has the row of {IM_END}")
@@ -216,12 +217,12 @@ CHAINS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", CHAINS)
-def test_the_whole_chain_on_a_layout(name: str, tmp_path: Path) -> None:
+def test_the_whole_chain_on_a_layout(name: str, tmp_path: Path, warm_python: Path) -> None:
     from safetensors import safe_open
 
     build, sets = CHAINS[name]
     base = build(tmp_path / "모델")
-    done = run(tmp_path, base, *sets)
+    done = run(tmp_path, base, warm_python, *sets)
     assert done.returncode == 0, done.stdout + done.stderr
     paths = RunPaths(tmp_path / "실행" / "r")
     stages = json.loads(paths.manifest.read_text(encoding="utf-8"))["stages"]

@@ -54,19 +54,19 @@ def check_nothing_was_trained(run: Path, stage: str, finished: dict[str, bytes],
     assert max(int(path.name.split("-")[1]) for path in (run / stage).glob("checkpoint-*")) == steps
 
 
-def test_sft_and_dpo_killed_after_their_last_step_are_finished_from_its_checkpoint(tmp_path):
+def test_sft_and_dpo_killed_after_their_last_step_are_finished_from_its_checkpoint(tmp_path, warm_python):
     """The user's own logging_steps is above the number of DPO's steps: the last step's loss is logged all the same."""
     args = ("run", "--model", "tiny", "--run", "k", "--set", "dpo.logging_steps=100")
     run = tmp_path / "실행" / "k"
-    first = alphaf(tmp_path, *args)
+    first = alphaf(tmp_path, *args, python=warm_python)
     assert first.returncode == 0, first.stderr
     dpo = killed_before_the_end(run, "dpo")
-    again = alphaf(tmp_path, *args)
+    again = alphaf(tmp_path, *args, python=warm_python)
     assert again.returncode == 0, again.stderr
     check_nothing_was_trained(run, "dpo", dpo, 6)
     sft = killed_before_the_end(run, "sft")
     shutil.rmtree(run / "dpo")
-    again = alphaf(tmp_path, "sft", "--run", "k")
+    again = alphaf(tmp_path, "sft", "--run", "k", python=warm_python)
     assert again.returncode == 0, again.stderr
     check_nothing_was_trained(run, "sft", sft, 10)
     stages = json.loads((run / "manifest.json").read_text(encoding="utf-8"))["stages"]

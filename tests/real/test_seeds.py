@@ -21,7 +21,10 @@ LORA = {"lora_r": 4, "lora_alpha": 8, "lora_dropout": 0.1}
 MODULES = ["q_proj", "v_proj"]
 # One process for several trainings, each of which pays the imports else; what one has drawn must not reach the next.
 SFT = "import sys; from axolotl.cli.train import do_cli\nfor name in sys.argv[1:]: set_files(name); do_cli(name)"
-DPO = "import sys, dpo\nfor name in sys.argv[1:]: set_files(name); assert dpo.main([name]) == 0"
+DPO = (
+    "import sys; from alphaf_orch.programs.training import dpo\n"
+    "for name in sys.argv[1:]: set_files(name); dpo.main([name])"
+)
 SET_FILES = """
 import os
 def set_files(name):

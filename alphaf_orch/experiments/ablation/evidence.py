@@ -38,7 +38,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ChangedFile:
     """One rendered file that is not the same in both arms, and its lines."""
 
     file: str
@@ -64,7 +64,7 @@ class Batches:
     first: FirstWeights | None = None  # None: trained by a version that did not record them
 
 
-def differences(before: RunPaths, after: RunPaths) -> list[Difference]:
+def differences(before: RunPaths, after: RunPaths) -> list[ChangedFile]:
     """Return how the files that the two arms' training read differ, each arm's own folder written as RUN.
 
     A tracker's name of the run is no part of what is trained; the files of evaluations are compared by their results.
@@ -72,7 +72,7 @@ def differences(before: RunPaths, after: RunPaths) -> list[Difference]:
     return _compared(_training_files(before), _training_files(after))
 
 
-def _compared(first: Mapping[str, list[str]], second: Mapping[str, list[str]]) -> list[Difference]:
+def _compared(first: Mapping[str, list[str]], second: Mapping[str, list[str]]) -> list[ChangedFile]:
     found = []
     for name in sorted({*first, *second}):
         ours, theirs = first.get(name, []), second.get(name, [])
@@ -81,7 +81,7 @@ def _compared(first: Mapping[str, list[str]], second: Mapping[str, list[str]]) -
         changed = [line for line in changed if line[1:].partition(":")[0] not in TRACKER_KEYS]
         removed, added = (tuple(line[1:] for line in changed if line[0] == sign) for sign in "-+")
         if removed or added:
-            found.append(Difference(name, removed, added))
+            found.append(ChangedFile(name, removed, added))
     return found
 
 
@@ -125,12 +125,12 @@ def read_batches(paths: RunPaths, stage: str) -> Batches | None:
     return Batches(ids, shapes, first) if ids else None
 
 
-def checks(before: RunData, after: RunData, stage: str, seeds: tuple[int | None, int | None]) -> list[Check]:
+def checks(before: RunData, after: RunData, stage: str, seed: int | None) -> list[Check]:
     """Return the checks of one pair of arms that were trained under one seed and evaluated at one stage."""
     trainer = "dpo" if stage == "dpo" else "sft"
     first, second = read_batches(before.paths, trainer), read_batches(after.paths, trainer)
     return [
-        _same(Label("시드", "Seed"), seeds[0], seeds[1]),
+        _same(Label("시드", "Seed"), seed, seed),
         *(_beginning(before, after, each) for each in SECTIONS[: SECTIONS.index(trainer) + 1]),
         _order(first, second),
         _packing(before, after, first, second),

@@ -92,31 +92,41 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
             fix="drop lora_r, or use adapter=lora",
         )
     tracked = {key: value for key, value in user.items() if key in TRACKER_KEYS}
-    layers = [
-        recipes.hardware_layer(resolved.folders, resolved.gpus[section], section),
+    if section == "sft" and user.get("plugins"):
+        user = {**user, "plugins": [PLUGIN, *(p for p in user["plugins"] if p != PLUGIN)]}
+    hardware = recipes.hardware_layer(resolved.folders, resolved.gpus[section], section)
+    chosen = [
         (f"model {resolved.preset.name}", resolved.preset.sft if section == "sft" else resolved.preset.dpo),
         ("trackers", tracker_layer({**resolved.config.trackers, **tracked}, resolved.paths.name, section)),
         ("yours", user),
     ]
-    if section == "sft" and user.get("plugins"):
-        user = {**user, "plugins": [PLUGIN, *(p for p in user["plugins"] if p != PLUGIN)]}
-        layers[-1] = ("yours", user)
-    sizes = [layer["val_set_size"] for _, layer in layers if "val_set_size" in layer]
-    if section == "sft" and sizes and not sizes[-1]:
-        # axolotl refuses an eval schedule without an eval set.
-        layers.insert(1, ("follows val_set_size", {"eval_strategy": "no", "eval_steps": None}))
-    shape = resolved.preset.architecture
-    saved = [layer["lora_modules_to_save"] for _, layer in layers if "lora_modules_to_save" in layer]
-    if section == "sft" and saved and saved[-1] and not (shape and not shape.tie_word_embeddings):
-        # peft would train a tied embedding and its head apart; where nothing is tied it only says so.
-        layers.insert(1, ("follows tied embeddings", {"peft_ensure_weight_tying": True}))
-    ranks = [layer["lora_r"] for _, layer in layers if layer.get("lora_r")]
-    if ranks:
-        layers.insert(1, ("follows lora_r", {"lora_alpha": ranks[-1]}))
     return [
         (name, {k: v for k, v in layer.items() if k != "adapter" and not (full and k.startswith("lora_"))})
-        for name, layer in layers
+        for name, layer in (hardware, *_following(resolved, section, [hardware, *chosen]), *chosen)
     ]
+
+
+def _following(resolved: Resolved, section: Section, layers: recipes.Layers) -> recipes.Layers:
+    """Return what a recipe must change because the layers set another key."""
+
+    def given(key: str) -> list[Any]:
+        return [layer[key] for _, layer in layers if key in layer]
+
+    found: list[tuple[str, Mapping[str, Any]]] = []
+    ranks = [rank for rank in given("lora_r") if rank]
+    if ranks:
+        found.append(("follows lora_r", {"lora_alpha": ranks[-1]}))
+    if section == "dpo":
+        return found
+    shape = resolved.preset.architecture
+    if any(given("lora_modules_to_save")[-1:]) and not (shape and not shape.tie_word_embeddings):
+        # peft would train a tied embedding and its head apart; where nothing is tied it only says so.
+        found.append(("follows tied embeddings", {"peft_ensure_weight_tying": True}))
+    sizes = given("val_set_size")
+    if sizes and not sizes[-1]:
+        # axolotl refuses an eval schedule without an eval set.
+        found.append(("follows val_set_size", {"eval_strategy": "no", "eval_steps": None}))
+    return found
 
 
 def make_recipe(

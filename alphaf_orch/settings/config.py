@@ -17,7 +17,10 @@ Tool = Literal["axolotl", "dpo", "mergekit"]
 
 
 class RunConfig(BaseModel):
-    """What varies between runs; trainer settings live in the recipes and only overrides of them are kept here."""
+    """What is said of a run, now or when it began: only what varies between runs; trainer settings live in the recipes.
+
+    What comes of it on this machine is another type, `planning.context.Resolved`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -15,7 +15,6 @@ from alphaf_orch.evaluation.lm_eval_config import SEEDS, VERSION, lm_eval_config
 from alphaf_orch.evaluation.options import SERVERS, counted_rows
 from alphaf_orch.evaluation.tasks.task import Task
 from alphaf_orch.inputs import hub_cache
-from alphaf_orch.planning.context import accelerate_config
 from alphaf_orch.planning.stages import Launch, Stage
 from alphaf_orch.runs.chain import ChainModel
 from alphaf_orch.runs.reference import context_length, generation_defaults, stop_ids
@@ -109,7 +108,7 @@ def lm_eval_stage(place: Place, cells: Sequence[Cell], tasks: Mapping[Path, Rend
     launch = Launch(target.gpus, place.machine.cpus, "no", place.machine.visible(target.gpus))
     if target.backend == "hf" and target.gpus > 1:
         accelerate = place.paths.rendered("accelerate_eval.yaml")
-        files[accelerate] = accelerate_config(launch)
+        files[accelerate] = launch.config()
         argv = (*launch.argv(place.python, accelerate), *argv[1:])
     # Our scoring code is imported by name from the tasks' own python.
     env = {**PROGRAM_ENV, **launch.env()}

@@ -241,22 +241,6 @@ def merge_stage(
     return stages.merge_stage(section, resolved.python(), resolved.paths, config, plain(contract), spec, merged)
 
 
-def accelerate_config(launch: Launch) -> Rendered:
-    """Return accelerate's config file: named on the command line, it keeps any default one from being read."""
-    return plain(
-        {
-            "compute_environment": "LOCAL_MACHINE",
-            "distributed_type": "MULTI_GPU" if launch.processes > 1 else "NO",
-            "num_processes": launch.processes,
-            "num_machines": 1,
-            "machine_rank": 0,
-            "mixed_precision": launch.mixed_precision,
-            "use_cpu": launch.gpus == 0,
-            "debug": False,
-        }
-    )
-
-
 def recipe_spec(recipe: Rendered, gpus: int) -> dict[str, Any]:
     """Return what of a recipe its result depends on, the global batch in place of how it is cut up."""
     kept = {k: v for k, v in recipe.values.items() if k not in recipes.NO_INFLUENCE and k != "datasets"}

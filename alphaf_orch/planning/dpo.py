@@ -8,7 +8,6 @@ from alphaf_orch.inputs import sources
 from alphaf_orch.planning import stages
 from alphaf_orch.planning.context import (
     Resolved,
-    accelerate_config,
     data_stage,
     make_recipe,
     merge_stage,
@@ -45,15 +44,7 @@ def dpo_stages(resolved: Resolved, upstream: str) -> tuple[Stage, ...]:
         "data": [sources.content_key(source) for source in checked],
         "upstream": upstream,
     }
-    train = stages.dpo_stage(
-        resolved.python("dpo"),
-        paths,
-        launch,
-        paths.rendered("accelerate_dpo.yaml"),
-        accelerate_config(launch),
-        recipe,
-        spec,
-    )
+    train = stages.dpo_stage(resolved.python("dpo"), paths, launch, recipe, spec)
     adapter = "qlora" if recipe.values["load_in_4bit"] else "lora"
     turns = {"trained_turns": "last", **ends}
     merge = merge_stage(resolved, "dpo", adapter, start, None, str(paths.probe("dpo")), train, turns)

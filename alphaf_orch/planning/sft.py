@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.record import fingerprint
@@ -13,7 +12,6 @@ from alphaf_orch.planning import recipes, stages
 from alphaf_orch.planning.base import BaseModelRef
 from alphaf_orch.planning.context import (
     Resolved,
-    accelerate_config,
     data_stage,
     make_recipe,
     merge_stage,
@@ -31,8 +29,6 @@ def sft_stages(resolved: Resolved) -> tuple[Stage, ...]:
     assert base is not None
     recipe = _recipe(resolved, base)
     paths = resolved.paths
-    file, accelerate_file = paths.rendered("sft.yaml"), paths.rendered("accelerate_sft.yaml")
-    prepared = Path(recipe.values["dataset_prepared_path"])
     launch = training_launch(resolved, "sft", recipe)
     spec = {**recipe_spec(recipe, resolved.gpus["sft"]), "data": content, "base": base.spec}
     found = [base.stage] if base.stage else []
@@ -44,13 +40,13 @@ def sft_stages(resolved: Resolved) -> tuple[Stage, ...]:
             "added_tokens": recipe.values.get("tokens"),
         }
         found.append(data_stage(resolved, "sft", recipe, tokenizer, base.spec))
-    python = resolved.python()
-    prepare = stages.preprocess_stage(python, file, recipe, prepared, _prepared_spec(recipe, content, base))
-    train = stages.sft_stage(python, paths, launch, accelerate_file, accelerate_config(launch), file, recipe, spec)
+    python, prepared = resolved.python(), recipe.values["dataset_prepared_path"]
+    prepare = stages.preprocess_stage(python, paths, recipe, _prepared_spec(recipe, content, base))
+    train = stages.sft_stage(python, paths, launch, recipe, spec)
     turns: dict[str, Any] = {
         key: recipe.values[key] for key in ("eot_tokens", "train_on_inputs") if key in recipe.values
     }
-    merge = merge_stage(resolved, "sft", resolved.adapter, base.name, base.revision, str(prepared), train, turns)
+    merge = merge_stage(resolved, "sft", resolved.adapter, base.name, base.revision, prepared, train, turns)
     return (*found, prepare, train, merge)
 
 

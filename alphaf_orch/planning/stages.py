@@ -10,7 +10,7 @@ from typing import Any, Literal
 from alphaf_orch.core.command import CHILD_PATH, PROGRAM_ENV, program
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint
-from alphaf_orch.core.render import Rendered
+from alphaf_orch.core.render import Rendered, plain
 from alphaf_orch.settings.config import Tool
 from alphaf_orch.settings.trackers import tracker_env
 
@@ -126,6 +126,21 @@ class Launch:
             "--main_process_ip", "127.0.0.1", "--main_process_port", "0",
         )  # fmt: skip
 
+    def config(self) -> Rendered:
+        """Return accelerate's config file: named on the command line, it keeps any default one from being read."""
+        return plain(
+            {
+                "compute_environment": "LOCAL_MACHINE",
+                "distributed_type": "MULTI_GPU" if self.processes > 1 else "NO",
+                "num_processes": self.processes,
+                "num_machines": 1,
+                "machine_rank": 0,
+                "mixed_precision": self.mixed_precision,
+                "use_cpu": self.gpus == 0,
+                "debug": False,
+            }
+        )
+
     def env(self) -> dict[str, str]:
         """Return the devices to see: one process that sees eight would use them all, by DataParallel."""
         return {"CUDA_VISIBLE_DEVICES": ",".join(self.visible[: self.gpus])}
@@ -155,16 +170,15 @@ def data_stage(name: str, python: str, paths: RunPaths, config: Rendered, spec: 
     )
 
 
-def preprocess_stage(
-    python: str, config_file: Path, config: Rendered, prepared: Path, spec: Mapping[str, Any]
-) -> Stage:
+def preprocess_stage(python: str, paths: RunPaths, recipe: Rendered, spec: Mapping[str, Any]) -> Stage:
     """Return the stage that tokenises once, so that no rank waits for another to do it."""
+    file, prepared = paths.rendered("sft.yaml"), Path(recipe.values["dataset_prepared_path"])
     return Stage(
         stage_name("tokenise", "sft"),
         "axolotl",
         # Its defaults would load the weights, "to have them downloaded", and print a row of the data into the log.
-        program(python, "training.preprocess", str(config_file), "--download=False", "--debug_num_examples=0"),
-        {config_file: config},
+        program(python, "training.preprocess", str(file), "--download=False", "--debug_num_examples=0"),
+        {file: recipe},
         (prepared,),
         spec,
         CHILD_PATH,  # not PROGRAM_ENV: a recipe's own plugins are found in the folder that `alphaf` is called in
@@ -172,25 +186,17 @@ def preprocess_stage(
     )
 
 
-def sft_stage(
-    python: str,
-    paths: RunPaths,
-    launch: Launch,
-    accelerate_file: Path,
-    accelerate: Rendered,
-    config_file: Path,
-    config: Rendered,
-    spec: Mapping[str, Any],
-) -> Stage:
+def sft_stage(python: str, paths: RunPaths, launch: Launch, recipe: Rendered, spec: Mapping[str, Any]) -> Stage:
     """Return the stage in which axolotl trains."""
+    file, accelerate_file = paths.rendered("sft.yaml"), paths.rendered("accelerate_sft.yaml")
     return Stage(
         "sft",
         "axolotl",
-        (*launch.argv(python, accelerate_file), "-m", "axolotl.cli.train", str(config_file)),
-        {config_file: config, accelerate_file: accelerate},
+        (*launch.argv(python, accelerate_file), "-m", "axolotl.cli.train", str(file)),
+        {file: recipe, accelerate_file: launch.config()},
         (paths.adapter("sft"),),
         spec,
-        {**plugin_env(paths, "sft"), **tracker_env(config.values, paths, "sft"), **launch.env()},
+        {**plugin_env(paths, "sft"), **tracker_env(recipe.values, paths, "sft"), **launch.env()},
         processes=launch.processes,
     )
 
@@ -242,22 +248,15 @@ def merge_models_stage(
     )  # fmt: skip
 
 
-def dpo_stage(
-    python: str,
-    paths: RunPaths,
-    launch: Launch,
-    accelerate_file: Path,
-    accelerate: Rendered,
-    config: Rendered,
-    spec: Mapping[str, Any],
-) -> Stage:
+def dpo_stage(python: str, paths: RunPaths, launch: Launch, recipe: Rendered, spec: Mapping[str, Any]) -> Stage:
     """Return the stage in which the DPO program trains; on one device it is started plainly."""
     file = paths.rendered("dpo.yaml")
     argv = program(python, "training.dpo", str(file))
-    files = {file: config}
+    files = {file: recipe}
     if launch.processes > 1:
+        accelerate_file = paths.rendered("accelerate_dpo.yaml")
         argv = (*launch.argv(python, accelerate_file), *argv[1:])
-        files[accelerate_file] = accelerate
+        files[accelerate_file] = launch.config()
     return Stage(
         "dpo",
         "dpo",
@@ -265,7 +264,7 @@ def dpo_stage(
         files,
         (paths.adapter("dpo"),),
         spec,
-        {**PROGRAM_ENV, **plugin_env(paths, "dpo"), **tracker_env(config.values, paths, "dpo"), **launch.env()},
+        {**PROGRAM_ENV, **plugin_env(paths, "dpo"), **tracker_env(recipe.values, paths, "dpo"), **launch.env()},
         processes=launch.processes,
         written_last=(paths.adapter("dpo") / "trainer_state.json",),
     )

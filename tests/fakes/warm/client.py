@@ -31,6 +31,7 @@ FAMILIES = (
     ("alphaf_orch.programs.", "base"),
     ("axolotl.", "axolotl"),
     ("accelerate.", "base"),
+    ("warm_probe", "base"),  # of the test of all this
 )
 # alphaf itself starts cold, and starts its tools with the python that it was started with.
 ALPHAF = "import sys, runpy; sys.executable = {!r}; runpy._run_module_as_main('alphaf_orch')"

@@ -97,8 +97,8 @@ models: $(SETUP) ## list the base models that MODEL may name
 	$(ALPHAF) models $(ARGS)
 
 samples: $(SETUP) ## remake the Korean sample data
-	$(PY) -m alphaf_orch.samples.generate $(ARGS)
-	$(PY) -m alphaf_orch.samples.benchmark $(ARGS)
+	PYTHONPATH=tools $(PY) -m sample_data.generate $(ARGS)
+	PYTHONPATH=tools $(PY) -m sample_data.benchmark $(ARGS)
 
 test: $(SETUP) ## every test, the ones with real tools included (minutes)
 	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -106,16 +106,18 @@ test: $(SETUP) ## every test, the ones with real tools included (minutes)
 test-fast: $(SETUP) ## the tests that start no real tool (seconds)
 	$(PY) -m pytest -m "not real" $(ARGS)
 
-lint: $(SETUP) ## check style and formatting
+lint: $(SETUP) ## check style, formatting and the one-way order of imports
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(VENV)/bin/lint-imports
 
 types: $(SETUP) ## check types
 	$(PY) -m mypy
 
-fmt: $(SETUP) ## mend style and formatting in place
+fmt: $(SETUP) ## mend style and formatting in place, remake the index of modules
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+	$(PY) tools/module_index.py
 
 golden: $(SETUP) ## rewrite the recorded outputs that tests compare with
 	ALPHAF_WRITE_GOLDEN=1 $(PY) -m pytest -m "not real" $(ARGS)
@@ -124,5 +126,5 @@ gpu-check: $(SETUP) ## run the tiny chain through the GPU recipe and write docs/
 	$(PY) tools/gpu_check.py $(ARGS)
 
 clean: ## remove caches and build output; runs/ and the environment stay
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache unsloth_compiled_cache last_run_prepared
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache unsloth_compiled_cache last_run_prepared
 	find alphaf_orch tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

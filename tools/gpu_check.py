@@ -23,7 +23,7 @@ sys.path.insert(0, str(REPO))
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.record import read_manifest
-from alphaf_orch.runs.verify import checkpoints
+from alphaf_orch.runs.checkpoints import seen
 
 KERNELS = ("lora_mlp_kernel=true", "lora_qkv_kernel=true", "lora_o_kernel=true", "bf16=true", "dpo.bf16=true")
 
@@ -39,7 +39,7 @@ def interrupted_then_resumed(run: RunPaths, env: dict[str, str]) -> int:
     argv += [x for item in (*KERNELS[:4], "max_steps=400", "save_steps=20") for x in ("--set", item)]
     process = subprocess.Popen(argv, env=env, cwd=REPO)
     end = time.monotonic() + 600
-    while process.poll() is None and not checkpoints(run.adapter("sft")) and time.monotonic() < end:
+    while process.poll() is None and not seen(run.adapter("sft")) and time.monotonic() < end:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     process.wait(timeout=120)

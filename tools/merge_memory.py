@@ -18,7 +18,7 @@ import yaml
 from alphaf_orch.core.paths import CHILD
 
 REPO = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPO), str(REPO / "tests")]
+sys.path[:0] = [str(REPO), str(REPO / "tests" / "fakes")]
 
 LAYERS, HIDDEN = 10, 2048  # with an intermediate size of 5632 and 32,000 rows: 0.57 billion parameters
 

@@ -6,14 +6,12 @@ record differs from the installed version.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-RECORD = Path(__file__).resolve().parent.parent / "alphaf_orch" / "schemas" / "axolotl.json"
+from recording import keep
+
 # Its schema says "string or number", its own validator then refuses any string that is no number.
 NUMBERS_ONLY = {"learning_rate"}
 
@@ -72,16 +70,5 @@ def record() -> dict[str, Any]:
     return {"axolotl": version("axolotl"), "keys": dict(sorted(keys.items()))}
 
 
-def main() -> int:
-    """Return 0 when the record was written or matches."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    text = json.dumps(record(), indent=1, ensure_ascii=False) + "\n"
-    if parser.parse_args().check:
-        return 0 if RECORD.read_text(encoding="utf-8") == text else 1
-    RECORD.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep("alphaf_orch/schemas/axolotl.json", record, __doc__))

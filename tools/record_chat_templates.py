@@ -6,14 +6,11 @@ model's eos; `system` says whether a system turn is taken. `--check` exits 1 whe
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
-RECORD = Path(__file__).resolve().parent.parent / "alphaf_orch" / "schemas" / "chat_templates.json"
+from recording import keep
 
 
 def record() -> dict[str, Any]:
@@ -41,16 +38,5 @@ def record() -> dict[str, Any]:
     return {"axolotl": version("axolotl"), "templates": found}
 
 
-def main() -> int:
-    """Return 0 when the record was written or matches."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true")
-    text = json.dumps(record(), indent=1, ensure_ascii=False) + "\n"
-    if parser.parse_args().check:
-        return 0 if RECORD.read_text(encoding="utf-8") == text else 1
-    RECORD.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep("alphaf_orch/schemas/chat_templates.json", record, __doc__))

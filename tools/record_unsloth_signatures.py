@@ -7,13 +7,12 @@ site-packages folder). `--check` exits 1 when the record differs.
 
 from __future__ import annotations
 
-import argparse
 import ast
-import json
 import sys
 from pathlib import Path
 
-RECORD = Path(__file__).resolve().parent.parent / "tests" / "records" / "unsloth.json"
+from recording import keep
+
 CALLS = {
     "FastLanguageModel.from_pretrained": "loader.py",
     "FastLlamaModel.get_peft_model": "llama.py",
@@ -39,19 +38,5 @@ def record(folder: Path) -> dict[str, object]:
     return {"unsloth": version.removesuffix(".dist-info"), "calls": calls}
 
 
-def main() -> int:
-    """Return 0 when the record was written or matches."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--check", action="store_true")
-    options = parser.parse_args()
-    text = json.dumps(record(options.folder), indent=1) + "\n"
-    if options.check:
-        return 0 if RECORD.read_text(encoding="utf-8") == text else 1
-    RECORD.parent.mkdir(exist_ok=True)
-    RECORD.write_text(text, encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(keep("tests/records/unsloth.json", record, __doc__, "folder"))

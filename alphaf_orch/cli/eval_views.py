@@ -10,36 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from alphaf_orch.core.command import printable
-from alphaf_orch.core.errors import DataError
 from alphaf_orch.evaluation.request import Evaluation, Results, Work, known_results
-from alphaf_orch.evaluation.tasks.suites import require_data
-from alphaf_orch.evaluation.tasks.task import Task
 from alphaf_orch.scores.results import Metric
-
-
-def task_rows(tasks: Mapping[str, Task], env: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return every task with its suites, size, scores, and whether its rows are on this machine."""
-    rows = []
-    for task in sorted(tasks.values(), key=lambda task: (task.suites, task.name)):
-        try:
-            require_data((task,), env)
-            here = True
-        except DataError:
-            here = False
-        rows.append(
-            {
-                "task": task.name,
-                "suites": list(task.suites),
-                "type": task.output_type,
-                "rows": task.rows,
-                "main_metric": task.main_metric,
-                "metrics": list(task.metrics),
-                "data": task.dataset or str(task.path.parent),
-                "here": here,
-                "title": dict(task.title),
-            }
-        )
-    return rows
 
 
 def print_tasks(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from alphaf_orch.cli.options import log_console, out_console
-
-if TYPE_CHECKING:
-    from alphaf_orch.core.paths import RunPaths
-    from alphaf_orch.planning.plan import Plan, Scope
-    from alphaf_orch.settings.config import RunConfig
+from alphaf_orch.cli.views import print_plan, print_run
+from alphaf_orch.core.disk import writing
+from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.record import read_manifest
+from alphaf_orch.planning.plan import Plan, Scope, make_plan
+from alphaf_orch.planning.stages import MERGE_MODELS
+from alphaf_orch.report.card import write_model_card
+from alphaf_orch.runs.look import run_json
+from alphaf_orch.runs.ready import ready_plan
+from alphaf_orch.runs.runner import run_plan
+from alphaf_orch.runs.status import statuses
+from alphaf_orch.settings.config import RunConfig
 
 
 def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, verbose: bool) -> None:
     """Plan and run the scope's stages, or print them; the plan is made anew once the base model is there."""
-    from alphaf_orch.cli.views import print_run, run_json
-    from alphaf_orch.core.hardware import detect_machine
-    from alphaf_orch.planning.plan import make_plan
-    from alphaf_orch.planning.stages import PREPARE
-    from alphaf_orch.report.card import write_model_card
-    from alphaf_orch.runs.runner import run_plan
-
     machine = detect_machine()
     plan = make_plan(config, machine, paths.root, scope)
     if scope.dry:
         print_dry_run(plan)
         return
     console = log_console()
-    if any(stage.name in PREPARE for stage in plan.stages):
-        run_plan(plan, machine, console, prepare=True, verbose=verbose)
-        plan = make_plan(config, machine, paths.root, scope)
+    plan = ready_plan(plan, console, verbose=verbose)
     tell_notes(plan)
     before = _changed(paths.manifest)
     run_plan(plan, machine, console, verbose=verbose)
@@ -44,20 +42,13 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, verbose: bool) 
 
 def tell_notes(plan: Plan) -> None:
     """Say what is worth knowing about a merge that is not done yet: what is handled, and its licence."""
-    from alphaf_orch.core.record import read_manifest
-
-    done = read_manifest(plan.paths.manifest)["stages"].get("merge_models", {}).get("state") == "done"
+    done = read_manifest(plan.paths.manifest)["stages"].get(MERGE_MODELS, {}).get("state") == "done"
     for note in plan.merge.notes if plan.merge and not done else ():
         log_console().print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
 
 
 def print_dry_run(plan: Plan) -> None:
     """Print what would run and put the rendered files into a temporary folder."""
-    from alphaf_orch.cli.views import print_plan
-    from alphaf_orch.core.disk import writing
-    from alphaf_orch.core.record import read_manifest
-    from alphaf_orch.runs.status import statuses
-
     scratch = Path(tempfile.mkdtemp(prefix=f"alphaf-{plan.paths.name}-"))
     chosen = statuses(plan, read_manifest(plan.paths.manifest))
     for status in chosen:

@@ -1,71 +1,128 @@
-"""What all commands share: their options, the consoles they print to, JSON."""
+"""What all commands share: each option declared once, the objects they are handed as, the consoles, JSON."""
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast, get_type_hints
 
 import click
+from rich.console import Console
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from alphaf_orch.core.masking import MaskedStream, mask_values
+from alphaf_orch.core.wording import Language
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def declared(*flags: str, **settings: Any) -> partial[Any]:
+    """Return an option that a command takes as it is, or with a help or default of its own."""
+    return partial(click.option, *flags, **settings)
+
+
+# By the name that a function or the field of an options object takes it under.
+OPTIONS: dict[str, partial[Any]] = {
+    "model": declared("--model", "-m", metavar="NAME|PATH|HUB_ID", help="A preset, a folder or a hub id."),
+    "run": declared("--run", "-r", metavar="NAME", help="The run (a folder under ALPHAF_RUNS or ./runs)."),
+    "config": declared("--config", "-c", type=click.Path(path_type=Path), help="A YAML file of settings."),
+    "data": declared("--data", "-d", multiple=True, metavar="FILE|HUB_ID", help="Training data; repeatable."),
+    "dpo_data": declared("--dpo-data", multiple=True, metavar="FILE|HUB_ID", help="Preference data."),
+    "sets": declared("--set", "-s", "sets", multiple=True, metavar="KEY=VALUE", help="Override a recipe key."),
+    "gpus": declared("--gpus", type=click.IntRange(min=0), help="GPUs; 0 is CPU. The global batch is kept."),
+    "dpo_gpus": declared("--dpo-gpus", type=click.IntRange(min=0), help="GPUs for DPO (default one)."),
+    "trust_remote_code": declared(
+        "--trust-remote-code", is_flag=True, help="Allow python code that comes with weights."
+    ),
+    "online": declared("--online", is_flag=True, envvar="ALPHAF_ONLINE", help="Allow fetching from the hub."),
+    "name": declared("--name", metavar="NAME", help="The experiment's folder under ALPHAF_RUNS or ./runs."),
+    "parallel": declared("--parallel", type=click.IntRange(min=1), metavar="N", help="Arms at a time (CPU 2, GPU 1)."),
+    "suites": declared("--suite", "suites", multiple=True, metavar="NAME", help="A suite of tasks (finance-ko)."),
+    "tasks": declared("--task", "tasks", multiple=True, metavar="NAME", help="A single task; repeatable."),
+    "limit": declared("--limit", type=click.IntRange(min=1), metavar="N", help="The first N rows of each task."),
+    "lang": declared("--lang", type=click.Choice(["ko", "en"]), default="ko", help="The report opens in it."),
+    "output": declared(
+        "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="The page; Markdown is put beside it."
+    ),
+    "cases": declared(
+        "--cases", type=click.IntRange(min=0), default=3, show_default=True, help="Wins and losses shown of each kind."
+    ),
+    "max_new_tokens": declared("--max-new-tokens", type=click.IntRange(min=1)),
+    "dry_run": declared("--dry-run", is_flag=True, help="Render everything, print it, launch nothing."),
+    "verbose": declared("--verbose", "-v", is_flag=True, help="Stream what the tools print."),
+    "as_json": declared("--json", "as_json", is_flag=True, help="Print JSON."),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class How:
+    """How a command goes about its work, whatever the work is; what it has no option for stays as it is here."""
+
+    online: bool = False
+    dry_run: bool = False
+    verbose: bool = False
+    as_json: bool = False
+    lang: Language = "ko"
+
+
+def option(name: str, **changes: Any) -> Callable[[F], F]:
+    """Return a decorator that gives a command a shared option, with a help or default of its own."""
+    return cast("Callable[[F], F]", OPTIONS[name](**changes))
+
+
 def with_options(*names: str) -> Callable[[F], F]:
     """Return a decorator that gives a command the named options, in that order."""
-    known = {
-        "model": click.option("--model", "-m", metavar="NAME|PATH|HUB_ID", help="A preset, a folder or a hub id."),
-        "run": click.option("--run", "-r", metavar="NAME", help="The run (a folder under ALPHAF_RUNS or ./runs)."),
-        "config": click.option("--config", "-c", type=click.Path(path_type=Path), help="A YAML file of settings."),
-        "data": click.option("--data", "-d", multiple=True, metavar="FILE|HUB_ID", help="Training data; repeatable."),
-        "dpo_data": click.option("--dpo-data", multiple=True, metavar="FILE|HUB_ID", help="Preference data."),
-        "set": click.option("--set", "-s", "sets", multiple=True, metavar="KEY=VALUE", help="Override a recipe key."),
-        "gpus": click.option("--gpus", type=click.IntRange(min=0), help="GPUs; 0 is CPU. The global batch is kept."),
-        "dpo_gpus": click.option("--dpo-gpus", type=click.IntRange(min=0), help="GPUs for DPO (default one)."),
-        "trust": click.option("--trust-remote-code", is_flag=True, help="Allow python code that comes with weights."),
-        "online": click.option("--online", is_flag=True, envvar="ALPHAF_ONLINE", help="Allow fetching from the hub."),
-        "dry_run": click.option("--dry-run", is_flag=True, help="Render everything, print it, launch nothing."),
-        "verbose": click.option("--verbose", "-v", is_flag=True, help="Stream what the tools print."),
-        "json": click.option("--json", "as_json", is_flag=True, help="Print JSON."),
-    }  # fmt: skip
 
     def decorate(function: F) -> F:
         for name in reversed(names):
-            function = known[name](function)
+            function = option(name)(function)
         return function
+
+    return decorate
+
+
+def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Command]:
+    """Return a decorator that makes a function a command.
+
+    What it takes as a dataclass is made of the options that are its fields; the other options it takes by name.
+    """
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        kinds: dict[str, Any] = {taken: kind for taken, kind in get_type_hints(function).items() if is_dataclass(kind)}
+
+        @functools.wraps(function)
+        def call(**given: Any) -> None:
+            objects = {
+                taken: kind(**{field.name: given.pop(field.name) for field in fields(kind) if field.name in given})
+                for taken, kind in kinds.items()
+            }
+            function(**objects, **given)
+
+        return click.command(name or function.__name__)(call)
 
     return decorate
 
 
 def log_console() -> Console:
     """Return the console for progress and notes: stderr."""
-    from rich.console import Console
-
     return Console(file=_masked(sys.stderr))
 
 
 def out_console() -> Console:
     """Return the console for results: stdout."""
-    from rich.console import Console
-
     # Wide where nobody's terminal sets the width, so that tables in a CI log are not folded.
     out = _masked(sys.stdout)
     return Console(file=out) if sys.stdout.isatty() else Console(file=out, width=140)
 
 
 def _masked(stream: IO[str]) -> IO[str]:
-    from alphaf_orch.core.masking import MaskedStream
-
     return cast("IO[str]", MaskedStream(stream))
 
 
 def echo_json(value: Any) -> None:
     """Print a value as JSON, Korean as it is."""
-    from alphaf_orch.core.masking import mask_values
-
     click.echo(json.dumps(mask_values(value), indent=1, ensure_ascii=False))

@@ -1,9 +1,9 @@
-"""What the user reads: plans, runs, models and the table at the end, as text or as JSON values."""
+"""What the user reads: plans, runs, experiments, models and the table at the end, as text or as JSON values."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,11 @@ from rich.table import Table
 
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
-from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import clock
-from alphaf_orch.core.record import read_manifest
-from alphaf_orch.inputs import presets as models
+from alphaf_orch.experiments.experiment import Arm, Experiment
+from alphaf_orch.inputs.presets import ModelPreset
+from alphaf_orch.inputs.weights import WeightsState
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.status import Status
 
 
@@ -69,49 +68,6 @@ def print_plan(console: Console, plan: Plan, statuses: Sequence[Status], scratch
     console.print(f"disk needed: about {size(plan.disk_bytes)}", highlight=False)
 
 
-def newest_model(paths: RunPaths, manifest: Mapping[str, Any]) -> Path | None:
-    """Return the folder of the newest finished, merged model of the run, or None."""
-    if manifest["stages"].get("merge_models", {}).get("state") == "done" and paths.merged_models.is_dir():
-        return paths.merged_models
-    for trainer in ("dpo", "sft"):
-        entry = manifest["stages"].get(f"merge_{trainer}", {})
-        if entry.get("state") == "done":
-            full = entry["spec"].get("adapter") == "full"
-            return paths.adapter(trainer) if full else paths.merged(trainer)
-    return None
-
-
-def run_json(paths: RunPaths) -> dict[str, Any]:
-    """Return the state of each stage of a run, key metrics and paths; `model` is the newest finished, merged one."""
-    manifest = read_manifest(paths.manifest)
-    model = newest_model(paths, manifest)
-    return {
-        "run": paths.name,
-        "folder": str(paths.root),
-        "base": manifest.get("model"),
-        "base_model": manifest.get("base_model"),
-        "base_revision": manifest.get("base_revision"),
-        "created": manifest.get("created"),
-        "model": str(model) if model else None,
-        "manifest": str(paths.manifest),
-        "stages": {
-            name: {
-                "state": entry["state"],
-                "started": entry["started"],
-                "ended": entry.get("ended"),
-                "seconds": entry.get("seconds"),
-                "peak_memory_mib": entry.get("peak_memory_mib"),
-                "result": entry.get("result"),
-                "error": entry.get("error"),
-                "log": str(paths.root / entry["log"]),
-                "metrics": str(paths.metrics(name)) if paths.metrics(name).is_file() else None,
-            }
-            for name in STAGE_ORDER
-            if (entry := manifest["stages"].get(name))
-        },
-    }
-
-
 def print_run(console: Console, run: Mapping[str, Any]) -> None:
     """Print the stages of a run with time, loss and reward accuracy, the model's path and how to chat with it."""
     table = Table("stage", "state", "time", "loss", "reward accuracy", title=f"run {run['run']}", title_justify="left")
@@ -130,7 +86,29 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
         console.out(f"chat:  alphaf chat {run['run']}", highlight=False)
 
 
-def model_json(preset: models.ModelPreset, state: models.WeightsState) -> dict[str, Any]:
+def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print the runs, one row each, with the stages that are not done."""
+    table = Table("run", "base", "started", "stages", "model")
+    for row in rows:
+        states = ", ".join(
+            f"{name} {stage['state']}" for name, stage in row["stages"].items() if stage["state"] != "done"
+        )
+        table.add_row(row["run"], row["base"], row["created"], states or "all done", row["model"] or "")
+    console.print(table)
+
+
+def print_arms(console: Console, experiment: Experiment, commands: Callable[[Arm], Sequence[Sequence[str]]]) -> None:
+    """Print the arms of an experiment with the commands that each is."""
+    table = Table("arm", "variant", "seed", title=f"experiment {experiment.name}", title_justify="left")
+    for arm in experiment.arms:
+        table.add_row(arm.name, arm.variant, "" if arm.seed is None else str(arm.seed))
+    console.print(table)
+    for arm in experiment.arms:
+        for command in commands(arm):
+            console.out(f"$ {printable(('alphaf', *command))}", highlight=False)
+
+
+def model_json(preset: ModelPreset, state: WeightsState) -> dict[str, Any]:
     """Return the facts of a preset and whether its weights are on this machine."""
     shape = preset.architecture
     return {

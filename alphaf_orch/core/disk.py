@@ -43,6 +43,11 @@ def size(count: int) -> str:
     return f"{count} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
 
 
+def written(folder: Path) -> int:
+    """Return the bytes of all files below a folder."""
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+
+
 @contextlib.contextmanager
 def writing(path: Path | None = None) -> Iterator[None]:
     """Raise DiskError where the disk refuses what is written, naming `path`: the error of a write names no file."""

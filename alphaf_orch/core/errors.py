@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any
 
 import click
@@ -83,3 +86,12 @@ class Interrupted(AlphafError):
     """The user stopped the run; what was finished is kept."""
 
     exit_code = 130
+
+
+@contextlib.contextmanager
+def interruptible(what: str, where: Path, fix: str) -> Iterator[None]:
+    """Raise Interrupted, saying that `what` was interrupted, where Ctrl-C ends what is done inside."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted(f"{what} was interrupted", where=str(where), fix=fix) from None

@@ -13,10 +13,15 @@ from alphaf_orch.core.errors import HardwareError
 
 @dataclass(frozen=True)
 class Machine:
-    """The GPUs a child process would see (their names) and the processors all of them may use together."""
+    """The GPUs a child process would see (names, and what CUDA calls them) and the processors they may use together."""
 
     gpus: tuple[str, ...]
     cpus: int
+    devices: tuple[str, ...] = ()
+
+    def visible(self, count: int) -> tuple[str, ...]:
+        """Return the first `count` devices as the user numbered them; what is planned for another machine counts on."""
+        return self.devices[:count] if count <= len(self.devices) else tuple(str(number) for number in range(count))
 
 
 def _all_gpus() -> tuple[str, ...]:
@@ -34,23 +39,34 @@ def _all_gpus() -> tuple[str, ...]:
         pynvml.nvmlShutdown()
 
 
+def _chosen(text: str, count: int) -> tuple[str, ...]:
+    """Return the entries of CUDA_VISIBLE_DEVICES that name devices, numbers below `count` or ids.
+
+    An entry of another kind ends the list, a repeated one empties it (torch 2.x, cuda._parse_visible_devices).
+    """
+    kind = next((prefix for prefix in ("GPU-", "MIG-") if text.strip().startswith(prefix)), "")
+    found: list[str] = []
+    for entry in (part.strip() for part in text.split(",")):
+        if not (entry.startswith(kind) if kind else entry.isdecimal() and int(entry) < count):
+            break
+        if entry in found:
+            return ()
+        found.append(entry)
+    return tuple(found)
+
+
 def detect_machine() -> Machine:
-    """Return this machine, with CUDA_VISIBLE_DEVICES honoured as CUDA does (an invalid entry ends the list)."""
-    gpus = _all_gpus()
+    """Return this machine, with CUDA_VISIBLE_DEVICES honoured as torch does; nothing else reads that variable."""
+    names = _all_gpus()
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is not None and gpus:
-        visible: list[str] = []
-        for entry in (part.strip() for part in chosen.split(",")):
-            if entry.isdigit() and int(entry) < len(gpus):
-                visible.append(gpus[int(entry)])
-            elif entry.startswith(("GPU-", "MIG-")):
-                visible.append(entry)
-            else:
-                break
-        gpus = tuple(visible)
+    devices = tuple(str(number) for number in range(len(names)))
+    if chosen is not None and names:
+        devices = _chosen(chosen, len(names))
+    gpus = tuple(names[int(device)] if device.isdecimal() else device for device in devices)
     # Whoever sets OMP_NUM_THREADS shares the processors with somebody else.
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    return Machine(gpus, int(threads) if threads.isdigit() and int(threads) else len(os.sched_getaffinity(0)))
+    cpus = int(threads) if threads.isdigit() and int(threads) else len(os.sched_getaffinity(0))
+    return Machine(gpus, cpus, devices)
 
 
 def check_gpus(wanted: int, machine: Machine, stage: str, option: str) -> None:

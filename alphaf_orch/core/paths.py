@@ -101,6 +101,10 @@ class RunPaths:
         """Return the file a stage's tool reads."""
         return self.root / "rendered" / name
 
+    def all_rendered(self) -> list[Path]:
+        """Return every such file there is, in the order of the names."""
+        return sorted((self.root / "rendered").glob("*.yaml"))
+
     def log(self, stage: str) -> Path:
         """Return the log of a stage."""
         return self.root / "logs" / f"{stage}.log"
@@ -116,6 +120,10 @@ class RunPaths:
     def report(self, stage: str) -> Path:
         """Return what a stage found out: data statistics, or the hand-off contract."""
         return self.root / "reports" / f"{stage}.json"
+
+    def all_reports(self) -> list[Path]:
+        """Return every such report there is, in the order of the names."""
+        return sorted((self.root / "reports").glob("*.json"))
 
     def probe(self, stage: str) -> Path:
         """Return sample conversations (and, from DPO, the ids trained on) that the contract renders again."""
@@ -139,17 +147,56 @@ class RunPaths:
         """The model that the run's own was merged into with its partners."""
         return self.root / "merged"
 
+    def model(self, stage: str, *, full: bool) -> Path:
+        """Return the finished model of a stage of the chain; full fine-tuning of SFT leaves it where it trained."""
+        if stage == "merged":
+            return self.merged_models
+        return self.adapter(stage) if full and stage == "sft" else self.merged(stage)
+
+    @property
+    def sweep(self) -> RunPaths:
+        """Where the run's sweeps keep their scores and, below it, their candidates."""
+        return RunPaths(self.root / "sweep")
+
+    def candidate(self, name: str) -> RunPaths:
+        """Return the paths of one merge of a sweep."""
+        return RunPaths(self.sweep.root / name)
+
+    @property
+    def trackers(self) -> Path:
+        """What experiment trackers keep, a folder each."""
+        return self.root / "trackers"
+
     def scratch(self, stage: str) -> Path:
         """Return a folder for what is not finished; safe to delete."""
         return self.root / ".partial" / stage
 
+    @property
+    def evaluations(self) -> Path:
+        """The scores of the run's models, a folder each."""
+        return self.root / "eval"
+
+    @property
+    def eval_lock(self) -> Path:
+        """Held by the process that evaluates the run's models."""
+        return self.evaluations / ".lock"
+
     def eval_result(self, stage: str, task: str) -> Path:
         """Return the scores of a model of the chain on one task."""
-        return self.root / "eval" / stage / f"{task}.json"
+        return self.evaluations / stage / f"{task}.json"
+
+    def eval_results(self) -> list[Path]:
+        """Return every file of scores there is, in the order of the names."""
+        return sorted(self.evaluations.glob("*/*.json"))
 
     def eval_samples(self, stage: str, task: str) -> Path:
         """Return every prompt, answer and score behind `eval_result`, one JSON object a line."""
-        return self.root / "eval" / stage / f"{task}.jsonl"
+        return self.evaluations / stage / f"{task}.jsonl"
+
+    @property
+    def answers_lock(self) -> Path:
+        """Held by the process that has the run's models answer prompts."""
+        return self.root / "answers" / ".lock"
 
     def answers(self, stage: str, prompt_set: str) -> Path:
         """Return what a model of the chain answered to a prompt set, one JSON object a line."""
@@ -159,6 +206,10 @@ class RunPaths:
         """Return the folder of one judged comparison (`dpo-vs-sft`): verdicts.jsonl and summary.json."""
         return self.root / "judge" / comparison
 
+    def judged(self) -> list[Path]:
+        """Return the summary of every judged comparison there is, in the order of the names."""
+        return sorted((self.root / "judge").glob("*/summary.json"))
+
     @property
     def html_report(self) -> Path:
         """The report as one self-contained page."""
@@ -167,3 +218,11 @@ class RunPaths:
     def markdown_report(self, language: str) -> Path:
         """Return the same report as Markdown, in `ko` or `en`."""
         return self.root / f"report.{language}.md"
+
+    def comparison_page(self, other: RunPaths) -> Path:
+        """Return the page that compares the run with another one."""
+        return self.root / f"compare-{other.name}.html"
+
+    def counterpart(self, path: Path, other: RunPaths) -> Path:
+        """Return where this run has what lies at `path` in another one."""
+        return self.root / path.relative_to(other.root)

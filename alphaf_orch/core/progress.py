@@ -47,7 +47,7 @@ class LogLine(ABC):
     """Shows one process while it runs; use as a context manager and call `poll` often."""
 
     def __init__(self, console: Console, opening: str, log: Path, *, verbose: bool) -> None:
-        self._console, self._opening, self._log, self._verbose = console, opening, log, verbose
+        self._console, self._opening, self.log, self._verbose = console, opening, log, verbose
         self._started = time.monotonic()
         self._shown = self._started
         # The file goes on over all tries; only what is new is shown, and read only once.
@@ -88,12 +88,17 @@ class LogLine(ABC):
         """Return how far it is."""
 
     def _stream(self, *, final: bool = False) -> None:
-        new = _read_from(self._log, self._log_offset)
+        new = self._printed(final=final)
+        if new:
+            self._console.out(new, end="", highlight=False)
+
+    def _printed(self, *, final: bool) -> str:
+        """Return what the tool has printed since the last call."""
+        new = _read_from(self.log, self._log_offset)
         if not final:  # a line that is half written could end within a secret
             new = new[: max(new.rfind(b"\n"), new.rfind(b"\r")) + 1]
         self._log_offset += len(new)
-        if new:
-            self._console.out(mask(new.decode("utf-8", "replace")), end="", highlight=False)
+        return mask(new.decode("utf-8", "replace"))
 
 
 class StageLine(LogLine):

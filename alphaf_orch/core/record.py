@@ -94,3 +94,14 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except ValueError:  # what an interrupted copy leaves; also bytes that are not UTF-8
         return None
     return value if isinstance(value, dict) else None
+
+
+def required_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; raise RunStateError where there is none."""
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunStateError(f"not valid JSON: {error}", where=str(path), fix="move the file away") from None
+    if not isinstance(values, dict):
+        raise RunStateError("not a JSON object", where=str(path), fix="move the file away")
+    return values

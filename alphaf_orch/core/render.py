@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import yaml
 
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.yaml_files import parse_yaml, read_text
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+class Origin(NamedTuple):
+    """Who set a key, and what the recipe has in its place, as YAML; None where it has no such key."""
+
+    by: str
+    recipe: str | None
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """A file ready to be written: its text and what a YAML reader makes of it."""
+    """A file ready to be written: its text, what a YAML reader makes of it, and which keys are not the template's."""
 
     text: str
     values: dict[str, Any]
+    origins: Mapping[str, Origin] = field(default_factory=dict)
 
 
 class _OneLine(_DUMPER):  # type: ignore[misc]
@@ -56,18 +65,15 @@ def to_yaml(value: Any) -> str:
     return str(text).removesuffix("\n").removesuffix("\n...")
 
 
-def parse_yaml(text: str, where: str) -> dict[str, Any]:
-    """Return the mapping a YAML text holds; raise ConfigError with the line where it is none."""
-    try:
-        values = yaml.load(text, Loader=_LOADER)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ConfigError(
-            f"not valid YAML: {error.problem}", where=f"{where} line {line}", fix="mend that line"
-        ) from None
-    if not isinstance(values, dict):
-        raise ConfigError("not a mapping of keys", where=where, fix="write `key: value` lines")
-    return values
+def template_text(file: Path) -> str:
+    """Return the text of a template, read once in a process unless it changes: many plans are made from one."""
+    stat = file.stat()
+    return _text(file, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _text(file: Path, _size: int, _mtime_ns: int) -> str:
+    return read_text(file)
 
 
 def render(template: Path, variables: Mapping[str, Any]) -> Rendered:
@@ -75,7 +81,7 @@ def render(template: Path, variables: Mapping[str, Any]) -> Rendered:
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters["yaml"] = to_yaml
     try:
-        text = environment.from_string(template.read_text(encoding="utf-8")).render(variables)
+        text = environment.from_string(template_text(template)).render(variables)
     except jinja2.UndefinedError as error:
         raise ConfigError(
             f"the template asks for a variable that does not exist: {error.message}",
@@ -98,30 +104,31 @@ def override(rendered: Rendered, layers: Sequence[tuple[str, Mapping[str, Any]]]
     ConfigError if the text, parsed back, is not what was meant (a template with a value over several lines).
     """
     wanted = dict(rendered.values)
-    origin: dict[str, str] = {}
+    origins: dict[str, Origin] = {}
     for name, layer in layers:
         for key, value in layer.items():
             if isinstance(value, Mapping) and isinstance(wanted.get(key), Mapping):
                 value = {**wanted[key], **value}
             if key not in wanted or wanted[key] != value or type(wanted[key]) is not type(value):
-                origin[key] = name
+                recipe = to_yaml(rendered.values[key]) if key in rendered.values else None
+                origins[key] = Origin(name, recipe)
             wanted[key] = value
     text = rendered.text
-    for key, name in origin.items():
+    for key, (name, recipe) in origins.items():
         line = f"{key}: {to_yaml(wanted[key])}  # {name}"
-        if key in rendered.values:
-            line += f"; the recipe has {to_yaml(rendered.values[key])}"
+        if recipe is not None:
+            line += f"; the recipe has {recipe}"
             found = re.search(rf"^{re.escape(key)}:.*$", text, flags=re.MULTILINE)
             text = text[: found.start()] + line + text[found.end() :] if found else text
         else:
             text += line + "\n"
     if parse_yaml(text, where) != wanted:
         raise ConfigError(
-            f"an override of {', '.join(sorted(origin))} did not fit into the template",
+            f"an override of {', '.join(sorted(origins))} did not fit into the template",
             where=where,
             fix="write each key and its value on one line of the template",
         )
-    return Rendered(text, wanted)
+    return Rendered(text, wanted, {**rendered.origins, **origins})
 
 
 def plain(values: dict[str, Any]) -> Rendered:

@@ -1,13 +1,18 @@
-"""Values and names as people type them: what YAML makes of a number, and what a misspelt name may have meant."""
+"""Values and names as people type them: numbers, misspelt names, and the first value that is not allowed."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
+from pydantic import BaseModel, ValidationError
+
+from alphaf_orch.core.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
 
 # YAML 1.1 (PyYAML, so axolotl) reads 2e-5 as a string; people and papers write it so.
 _BARE_FLOAT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
@@ -54,3 +59,31 @@ def parse_value(text: str) -> Any:
 def numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the mapping with texts such as 2e-4, which YAML 1.1 makes of such numbers, as the numbers they are."""
     return {k: float(v) if isinstance(v, str) and _BARE_FLOAT.fullmatch(v) else v for k, v in values.items()}
+
+
+class Mistake(NamedTuple):
+    """The first value that a model refuses: its key with those above it, pydantic's kind of mistake, and its words."""
+
+    keys: tuple[str, ...]
+    kind: str
+    message: str
+
+    @property
+    def key(self) -> str:
+        """The key as people write it: `a.b`."""
+        return ".".join(self.keys)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether there is no such key."""
+        return self.kind == "extra_forbidden"
+
+
+def validated(model: type[Model], values: Mapping[str, Any], told: Callable[[Mistake], ConfigError]) -> Model:
+    """Return the values as the model has them; raise what `told` says of the first that it refuses."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        mistake = Mistake(tuple(str(part) for part in first["loc"]), first["type"], first["msg"])
+    raise told(mistake)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.evaluation.options import Target
 from alphaf_orch.evaluation.tasks.task import Task
@@ -33,7 +34,7 @@ class Place:
     reference: Reference
     target: Target
     trust_remote_code: bool
-    cpus: int
+    machine: Machine
     env: Mapping[str, str]
 
     @property

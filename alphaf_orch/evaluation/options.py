@@ -19,9 +19,13 @@ SERVERS: tuple[Backend, ...] = ("openai", "openai-chat")
 DEFAULT_SUITE = "finance-ko"
 # ours: parallel requests to a server; vLLM batches them itself
 REQUESTS = 8
+_FLAGS = {
+    "suites": "--suite", "tasks": "--task", "limit": "--limit", "backend": "--backend", "server": "--server",
+    "server_model": "--server-model", "batch_size": "--batch-size", "gpus": "--gpus",
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvalOptions:
     """What the command line said; None and empty mean that it said nothing."""
 
@@ -35,6 +39,16 @@ class EvalOptions:
     server_model: str | None = None
     batch_size: int | None = None
     gpus: int | None = None
+
+    def argv(self) -> tuple[str, ...]:
+        """Return the options of `alphaf eval` that say it again, the run aside."""
+        found = ["--stages", ",".join(self.stages)] if self.stages else []
+        for name, flag in _FLAGS.items():
+            said = getattr(self, name)
+            if said != getattr(EvalOptions, name):
+                for value in said if isinstance(said, tuple) else (said,):
+                    found += [flag, str(value)]
+        return tuple(found)
 
 
 @dataclass(frozen=True)

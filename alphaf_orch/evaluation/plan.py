@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,9 +106,7 @@ def lm_eval_stage(place: Place, cells: Sequence[Cell], tasks: Mapping[Path, Rend
     config = plain(lm_eval_config(place, cells))
     files: dict[Path, Rendered] = {file: config, **tasks}
     argv = program(place.python, "evaluation.run_lm_eval", "run", "--config", str(file))
-    devices = (os.environ.get("CUDA_VISIBLE_DEVICES") or "").split(",")
-    visible = tuple(devices) if devices != [""] else tuple(str(number) for number in range(target.gpus))
-    launch = Launch(target.gpus, place.cpus, "no", visible)
+    launch = Launch(target.gpus, place.machine.cpus, "no", place.machine.visible(target.gpus))
     if target.backend == "hf" and target.gpus > 1:
         accelerate = place.paths.rendered("accelerate_eval.yaml")
         files[accelerate] = accelerate_config(launch)

@@ -35,9 +35,9 @@ class EvalLine(LogLine):
         return f"{self._name}  {kind} {bars[-1]['done']}/{bars[-1]['all']}  ETA {bars[-1]['left']}  ({elapsed})"
 
     def _tail(self) -> str:
-        if not self._log.is_file():
+        if not self.log.is_file():
             return ""
-        with self._log.open("rb") as file:
+        with self.log.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(max(self._log_begin, size - _TAIL_BYTES))
             return file.read().decode("utf-8", "replace")

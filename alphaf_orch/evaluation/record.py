@@ -88,6 +88,7 @@ def _result(
         started=ended.started,
         versions=dict(ended.versions),
         warnings=tuple(warnings),
+        title=task.title,
     )
 
 

@@ -15,6 +15,7 @@ from alphaf_orch.evaluation.options import SERVERS, EvalOptions, choose_target, 
 from alphaf_orch.evaluation.plan import lm_eval_stage, make_cell, tokenizer_stage
 from alphaf_orch.evaluation.tasks.suites import find_tasks, render_tasks, require_data, select_tasks
 from alphaf_orch.evaluation.tasks.task import Task
+from alphaf_orch.inputs.presets import remote_code
 from alphaf_orch.planning.base import find_preset, tool_python
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.chain import ChainModel, asked_models, run_config
@@ -93,9 +94,8 @@ def plan_models(
         raise ToolError("vllm is not installed", where=python, fix="pip install vllm there, or use --backend hf")
     if target.backend in SERVERS and target.server_model is None:
         target = replace(target, server_model=served_model(target))
-    # Permission is not need: a model of our native classes is loaded without its own code in any case.
-    remote = config.trust_remote_code and find_preset(config).trust_remote_code_required
-    place = Place(paths, python, reference, target, remote, machine.cpus, env)
+    remote = remote_code(find_preset(config), allowed=config.trust_remote_code)
+    place = Place(paths, python, reference, target, remote, machine, env)
     cells = [make_cell(place, model, task, options.limit, versions["lm-eval"]) for model in models for task in tasks]
     return Evaluation(place, models, tasks, tuple(cells), suites, versions)
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
-from alphaf_orch.core.command import Finished, child_env, run_logged
-from alphaf_orch.core.errors import Interrupted
+from alphaf_orch.core.command import Finished
+from alphaf_orch.core.errors import interruptible
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.record import now, write_atomic
+from alphaf_orch.core.record import now, required_json
 from alphaf_orch.evaluation import cache as eval_cache
 from alphaf_orch.evaluation.checks import cut_prompts
 from alphaf_orch.evaluation.lm_eval_output import read_output
@@ -29,10 +28,12 @@ from alphaf_orch.evaluation.request import (
 )
 from alphaf_orch.inputs.identity import EARLIER
 from alphaf_orch.planning.stages import Stage
-from alphaf_orch.runs.outputs import failure
+from alphaf_orch.runs.launch import failure, launch
 from alphaf_orch.runs.reference import trained_systems
 from alphaf_orch.runs.run_date import date_env
 from alphaf_orch.scores.results import TaskResult
+
+_AGAIN = "the same command goes on from the answers that are there"
 
 
 class Evaluator:
@@ -54,17 +55,11 @@ class Evaluator:
             served_model(self._place.target)
         facts: dict[str, Any] = {}
         for item in work:
-            try:
+            with interruptible(item.stage.name, self._paths.root, _AGAIN):
                 if item.cells:
                     known[item.cells[0].model.stage] |= self._ask(item, facts)
                 else:
                     facts = self._look_at_tokenizers(item.stage)
-            except KeyboardInterrupt:
-                raise Interrupted(
-                    f"{item.stage.name} was interrupted",
-                    where=str(self._paths.root),
-                    fix="the same command goes on from the answers that are there",
-                ) from None
         shutil.rmtree(self._place.scratch, ignore_errors=True)
 
     def _bring_shared(self, known: Results) -> None:
@@ -87,8 +82,7 @@ class Evaluator:
             raise failure(
                 "the models cannot be asked as they were trained", log, "mend the cause and run the same command"
             )
-        stages: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))["stages"]
-        return stages
+        return dict(required_json(report)["stages"])
 
     def _ask(self, work: Work, facts: Mapping[str, Any]) -> dict[str, TaskResult]:
         """Return one model's scores, kept in the run and the shared cache; raise StageError where they are wrong."""
@@ -106,8 +100,7 @@ class Evaluator:
             raise failure(
                 f"{stage.name} ended{killed} without results (exit code {finished.exit_code})",
                 log,
-                "mend the cause (out of memory: a smaller --batch-size); the same command goes on from the"
-                " answers that are there",
+                f"mend the cause (out of memory: a smaller --batch-size); {_AGAIN}",
             )
         asked = facts.get(model.stage)
         warnings = [*(asked["warnings"] if asked else ()), *cut_prompts(log)]
@@ -123,12 +116,9 @@ class Evaluator:
 
     def _launch(self, stage: Stage, what: str) -> Finished:
         """Run the process to its end; whether it did its work is for its files to say."""
-        for path, rendered in stage.files.items():
-            write_atomic(path, rendered.text)
-        log = self._paths.log(stage.name)
-        env = child_env({**stage.env, **date_env(self._paths)}, online=False)
-        with EvalLine(self._console, stage.name, what, log, verbose=self._verbose) as line:
-            return run_logged(stage.argv, env=env, log=log, lock_fd=self._lock_fd, on_poll=line.poll)
+        line = EvalLine(self._console, stage.name, what, self._paths.log(stage.name), verbose=self._verbose)
+        env = {**stage.env, **date_env(self._paths)}
+        return launch(stage.argv, line, self._lock_fd, env=env, files=stage.files)
 
     def _what(self, work: Work) -> str:
         target, count = self._place.target, len(work.cells)
@@ -146,9 +136,9 @@ def evaluate(evaluation: Evaluation, console: Console, *, verbose: bool) -> Resu
     paths = evaluation.place.paths
     known = known_results(evaluation)
     if sum(map(len, known.values())) == len(evaluation.cells):
-        console.print(f"eval: nothing to do, all scores are in {paths.root / 'eval'}", highlight=False, soft_wrap=True)
+        console.print(f"eval: nothing to do, all scores are in {paths.evaluations}", highlight=False, soft_wrap=True)
     else:
-        with held(paths.root / "eval" / ".lock", f"the evaluation of run {paths.name}") as lock_fd:
+        with held(paths.eval_lock, f"the evaluation of run {paths.name}") as lock_fd:
             # Another call may have ended between the first look and the lock.
             known = known_results(evaluation)
             Evaluator(evaluation, console, lock_fd, verbose=verbose).run(known)

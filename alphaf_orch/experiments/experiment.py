@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.errors import RunStateError, StageError, interruptible
+from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, check_run_name, runs_dir
 from alphaf_orch.core.record import fingerprint, write_atomic
-from alphaf_orch.planning.context import Section
+from alphaf_orch.evaluation.options import EvalOptions
+from alphaf_orch.planning.stages import Section
 from alphaf_orch.runs.run_date import local_day
 from alphaf_orch.settings.config import RunConfig
+from alphaf_orch.settings.options import Options
 
 FORMAT = 1
 _UNSAFE = re.compile(r"[^\w.-]+")
@@ -32,26 +36,14 @@ class Arm:
     config: RunConfig
 
 
-@dataclass(frozen=True)
-class EvalRequest:
-    """One `alphaf eval` of every arm; empty suites and tasks mean the default suite."""
+@dataclass(frozen=True, kw_only=True)
+class Asked(Options):
+    """What a command line asked of an experiment: how its arms are trained, and what they are evaluated on."""
 
-    stages: tuple[str, ...]
+    name: str | None = None
     suites: tuple[str, ...] = ()
     tasks: tuple[str, ...] = ()
     limit: int | None = None
-    batch_size: int | None = None
-
-    def argv(self) -> tuple[str, ...]:
-        """Return the options of `alphaf eval`, the run aside."""
-        options: tuple[str, ...] = ("--stages", ",".join(self.stages))
-        for suite in self.suites:
-            options += ("--suite", suite)
-        for task in self.tasks:
-            options += ("--task", task)
-        for name, value in (("--limit", self.limit), ("--batch-size", self.batch_size)):
-            options += (name, str(value)) if value is not None else ()
-        return options
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class Experiment:
     kind: Literal["ablation", "bakeoff"]
     arms: tuple[Arm, ...]
     sections: tuple[Section, ...]
-    evaluations: tuple[EvalRequest, ...]
+    evaluations: tuple[EvalOptions, ...]
     request: Mapping[str, Any]  # what the command line asked for, as the report repeats it
 
     @property
@@ -100,9 +92,21 @@ class ExperimentPaths:
         """Return the settings that an arm is started with."""
         return self.root / "arms" / f"{name}.yaml"
 
+    def facts(self, name: str) -> Path:
+        """Return what a program found out about the candidates."""
+        return self.root / "facts" / f"{name}.json"
+
     def log(self, name: str) -> Path:
         """Return what `alphaf` printed while it worked on an arm."""
         return self.root / "logs" / f"{name}.log"
+
+
+@contextlib.contextmanager
+def working_on(paths: ExperimentPaths) -> Iterator[int]:
+    """Hold an experiment; raise RunStateError where another process does, and Interrupted where Ctrl-C ends it."""
+    what, fix = f"experiment {paths.root.name}", "the same command goes on with what is not finished"
+    with interruptible(what, paths.root, fix), held(paths.lock, f"the {what}") as lock_fd:
+        yield lock_fd
 
 
 @dataclass(frozen=True)
@@ -208,3 +212,15 @@ def require_same_kind(paths: ExperimentPaths, experiment: Experiment) -> None:
                 where=str(paths.record),
                 fix="give this experiment another name with --name",
             )
+
+
+def raise_failed(experiment: Experiment, paths: ExperimentPaths, outcomes: Sequence[Outcome]) -> None:
+    """Raise StageError where an arm did not end well; what the others made is kept."""
+    failed = [outcome for outcome in outcomes if outcome.state != "done"]
+    if failed:
+        names = ", ".join(outcome.arm for outcome in failed)
+        raise StageError(
+            f"{len(failed)} of {len(outcomes)} arms of {experiment.name} failed: {names}\n{failed[0].error}",
+            where=str(paths.log(failed[0].arm)),
+            fix="mend the cause; the same command keeps what is finished and goes on with the rest",
+        )

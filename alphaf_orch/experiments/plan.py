@@ -11,7 +11,6 @@ from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.experiments.experiment import Arm, Experiment, ExperimentPaths, require_same_kind
 from alphaf_orch.planning.plan import Plan, Scope, make_plan
-from alphaf_orch.planning.stages import PREPARE
 from alphaf_orch.runs.preflight import check_all_gpus
 from alphaf_orch.runs.status import safe_statuses
 
@@ -56,7 +55,7 @@ def plan_arms(
             continue
         if not dry:
             check_all_gpus(plan, machine, plan.stages)
-            if not any(stage.name in PREPARE for stage in plan.stages):
+            if not plan.prepares:
                 safe_statuses(plan, read_manifest(plan.paths.manifest))
         plans[arm.name] = plan
     if len(lacking) == len(experiment.arms):
@@ -78,8 +77,7 @@ def slots(machine: Machine, plans: Mapping[str, Plan], parallel: int | None, arm
     if parallel is None:
         parallel = 1 if gpus else min(CPU_PARALLEL, machine.cpus)
     parallel = max(1, min(parallel, arms))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    devices = visible.split(",") if visible else [str(number) for number in range(len(machine.gpus))]
+    devices = machine.visible(len(machine.gpus))
     if gpus and parallel > 1 and parallel * gpus > len(devices):
         raise ConfigError(
             f"{parallel} arms of {gpus} GPUs each do not fit on {len(devices)} GPUs",
@@ -90,7 +88,7 @@ def slots(machine: Machine, plans: Mapping[str, Plan], parallel: int | None, arm
     if "OMP_NUM_THREADS" in os.environ:
         threads = None  # the user's own wish
     return tuple(
-        Slot(tuple(devices[number * gpus : (number + 1) * gpus]) if parallel > 1 else (), threads)
+        Slot(devices[number * gpus : (number + 1) * gpus] if parallel > 1 else (), threads)
         for number in range(parallel)
     )
 

@@ -7,25 +7,33 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 from rich.console import Console
 
-from alphaf_orch.core.command import child_env, run_logged
 from alphaf_orch.core.errors import AlphafError, Interrupted
 from alphaf_orch.core.hardware import Machine
-from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.processes import Stop, interrupts_noted
+from alphaf_orch.core.progress import LogLine
 from alphaf_orch.core.record import now, read_manifest, write_atomic
-from alphaf_orch.experiments.experiment import Arm, Experiment, ExperimentPaths, Outcome, State, write_record
+from alphaf_orch.experiments.experiment import (
+    Arm,
+    Experiment,
+    ExperimentPaths,
+    Outcome,
+    State,
+    working_on,
+    write_record,
+)
 from alphaf_orch.experiments.plan import Slot, arm_commands, plan_arms, slots, starting_order
-from alphaf_orch.planning.plan import Plan, Scope, make_plan
-from alphaf_orch.planning.stages import PREPARE
-from alphaf_orch.runs.runner import run_plan
+from alphaf_orch.planning.plan import Plan
+from alphaf_orch.runs.launch import launch, own_errors
+from alphaf_orch.runs.ready import ready_plan
 from alphaf_orch.runs.status import safe_statuses
 from alphaf_orch.settings.config import dump_config
 
@@ -68,14 +76,14 @@ def run_experiment(
     plans, lacking = plan_arms(experiment, paths, machine, online=online, dry=False)
     shares = slots(machine, plans, parallel, len(plans))
     created = now()
-    with held(paths.lock, f"the experiment {experiment.name}") as lock_fd:
+    with working_on(paths) as lock_fd:
         write_record(paths, experiment, (), created)
         shared = _Shared(queue.SimpleQueue())
         for name, error in lacking.items():
             shared.outcomes[name] = Outcome(name, "failed", error.exit_code, 0.0, error.message)
             _say(console, f"[{name}] cannot start: {error.message}")
         try:
-            _prepare(experiment, plans, machine, console, shared, online=online, verbose=verbose)
+            _prepare(experiment, plans, console, shared, verbose=verbose)
             for arm in starting_order(experiment, len(shares)):
                 if arm.name not in shared.outcomes:
                     # Written by the parent alone: a child that was killed leaves no half of a file.
@@ -84,11 +92,7 @@ def run_experiment(
             _work(experiment, paths, shares, console, shared, lock_fd, verbose=verbose)
         except KeyboardInterrupt:
             write_record(paths, experiment, list(shared.outcomes.values()), created)
-            raise Interrupted(
-                f"experiment {experiment.name} was interrupted",
-                where=str(paths.root),
-                fix="the same command goes on with what is not finished",
-            ) from None
+            raise
         outcomes = tuple(shared.outcomes[arm.name] for arm in experiment.arms)
         write_record(paths, experiment, outcomes, created)
     return outcomes
@@ -97,24 +101,20 @@ def run_experiment(
 def _prepare(
     experiment: Experiment,
     plans: Mapping[str, Plan],
-    machine: Machine,
     console: Console,
     shared: _Shared,
     *,
-    online: bool,
     verbose: bool,
 ) -> None:
     """Make or fetch what all arms read, once: arms that run at the same time would meet in the cache."""
     made: set[str] = set()
     for arm in experiment.arms:
         plan = plans.get(arm.name)
-        if plan is None or plan.preset.name in made or not any(stage.name in PREPARE for stage in plan.stages):
+        if plan is None or plan.preset.name in made or not plan.prepares:
             continue
         made.add(plan.preset.name)
         try:
-            run_plan(plan, machine, console, verbose=verbose, prepare=True)
-            ready = make_plan(arm.config, machine, plan.paths.root, Scope(experiment.sections, online))
-            safe_statuses(ready, read_manifest(plan.paths.manifest))
+            safe_statuses(ready_plan(plan, console, verbose=verbose), read_manifest(plan.paths.manifest))
         except Interrupted:
             raise KeyboardInterrupt from None
         except AlphafError as error:
@@ -170,57 +170,42 @@ def _run_arm(
     verbose: bool,
 ) -> Outcome:
     started = time.monotonic()
-    log = paths.log(arm.name)
-    env = child_env({**slot.env(), "ALPHAF_RUNS": str(runs_dir())}, online=False)
+    env = {**slot.env(), "ALPHAF_RUNS": str(runs_dir())}
     for command in arm_commands(experiment, arm, paths):
-        told = _Told(log, f"[{arm.name}] ", console, verbose=verbose)
-
-        def poll(told: _Told = told) -> None:
-            told.tell()
-            if shared.stopped():
-                raise KeyboardInterrupt
-
+        line = _ArmLine(arm.name, paths.log(arm.name), console, shared.stopped, verbose=verbose)
         argv = (sys.executable, "-m", "alphaf_orch", *command)
-        finished = run_logged(
-            argv, env=env, log=log, lock_fd=lock_fd, on_poll=poll, patience=PATIENCE, hurry=shared.stop.hurry
-        )
-        told.tell()
+        finished = launch(argv, line, lock_fd, env=env, patience=PATIENCE, hurry=shared.stop.hurry)
         if finished.exit_code:
-            error = told.error() or f"alphaf {command[0]} exited with {finished.exit_code}"
+            error = (own_errors(line.log) or [f"alphaf {command[0]} exited with {finished.exit_code}"])[-1]
             state: State = "interrupted" if finished.exit_code == _STOPPED else "failed"
             return Outcome(arm.name, state, finished.exit_code, time.monotonic() - started, error)
     return Outcome(arm.name, "done", 0, time.monotonic() - started)
 
 
-class _Told:
-    """Repeats, line by line, what an arm's `alphaf` says, under the arm's name."""
+class _ArmLine(LogLine):
+    """Repeats, line by line, what an arm's `alphaf` says, under the arm's name; ends it once all are to stop."""
 
-    def __init__(self, log: Path, prefix: str, console: Console, *, verbose: bool) -> None:
-        self._log, self._prefix, self._console, self._verbose = log, prefix, console, verbose
-        self._offset = log.stat().st_size if log.is_file() else 0
-        self._lines: list[str] = []
+    def __init__(self, arm: str, log: Path, console: Console, stopped: Callable[[], bool], *, verbose: bool) -> None:
+        super().__init__(console, "", log, verbose=True)  # line by line, as -v does: several arms have no live line
+        self._arm, self._stopped, self._all = arm, stopped, verbose
 
-    def tell(self) -> None:
-        """Print what is new and whole."""
-        if not self._log.is_file():
-            return
-        with self._log.open("rb") as file:
-            file.seek(self._offset)
-            new = file.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        for line in whole.decode("utf-8", "replace").splitlines():
-            self._lines.append(line)
-            worth = _WORTH_A_LINE.match(line) and not _NOT_WORTH.match(line)
-            if self._verbose or worth:
-                _say(self._console, f"{self._prefix}{line}")
+    def __enter__(self) -> Self:
+        return self
 
-    def error(self) -> str:
-        """Return the last `error:` that was said, with its place and next step."""
-        for number in range(len(self._lines) - 1, -1, -1):
-            if self._lines[number].startswith("error: "):
-                return "\n".join(self._lines[number:]).removeprefix("error: ")
-        return ""
+    def poll(self) -> None:
+        """Print what is new; raise KeyboardInterrupt where the arm is to end."""
+        self._stream()
+        if self._stopped():
+            raise KeyboardInterrupt
+
+    def line(self) -> str:
+        """Return the arm's name: there is no live line."""
+        return self._arm
+
+    def _stream(self, *, final: bool = False) -> None:
+        for line in self._printed(final=final).splitlines():
+            if self._all or (_WORTH_A_LINE.match(line) and not _NOT_WORTH.match(line)):
+                _say(self._console, f"[{self._arm}] {line}")
 
 
 def _say(console: Console, text: str) -> None:

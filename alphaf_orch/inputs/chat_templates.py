@@ -21,8 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from alphaf_orch.core.errors import ConfigError, DataError
 from alphaf_orch.core.paths import SCHEMAS
-from alphaf_orch.core.record import read_json
-from alphaf_orch.inputs.model_files import read_template
+from alphaf_orch.inputs.model_files import added_tokens, read_template, special_tokens
 from alphaf_orch.inputs.sources import Source
 from alphaf_orch.programs import turn_end
 
@@ -61,7 +60,8 @@ def template_of(settings: Mapping[str, Any], folder: Path | None) -> ChatTemplat
     special_tokens, tokens. Raises ConfigError for a template that is no template.
     """
     name = settings.get("chat_template") or OWN
-    special = {**_special_tokens(folder), **{k: v for k, v in (settings.get("special_tokens") or {}).items() if v}}
+    named = special_tokens(folder) if folder else {}
+    special = {**named, **{k: v for k, v in (settings.get("special_tokens") or {}).items() if v}}
     eos = special.get("eos_token")
     own = read_template(folder) if folder else None
     fallback = f"{OWN}_fallback_"
@@ -166,30 +166,11 @@ def _takes_system(render: turn_end.Render) -> bool:
     return True
 
 
-def _special_tokens(folder: Path | None) -> dict[str, str]:
-    """Return the special tokens that transformers hands to a template: bos_token, eos_token, ..."""
-    found: dict[str, str] = {}
-    for name in ("special_tokens_map.json", "tokenizer_config.json"):
-        for key, value in ((read_json(folder / name) or {}) if folder else {}).items():
-            text = value.get("content") if isinstance(value, dict) else value
-            if key.endswith("_token") and isinstance(text, str):
-                found[key] = text
-    return found
-
-
 def _tokens(folder: Path | None, settings: Mapping[str, Any], special: Mapping[str, str]) -> frozenset[str] | None:
     """Return the texts that the model's tokenizer never takes apart, or None where it is not here."""
     if folder is None or not (folder / "tokenizer_config.json").is_file():
         return None
-    config = read_json(folder / "tokenizer_config.json") or {}
-    listed = [
-        *(read_json(folder / "tokenizer.json") or {}).get("added_tokens", []),
-        *config.get("added_tokens_decoder", {}).values(),
-    ]
-    added = read_json(folder / "added_tokens.json") or {}
-    return frozenset(
-        {*(token["content"] for token in listed), *added, *special.values(), *(settings.get("tokens") or ())}
-    )
+    return frozenset({*added_tokens(folder), *special.values(), *(settings.get("tokens") or ())})
 
 
 class _Generation(Extension):

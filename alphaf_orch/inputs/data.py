@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import cache
+from inspect import getfile
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import DataError
+from alphaf_orch.core.record import fingerprint
+from alphaf_orch.inputs.kept import found_once
 from alphaf_orch.inputs.samples import sample_path
-from alphaf_orch.inputs.sources import Source, locate_hub, missing_hint, parse_source
+from alphaf_orch.inputs.sources import Source, locate_hub, missing_hint, parse_source, refuse_pattern
 from alphaf_orch.programs.row_keys import RowError
 from alphaf_orch.programs.rows import Format, Kind, Message, conversation, masking_keys, preference, row_format
 
-# `datasets` (4.8.4) expands data file names as patterns and fsspec URLs: "[" finds no file, "*" finds others.
-_PATTERN = re.compile(r"[*?\[]|::")
 # JsonConfig.chunksize of `datasets` 4.8.4: columns and their types are fixed by this first part of a file.
 _FIRST_CHUNK = 10 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -33,12 +35,25 @@ Shape = set[tuple[tuple[str, ...], str]]
 
 
 def check_file(path: str | Path, want: Kind) -> Source:
-    """Return the facts of a JSON Lines file, read once and line by line (memory: under 200 bytes a row).
+    """Return the facts of a JSON Lines file, read line by line (memory: under 200 bytes a row).
 
-    Raises DataError at the first row that must not be trained on, with its line and key.
+    It is read once and known again until inode, size or times change: in this process, and where it is large in later
+    ones too. Raises DataError at the first row that must not be trained on, with its line and key.
     """
     file = Path(path).absolute()
     _check_place(file)
+    facts = found_once("data", file, {"want": want, "checks": _checks()}, lambda: {"source": asdict(_read(file, want))})
+    return replace(Source(**facts["source"]), path=str(file))
+
+
+@cache
+def _checks() -> str:
+    """Return what tells these checks from those of another version, which may refuse other rows."""
+    files = (__file__, getfile(Source), getfile(RowError), getfile(conversation))
+    return fingerprint([Path(file).read_text(encoding="utf-8") for file in files])
+
+
+def _read(file: Path, want: Kind) -> Source:
     digest = hashlib.sha256()
     seen: set[bytes] = set()
     rows = turns = systems = offset = 0
@@ -104,13 +119,7 @@ def _common_mask(before: frozenset[str] | None, here: frozenset[str] | None, whe
 def _check_place(file: Path) -> None:
     if not file.is_file():
         raise DataError(f"no such file: {file.name}", where=str(file), fix=missing_hint(file))
-    pattern = _PATTERN.search(str(file))
-    if pattern:
-        raise DataError(
-            f"the path contains {pattern[0]!r}, which the data loader reads as a pattern, not as a name",
-            where=str(file),
-            fix="Rename the file or folder without * ? [ and ::",
-        )
+    refuse_pattern(file, str(file), "Rename the file or folder without * ? [ and ::")
 
 
 def _lines(file: Path) -> Iterator[tuple[int, bytes]]:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from alphaf_orch.core.errors import ModelError
-from alphaf_orch.core.paths import cache_dir
 from alphaf_orch.core.record import read_json
-from alphaf_orch.inputs.hub_cache import WEIGHTS
+from alphaf_orch.inputs.kept import SMALL_BYTES, drop_absent, keep, kept, lasting, times
+from alphaf_orch.inputs.model_files import WEIGHTS, shards
+from alphaf_orch.programs.tokenizer_files import PATTERNS
 
 PREFIX = "local:sha256:"
 # Earlier versions hashed the last 64 KiB of each weight file: models that differ elsewhere had one name.
@@ -25,17 +23,13 @@ _OLD = re.compile(r"local:[0-9a-f]{32}")
 EARLIER = "an earlier version told models apart by the ends of their weight files only"
 # What transformers and the servers read beside the weights: settings, tokenizer, chat templates, a model's own code.
 _BESIDE = (
-    "config.json", "generation_config.json", "adapter_config.json", "*processor_config.json", "tokenizer*",
-    "special_tokens_map.json", "added_tokens.json", "vocab.*", "merges.txt", "*.model", "*.tiktoken",
-    "chat_template*", "additional_chat_templates/*.jinja", "*.py",
+    "config.json", "generation_config.json", "adapter_config.json", "*processor_config.json", *PATTERNS,
+    "additional_chat_templates/*.jinja", "*.py",
 )  # fmt: skip
 _PIECE_BYTES = 64 << 20  # hashed side by side: one large file keeps all cores busy
 _BLOCK_BYTES = 1 << 20  # what a core holds in memory
-_SMALL_BYTES = 1 << 20  # read anew each time, which costs no more than a look at what is kept
 QUICK_BYTES = 1 << 30  # ours: about a second on one core; more is worth a line on the terminal
-# A change within the tick of a file's own clock leaves its times as they were; the coarsest tick is FAT's.
-_TICK_NS = 2_000_000_000
-_LEFT_S = 3600  # a half-written file of that age is nobody's any more
+_KIND = "identity"  # of what is kept
 _OLD_WEIGHTS = (".safetensors", ".bin", ".pth")
 
 
@@ -103,9 +97,8 @@ def _weights(folder: Path) -> set[Path]:
         found |= set(folder.glob("adapter_model.*"))
     for name in WEIGHTS:
         index = folder / f"{name}.index.json"
-        shards = (read_json(index) or {}).get("weight_map") or {}
         # Where both are there, who reads decides which: so both count.
-        chosen = {folder / name, index, *(folder / str(shard) for shard in set(shards.values()))}
+        chosen = {folder / name, index, *(folder / shard for shard in shards(index))}
         if any(file.is_file() for file in chosen):
             return found | chosen
         same_kind = set(folder.glob(f"*{Path(name).suffix}"))
@@ -116,22 +109,26 @@ def _weights(folder: Path) -> set[Path]:
 
 def link(source: Path, target: Path) -> None:
     """Make a hard link of a finished file; what is known of its bytes stays known, though its ctime changes."""
-    known = _kept(source.stat())
+    known = _known(source.stat())
     os.link(source, target)
     if known:
-        _keep(source, source.stat(), known)
+        keep(_KIND, source, source.stat(), {"sha256": known})
+
+
+def _known(stat: os.stat_result) -> str | None:
+    return (kept(_KIND, stat) or {}).get("sha256")
 
 
 def _unread_bytes(files: Iterable[Path]) -> int:
     stats = [file.stat() for file in files]
-    return sum(stat.st_size for stat in stats if stat.st_size > _SMALL_BYTES and _kept(stat) is None)
+    return sum(stat.st_size for stat in stats if stat.st_size > SMALL_BYTES and _known(stat) is None)
 
 
 def _digests(files: Sequence[Path]) -> list[str]:
     """Return the digest of each file, in order: the SHA-256 over those of its pieces."""
     try:
         before = [file.stat() for file in files]
-        found = {n: kept for n, stat in enumerate(before) if (kept := _kept(stat)) is not None}
+        found = {n: known for n, stat in enumerate(before) if (known := _known(stat)) is not None}
         began = time.time_ns()
         pieces = [
             (n, start, min(start + _PIECE_BYTES, stat.st_size))
@@ -144,29 +141,29 @@ def _digests(files: Sequence[Path]) -> list[str]:
         for (n, _, _), digest in zip(pieces, read, strict=True):
             whole[n].update(digest)
         for n, total in whole.items():
-            if _times(files[n].stat()) != _times(before[n]):
+            if times(files[n].stat()) != times(before[n]):
                 raise ModelError(
                     "a file of the model changed while it was read",
                     where=str(files[n]),
                     fix="wait until what writes it has ended, then give the same command",
                 )
             found[n] = total.hexdigest()
-            if began - before[n].st_ctime_ns > _TICK_NS and before[n].st_size > _SMALL_BYTES:
-                _keep(files[n], before[n], found[n])
+            if lasting(before[n], began):
+                keep(_KIND, files[n], before[n], {"sha256": found[n]})
     except OSError as error:
         raise ModelError(
             f"a file of the model cannot be read: {error.strerror}",
             where=str(error.filename),
             fix="make it readable, or copy it again",
         ) from error
-    if any(before[n].st_size > _SMALL_BYTES for n in whole):
-        _drop_absent()
+    if any(before[n].st_size > SMALL_BYTES for n in whole):
+        drop_absent(_KIND)
     return [found[n] for n in range(len(files))]
 
 
 def _read(pieces: Sequence[tuple[Path, int, int]]) -> list[bytes]:
     """Return the SHA-256 of each piece, as many at a time as there are cores: hashlib lets other threads run."""
-    if len(pieces) < 2 or all(end <= _SMALL_BYTES for _, _, end in pieces):
+    if len(pieces) < 2 or all(end <= SMALL_BYTES for _, _, end in pieces):
         return [_piece(*piece) for piece in pieces]
     from concurrent.futures import ThreadPoolExecutor
 
@@ -191,58 +188,3 @@ def _blocks(file: Path, start: int, end: int) -> Iterator[memoryview]:
         while start < end and (count := content.readinto(buffer[: end - start])):
             start += count
             yield buffer[:count]
-
-
-# What is kept: one small file for each large one, found by its inode, believed while size and times are the same. The
-# change time cannot be set back as the modification time can.
-
-
-def _times(stat: os.stat_result) -> dict[str, int]:
-    return {"inode": stat.st_ino, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "ctime_ns": stat.st_ctime_ns}
-
-
-def _place(inode: int) -> Path:
-    return cache_dir() / "identity" / f"{inode}.json"
-
-
-def _kept(stat: os.stat_result) -> str | None:
-    kept = _entry(_place(stat.st_ino)) if stat.st_size > _SMALL_BYTES else None
-    if kept is None or any(kept.get(name) != value for name, value in _times(stat).items()):
-        return None
-    return str(kept["sha256"])
-
-
-def _entry(path: Path) -> Mapping[str, Any] | None:
-    """Return what is kept in the file; one that is gone or cut off counts as none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) and "sha256" in found and "path" in found else None
-
-
-def _keep(file: Path, stat: os.stat_result, digest: str) -> None:
-    place = _place(stat.st_ino)
-    partial = place.with_suffix(f".{os.getpid()}.partial")  # other processes write here at the same time
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({"path": str(file.absolute()), **_times(stat), "sha256": digest}), "utf-8")
-        partial.replace(place)
-    except OSError as error:
-        click.echo(
-            f"note: {place.parent} cannot be written ({error.strerror}): {file} is read anew next time", err=True
-        )
-
-
-def _drop_absent() -> None:
-    """Remove what is kept of files that are no more, and what a killed process left half-written."""
-    for place in cache_dir().joinpath("identity").glob("*"):
-        with contextlib.suppress(OSError):  # another process removes the same; the next reading tries again
-            if place.suffix == ".partial":
-                gone = time.time() - place.stat().st_mtime > _LEFT_S
-            else:
-                kept = _entry(place) or {}
-                file = Path(str(kept.get("path", "")))
-                gone = not file.is_file() or file.stat().st_ino != kept.get("inode")
-            if gone:
-                place.unlink()

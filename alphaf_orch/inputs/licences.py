@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 # How much each licence asks of a user; the ids are those of the Hugging Face hub (docs/hub/repositories-licenses).
 _PERMISSIVE, _SHARE_ALIKE, _CONDITIONS, _NO_COMMERCE, _UNKNOWN = range(5)
+STRICTEST = _UNKNOWN
 _STRICTNESS = {
     "apache-2.0": _PERMISSIVE,
     "mit": _PERMISSIVE,

@@ -8,10 +8,10 @@ from typing import Any
 
 from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.record import read_json
-from alphaf_orch.inputs.hub_cache import snapshot
+from alphaf_orch.inputs.hub_cache import is_repo_id, snapshot
+from alphaf_orch.inputs.model_files import added_tokens, brings_code, read_template, read_vocabulary, special_tokens
 from alphaf_orch.inputs.presets import ModelPreset, first_file, read_preset
 from alphaf_orch.inputs.weights_layout import has_head, has_renamed_head, linear_modules
-from alphaf_orch.programs.native_types import NATIVE_TYPES
 
 MARKERS = ("<|im_start|>", "<|im_end|>")
 # What the DPO recipe adapts: every linear layer of Llama and Qwen2.
@@ -26,8 +26,7 @@ def generic_preset(path_or_hub_id: str, folders: Sequence[Path], env: Mapping[st
     """
     recipe = read_preset(first_file("generic.yaml", folders))
     local = Path(path_or_hub_id).expanduser()
-    is_hub_id = path_or_hub_id.count("/") == 1 and not path_or_hub_id.startswith((".", "/", "~"))
-    if not local.is_dir() and not is_hub_id:
+    if not local.is_dir() and not is_repo_id(path_or_hub_id):
         raise ModelError(
             f"{path_or_hub_id!r} is neither a folder nor a hub id",
             where=f"--model {path_or_hub_id}",
@@ -58,8 +57,7 @@ def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
     architecture = _architecture_of(config, added=len(chat["tokens"] or ()), tied=tied)
     facts: dict[str, Any] = {
         "architecture": architecture,
-        # A class of ours stands in for the python files of the architectures it is written for.
-        "trust_remote_code_required": "auto_map" in config and config.get("model_type") not in NATIVE_TYPES,
+        "trust_remote_code_required": brings_code(config),
         "sequence_len": min(recipe.sequence_len, architecture["context"] if architecture else 2048),
         **chat,
     }
@@ -121,11 +119,10 @@ def _chat_facts(folder: Path) -> dict[str, Any]:
 
     ChatML where its end marker is in the vocabulary, or where the model has no template; else its own.
     """
-    settings = read_json(folder / "tokenizer_config.json") or {}
-    vocabulary = _vocabulary(folder, settings)
-    own = _special_tokens(folder, settings, vocabulary)
-    has_template = bool(settings.get("chat_template")) or (folder / "chat_template.jinja").is_file()
-    chatml = MARKERS[1] in vocabulary or not has_template
+    known = read_vocabulary(folder)
+    vocabulary = added_tokens(folder) if known is None else known  # tokenizer.model's pieces only a library can read
+    own = _named_tokens(folder, vocabulary)
+    chatml = MARKERS[1] in vocabulary or not read_template(folder)
     eos = MARKERS[1] if chatml else own["eos"]
     # A pad that equals eos would be masked out of the loss: the model would never learn to stop.
     pad = next((own[k] for k in ("pad", "eos", "unk", "bos") if own[k] and own[k] != eos), None)
@@ -144,15 +141,10 @@ def _chat_facts(folder: Path) -> dict[str, Any]:
     }
 
 
-def _special_tokens(folder: Path, settings: Mapping[str, Any], vocabulary: Mapping[str, int]) -> dict[str, str | None]:
-    """Return the tokenizer's bos, eos, pad and unk as transformers reads them; an eos it lacks by the model's own id.
-
-    Older tokenizers have them in special_tokens_map.json, which wins where tokenizer_config.json lists no added tokens.
-    """
-    apart = {key: value for key, value in (read_json(folder / "special_tokens_map.json") or {}).items() if value}
-    given = {key: value for key, value in settings.items() if value}
-    named = apart | given if "added_tokens_decoder" in settings else given | apart
-    found = {kind: _token_text(named.get(f"{kind}_token")) for kind in ("bos", "eos", "pad", "unk")}
+def _named_tokens(folder: Path, vocabulary: Mapping[str, int]) -> dict[str, str | None]:
+    """Return the tokenizer's bos, eos, pad and unk; an eos that no file names by the id that the model ends with."""
+    named = special_tokens(folder)
+    found = {kind: named.get(f"{kind}_token") for kind in ("bos", "eos", "pad", "unk")}
     texts = {number: text for text, number in vocabulary.items()}
     for file in ("generation_config.json", "config.json"):
         number = (read_json(folder / file) or {}).get("eos_token_id")
@@ -160,18 +152,3 @@ def _special_tokens(folder: Path, settings: Mapping[str, Any], vocabulary: Mappi
         number = number[0] if isinstance(number, list) and number else number
         found["eos"] = found["eos"] or (texts.get(number) if isinstance(number, int) else None)
     return found
-
-
-def _vocabulary(folder: Path, settings: Mapping[str, Any]) -> dict[str, int]:
-    """Return the tokens and ids of tokenizer.json and the lists of added tokens; not tokenizer.model's."""
-    tokenizer = read_json(folder / "tokenizer.json") or {}
-    pieces = (tokenizer.get("model") or {}).get("vocab") or {}
-    found = dict(pieces) if isinstance(pieces, dict) else {piece[0]: number for number, piece in enumerate(pieces)}
-    found |= {token["content"]: token.get("id", -1) for token in tokenizer.get("added_tokens", [])}
-    found |= {token["content"]: int(number) for number, token in settings.get("added_tokens_decoder", {}).items()}
-    return found | (read_json(folder / "added_tokens.json") or {})
-
-
-def _token_text(token: str | dict[str, Any] | None) -> str | None:
-    """Return a special token's text; tokenizer_config.json holds it plain or as an object."""
-    return token["content"] if isinstance(token, dict) else token

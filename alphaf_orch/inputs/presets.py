@@ -1,20 +1,18 @@
-"""Which base models can be trained: presets, a user's own model, and whether the weights are here."""
+"""Which base models can be trained: the presets, read and checked."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError, ModelError
-from alphaf_orch.core.values import numbers
-from alphaf_orch.inputs.hub_cache import missing_files, repo_dir, snapshot
+from alphaf_orch.core.values import Mistake, numbers, validated
+from alphaf_orch.core.yaml_files import read_document
 
 Settings = Annotated[dict[str, Any], AfterValidator(numbers)]
 
@@ -72,16 +70,6 @@ class ModelPreset(_Frozen):
     merge: Settings = {}
 
 
-@dataclass(frozen=True)
-class WeightsState:
-    """Where a model's weights are: ready, to be built here, not there, or there in part."""
-
-    kind: Literal["ready", "build", "missing", "incomplete"]
-    path: Path | None  # where they are or will be built; None: nothing of them is here
-    revision: str | None  # the commit, for a model of the hub
-    detail: str
-
-
 def preset_names(folders: Sequence[Path]) -> tuple[str, ...]:
     """Return the names of all presets in the folders, sorted; `generic` is a recipe, not a model."""
     return tuple(sorted({path.stem for folder in folders for path in folder.glob("*.yaml")} - {"generic"}))
@@ -108,52 +96,9 @@ def load_preset(name: str, folders: Sequence[Path]) -> ModelPreset:
     return read_preset(first_file(f"{name}.yaml", folders))
 
 
-def weights_state(preset: ModelPreset, cache_dir: Path, env: Mapping[str, str]) -> WeightsState:
-    """Return whether the base model can be loaded from this machine; never touches the network.
-
-    Models we build or convert live in cache_dir/NAME, others in the Hugging Face cache or the user's folder.
-    """
-    if preset.source == "hub":
-        path = snapshot(preset.base_model, "model", preset.revision, env)
-        if path is None:
-            asked = f"{preset.base_model}@{preset.revision or 'main'}"
-            place = repo_dir(preset.base_model, "model", env)
-            return WeightsState("missing", None, preset.revision, f"{asked} is not in {place}")
-        state = WeightsState("ready", path, path.name, f"commit {path.name}")
-    elif preset.source == "local":
-        state = WeightsState("ready", Path(preset.base_model), None, "a folder of yours")
-    else:
-        path = cache_dir / preset.name
-        if not path.is_dir():
-            return WeightsState("build", path, None, f"made on this machine by {preset.source}.py")
-        state = WeightsState("ready", path, None, f"made by {preset.source}.py")
-    lacking = missing_files(state.path) if state.path else ()
-    return replace(state, kind="incomplete", detail="; ".join(lacking)) if lacking else state
-
-
-def require_weights(preset: ModelPreset, state: WeightsState, env: Mapping[str, str], *, online: bool) -> WeightsState:
-    """Return the state if training can go on from it: ready, to be built, or to be fetched because online.
-
-    Raises ModelError that says how to bring the weights to this machine.
-    """
-    fetchable = online and preset.source == "hub"
-    if state.kind in ("ready", "build") or fetchable:
-        return state
-    what = "are not on this machine" if state.kind == "missing" else "are incomplete"
-    where = state.detail if state.path is None else f"{state.path}: {state.detail}"
-    if preset.source == "hub":
-        place = repo_dir(preset.base_model, "model", env)
-        commit = f" --revision {preset.revision}" if preset.revision else ""
-        fix = (
-            f"on a machine with a network run `hf download {preset.base_model}{commit}` and copy its folder "
-            f"{place.name} (HF_HOME/hub there) to {place.parent}; or pass --model /path/to/the/folder; "
-            "or allow the download with --online"
-        )
-    elif preset.source == "local":
-        fix = "copy the named files into the folder again, or pass another --model"
-    else:
-        fix = f"remove {state.path} and run again: it is made anew"
-    raise ModelError(f"the weights of {preset.name} {what}", where=where, fix=fix)
+def remote_code(preset: ModelPreset, *, allowed: bool) -> bool:
+    """Return whether python code that comes with the weights is run: permission is not need, and need no permission."""
+    return preset.trust_remote_code_required and allowed
 
 
 def require_trust(preset: ModelPreset, *, trust_remote_code: bool) -> None:
@@ -166,45 +111,6 @@ def require_trust(preset: ModelPreset, *, trust_remote_code: bool) -> None:
         )
 
 
-def lora_parameters(architecture: Architecture, lora_r: int) -> int:
-    """Return the trained parameters of LoRA on all linear layers.
-
-    layers * r * the sum over a layer's linear maps of (inputs + outputs): q, k, v, o of attention and gate,
-    up, down of the MLP (LoRA paper, section 4.1).
-    """
-    a = architecture
-    hidden, head_dim = a.hidden_size, a.head_dim or a.hidden_size // a.attention_heads
-    q_width, kv_width = head_dim * a.attention_heads, head_dim * a.kv_heads
-    widths = 2 * (hidden + q_width) + 2 * (hidden + kv_width) + 3 * (hidden + a.intermediate_size)
-    return a.layers * lora_r * widths
-
-
-def estimated_bytes(
-    preset: ModelPreset,
-    *,
-    adapter: str | None,
-    lora_r: int,
-    dpo_lora_r: int,
-    save_total_limit: int,
-    bytes_per_parameter: int = 2,
-) -> int:
-    """Return the disk a run needs, in bytes, an upper estimate; 0 if the model's shape is not known.
-
-    trained = LoRA parameters, with vocab_size * hidden_size for each of lora_modules_to_save; or all
-    parameters for adapter None. SFT writes save_total_limit checkpoints of 12 bytes a trained parameter (fp32
-    weight, two fp32 Adam moments) and the final weights at 4; DPO the same with dpo_lora_r; then come two
-    merged models in bf16, or whatever bytes_per_parameter says.
-    disk = (12 * save_total_limit + 4) * (trained_sft + trained_dpo) + 2 * bytes_per_parameter * parameters
-    """
-    a = preset.architecture
-    if a is None:
-        return 0
-    extra = a.vocab_size * a.hidden_size * len(preset.sft.get("lora_modules_to_save") or ())
-    trained_sft = a.parameters if adapter is None else lora_parameters(a, lora_r) + extra
-    trained = trained_sft + lora_parameters(a, dpo_lora_r)
-    return (12 * save_total_limit + 4) * trained + 2 * bytes_per_parameter * a.parameters
-
-
 def first_file(name: str, folders: Sequence[Path]) -> Path:
     """Return the file of the first folder that has it; one of them does."""
     return next(folder / name for folder in folders if (folder / name).is_file())
@@ -212,28 +118,22 @@ def first_file(name: str, folders: Sequence[Path]) -> Path:
 
 def read_preset(path: Path) -> ModelPreset:
     """Return the preset a file holds; ConfigError names file, line and key of the first mistake."""
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        what = f"model preset {path.stem}: not YAML: {error}"
-        raise ConfigError(what, where=str(path), fix="correct the file") from error
-    refuse_credentials(values if isinstance(values, dict) else {}, str(path))
+    document = read_document(path, f"model preset {path.stem}: ")
+    refuse_credentials(document.values, str(path))
     lines: dict[tuple[str, ...], int] = {}
-    for keys, line in _key_lines(root, ()):
+    for keys, line in document.key_lines():
         if keys in lines:
             raise _bad_key(path, line, keys, f"is given twice, first on line {lines[keys]}")
         lines[keys] = line
-    try:
-        preset = ModelPreset.model_validate(values)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        keys = tuple(str(part) for part in first["loc"])
-        given = next((keys[:n] for n in range(len(keys), 0, -1) if keys[:n] in lines), ())
-        message = "is not a known key" if first["type"] == "extra_forbidden" else first["msg"]
+
+    def told(mistake: Mistake) -> ConfigError:
         # pydantic puts the branch of a union behind the key.
-        named = keys if first["type"] == "missing" else given
-        raise _bad_key(path, lines.get(given, 1), named, message) from error
+        given = next((mistake.keys[:n] for n in range(len(mistake.keys), 0, -1) if mistake.keys[:n] in lines), ())
+        named = mistake.keys if mistake.kind == "missing" else given
+        message = "is not a known key" if mistake.unknown else mistake.message
+        return _bad_key(path, lines.get(given, 1), named, message)
+
+    preset = validated(ModelPreset, document.values, told)
     if preset.name != path.stem:
         raise _bad_key(path, lines[("name",)], ("name",), f"is {preset.name!r}, but the file is {path.name}")
     return preset
@@ -246,12 +146,3 @@ def _bad_key(path: Path, line: int, keys: tuple[str, ...], problem: str) -> Conf
         where=f"{path}, line {line}",
         fix="correct the line; `alphaf models` shows the presets that work",
     )
-
-
-def _key_lines(node: yaml.Node | None, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
-    """Yield every key of a YAML mapping, with the keys above it, and its line."""
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            keys = (*above, str(key.value))
-            yield keys, key.start_mark.line + 1
-            yield from _key_lines(value, keys)

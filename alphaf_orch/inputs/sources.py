@@ -8,16 +8,20 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from alphaf_orch.core.errors import DataError
 from alphaf_orch.inputs import hub_cache
+from alphaf_orch.inputs.kept import found_once
 from alphaf_orch.programs.rows import Format
 
-# org/name as the Hub allows it. Splits such as train_sft are common there and axolotl has a key for them, so
-# `:split` follows the id, in the form of `datasets` (train[:500] too); a colon can't be part of the id.
-_HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(:(?P<split>\w+(\[[\d:%+-]*\])?))?", re.ASCII)
+# Splits such as train_sft are common on the hub and axolotl has a key for them, so `:split` follows the id, in the
+# form of `datasets` (train[:500] too); a colon can't be part of the id.
+_HUB_ID = re.compile(rf"(?P<repo>{hub_cache.REPO_ID})(:(?P<split>\w+(\[[\d:%+-]*\])?))?", re.ASCII)
+# `datasets` (4.8.4) expands data file names as patterns and fsspec URLs: "[" finds no file, "*" finds others.
+_PATTERN = re.compile(r"[*?\[]|::")
 _FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".txt", ".parquet", ".gz", ".zip", ".xlsx")
 # Files of a dataset repository that hold no rows.
 _NO_ROWS = {"README.md", ".gitattributes", "LICENSE", "dataset_infos.json"}
@@ -76,6 +80,14 @@ def parse_source(text: str) -> Source:
     if hub_id and not text.lower().endswith(_FILE_SUFFIXES) and not path.parent.is_dir():
         return Source(hub_id["repo"], "hub", hub_id["split"] or "train")
     raise DataError(f"no such file: {text}", where=str(path.absolute()), fix=missing_hint(path))
+
+
+def refuse_pattern(file: Path, where: str, fix: str) -> None:
+    """Raise DataError for a file whose name the data loader would expand; `fix` says what to do about it."""
+    pattern = _PATTERN.search(str(file))
+    if pattern:
+        what = f"the path contains {pattern[0]!r}, which the data loader reads as a pattern, not as a name"
+        raise DataError(what, where=where, fix=fix)
 
 
 def _refuse_evaluation_sets(text: str, path: Path) -> None:
@@ -187,9 +199,14 @@ def entry_key(entry: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any
     files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
     digest = hashlib.sha256()
     for file in files:
-        with file.open("rb") as content:
-            digest.update(hashlib.file_digest(content, "sha256").digest())
+        found = found_once("data_bytes", file, {}, partial(_sha256, file))
+        digest.update(bytes.fromhex(found["sha256"]))
     return {**entry, "path": {"sha256": digest.hexdigest()}}
+
+
+def _sha256(file: Path) -> dict[str, str]:
+    with file.open("rb") as content:
+        return {"sha256": hashlib.file_digest(content, "sha256").hexdigest()}
 
 
 def _folder_hint(folder: Path) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.record import read_json
-from alphaf_orch.inputs.hub_cache import file_problem
+from alphaf_orch.inputs.model_files import file_problem, read_tensors, safetensors_files
 
 _HEADS = ("lm_head.weight", "embed_out.weight")
 _EMBEDDINGS = ("embed_tokens.weight", "embed_in.weight", "word_embeddings.weight", "wte.weight")
@@ -18,14 +17,8 @@ _EXPERTS = re.compile(r"\.experts?\.|\.block_sparse_moe\.")
 
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     """Return the shape of every tensor in a folder's whole safetensors files, read from their headers alone."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        if file_problem(path):
-            continue
-        with path.open("rb") as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        shapes |= {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-    return shapes
+    files = (file for file in safetensors_files(folder) if not file_problem(file))
+    return {name: tensor.shape for file in files for name, tensor in read_tensors(file).items()}
 
 
 def has_head(folder: Path) -> bool:

@@ -11,19 +11,20 @@ from typing import Any
 
 from rich.console import Console
 
-from alphaf_orch.core.command import PROGRAM_ENV, child_env, program, run_logged
-from alphaf_orch.core.errors import Interrupted, StageError
+from alphaf_orch.core.command import PROGRAM_ENV, program
+from alphaf_orch.core.errors import StageError, interruptible
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import StageLine
 from alphaf_orch.core.record import fingerprint, write_atomic
 from alphaf_orch.core.render import plain
 from alphaf_orch.inputs.identity import EARLIER
+from alphaf_orch.inputs.presets import remote_code
 from alphaf_orch.judging.prompts import EMBEDDED, Prompt, PromptSet, load_prompts
 from alphaf_orch.planning.base import find_preset, tool_python
 from alphaf_orch.programs.json_lines import whole_rows
 from alphaf_orch.runs.chain import ChainModel, run_config
-from alphaf_orch.runs.outputs import failure
+from alphaf_orch.runs.launch import exited, launch
 from alphaf_orch.runs.reference import find_reference
 from alphaf_orch.runs.run_date import date_env
 from alphaf_orch.settings.config import RunConfig
@@ -69,7 +70,7 @@ def ensure_answers(
     key = fingerprint([_VERSION, model.identity, asked, how])
     final = paths.answers(model.stage, prompts.name)
     if _lacking(wanted, read_answers(final, key)):
-        with held(paths.root / "answers" / ".lock", f"the making of answers of run {paths.name}") as lock_fd:
+        with held(paths.answers_lock, f"the making of answers of run {paths.name}") as lock_fd:
             kept = read_answers(final, key)  # another call may have ended before the lock
             lacking = _lacking(wanted, kept)
             if lacking:
@@ -81,7 +82,7 @@ def ensure_answers(
                     "stage": model.stage,
                     "model": model.path,
                     "revision": model.revision,
-                    "trust_remote_code": find_preset(config).trust_remote_code_required,
+                    "trust_remote_code": remote_code(find_preset(config), allowed=config.trust_remote_code),
                     "reference": str(reference.folder) if reference.folder else None,
                     **reference.setup,
                     "prompts": str(work / "prompts.jsonl"),
@@ -144,24 +145,20 @@ def _generate(
     verbose: bool,
 ) -> dict[str, Answer]:
     name = f"answers_{model.stage}"
-    log, file, output = paths.log(name), paths.rendered(f"{name}.yaml"), Path(child["output"])
+    file, output = paths.rendered(f"{name}.yaml"), Path(child["output"])
     asked = ({"id": p.id, "turns": p.turns, "system": p.system} for p in prompts)
     write_atomic(Path(child["prompts"]), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in asked))
-    write_atomic(file, plain(child).text)
     argv = program(tool_python(config, "axolotl"), "evaluation.generate_answers", str(file))
     again = "the same command goes on with the prompts that lack an answer"
-    try:
-        with StageLine(console, name, Path(child["progress"]), log, verbose=verbose) as line:
-            env = child_env({**PROGRAM_ENV, **date_env(paths)}, online=False)
-            done = run_logged(argv, env=env, log=log, lock_fd=lock_fd, on_poll=line.poll)
-    except KeyboardInterrupt:
-        raise Interrupted(f"{name} was interrupted", where=str(output), fix=again) from None
+    line = StageLine(console, name, Path(child["progress"]), paths.log(name), verbose=verbose)
+    env = {**PROGRAM_ENV, **date_env(paths)}
+    with interruptible(name, output, again):
+        done = launch(argv, line, lock_fd, env=env, files={file: plain(child)})
     if done.exit_code:
-        ended = f"exited with {done.exit_code}" if done.exit_code > 0 else f"was killed by signal {-done.exit_code}"
-        raise failure(f"{name} {ended}", log, f"mend the cause; {again}")
+        raise exited(name, done, line.log, f"mend the cause; {again}")
     made = read_answers(output, child["key"])
     left = _lacking(prompts, made)
     if left:
         what = f"{name} ended without an answer to {len(left)} prompts, the first of them {left[0].id}"
-        raise StageError(what, where=f"{output}; log: {log}", fix=again)
+        raise StageError(what, where=f"{output}; log: {line.log}", fix=again)
     return made

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import find_template
 from alphaf_orch.core.record import fingerprint
-from alphaf_orch.core.render import parse_yaml
+from alphaf_orch.core.values import validated
+from alphaf_orch.core.yaml_files import read_document
 
 DEFAULT = "local"
 
@@ -68,18 +69,14 @@ def load_judge(
     """
     is_url = "://" in name_or_url
     file = _find(DEFAULT if is_url else name_or_url, folders)
-    values = parse_yaml(file.read_text(encoding="utf-8"), str(file))
+    values = read_document(file).values
     refuse_credentials(values, str(file))
     given = {"url": name_or_url if is_url else None, "model": model, "concurrency": concurrency}
     values |= {key: value for key, value in given.items() if value is not None}
-    try:
-        preset = JudgePreset(**values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(
-            f"{key}: {first['msg']}", where=str(file), fix=f"keys are {', '.join(JudgePreset.model_fields)}"
-        ) from None
+    known = f"keys are {', '.join(JudgePreset.model_fields)}"
+    preset = validated(
+        JudgePreset, values, lambda found: ConfigError(f"{found.key}: {found.message}", where=str(file), fix=known)
+    )
     _check_url(preset.url, "--judge" if is_url else str(file))
     preset.key()  # a missing key shows now, not after hours of answering
     return preset

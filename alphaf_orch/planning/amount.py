@@ -8,8 +8,6 @@ from typing import Any
 
 from alphaf_orch.core.errors import ConfigError, DataError
 
-# The stage whose report says how much data there is, and the training that it is for.
-TRAINED_FROM = {"data": "sft", "dpo_data": "dpo"}
 # Attention that axolotl packs into one long row for all rows of a micro batch; sdpa and eager get real rows.
 _ONE_LONG_ROW = ("flash", "flex", "xformers", "sage")
 
@@ -112,10 +110,12 @@ def _why_none(report: Report, recipe: Recipe, ranks: int) -> str:
     rows, longer = int(report["rows"]), int(report["longer_than_sequence_len"]["rows"])
     length = int(report["sequence_len"])
     if _drops_long(recipe) and longer == rows:
-        return f"each of the {rows} rows is longer than sequence_len {length}, and dropped"
+        every = "the only row" if rows == 1 else f"each of the {rows} rows"
+        return f"{every} is longer than sequence_len {length}, and dropped"
     if rows_left(report, recipe) <= 0:
         dropped = f" ({longer} longer than sequence_len, dropped)" if longer and _drops_long(recipe) else ""
-        return f"val_set_size {recipe['val_set_size']} takes all of {rows} rows{dropped} away"
+        every = "the only row" if rows == 1 else f"all {rows} rows"
+        return f"val_set_size {recipe['val_set_size']} takes {every}{dropped} away"
     needed = ranks * int(recipe["micro_batch_size"])
     if not recipe.get("sample_packing"):
         return f"{rows_left(report, recipe)} rows, and dataloader_drop_last needs {needed}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from alphaf_orch.core.command import PROGRAM_ENV, program
 from alphaf_orch.core.errors import ModelError, RunStateError
 from alphaf_orch.core.paths import cache_dir, template_folders
-from alphaf_orch.inputs import presets as models
+from alphaf_orch.inputs import presets, weights
 from alphaf_orch.inputs.identity import folder_identity, is_old, known_identity, old_identity
 from alphaf_orch.inputs.own_model import generic_preset
 from alphaf_orch.inputs.samples import sample_path
@@ -45,17 +45,17 @@ def tool_python(config: RunConfig, tool: Tool) -> str:
     return config.tools.get(tool, sys.executable)
 
 
-def find_preset(config: RunConfig) -> models.ModelPreset:
+def find_preset(config: RunConfig) -> presets.ModelPreset:
     """Return the preset of that name, or the generic recipe for a folder or hub id."""
     folders = tuple(folder / "models" for folder in template_folders(config.templates))
     name = config.model
     if "/" in name or Path(name).expanduser().is_dir():
         return generic_preset(name, folders, os.environ)
-    return models.load_preset(name, folders)
+    return presets.load_preset(name, folders)
 
 
 def find_base(
-    config: RunConfig, preset: models.ModelPreset, *, online: bool, need_weights: bool, read: bool = True
+    config: RunConfig, preset: presets.ModelPreset, *, online: bool, need_weights: bool, read: bool = True
 ) -> BaseModelRef:
     """Return the base model; raise ModelError where its weights lack, RunStateError where they changed.
 
@@ -65,11 +65,11 @@ def find_base(
     if preset.source == "hub" and insisted:
         preset = preset.model_copy(update={"revision": insisted})
     cache = cache_dir() / "models"
-    state = models.weights_state(preset, cache, os.environ)
+    state = weights.weights_state(preset, cache, os.environ)
     if state.path and state.path.is_dir():
         require_trainable(state.path)
     if need_weights:
-        state = models.require_weights(preset, state, os.environ, online=online)
+        state = weights.require_weights(preset, state, os.environ, online=online)
     python = tool_python(config, "axolotl")
     if preset.source == "hub":
         stage = None
@@ -86,7 +86,8 @@ def find_base(
         if preset.source == "build_tiny":
             argv += ("--architecture", preset.base_model.removeprefix("tiny-"))
             argv += ("--data", str(sample_path("finance_ko_sft.jsonl")))
-        stage = Stage("base_model", "axolotl", argv, {}, (state.path,), {"builder": preset.source}, PROGRAM_ENV)
+        spec, place = {"builder": preset.source}, (state.path,)
+        stage = Stage("base_model", "axolotl", argv, {}, place, spec, PROGRAM_ENV, written_last=place)
         return BaseModelRef(str(state.path), None, insisted, stage, preset.name)
     assert state.path is not None
     if need_weights:

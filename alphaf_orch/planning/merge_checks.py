@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,7 @@ from typing import Any
 
 from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.record import read_json
-from alphaf_orch.inputs.hub_cache import MAX_HEADER_BYTES
-from alphaf_orch.inputs.model_files import read_template, read_vocabulary
+from alphaf_orch.inputs.model_files import read_template, read_tensors, read_vocabulary, safetensors_files
 
 # Named in a refusal before any tensor: what makes the shapes what they are.
 _SHAPE_KEYS = (
@@ -54,27 +52,11 @@ def read_facts(folder: Path) -> ModelFacts:
     config = read_json(folder / "config.json")
     if config is None:
         raise ModelError("no config.json that can be read", where=str(folder), fix="copy the model's files again")
-    shapes: dict[str, tuple[int, ...]] = {}
-    dtypes: list[str] = []
-    for file in sorted(folder.glob("*.safetensors")):
-        for name, (dtype, shape) in _header(file).items():
-            shapes[name] = shape
-            dtypes += [_FLOATS[dtype]] if dtype in _FLOATS else []
+    tensors = [tensor for file in safetensors_files(folder) for tensor in read_tensors(file).items()]
+    shapes = {name: tensor.shape for name, tensor in tensors}
+    dtypes = [_FLOATS[tensor.dtype] for _, tensor in tensors if tensor.dtype in _FLOATS]
     main = max(set(dtypes), key=dtypes.count) if dtypes else "unknown"
     return ModelFacts(folder, config, shapes, main, read_vocabulary(folder), read_template(folder))
-
-
-def _header(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Return dtype and shape of each tensor (layout: safetensors README, "Format")."""
-    with file.open("rb") as content:
-        size = int.from_bytes(content.read(8), "little")
-        try:
-            header = json.loads(content.read(size)) if size <= MAX_HEADER_BYTES else None
-        except ValueError:
-            header = None
-    if header is None:
-        raise ModelError("the weights cannot be read", where=str(file), fix="copy the file again")
-    return {name: (t["dtype"], tuple(t["shape"])) for name, t in header.items() if name != "__metadata__"}
 
 
 def refusal(own: ModelFacts, other: ModelFacts) -> str | None:

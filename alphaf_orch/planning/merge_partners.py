@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.paths import cache_dir
 from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs import hub_cache
-from alphaf_orch.inputs import presets as models
 from alphaf_orch.inputs.identity import folder_identity, known_identity
-from alphaf_orch.programs.native_types import NATIVE_TYPES
+from alphaf_orch.inputs.model_files import brings_code, split_card
+from alphaf_orch.inputs.presets import load_preset
+from alphaf_orch.inputs.weights import missing_files
 
 UNKNOWN_LICENCE = "unknown: read the model's own licence"
 
@@ -30,11 +30,7 @@ class MergeModel:
     revision: str | None
     identity: str | None
     licence: str
-
-    @property
-    def here(self) -> bool:
-        """Whether its files are on this machine."""
-        return Path(self.path).is_dir()
+    here: bool  # whether its files are on this machine
 
     @property
     def spec(self) -> str:
@@ -65,52 +61,44 @@ def find_merge_model(
     local = Path(name).expanduser()
     licence = None
     if local.is_dir():
-        found = _in_folder(local.resolve(), local.resolve().name, None, None, read=read)
+        found = _in_folder(local.resolve(), local.resolve().name, None, read=read)
     elif "/" in name:
         found = _on_hub(name, None, env)
     else:
-        preset = models.load_preset(name, [folder / "models" for folder in folders])
+        preset = load_preset(name, [folder / "models" for folder in folders])
         licence = preset.licence
         if preset.source == "hub":
             found = _on_hub(preset.base_model, preset.revision, env)
         else:
-            found = _in_folder(cache_dir() / "models" / preset.name, preset.name, None, licence, read=read)
-    if not found.here:
-        if need_weights:
-            raise _not_here(name, found, env)
-        return found if licence is None else _with_licence(found, licence)
-    _check(name, Path(found.path), trust_remote_code=trust_remote_code)
-    return found if licence is None else _with_licence(found, licence)
+            found = _in_folder(cache_dir() / "models" / preset.name, preset.name, None, read=read)
+    if found.here:
+        _check(name, Path(found.path), trust_remote_code=trust_remote_code)
+    elif need_weights:
+        raise _not_here(name, found, env)
+    return replace(found, licence=licence or found.licence)
 
 
 def _on_hub(repo: str, revision: str | None, env: Mapping[str, str]) -> MergeModel:
     folder = hub_cache.snapshot(repo, "model", revision, env)
     if folder is None:
-        return MergeModel(repo, repo, revision, None, UNKNOWN_LICENCE)
-    return _in_folder(folder, repo, folder.name, None)
+        return MergeModel(repo, repo, revision, None, UNKNOWN_LICENCE, here=False)
+    return _in_folder(folder, repo, folder.name)
 
 
-def _in_folder(folder: Path, name: str, commit: str | None, licence: str | None, *, read: bool = True) -> MergeModel:
+def _in_folder(folder: Path, name: str, commit: str | None, *, read: bool = True) -> MergeModel:
     identity = commit
     if identity is None and folder.is_dir():
         identity = folder_identity(folder) if read else known_identity(folder)
-    return MergeModel(name, str(folder), commit, identity, licence or card_licence(folder))
-
-
-def _with_licence(model: MergeModel, licence: str) -> MergeModel:
-    return MergeModel(model.name, model.path, model.revision, model.identity, licence)
+    return MergeModel(name, str(folder), commit, identity, card_licence(folder), here=folder.is_dir())
 
 
 def card_licence(folder: Path) -> str:
     """Return the licence that the README of a model folder states, or that none is known."""
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    head = re.match(r"---[ \t]*\n(.*?)\n---", text, flags=re.DOTALL)
     try:
-        values = yaml.safe_load(head[1]) if head else None
+        values, _ = split_card(text)
     except yaml.YAMLError:
-        values = None
-    if not isinstance(values, dict):
         return UNKNOWN_LICENCE
     stated = values.get("license_name") if values.get("license") in (None, "other") else values["license"]
     return str(stated) if isinstance(stated, str) else UNKNOWN_LICENCE
@@ -133,7 +121,7 @@ def _not_here(asked: str, model: MergeModel, env: Mapping[str, str]) -> ModelErr
 
 
 def _check(asked: str, folder: Path, *, trust_remote_code: bool) -> None:
-    lacking = hub_cache.missing_files(folder)
+    lacking = missing_files(folder)
     if lacking:
         raise ModelError(
             f"the files of the merge model {asked} are incomplete",
@@ -147,7 +135,7 @@ def _check(asked: str, folder: Path, *, trust_remote_code: bool) -> None:
             fix="load it once with transformers, save_pretrained() it to a new folder, and name that",
         )
     config = read_json(folder / "config.json") or {}
-    if "auto_map" in config and config.get("model_type") not in NATIVE_TYPES and not trust_remote_code:
+    if brings_code(config) and not trust_remote_code:
         raise ModelError(
             f"the merge model {asked} runs python code that comes with its weights",
             where=str(folder),

@@ -8,7 +8,8 @@ from typing import Any
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import find_template
-from alphaf_orch.core.render import Rendered, override, parse_yaml, render
+from alphaf_orch.core.render import Rendered, override, render, template_text
+from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
 from alphaf_orch.settings.keys import check_rendered, check_section
 
@@ -57,9 +58,16 @@ def hardware_layer(folders: tuple[Path, ...], gpus: int, section: str) -> tuple[
     """Return what the recipe must change on this kind of machine."""
     kind = "gpu" if gpus else "cpu"
     file = find_template(folders, f"hardware/{kind}.yaml")
-    values = parse_yaml(file.read_text(encoding="utf-8"), str(file)).get(section) or {}
+    values = parse_yaml(template_text(file), str(file)).get(section) or {}
     check_section(section, values, str(file))
     return f"hardware/{kind}.yaml", values
+
+
+def chat_template_text(text_or_file: str | None) -> str | None:
+    """Return the chat template that axolotl's chat_template_jinja holds, or names as a file."""
+    if text_or_file and "\n" not in text_or_file and len(text_or_file) < 1000 and Path(text_or_file).is_file():
+        return template_text(Path(text_or_file))
+    return text_or_file
 
 
 def render_recipe(template: Path, variables: Mapping[str, Any], layers: Layers, section: str) -> Rendered:

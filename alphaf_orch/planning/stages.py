@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from alphaf_orch.core.command import CHILD_PATH, PROGRAM_ENV, program
 from alphaf_orch.core.paths import RunPaths
@@ -14,11 +14,35 @@ from alphaf_orch.core.render import Rendered
 from alphaf_orch.settings.config import Tool
 from alphaf_orch.settings.trackers import tracker_env
 
-# Shared by all runs; the plan is made anew behind them.
-PREPARE = ("base_model", "fetch_data", "fetch_dpo_data", "fetch_partners")
-STAGE_ORDER = (*PREPARE, "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo", "merge_models")
-TRAINING = ("sft", "dpo")
-MERGES = ("merge_sft", "merge_dpo", "merge_models")
+Section = Literal["sft", "dpo"]
+SECTIONS: tuple[Section, ...] = ("sft", "dpo")
+# `prepare` is shared by all runs, and the plan is made anew behind it; `ask` is no part of a run's chain.
+Kind = Literal["prepare", "data", "tokenise", "train", "merge", "ask"]
+# What each stage of a run is, and which training it is for, in the order of the chain: the one place of their names.
+_STAGES: Mapping[str, tuple[Kind, Section | None]] = {
+    "base_model": ("prepare", None),
+    "fetch_data": ("prepare", "sft"),
+    "fetch_dpo_data": ("prepare", "dpo"),
+    "fetch_partners": ("prepare", None),
+    "data": ("data", "sft"),
+    "preprocess": ("tokenise", "sft"),
+    "sft": ("train", "sft"),
+    "merge_sft": ("merge", "sft"),
+    "dpo_data": ("data", "dpo"),
+    "dpo": ("train", "dpo"),
+    "merge_dpo": ("merge", "dpo"),
+    "merge_models": ("merge", None),
+}
+STAGE_ORDER = tuple(_STAGES)
+MERGES = tuple(name for name, (kind, _) in _STAGES.items() if kind == "merge")
+
+
+def stage_name(kind: Kind, section: Section | None = None) -> str:
+    """Return the name of the stage of that kind for a training; `merge` for none is the merge with other models."""
+    return next(name for name, role in _STAGES.items() if role == (kind, section))
+
+
+MERGE_MODELS = stage_name("merge")
 
 
 @dataclass(frozen=True)
@@ -35,6 +59,28 @@ class Stage:
     version: int = 1
     online: bool = False
     processes: int = 1
+    clear_first: tuple[Path, ...] = ()  # ours, and half-written: the program would take it for whole
+    written_last: tuple[Path, ...] = ()  # at the program's very end, so that they tell of it
+
+    @property
+    def kind(self) -> Kind:
+        """What the stage does; manifests hold only its name."""
+        return _STAGES.get(self.name, ("ask", None))[0]
+
+    @property
+    def section(self) -> Section | None:
+        """The training that it is for, None for all of them."""
+        return _STAGES.get(self.name, ("ask", None))[1]
+
+    @property
+    def checkpoints(self) -> Path | None:
+        """The folder whose newest whole checkpoint the stage goes on from; None where it can only begin anew."""
+        return self.outputs[0] if self.kind == "train" else None
+
+    @property
+    def own_file(self) -> Rendered | None:
+        """The file that is named after the stage, None where it reads another one's or none."""
+        return next((file for path, file in self.files.items() if path.name == f"{self.name}.yaml"), None)
 
     @property
     def fingerprint(self) -> str:
@@ -114,14 +160,15 @@ def preprocess_stage(
 ) -> Stage:
     """Return the stage that tokenises once, so that no rank waits for another to do it."""
     return Stage(
-        "preprocess",
+        stage_name("tokenise", "sft"),
         "axolotl",
         # Its defaults would load the weights, "to have them downloaded", and print a row of the data into the log.
-        (python, "-m", "axolotl.cli.preprocess", str(config_file), "--download=False", "--debug_num_examples=0"),
+        program(python, "training.preprocess", str(config_file), "--download=False", "--debug_num_examples=0"),
         {config_file: config},
         (prepared,),
         spec,
-        CHILD_PATH,
+        CHILD_PATH,  # not PROGRAM_ENV: a recipe's own plugins are found in the folder that `alphaf` is called in
+        clear_first=(prepared,),
     )
 
 
@@ -149,7 +196,7 @@ def sft_stage(
 
 
 def merge_stage(
-    trainer: str,
+    section: Section,
     python: str,
     paths: RunPaths,
     config: Rendered,
@@ -158,7 +205,7 @@ def merge_stage(
     merged: Path,
 ) -> Stage:
     """Return the stage that merges a trainer's adapter and checks the hand-off contract."""
-    name = f"merge_{trainer}"
+    name = stage_name("merge", section)
     config_file, contract_file = paths.rendered(f"{name}.yaml"), paths.rendered(f"{name}_contract.yaml")
     return Stage(
         name,
@@ -168,6 +215,8 @@ def merge_stage(
         (merged,),
         spec,
         PROGRAM_ENV,
+        # Full fine-tuning is merged already: the folder is the training's.
+        written_last=(merged, paths.report(name)) if merged == paths.merged(section) else (),
     )
 
 
@@ -178,7 +227,7 @@ def merge_models_stage(
     recipe_file, config_file = paths.rendered("merge_models.yaml"), paths.rendered("mergekit.yaml")
     contract_file = paths.rendered("merge_models_contract.yaml")
     return Stage(
-        "merge_models",
+        MERGE_MODELS,
         "mergekit",
         program(
             python, "merging.merge_models",
@@ -189,6 +238,7 @@ def merge_models_stage(
         spec,
         # mergekit goes through sets of models: their order, and so that of its random draws, must not change.
         {**PROGRAM_ENV, "PYTHONHASHSEED": "0"},
+        written_last=(paths.merged_models, paths.report(MERGE_MODELS)),
     )  # fmt: skip
 
 
@@ -217,4 +267,5 @@ def dpo_stage(
         spec,
         {**PROGRAM_ENV, **plugin_env(paths, "dpo"), **tracker_env(config.values, paths, "dpo"), **launch.env()},
         processes=launch.processes,
+        written_last=(paths.adapter("dpo") / "trainer_state.json",),
     )

@@ -7,9 +7,10 @@ and zeros where a disk lost a block would be trained on in silence.
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from pathlib import Path
+
+from alphaf_orch.programs.common import write_whole
 
 NAME = "alphaf_checksums.json"
 _CHUNK = 1 << 22
@@ -27,12 +28,7 @@ def crc32(path: Path) -> int:
 def write_checksums(folder: Path) -> None:
     """Write the checksums of the safetensors files in a folder, the whole file by one rename."""
     found = {path.name: crc32(path) for path in sorted(folder.glob("*.safetensors"))}
-    partial = folder / f"{NAME}.partial"
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(json.dumps({"crc32": found}) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / NAME)
+    write_whole(folder / NAME, json.dumps({"crc32": found}) + "\n")
 
 
 def changed_weights(folder: Path) -> str | None:

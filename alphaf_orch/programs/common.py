@@ -1,49 +1,99 @@
-"""What child programs share that read a YAML config and write one JSON file."""
+"""What every child program shares: its settings file, the files it writes, its one kind of error and how it ends."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-CONFIG, DATA, MODEL = 2, 3, 4  # exit codes, as the orchestrator's own
+# What a program ends with: the exit codes of the orchestrator's own errors (core/errors.py), which stands above.
+FAILED, CONFIG, DATA, MODEL, RUN_STATE, STAGE, CONTRACT, TOOL = 1, 2, 3, 4, 6, 7, 8, 9
 
 
 class Failure(SystemExit):
-    """An end with an exit code and one message: what failed, where, and what to do next."""
+    """An end with an exit code and one message: what failed, where, and what to do next.
 
-    def __init__(self, code: int, what: str, *, where: str, fix: str) -> None:
-        super().__init__(code)
-        self.message = f"error: {what}\n  where: {where}\n  next:  {fix}"
-
-
-def write_whole(path: str, text: str) -> None:
-    """Write the file under a temporary name and rename it, so that a crash leaves no half of it."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f"{target.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, target)  # noqa: PTH105
-
-
-def answer(argv: list[str], keys: Iterable[str], run: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
-    """Write what `run` makes of the config named on the command line to the file that the config's `output` names.
-
-    Ends with an exit code and one message on failure; all of `keys` must be in the config.
+    No `except Exception` of the tool around it takes it for a fault that can be gone over.
     """
-    if len(argv) != 2:
-        sys.exit(f"usage: python {Path(argv[0]).name} CONFIG.yaml")
-    config = yaml.safe_load(Path(argv[1]).read_text(encoding="utf-8"))
+
+    def __init__(self, code: int, what: str, *, where: object, fix: str) -> None:
+        self.message = f"error: {what}\n  where: {where}\n  next:  {fix}"
+        super().__init__(self.message)
+        self.code = code
+
+    def show(self) -> None:
+        """Print the message as the orchestrator reads it out of a log."""
+        print(self.message, file=sys.stderr, flush=True)
+
+
+def program(main: Callable[[list[str]], int | None]) -> None:
+    """Run `main` on the command line's arguments and end with the code it returns; a Failure is printed first."""
     try:
-        missing = [key for key in keys if key not in config]
-        if missing:
-            raise Failure(CONFIG, f"missing keys: {', '.join(missing)}", where=argv[1], fix="Add them")
-        write_whole(config["output"], json.dumps(run(config), ensure_ascii=False, indent=1))
+        code = main(sys.argv[1:])
     except Failure as failure:
-        print(failure.message, file=sys.stderr)
+        failure.show()
         raise
+    if code:
+        sys.exit(code)
+
+
+def config_path(argv: list[str]) -> str:
+    """Return the one argument that a program takes, its settings file; ends with how to call it for any other."""
+    if len(argv) == 1:
+        return argv[0]
+    spec = sys.modules["__main__"].__spec__
+    sys.exit(f"usage: python -m {spec.name if spec else 'PROGRAM'} CONFIG.yaml")
+
+
+def read_config(path: str, needed: Iterable[str] = (), *, filled: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the settings in a YAML file; raise Failure where `needed` keys lack, or `filled` ones are empty."""
+    import yaml
+
+    try:
+        given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise Failure(CONFIG, f"cannot read the config: {error}", where=path, fix="Correct the file") from error
+    config: dict[str, Any] = given if isinstance(given, dict) else {}
+    missing = [*(key for key in needed if key not in config), *(key for key in filled if not config.get(key))]
+    if missing:
+        raise Failure(CONFIG, f"missing keys: {', '.join(missing)}", where=path, fix="Add them")
+    return config
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file, an empty one where there is no such file."""
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return values
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write the file so that it is the old one, or whole and on the disk, whenever the process or machine stops."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_json(path: Path, values: object) -> None:
+    """Write values as JSON that a person can read, by write_whole."""
+    write_whole(path, json.dumps(values, ensure_ascii=False, indent=2))
+
+
+def publish(folder: Path, final: Path) -> None:
+    """Give a finished folder its final name, in one step and only once all of it is on the disk."""
+    for path in (*folder.rglob("*"), folder):
+        _sync(path)
+    folder.rename(final)
+    _sync(final.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import ConfigDict, Field, Strict, TypeAdapter, ValidationError
 
+from alphaf_orch.programs.common import CONFIG, Failure
 from alphaf_orch.programs.tracker_keys import Trackers
 
 # Strict: YAML 1.1 reads 5e-6 as a text and `yes` as true, and neither may pass for something else.
@@ -19,14 +20,6 @@ Positive = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Strict(), Field(ge=0, lt=1)]
 CHOICES = ("bool", "int", "str")  # what pydantic calls the choices of a union
-
-
-class DpoError(Exception):
-    """A failure the user can mend: what failed, where, and what to do next."""
-
-    def __init__(self, what: str, *, where: str, fix: str, exit_code: int = 1) -> None:
-        super().__init__(f"error: {what}\n  where: {where}\n  next:  {fix}")
-        self.exit_code = exit_code
 
 
 @dataclass(frozen=True)
@@ -87,19 +80,19 @@ class DpoConfig(Trackers):
 
 
 def load_config(path: Path) -> DpoConfig:
-    """Return the settings in the YAML file; raise DpoError (exit code 2) for unknown keys and wrong types."""
+    """Return the settings in the YAML file; raise Failure for unknown keys and wrong types."""
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
         return TypeAdapter(DpoConfig).validate_python(raw)
     except OSError as error:
         what = f"cannot read the DPO config: {error.strerror}"
-        raise DpoError(what, where=str(path), fix="check the path", exit_code=2) from error
+        raise Failure(CONFIG, what, where=path, fix="check the path") from error
     except yaml.YAMLError as error:
         what = f"the DPO config is not YAML: {error}"
-        raise DpoError(what, where=str(path), fix="mend the file", exit_code=2) from error
+        raise Failure(CONFIG, what, where=path, fix="mend the file") from error
     except ValidationError as error:
         what = f"the DPO config cannot be used: {'; '.join(_problems(error))}"
-        raise DpoError(what, where=str(path), fix="mend the recipe (dpo.yaml)", exit_code=2) from error
+        raise Failure(CONFIG, what, where=path, fix="mend the recipe (dpo.yaml)") from error
 
 
 def _problems(error: ValidationError) -> list[str]:

@@ -128,6 +128,18 @@ def read_rows(path: str | Path) -> Iterator[tuple[int, Any]]:
                 yield number, json.loads(line)
 
 
+def texts(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value, whatever the format of the row."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from texts(item)
+
+
 def _from_lists(row: Mapping[str, Any]) -> Preference:
     turns = {side: _turns(row[side], side, *OPENAI) for side in SIDES}
     for side in SIDES:

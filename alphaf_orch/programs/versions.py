@@ -1,7 +1,8 @@
-"""Child program: print the installed versions that matter as one JSON object; imports none of them."""
+"""Child program: prints the installed versions that matter as one JSON object; imports none of them."""
 
 import json
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 PACKAGES = (
@@ -34,10 +35,10 @@ PACKAGES = (
 )
 
 
-def installed() -> dict[str, str]:
-    """Return the version of python and of each package that is installed."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
+def installed(packages: Iterable[str]) -> dict[str, str]:
+    """Return the version of each of the packages that is installed here."""
+    found = {}
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -46,4 +47,4 @@ def installed() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(installed()))
+    print(json.dumps({"python": platform.python_version(), **installed(PACKAGES)}))

@@ -7,19 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-import yaml
-
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest, write_atomic
+from alphaf_orch.inputs.hub_cache import is_repo_id
 from alphaf_orch.inputs.licences import Licence, combine_licences
+from alphaf_orch.inputs.model_files import split_card
 from alphaf_orch.report.card_text import card_text
-from alphaf_orch.runs.chain import finished, model_folder, run_config
+from alphaf_orch.runs.chain import MADE, model_folder, newest, run_config
 from alphaf_orch.scores.results import TaskResult, run_results
 from alphaf_orch.settings.config import RunConfig, dump_config
 
 BEGIN, END = "<!-- alphaf: begin -->", "<!-- alphaf: end -->"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def write_model_card(paths: RunPaths) -> Path | None:
@@ -29,10 +28,10 @@ def write_model_card(paths: RunPaths) -> Path | None:
     the metadata only the keys that we know better are replaced. Written only where something changed.
     """
     manifest = read_manifest(paths.manifest)
-    stage = finished(paths, manifest)[-1]
-    if stage == "base":
+    stage = newest(paths, manifest, MADE)
+    if stage is None:
         return None
-    path = model_folder(paths, stage) / "README.md"
+    path = model_folder(paths, stage, manifest) / "README.md"
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
     results = {
         name: {task: result for task, result in found.items() if result.believed}
@@ -47,15 +46,6 @@ def write_model_card(paths: RunPaths) -> Path | None:
     if text != before:
         write_atomic(path, text)
     return path
-
-
-def split_card(text: str) -> tuple[dict[str, Any], str]:
-    """Return the metadata and the body of a README; no metadata where it opens with none."""
-    found = re.match(r"---[ \t]*\n(.*?)\n---[ \t]*\n?", text, flags=re.DOTALL)
-    if not found:
-        return {}, text
-    values = yaml.safe_load(found[1])
-    return (values if isinstance(values, dict) else {}), text[found.end() :]
 
 
 def replace_ours(body: str, ours: str) -> str:
@@ -101,7 +91,7 @@ def card_metadata(
         for name, metric in result.metrics.items()
     ]
     partners = [partner["model"] for partner in partners_of(manifest, stage)]
-    bases = [name for name in (manifest["base_model"], *partners) if _HUB_ID.fullmatch(str(name))]
+    bases = [name for name in (manifest["base_model"], *partners) if is_repo_id(str(name))]
     sets = [data["path"] for part in manifest.get("data", {}).values() for data in part if data["kind"] == "hub"]
     data = ModelCardData(
         language=kept.pop("language", "ko"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.inputs.licences import Licence
-from alphaf_orch.planning.stages import STAGE_ORDER
+from alphaf_orch.planning.stages import MERGE_MODELS, STAGE_ORDER
 from alphaf_orch.runs.chain import CHAIN
 from alphaf_orch.scores.results import TaskResult
 
@@ -75,7 +75,7 @@ def _training(manifest: Mapping[str, Any]) -> str:
 
 def _merge(manifest: Mapping[str, Any]) -> str:
     """Return how the run's own model was merged with its partners, as the stage recorded it."""
-    entry = manifest["stages"].get("merge_models", {})
+    entry = manifest["stages"].get(MERGE_MODELS, {})
     recipe = entry.get("spec", {}).get("recipe", {})
     rows = [[partner["model"], str(partner["revision"]), partner["licence"]] for partner in manifest["merge_partners"]]
     shown = ", ".join(f"{key}={value}" for key, value in recipe.items() if key != "method" and value is not None)

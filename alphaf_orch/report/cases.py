@@ -9,11 +9,11 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Answer, Block, Fold, Note, SideBySide, Turn
 from alphaf_orch.report.figures import clip
-from alphaf_orch.report.names import METRICS, ROLES
-from alphaf_orch.scores.compare import is_binary, mismatch
+from alphaf_orch.report.names import METRICS, ROLES, task_title
+from alphaf_orch.scores.compare import mismatch
 from alphaf_orch.scores.loaded import Scored, chosen_samples
-from alphaf_orch.scores.names import TASKS
 from alphaf_orch.scores.results import Sample
+from alphaf_orch.scores.rows import is_binary
 
 _CHATML = re.compile(r"<\|im_start\|>(\w+)\n(.*?)(?:<\|im_end\|>\n?|\Z)", re.DOTALL)
 _LLAMA3 = re.compile(r"<\|start_header_id\|>(\w+)<\|end_header_id\|>\n\n(.*?)(?:<\|eot_id\|>|\Z)", re.DOTALL)
@@ -62,7 +62,7 @@ def case_blocks(before: tuple[RunPaths, Scored, Text], after: tuple[RunPaths, Sc
         f"{len(gained)} rows became right, {len(lost)} wrong; the first {shown} of each by id are shown.",
     )
     cases = [_case(old[name], new[name], metric, before[2], after[2]) for name in wanted]
-    return [Fold(join([named(TASKS, task), pair, named(METRICS, metric)]), (Note(count), *cases))]
+    return [Fold(join([task_title(task, after[1].result.title), pair, named(METRICS, metric)]), (Note(count), *cases))]
 
 
 def _case(old: Sample, new: Sample, metric: str, before: Text, after: Text) -> SideBySide:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Cell, Note, Table, Tone
 from alphaf_orch.report.figures import NONE, p_value, signed
-from alphaf_orch.report.names import CI, MARKS, METHODS, METRICS, TESTS, VERDICTS
+from alphaf_orch.report.names import CI, MARKS, METHODS, METRICS, TESTS, VERDICTS, task_title
 from alphaf_orch.scores import resampling as resampling
-from alphaf_orch.scores.compare import Change, Verdict
-from alphaf_orch.scores.names import TASKS
-from alphaf_orch.scores.table import ScoreTable
+from alphaf_orch.scores.difference import Difference, Refused, Verdict
+from alphaf_orch.scores.significance import SIGNIFICANT
+from alphaf_orch.scores.table import Key, ScoreTable
 
 
 def outcome(table: ScoreTable) -> Table | None:
@@ -18,45 +18,60 @@ def outcome(table: ScoreTable) -> Table | None:
     tones: tuple[Tone, ...] = ("good", "bad", "muted", "warn")
     rows = []
     for arm in table.arms:
-        found = [change.verdict for change in table.changes.values() if change.after == arm.name]
+        found = [change.verdict for (after, _, _), change in table.changes.items() if after == arm.name]
         if any(verdict in kinds for verdict in found):
             counts = [found.count(kind) for kind in kinds]
             cells = [Cell(str(n), each if n else "muted") for n, each in zip(counts, tones, strict=True)]
-            rows.append((Cell(join([table.title(arm.against or ""), table.title(arm.name)], " → ")), *cells))
+            rows.append((Cell(table.pair(arm.name)), *cells))
     header: tuple[Text, ...] = (Label("지표 수", "Number of metrics"), *(VERDICTS[kind] for kind in kinds))
     return Table(header, tuple(rows)) if rows else None
 
 
-def change_warning(table: ScoreTable, change: Change) -> Text:
-    """Return in words that two results were not compared, and why."""
-    return join(
-        [
-            named(TASKS, change.task),
-            join([table.title(change.before), table.title(change.after)], " → "),
-            Label("비교하지 않음", "not compared"),
-            change.refused,
-        ]
-    )
+def title_of(table: ScoreTable, task: str) -> Text:
+    """Return what a task of the table is called."""
+    return task_title(task, table.stored_title(task))
 
 
-def change_text(change: Change, *, share: bool) -> Text:
+def refusals(table: ScoreTable) -> list[Text]:
+    """Return in words which results were not compared, and why; once for all metrics of a task."""
+    found = []
+    for (after, task, _), change in table.changes.items():
+        if isinstance(change, Refused):
+            title = title_of(table, task)
+            found.append(join([title, table.pair(after), Label("비교하지 않음", "not compared"), change.reason]))
+    return list(dict.fromkeys(found))
+
+
+def change_text(change: Difference | Refused, *, share: bool) -> Text:
     """Return a change with its interval and p on one line."""
-    if change.refused:
+    if isinstance(change, Refused):
         return Label("✕ 비교하지 않음", "✕ not compared")
     unit: Text = Label("%p", " pt") if share else ""
-    parts: list[Text] = [join([f"{MARKS[change.verdict]} {signed(change.difference, share=share)}".strip(), unit], "")]
-    if change.low is not None and change.high is not None:
-        parts.append(f"[{signed(change.low, share=share)}, {signed(change.high, share=share)}]")
+    parts: list[Text] = [join([marked(change, share=share), unit], "")]
+    if change.low is not None:
+        parts.append(interval(change, share=share))
     if change.p_holm is not None:
         p = p_value(change.p_holm)
         parts.append(f"p{p}" if p.startswith("<") else f"p={p}")
     return join(parts, " ")
 
 
-def tone(change: Change) -> Tone:
-    """Return the colour of a change."""
+def marked(found: Difference, *, share: bool) -> str:
+    """Return a difference behind the mark of its verdict."""
+    return f"{MARKS[found.verdict]} {signed(found.estimate, share=share)}".strip()
+
+
+def interval(found: Difference, *, share: bool) -> str:
+    """Return the interval of a difference; a dash where it has none."""
+    if found.low is None or found.high is None:
+        return NONE
+    return f"[{signed(found.low, share=share)}, {signed(found.high, share=share)}]"
+
+
+def tone(found: Difference | Refused) -> Tone:
+    """Return the colour of a difference."""
     tones: dict[str, Tone] = {"better": "good", "worse": "bad", "refused": "warn"}
-    return tones.get(change.verdict, "muted")
+    return tones.get(found.verdict, "muted")
 
 
 def comparisons(table: ScoreTable) -> Table:
@@ -66,32 +81,27 @@ def comparisons(table: ScoreTable) -> Table:
         Label("차이", "Difference"), CI, Label("짝지은 문항", "Pairs"), Label("0→1 / 1→0", "0→1 / 1→0"),
         Label("검정", "Test"), "p", Label("p (홀름)", "p (Holm)"),
     )  # fmt: skip
-    rows = []
-    for change in table.changes.values():
-        share = (change.task, change.metric) in table.shares
-        title = join([named(TASKS, change.task), named(METRICS, change.metric)])
-        moved = f"{change.gained} / {change.lost}" if change.test == "mcnemar" else NONE
-        spread = NONE
-        if change.low is not None and change.high is not None:
-            spread = f"[{signed(change.low, share=share)}, {signed(change.high, share=share)}]"
-        pair = join([table.title(change.before), table.title(change.after)], " → ")
-        verdict = Cell(VERDICTS[change.verdict], tone(change))
-        if change.refused:
-            cells = [Cell(pair), Cell(title), verdict, *[Cell(NONE, "muted")] * 7]
-        else:
-            cells = [
-                Cell(pair), Cell(title), verdict, Cell(signed(change.difference, share=share)), Cell(spread),
-                Cell(f"{change.n:,}"), Cell(moved), Cell(TESTS[change.test]),
-                Cell(p_value(change.p) if change.p is not None else NONE),
-                Cell(p_value(change.p_holm) if change.p_holm is not None else NONE),
-            ]  # fmt: skip
-        rows.append(tuple(cells))
-    return Table(header, tuple(rows), text_columns=3)
+    return Table(header, tuple(_row(table, key) for key in table.changes), text_columns=3)
+
+
+def _row(table: ScoreTable, key: Key) -> tuple[Cell, ...]:
+    (after, task, metric), change = key, table.changes[key]
+    title = join([title_of(table, task), named(METRICS, metric)])
+    about = (Cell(table.pair(after)), Cell(title), Cell(VERDICTS[change.verdict], tone(change)))
+    if isinstance(change, Refused):
+        return (*about, *[Cell(NONE, "muted")] * 7)
+    share = (task, metric) in table.shares
+    moved = f"{change.gained} / {change.lost}" if change.kind == "mcnemar" else NONE
+    return (
+        *about, Cell(signed(change.estimate, share=share)), Cell(interval(change, share=share)),
+        Cell(f"{change.rows:,}"), Cell(moved), Cell(TESTS[change.kind]),
+        Cell(p_value(change.p)), Cell(p_value(change.p_holm)),
+    )  # fmt: skip
 
 
 def method(table: ScoreTable) -> tuple[Note, ...]:
     """Return in words how intervals and tests were made and how to read them."""
-    tests = sum(change.p is not None for change in table.changes.values())
+    tests = sum(isinstance(change, Difference) and change.p is not None for change in table.changes.values())
     methods = join([METHODS[name] for name in sorted({s.method for s in table.scores.values() if s.method})], ", ")
     notes = [Note(join([Label("대괄호는 95% 구간: ", "Brackets are 95% intervals: "), methods, "."], ""))]
     if not tests:
@@ -113,8 +123,9 @@ def method(table: ScoreTable) -> tuple[Note, ...]:
             f"Intervals of differences are paired bootstrap ({draws} draws), 95% each, without correction.",
         ),
         (
-            f"p는 이 표의 검정 {tests}개 전체에 홀름 보정을 한 값이고, 0.05 미만일 때만 ▲ 또는 ▼로 적습니다.",
-            f"p is corrected by Holm over all {tests} tests here; only p < 0.05 is marked ▲ or ▼.",
+            f"p는 이 표의 검정 {tests}개 전체에 홀름 보정을 한 값이고, {SIGNIFICANT:g} 미만일 때만 ▲ 또는 ▼로"
+            " 적습니다.",
+            f"p is corrected by Holm over all {tests} tests here; only p < {SIGNIFICANT:g} is marked ▲ or ▼.",
         ),
         (
             "≈는 차이가 확인되지 않았다는 뜻이며, 차이가 없다는 증거는 아닙니다.",

@@ -35,8 +35,10 @@ def signed(value: float, *, share: bool) -> str:
     return ("+" if value > 0 else "−") + text
 
 
-def p_value(p: float) -> str:
-    """Return p in three decimals."""
+def p_value(p: float | None) -> str:
+    """Return p in three decimals; a dash where nothing was tested."""
+    if p is None:
+        return NONE
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 

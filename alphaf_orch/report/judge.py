@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.record import required_json
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Table
 from alphaf_orch.report.figures import NONE, number, percent
 from alphaf_orch.report.judge_cases import judged_cases
 from alphaf_orch.report.names import STAGES
-from alphaf_orch.scores.loaded import read_json
 
 _UNREADABLE = 0.02  # share of verdicts; ours
 _BIAS = 0.1  # from one half; ours
@@ -34,7 +34,7 @@ class Judged:
 
 def judged(paths: RunPaths) -> list[Judged]:
     """Return every judged comparison and vote of the run, in the order of their names."""
-    return [Judged(path.parent, read_json(path)) for path in sorted((paths.root / "judge").glob("*/summary.json"))]
+    return [Judged(path.parent, required_json(path)) for path in paths.judged()]
 
 
 def judge_blocks(paths: RunPaths, found: Sequence[Judged], shown: int) -> list[Block]:

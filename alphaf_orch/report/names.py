@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from alphaf_orch.core.wording import Label
+from collections.abc import Mapping
+
+from alphaf_orch.core.wording import Label, Text
+from alphaf_orch.evaluation.tasks.titles import shipped_titles
 
 STAGES = {
     "base": Label("원본", "base"),
@@ -105,3 +108,9 @@ KEY, VALUE = Label("항목", "Key"), Label("값", "Value")
 def direction(higher_is_better: bool | None) -> str:
     """Return an arrow for the better direction of a metric."""
     return {True: "\u00a0↑", False: "\u00a0↓", None: ""}[higher_is_better]
+
+
+def task_title(task: str, stored: Mapping[str, str]) -> Text:
+    """Return what a task is called: by the title stored with its scores, else the shipped one, else by its own name."""
+    said = stored or shipped_titles().get(task, {})
+    return Label(said.get("ko") or said["en"], said.get("en") or said["ko"]) if said else task

@@ -9,9 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from alphaf_orch.core.wording import LANGUAGES, Label, Text, in_language, join, named
-from alphaf_orch.report.blocks import Cell, Figure, Table
+from alphaf_orch.planning.stages import SECTIONS
+from alphaf_orch.report.blocks import Block, Cell, Figure, Note, Table
 from alphaf_orch.report.figures import NONE, number
-from alphaf_orch.report.names import CURVES, STEP
+from alphaf_orch.report.names import CURVES, STAGES, STEP
+
+Rows = Sequence[Mapping[str, Any]]
 
 _POINTS = 1500  # more than a screen has columns
 _TICK_CHARS = 14
@@ -27,8 +30,19 @@ class Line:
     y: tuple[float | None, ...]
 
 
-def curves(id_prefix: str, title: Text, runs: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> list[Figure]:
-    """Return a figure for each quantity that the metrics have; the curves of several runs lie over each other."""
+def training_curves(
+    id_prefix: str, runs: Sequence[tuple[str, Mapping[str, Rows]]], stages: Sequence[str] = SECTIONS
+) -> Sequence[Block]:
+    """Return the curves of the stages, those of several runs over each other, or in words that there are none yet."""
+    figures: list[Block] = []
+    for stage in stages:
+        with_it = [(name, metrics[stage]) for name, metrics in runs if stage in metrics]
+        figures += _curves(f"{id_prefix}-{stage}", named(STAGES, stage), with_it)
+    return figures or [Note(Label("학습 기록이 아직 없습니다.", "No training metrics yet."))]
+
+
+def _curves(id_prefix: str, title: Text, runs: Sequence[tuple[str, Rows]]) -> list[Figure]:
+    """Return a figure for each quantity that the metrics have."""
     figures = []
     for key in CURVES:
         if key in _PAIRED.values():

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Table
-from alphaf_orch.report.changes import change_text, change_warning, comparisons, method, tone
+from alphaf_orch.report.changes import change_text, comparisons, method, refusals, title_of, tone
 from alphaf_orch.report.figures import NONE, number, percent
 from alphaf_orch.report.names import METRIC, METRICS, direction
 from alphaf_orch.report.plots import bar_figure, folded
 from alphaf_orch.scores.compare import Score
-from alphaf_orch.scores.names import TASKS
 from alphaf_orch.scores.table import Arm, ScoreTable
 
 _BARS = 12  # scores in one plot
@@ -26,8 +25,7 @@ def show_score(value: float | None, *, share: bool) -> str:
 
 def blocks(table: ScoreTable, figure_id: str) -> list[Block]:
     """Return a plot and a table for each task of every group, then all comparisons and how they were made."""
-    refused = dict.fromkeys(change_warning(table, change) for change in table.changes.values() if change.refused)
-    found: list[Block] = [Note(text, "warning") for text in refused]
+    found: list[Block] = [Note(text, "warning") for text in refusals(table)]
     for position, (group, arms) in enumerate(table.groups):
         found += _figures(table, arms, group, f"{figure_id}-{position}")
         found += [
@@ -50,15 +48,15 @@ def _task_table(table: ScoreTable, arms: Sequence[Arm], group: Text, task: str) 
         cells = [Cell(name, sub=metric if metric in METRICS else ""), Cell(" / ".join(f"{n:,}" for n in counts))]
         cells += [_score_cell(table, arm, task, metric) for arm in with_it]
         rows.append(tuple(cells))
-    caption = join([group, named(TASKS, task), task if task in TASKS else ""])
+    title = title_of(table, task)
+    caption = join([group, title, task if title != task else ""])
     return Table(tuple(header), tuple(rows), caption)
 
 
 def _against(table: ScoreTable, arm: Arm) -> Text:
-    if not arm.against or not any(change.after == arm.name for change in table.changes.values()):
+    if not arm.against or all(after != arm.name for after, _, _ in table.changes):
         return ""
-    before = next(each.title for each in table.arms if each.name == arm.against)
-    return join(["(", Label("대 ", "vs "), before, ")"], "")
+    return join(["(", Label("대 ", "vs "), table.arm(arm.against).title, ")"], "")
 
 
 def _score_cell(table: ScoreTable, arm: Arm, task: str, metric: str) -> Cell:
@@ -93,11 +91,12 @@ def _figure(
 ) -> Block:
     bars = [(arm.title, [_bar(table.scores.get((arm.name, *key))) for key in wanted]) for arm in arms]
     rows = []
-    for task, metric in wanted:
+    names = [(title_of(table, task), named(METRICS, metric)) for task, metric in wanted]
+    for (task, metric), name in zip(wanted, names, strict=True):
         found = [table.scores.get((arm.name, task, metric)) for arm in arms]
         values = [show_score(each.value if each else None, share=True) for each in found]
-        rows.append((Cell(join([named(TASKS, task), named(METRICS, metric)])), *map(Cell, values)))
-    short = [join([folded(named(TASKS, task)), folded(named(METRICS, metric))], "\n") for task, metric in wanted]
+        rows.append((Cell(join(name)), *map(Cell, values)))
+    short = [join([folded(part) for part in name], "\n") for name in names]
     values_table = Table((METRIC, *(arm.title for arm in arms)), tuple(rows))
     title = join([group, Label("점수와 95% 구간", "Scores with 95% intervals")])
     return bar_figure(figure_id, title, short, bars, values_table, Label("점수", "score"))

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from alphaf_orch import __version__
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.hiding import place
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.wording import Label, Language, Text, named
-from alphaf_orch.experiments.sweep.choice import Choice, Rated, explained, said
+from alphaf_orch.experiments.sweep.choice import Choice, Rated
 from alphaf_orch.report.blocks import Block, Cell, Note, Report, Section, Table
 from alphaf_orch.report.figures import NONE, number
-from alphaf_orch.report.names import STAGES
+from alphaf_orch.report.names import STAGES, task_title
 from alphaf_orch.report.score_blocks import blocks as score_blocks
-from alphaf_orch.report.write import write_report
+from alphaf_orch.report.write import page, write_report
+from alphaf_orch.scores.difference import Difference
 from alphaf_orch.scores.loaded import load_run
-from alphaf_orch.scores.names import TASKS
 from alphaf_orch.scores.table import Arm, build
 
 _VERDICTS = {
@@ -56,14 +55,37 @@ def sweep_report(paths: RunPaths, place_: RunPaths, choice: Choice, failures: Ma
         Section("choice", Label("선택", "The choice"), tuple(chosen)),
         Section("scores", Label("점수", "Scores"), tuple(_scores(place_, choice))),
     )
-    return Report(title, Label("후보마다 따로 병합하고 평가함", "each candidate merged and scored apart"), sections,
-                  f"alphaf_orch {__version__}")  # fmt: skip
+    return page(title, [Label("후보마다 따로 병합하고 평가함", "each candidate merged and scored apart")], sections)
+
+
+def explained(choice: Choice) -> list[str]:
+    """Return in sentences what was chosen and what the scores can and cannot show."""
+    best = choice.of(choice.best)
+    tasks = ", ".join(f"{task} {metric}" for task, metric in choice.metrics.items())
+    told = [f"chosen: {best.name}, overall {best.overall:.3f}: the highest mean of {tasks}, each task of equal weight"]
+    if choice.runner_up is not None:
+        second = sorted(choice.rated, key=lambda each: -each.overall)[1]
+        told.append(f"against the second, {second.name} ({second.overall:.3f}): {said(choice.runner_up)}")
+    for other in choice.references:
+        found = best.against.get(other.name)
+        words = said(found) if found else f"{best.overall - other.overall:+.3f}, not tested: no values by row"
+        told.append(f"against {other.name} ({other.overall:.3f}): {words}")
+    return told
+
+
+def said(found: Difference) -> str:
+    """Return a difference with its interval, its corrected p and the verdict, as the command line prints it."""
+    return f"{_figures(found)}: {_VERDICTS[found.verdict].en}"
+
+
+def _figures(found: Difference) -> str:
+    return f"{found.estimate:+.3f} [{found.low:+.3f}, {found.high:+.3f}], p {found.p_told:.3f}"
 
 
 def _candidates(choice: Choice) -> Table:
     others = [reference.name for reference in choice.references]
     header: list[Text] = [Label("모델", "Model"), Label("종합 점수", "Overall")]
-    header += [named(TASKS, task) for task in choice.metrics]
+    header += [task_title(task, title) for task, title in choice.titles.items()]
     header += [Label(f"{name} 대비", f"against {name}") for name in others]
     rows = [_row(rated, choice, others) for rated in (*choice.rated, *choice.references)]
     return Table(tuple(header), tuple(rows), Label("후보와 비교 대상", "Candidates, and what they are compared with"))
@@ -79,7 +101,7 @@ def _row(rated: Rated, choice: Choice, others: Sequence[str]) -> tuple[Cell, ...
         if found is None:
             cells.append(Cell(NONE, "muted"))
             continue
-        cells.append(Cell(said(found).rpartition(":")[0], sub=_VERDICTS[found.verdict]))
+        cells.append(Cell(_figures(found), sub=_VERDICTS[found.verdict]))
     return tuple(cells)
 
 

@@ -1,16 +1,29 @@
-"""Writes a report: the page and, beside it, the same as Markdown in both languages."""
+"""What every report ends with, and how it is written: the page and, beside it, Markdown in both languages."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from alphaf_orch import __version__
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.masking import mask
-from alphaf_orch.core.record import write_atomic
-from alphaf_orch.core.wording import LANGUAGES, Language
-from alphaf_orch.report.blocks import Report
+from alphaf_orch.core.record import now, write_atomic
+from alphaf_orch.core.wording import LANGUAGES, Label, Language, Text, join
+from alphaf_orch.report.blocks import Report, Section
+from alphaf_orch.report.figures import moment
 from alphaf_orch.report.html import render_html
 from alphaf_orch.report.markdown import render_markdown
+
+
+def page(title: Text, about: Sequence[Text], sections: Iterable[Section]) -> Report:
+    """Return the report with when and by what it was made; `about` stands below the title."""
+    made = Label(f"작성 {moment(now())}", f"made {moment(now())}")
+    footer = Label(
+        f"alphaf {__version__}이 만든 문서입니다. 이 파일 하나로 완결되며 네트워크를 쓰지 않습니다.",
+        f"Made by alphaf {__version__}. This file is complete in itself and uses no network.",
+    )
+    return Report(title, join([*about, made]), tuple(sections), footer)
 
 
 def write_report(content: Report, page: Path, language: Language) -> tuple[Path, ...]:

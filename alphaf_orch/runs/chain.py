@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.inputs.identity import folder_identity
 from alphaf_orch.planning.base import find_base, find_preset
+from alphaf_orch.planning.plan import Scope
+from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, stage_name
+from alphaf_orch.runs.find import finished_sft
 from alphaf_orch.settings.config import RunConfig, build_config, read_config
+from alphaf_orch.settings.merge import read_settings
 
 CHAIN = ("base", "sft", "dpo", "merged")
-# The stage whose end makes each model, and what that stage calls it.
-_MADE_BY = {"sft": "merge_sft", "dpo": "merge_dpo", "merged": "merge_models"}
+MADE = CHAIN[1:]
+Name = TypeVar("Name", bound=str)
+# The stage whose end makes each model.
+_MADE_BY: Mapping[str, str] = {"merged": MERGE_MODELS} | {each: stage_name("merge", each) for each in SECTIONS}
 
 
 @dataclass(frozen=True)
@@ -35,19 +41,23 @@ def run_config(paths: RunPaths) -> RunConfig:
     return build_config(read_config(paths.config), str(paths.config))
 
 
-def model_folder(paths: RunPaths, stage: str) -> Path:
-    """Return where the model of a stage is; full fine-tuning leaves the SFT model in the folder it trained in."""
-    if stage == "merged":
-        return paths.merged_models
-    merged = paths.merged(stage)
-    return paths.adapter("sft") if stage == "sft" and not merged.is_dir() else merged
+def model_folder(paths: RunPaths, stage: str, manifest: Mapping[str, Any] | None = None) -> Path:
+    """Return where the finished model of a stage is, by what the manifest says of how it was trained."""
+    made = (manifest or read_manifest(paths.manifest))["stages"].get(_MADE_BY.get(stage), {})
+    return paths.model(stage, full=made.get("spec", {}).get("adapter") == "full")
 
 
 def finished(paths: RunPaths, manifest: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the stages of the chain whose models are finished; the base is there once the SFT began."""
     stages = manifest["stages"]
-    done = [name for name in CHAIN[1:] if stages.get(_MADE_BY[name], {}).get("state") == "done"]
-    return ("base", *(name for name in done if model_folder(paths, name).is_dir()))
+    done = [name for name in MADE if stages.get(_MADE_BY[name], {}).get("state") == "done"]
+    return ("base", *(name for name in done if model_folder(paths, name, manifest).is_dir()))
+
+
+def newest(paths: RunPaths, manifest: Mapping[str, Any], among: Sequence[Name]) -> Name | None:
+    """Return the last of these models, in the order of the chain, that is finished, or None where none is."""
+    there = finished(paths, manifest)
+    return next((name for name in reversed(among) if name in there), None)
 
 
 def chain_models(paths: RunPaths, stages: Sequence[str] = ()) -> tuple[ChainModel, ...]:
@@ -97,3 +107,19 @@ def _model(paths: RunPaths, stage: str) -> ChainModel:
         return ChainModel(stage, base.name, base.revision, identity)
     folder = model_folder(paths, stage)
     return ChainModel(stage, str(folder), None, folder_identity(folder))
+
+
+def merge_scope(config: RunConfig, paths: RunPaths, *, online: bool, dry: bool) -> Scope:
+    """Return the scope of a merge of the run's finished model; raise RunStateError where there is none."""
+    finished_sft(paths)
+    asked = read_settings(config.merge, find_preset(config).merge, "the merge settings").stage
+    manifest = read_manifest(paths.manifest)
+    section = asked or newest(paths, manifest, SECTIONS) or "sft"
+    if section not in finished(paths, manifest):
+        raise RunStateError(
+            f"the {section} model of run {paths.name} is not finished",
+            where=str(paths.manifest),
+            fix=f"`alphaf {section} --run {paths.name}` goes on with it, or name another --stage",
+        )
+    upstream = manifest["stages"][stage_name("merge", section)]["fingerprint"]
+    return Scope((), online, dry, upstream, merge=True, merge_alone=section)

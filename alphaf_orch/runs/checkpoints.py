@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.record import read_json
-from alphaf_orch.inputs.hub_cache import weights_problem
+from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.programs.checksums import changed_weights
 
 # What resuming needs in transformers 5.16.1 (Trainer._load_optimizer_and_scheduler): where one of them is absent it

@@ -5,7 +5,10 @@ from __future__ import annotations
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.record import read_manifest
+from alphaf_orch.planning.stages import stage_name
 from alphaf_orch.settings.options import run_paths
+
+_MERGED = stage_name("merge", "sft")
 
 
 def existing_run(name: str) -> RunPaths:
@@ -27,11 +30,19 @@ def all_runs() -> list[RunPaths]:
     return sorted(found, key=lambda paths: paths.manifest.stat().st_mtime)
 
 
+def newest_run() -> RunPaths:
+    """Return the newest run; raise RunStateError where there is none."""
+    found = all_runs()
+    if not found:
+        raise RunStateError("there is no run yet", where=str(runs_dir()), fix="start one with alphaf run")
+    return found[-1]
+
+
 def last_finished_sft() -> RunPaths:
     """Return the run whose SFT was merged last; raise RunStateError where there is none."""
     done = []
     for paths in all_runs():
-        entry = read_manifest(paths.manifest)["stages"].get("merge_sft", {})
+        entry = read_manifest(paths.manifest)["stages"].get(_MERGED, {})
         if entry.get("state") == "done":
             done.append((entry["ended"], paths))
     if not done:
@@ -46,12 +57,13 @@ def last_finished_sft() -> RunPaths:
 def finished_sft(paths: RunPaths) -> str:
     """Return the fingerprint of the run's merged SFT; raise RunStateError saying how far an unfinished one came."""
     stages = read_manifest(paths.manifest)["stages"]
-    if stages.get("merge_sft", {}).get("state") == "done":
-        return str(stages["merge_sft"]["fingerprint"])
+    merge = stages.get(_MERGED, {})
+    if merge.get("state") == "done":
+        return str(merge["fingerprint"])
     sft = stages.get("sft", {})
     state = sft.get("state", "not started")
     if state == "done":
-        state = f"done, its merge is {stages.get('merge_sft', {}).get('state', 'not started')}"
+        state = f"done, its merge is {merge.get('state', 'not started')}"
     raise RunStateError(
         f"the SFT of run {paths.name} is not finished: {state}",
         where=str(paths.manifest),

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 
 from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
+from alphaf_orch.core.disk import written
 from alphaf_orch.core.errors import ToolError
 from alphaf_orch.core.hardware import Machine, check_disk, check_gpus
-from alphaf_orch.planning.context import SECTIONS
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.planning.stages import MERGES, TRAINING, Stage
+from alphaf_orch.planning.stages import Stage
 from alphaf_orch.settings.trackers import tracker_packages
 
 _NEEDS = {
@@ -30,17 +30,17 @@ _ATTENTION = {
 
 def check_all_gpus(plan: Plan, machine: Machine, pending: Sequence[Stage]) -> None:
     """Raise HardwareError where a stage still to run asks for more GPUs than there are."""
-    for section in SECTIONS:
-        if any(stage.name == section for stage in pending):
-            check_gpus(plan.gpus[section], machine, section, "--gpus")
+    for stage in pending:
+        if stage.kind == "train" and stage.section:
+            check_gpus(plan.gpus[stage.section], machine, stage.section, "--gpus")
 
 
 def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, str]]:
     """Return the versions in each tool's environment; raise HardwareError or ToolError for disk or tools it lacks."""
-    if any(stage.name in (*TRAINING, *MERGES) for stage in pending):
+    if any(stage.kind in ("train", "merge") for stage in pending):
         # What an earlier call wrote is part of the estimate and already on the disk.
-        there = sum(path.lstat().st_size for path in plan.paths.root.rglob("*") if path.is_file())
-        check_disk(plan.paths.root, plan.disk_bytes - there, f"run {plan.paths.name}")
+        needed = plan.disk_bytes - written(plan.paths.root)
+        check_disk(plan.paths.root, needed, f"run {plan.paths.name}")
     versions: dict[str, dict[str, str]] = {}
     for stage in pending:
         python = stage.argv[0]
@@ -53,7 +53,7 @@ def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, s
             f"{tracker} needs {' or '.join(packages)}"
             for file in stage.files.values()
             for tracker, packages in tracker_packages(file.values).items()
-            if stage.name in TRAINING and not set(packages) & versions[python].keys()
+            if stage.kind == "train" and not set(packages) & versions[python].keys()
         ]
         if untracked:
             raise ToolError(

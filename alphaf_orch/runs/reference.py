@@ -14,13 +14,10 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint, read_json, read_manifest
 from alphaf_orch.inputs.model_files import read_template
 from alphaf_orch.planning.base import find_preset
+from alphaf_orch.programs.tokenizer_files import PATTERNS
 from alphaf_orch.runs.chain import ChainModel, finished, model_folder, run_config
 from alphaf_orch.runs.run_date import run_date
 
-TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json", "merges.txt", "qwen.tiktoken", "chat_template.jinja", "chat_template.json",
-)  # fmt: skip
 # Where it was loaded from, not what it does.
 _PLACES = ("is_local", "local_files_only", "name_or_path")
 
@@ -66,16 +63,13 @@ def find_reference(paths: RunPaths, models: Sequence[ChainModel]) -> Reference:
 def tokenizer_identity(folder: Path) -> str:
     """Return a hash of a folder's tokenizer and chat template, equal for equal ones wherever they were saved."""
     found: dict[str, Any] = {}
-    for name in TOKENIZER_FILES:
-        file = folder / name
-        if not file.is_file():
-            continue
-        values = read_json(file) if name == "tokenizer_config.json" else None
+    for file in {file for pattern in PATTERNS for file in folder.glob(pattern) if file.is_file()}:
+        values = read_json(file) if file.name == "tokenizer_config.json" else None
         if values is None:
             with file.open("rb") as content:
-                found[name] = hashlib.file_digest(content, "sha256").hexdigest()
+                found[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
         else:
-            found[name] = {key: value for key, value in values.items() if key not in _PLACES}
+            found[file.name] = {key: value for key, value in values.items() if key not in _PLACES}
     if not found:
         raise RunStateError("the model has no tokenizer", where=str(folder), fix="run the merge again")
     return fingerprint(found)

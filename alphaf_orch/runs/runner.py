@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import platform
 import re
@@ -11,26 +10,28 @@ import shutil
 import time
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from alphaf_orch import __version__
-from alphaf_orch.core.command import Finished, capture, child_env, printable, run_logged
+from alphaf_orch.core.command import Finished, capture, printable
 from alphaf_orch.core.disk import writing
-from alphaf_orch.core.errors import AlphafError, Interrupted
+from alphaf_orch.core.errors import AlphafError, Interrupted, interruptible
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.masking import mask, mask_logs
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import StageLine
-from alphaf_orch.core.record import fingerprint, now, read_manifest, write_atomic, write_manifest
-from alphaf_orch.inputs.hub_cache import weights_problem
-from alphaf_orch.planning.amount import TRAINED_FROM, check_amount
+from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_atomic, write_manifest
+from alphaf_orch.inputs.weights import weights_problem
+from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.planning.stages import MERGES, PREPARE, TRAINING, Stage
+from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs import checkpoints, sharing
 from alphaf_orch.runs.checkpoints import Start
+from alphaf_orch.runs.launch import launch, write_files
 from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_machine
 from alphaf_orch.runs.run_date import date_env, run_date
@@ -54,7 +55,7 @@ def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, p
     manifest = read_manifest(plan.paths.manifest)
     to_do = [status.stage for status in safe_statuses(plan, manifest) if status.state != "cached"]
     check_all_gpus(plan, machine, to_do)
-    pending = [stage for stage in to_do if (stage.name in PREPARE) == prepare]
+    pending = [stage for stage in to_do if (stage.kind == "prepare") == prepare]
     if not pending:
         _say_cached(console, plan)
         return manifest
@@ -65,7 +66,7 @@ def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, p
         found = safe_statuses(plan, manifest)
         _write_head(plan, manifest)
         for status in found:
-            if (status.stage.name in PREPARE) != prepare:
+            if (status.stage.kind == "prepare") != prepare:
                 continue
             if status.state == "cached":
                 console.print(f"{status.stage.name}: {status.reason}, kept", style="dim", highlight=False)
@@ -80,11 +81,12 @@ def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, p
 
 def _check_amount(stage: Stage, found: tuple[Status, ...], paths: RunPaths, console: Console) -> None:
     """Raise DataError where the counted data cannot give the planned training a single step."""
-    training = TRAINED_FROM.get(stage.name)
-    waiting = [status.stage for status in found if status.stage.name == training and status.state != "cached"]
-    for trained in waiting:
-        recipe = trained.files[paths.rendered(f"{trained.name}.yaml")].values
-        report = json.loads(paths.report(stage.name).read_text(encoding="utf-8"))
+    waiting = [status.stage for status in found if status.stage.kind == "train" and status.state != "cached"]
+    for trained in waiting if stage.kind == "data" else ():
+        if trained.section != stage.section or trained.own_file is None:
+            continue
+        recipe = trained.own_file.values
+        report = required_json(paths.report(stage.name))
         for warning in check_amount(report, recipe, trained.processes, trained.name, str(paths.report(stage.name))):
             _say(console, f"warning: {warning}")
 
@@ -95,8 +97,7 @@ def _say(console: Console, text: str) -> None:
 
 def _take_over(stage: Stage, donor: RunPaths, paths: RunPaths, manifest: dict[str, Any], console: Console) -> bool:
     """Record a stage that another arm of the experiment has made, its files now in this run too, if they fit in."""
-    for path, rendered in stage.files.items():
-        write_atomic(path, rendered.text)
+    write_files(stage.files)
     begun = {"state": "running", "fingerprint": stage.fingerprint, "spec": stage.spec, "started": now()}
     log = str(paths.log(stage.name).relative_to(paths.root))
     # Weights that the manifest knows nothing of would be refused, should this be cut off.
@@ -105,7 +106,7 @@ def _take_over(stage: Stage, donor: RunPaths, paths: RunPaths, manifest: dict[st
     entry = sharing.adopt(stage, donor, paths)
     if entry is None:
         return False
-    manifest["stages"][stage.name] = entry
+    manifest["stages"][stage.name] = {**entry, "origins": _origins(stage)}
     write_manifest(paths.manifest, manifest)
     _say(console, f"{stage.name}: done, shared with {entry['shared_from']}")
     return True
@@ -151,10 +152,8 @@ def _run_stage(
     verbose: bool,
 ) -> None:
     stage, paths = status.stage, plan.paths
-    for path, rendered in stage.files.items():
-        write_atomic(path, rendered.text)
-    adopted = _already_published(stage, manifest, paths)
-    start = _start(stage, paths, console) if stage.name in TRAINING and not adopted else None
+    adopted = _already_published(stage, manifest)
+    start = _start(stage, stage.checkpoints, paths, console) if stage.checkpoints and not adopted else None
     argv = stage.argv
     if start and start.checkpoint:
         argv = (*argv, f"--resume_from_checkpoint={start.checkpoint}")
@@ -168,6 +167,7 @@ def _run_stage(
         "started": now(),
         "log": str(paths.log(stage.name).relative_to(paths.root)),
         "rendered": {path.name: fingerprint(file.text) for path, file in stage.files.items()},
+        "origins": _origins(stage),
         "environment": sorted({*stage.env, *(name for name in os.environ if _RECORDED_ENV.match(name))}),
         "versions": versions[argv[0]],
     }
@@ -176,7 +176,7 @@ def _run_stage(
     manifest["stages"][stage.name] = entry
     write_manifest(paths.manifest, manifest)
     try:
-        with writing():
+        with writing(), _interruptible(stage, paths):
             finished = (
                 Finished(0, 0.0, 0) if adopted else _launch(stage, argv, paths, console, lock_fd, verbose=verbose)
             )
@@ -186,10 +186,10 @@ def _run_stage(
                 "peak_memory_mib": finished.peak_memory_mib,
             }
             entry["result"] = check_outputs(stage, paths, finished)
-    except KeyboardInterrupt:
+    except Interrupted:
         entry |= {"state": "interrupted", "ended": now()}
         write_manifest(paths.manifest, manifest)
-        raise _interrupted(stage, paths) from None
+        raise
     except AlphafError as error:
         entry |= {"state": "failed", "ended": now(), "error": error.what}
         write_manifest(paths.manifest, manifest)
@@ -201,15 +201,13 @@ def _run_stage(
         console.print(f"{stage.name}: note: {note}", highlight=False, soft_wrap=True, markup=False)
 
 
-def _start(stage: Stage, paths: RunPaths, console: Console) -> Start:
+def _start(stage: Stage, folder: Path, paths: RunPaths, console: Console) -> Start:
     """Return where a training goes on, having read the checkpoint whole, and say which newer ones are passed over."""
-    newest = checkpoints.seen(paths.adapter(stage.name))
+    newest = checkpoints.seen(folder)
     if newest:
         _say(console, f"{stage.name}: reads {newest.name} whole before going on from it")
-    try:
-        start = checkpoints.start(paths.adapter(stage.name))
-    except KeyboardInterrupt:  # minutes, where a whole model is trained
-        raise _interrupted(stage, paths) from None
+    with _interruptible(stage, paths):  # minutes, where a whole model is trained
+        start = checkpoints.start(folder)
     for reason in start.passed_over:
         _say(console, f"{stage.name}: {reason}")
     if start.passed_over:
@@ -218,27 +216,30 @@ def _start(stage: Stage, paths: RunPaths, console: Console) -> Start:
     return start
 
 
-def _interrupted(stage: Stage, paths: RunPaths) -> Interrupted:
-    fix = "the same command goes on from the last checkpoint"
-    return Interrupted(f"{stage.name} was interrupted", where=str(paths.root), fix=fix)
+def _interruptible(stage: Stage, paths: RunPaths) -> contextlib.AbstractContextManager[None]:
+    return interruptible(stage.name, paths.root, "the same command goes on from the last checkpoint")
 
 
-def _already_published(stage: Stage, manifest: Mapping[str, Any], paths: RunPaths) -> bool:
+def _origins(stage: Stage) -> dict[str, Any]:
+    """Return who set what in the stage's own file; no part of its fingerprint, which its values make."""
+    found = stage.own_file.origins if stage.own_file else {}
+    return {key: origin._asdict() for key, origin in found.items()}
+
+
+def _already_published(stage: Stage, manifest: Mapping[str, Any]) -> bool:
     """Return whether the stage put its last file in place and only its record was cut off, by a crash.
 
     Programs of ours do so by a rename at their very end; the outputs are judged all the same. A base model in the
     cache may be another run's work.
     """
-    if stage.name == "base_model" and stage.outputs:
-        return stage.outputs[0].is_dir()
+    if not stage.written_last or not all(path.exists() for path in stage.written_last):
+        return False
+    if stage.kind == "prepare":
+        return True
     before = manifest["stages"].get(stage.name, {})
     if before.get("state") in (None, "done") or before["fingerprint"] != stage.fingerprint:
         return False
-    if stage.name == "dpo":
-        adapter = paths.adapter("dpo")
-        return (adapter / "trainer_state.json").is_file() and weights_problem(adapter) is None
-    in_place = stage.name in MERGES and stage.outputs[0].name == "merged" and stage.outputs[0].is_dir()
-    return in_place and paths.report(stage.name).is_file()
+    return stage.kind != "train" or weights_problem(stage.outputs[0]) is None
 
 
 def _launch(
@@ -250,17 +251,17 @@ def _launch(
     *,
     verbose: bool,
 ) -> Finished:
-    if stage.name == "preprocess" and stage.outputs[0].is_dir():
-        # Ours, and half-written: axolotl would take what lies there for whole.
-        shutil.rmtree(stage.outputs[0])
+    for half_written in stage.clear_first:
+        if half_written.is_dir():
+            shutil.rmtree(half_written)
     metrics, log = paths.metrics(stage.name), paths.log(stage.name)
     for path in (metrics, log, paths.report(stage.name), paths.probe(stage.name), paths.scratch(stage.name)):
         path.parent.mkdir(parents=True, exist_ok=True)
-    env = child_env({**stage.env, **date_env(paths)}, online=stage.online)
+    line = StageLine(console, stage.name, metrics, log, verbose=verbose)
     begun = time.time()
     try:
-        with StageLine(console, stage.name, metrics, log, verbose=verbose) as line:
-            return run_logged(argv, env=env, log=log, lock_fd=lock_fd, on_poll=line.poll)
+        env = {**stage.env, **date_env(paths)}
+        return launch(argv, line, lock_fd, env=env, files=stage.files, online=stage.online)
     finally:
         mask_logs(paths.root, begun - 1)
 

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from alphaf_orch.core.disk import writing
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir
 from alphaf_orch.core.record import copy_atomic, fingerprint, read_manifest
 from alphaf_orch.inputs import identity
-from alphaf_orch.planning.stages import PREPARE, TRAINING, Stage
+from alphaf_orch.planning.stages import Stage
 
 _POLL_S = 0.5
 _SHORT_POLL_S = 0.02  # for what takes milliseconds
@@ -45,7 +45,7 @@ def turn(stage: Stage, paths: RunPaths, say: Callable[[str], None]) -> Iterator[
     Whoever is making it is waited for: another arm, or for what lies in the cache of all runs any run. For the rest a
     run outside an experiment has no one to share with.
     """
-    shared = stage.name in PREPARE
+    shared = stage.kind == "prepare"
     if not shared and not (paths.root.parent / EXPERIMENT_FILE).is_file():
         yield None
         return
@@ -68,25 +68,18 @@ def adopt(stage: Stage, donor: RunPaths, paths: RunPaths) -> dict[str, Any] | No
     Weights and prepared rows become hard links where the disk allows: finished ones are never written in place. What
     tools append to or write again (logs, reports, model cards) is copied.
     """
-    folders = [path for path in stage.outputs if _theirs(path, donor).is_dir()]
-    for folder in folders:
-        if folder.exists():
-            if not _same_tree(stage, _theirs(folder, donor), folder):
-                return None
+    for folder in stage.outputs:
+        theirs = donor.counterpart(folder, paths)
+        if not theirs.is_dir():
             continue
-        partial = paths.scratch(f"shared-{stage.name}")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        for file in _tree(stage, _theirs(folder, donor)):
-            target = partial / file.relative_to(_theirs(folder, donor))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _link(file, target)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial.rename(folder)
+        if not folder.exists():
+            link_tree(theirs, _tree(stage, theirs), paths.scratch(f"shared-{stage.name}"), folder)
+        elif not _same_tree(stage, theirs, folder):
+            return None
     name = stage.name
     for told in (donor.log(name), donor.report(name), donor.probe(name), donor.metrics(name), donor.batches(name)):
         if told.is_file():
-            copy_atomic(told, paths.root / told.relative_to(donor.root))
+            copy_atomic(told, paths.counterpart(told, donor))
     entry: dict[str, Any] = read_manifest(donor.manifest)["stages"][name]
     return {**entry, "shared_from": entry.get("shared_from", donor.name)}
 
@@ -106,20 +99,15 @@ def _donor(stage: Stage, paths: RunPaths) -> RunPaths | None:
             continue
         entry: Mapping[str, Any] = read_manifest(manifest)["stages"].get(stage.name, {})
         done = entry.get("state") == "done" and entry.get("fingerprint") == stage.fingerprint
-        if done and all(_theirs(path, donor).exists() for path in stage.outputs):
+        if done and all(donor.counterpart(path, paths).exists() for path in stage.outputs):
             return donor
     return None
-
-
-def _theirs(output: Path, donor: RunPaths) -> Path:
-    """Return the place in the donor's run of an output of this one: arms of an experiment lie beside each other."""
-    return donor.root / Path(*output.relative_to(donor.root.parent).parts[1:])
 
 
 def _tree(stage: Stage, folder: Path) -> Iterator[Path]:
     """Yield the files of a stage's output; the merged model below a trainer's folder is another stage's."""
     for file in sorted(folder.rglob("*")):
-        other = stage.name in TRAINING and file.relative_to(folder).parts[0] == "merged"
+        other = stage.kind == "train" and file.relative_to(folder).parts[0] == "merged"
         if file.is_file() and not other:
             yield file
 
@@ -135,6 +123,21 @@ def _same_tree(stage: Stage, theirs: Path, ours: Path) -> bool:
         return file.samefile(copy) or (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
 
     return all(same(file) for file in _tree(stage, theirs) if file.suffix != ".md")
+
+
+def link_tree(source: Path, files: Iterable[Path], scratch: Path, target: Path) -> None:
+    """Put these files of a finished folder into a new one, in one step, as hard links where the disk allows.
+
+    `scratch` is on the disk of `target`. Model cards are copied.
+    """
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    for file in files:
+        place = scratch / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _link(file, place)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch.rename(target)
 
 
 def _link(source: Path, target: Path) -> None:

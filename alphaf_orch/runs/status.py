@@ -13,7 +13,7 @@ from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.render import to_yaml
 from alphaf_orch.inputs.identity import EARLIER, is_old
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.planning.stages import MERGES, PREPARE, TRAINING, Stage
+from alphaf_orch.planning.stages import MERGE_MODELS, Stage
 from alphaf_orch.runs import checkpoints
 
 State = Literal["new", "cached", "resume", "changed"]
@@ -35,12 +35,12 @@ def statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
         entry = manifest["stages"].get(stage.name)
         lost = [path for path in stage.outputs if not path.exists()]
         same = entry is not None and entry["fingerprint"] == stage.fingerprint
-        if entry is None or stage.name in PREPARE:
+        if entry is None or stage.kind == "prepare":
             status = Status(stage, "new", "not run yet")
-        elif not same and stage.name == "merge_models" and lost:
+        elif not same and stage.name == MERGE_MODELS and lost:
             # Nothing follows from it in the run: a user who moved it away may merge anew.
             status = Status(stage, "new", f"{lost[0].name} is gone")
-        elif not same and (entry["state"] == "done" or resumable(plan, stage)):
+        elif not same and (entry["state"] == "done" or resumable(stage)):
             status = Status(stage, "changed", f"its inputs are not those of {entry['started']}")
         elif entry["state"] == "done" and same and not lost and _checked_otherwise(stage, entry):
             status = Status(stage, "new", "other rows of the model are trained now: its tokens are checked anew")
@@ -49,18 +49,16 @@ def statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
         elif entry["state"] == "done" and same:
             status = Status(stage, "new", f"{lost[0].name} is gone")
         else:
-            checkpoint = resumable(plan, stage)
+            checkpoint = resumable(stage)
             reason = f"{entry['state']}; goes on from {checkpoint.name}" if checkpoint else f"{entry['state']} before"
             status = Status(stage, "resume" if checkpoint else "new", reason)
         found.append(status)
     return tuple(found)
 
 
-def resumable(plan: Plan, stage: Stage) -> Path | None:
+def resumable(stage: Stage) -> Path | None:
     """Return the checkpoint from which a training stage would go on as its files look, unread, or None."""
-    if stage.name not in TRAINING:
-        return None
-    return checkpoints.seen(plan.paths.adapter(stage.name))
+    return checkpoints.seen(stage.checkpoints) if stage.checkpoints else None
 
 
 def _checked_otherwise(stage: Stage, entry: Mapping[str, Any]) -> bool:
@@ -68,11 +66,9 @@ def _checked_otherwise(stage: Stage, entry: Mapping[str, Any]) -> bool:
 
     No part of its fingerprint: the counts are the same.
     """
-    if stage.name not in ("data", "dpo_data"):
+    if stage.kind != "data" or stage.own_file is None:
         return False
-    before = entry["result"].get("model_rows")
-    wanted = next(file.values for path, file in stage.files.items() if path.name == f"{stage.name}.yaml")["model_rows"]
-    return before not in (None, wanted)
+    return entry["result"].get("model_rows") not in (None, stage.own_file.values["model_rows"])
 
 
 def difference(stage: Stage, entry: Mapping[str, Any]) -> str:
@@ -101,7 +97,7 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
                 where=str(plan.paths.manifest),
                 fix="move them away, bring the manifest back, or use --run NEW",
             )
-        lost = checkpoints.beyond_the_end(plan.paths.adapter(stage.name)) if stage.name in TRAINING else None
+        lost = checkpoints.beyond_the_end(stage.checkpoints) if stage.checkpoints else None
         if lost and status.state != "cached":
             raise RunStateError(
                 f"{stage.name} of run {plan.paths.name} stands at {lost.name}, beyond its planned end, and no"
@@ -120,7 +116,7 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
 
 
 def _other_inputs(stage: Stage, entry: Mapping[str, Any]) -> str:
-    if stage.name == "merge_models":
+    if stage.name == MERGE_MODELS:
         return f"keep it and take the change back, or move {stage.outputs[0]} away to merge anew"
     back = _settings_of(stage, entry)
     return "keep it and use --run NEW for the new settings, or take the change back" + (f": {back}" if back else "")
@@ -130,14 +126,14 @@ def _settings_of(stage: Stage, entry: Mapping[str, Any]) -> str:
     """Return the options that give a finished training its own recipe again, also where only a default has changed."""
     old, new = entry["spec"].get("recipe", {}), stage.spec.get("recipe", {})
     changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
-    if stage.name not in TRAINING or any(isinstance(old.get(key), (Mapping, list)) for key in changed):
+    if stage.kind != "train" or any(isinstance(old.get(key), (Mapping, list)) for key in changed):
         return ""
     return " ".join(f"--set {shlex.quote(f'{stage.name}.{key}={to_yaml(old.get(key))}')}" for key in changed)
 
 
 def _unrecorded_weights(stage: Stage, manifest: Mapping[str, Any]) -> Path | None:
     # Full fine-tuning has no folder of its own for the merged model: there the weights are the training stage's.
-    writes_weights = stage.name in TRAINING or (stage.name in MERGES and stage.outputs[0].name == "merged")
+    writes_weights = stage.kind == "train" or (stage.kind == "merge" and stage.written_last)
     if not writes_weights or stage.name in manifest["stages"]:
         return None
     return next((path for path in stage.outputs if any(path.glob("*.safetensors"))), None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.progress import read_metrics
-from alphaf_orch.inputs.hub_cache import weights_problem
+from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.runs import checkpoints
 
 

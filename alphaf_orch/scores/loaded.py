@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import read_metrics
-from alphaf_orch.core.record import read_manifest
-from alphaf_orch.planning.stages import TRAINING
+from alphaf_orch.core.record import read_manifest, required_json
+from alphaf_orch.planning.stages import SECTIONS
 from alphaf_orch.runs.chain import CHAIN
 from alphaf_orch.scores.results import Sample, TaskResult, read_samples, run_results
 from alphaf_orch.settings.config import read_config
@@ -64,9 +63,9 @@ def load_run(paths: RunPaths) -> RunData:
         paths,
         read_manifest(paths.manifest),
         read_config(paths.config) if paths.config.is_file() else {},
-        {stage: _metrics(paths.metrics(stage)) for stage in TRAINING if paths.metrics(stage).is_file()},
-        {path.stem: read_json(path) for path in sorted((paths.root / "reports").glob("*.json"))},
-        {path.name: path.read_text("utf-8") for path in sorted((paths.root / "rendered").glob("*.yaml"))},
+        {stage: _metrics(paths.metrics(stage)) for stage in SECTIONS if paths.metrics(stage).is_file()},
+        {path.stem: required_json(path) for path in paths.all_reports()},
+        {path.name: path.read_text("utf-8") for path in paths.all_rendered()},
         {stage: {task: _scored(paths, result) for task, result in results[stage].items()} for stage in order},
         {stage: [t for t, r in tasks.items() if not r.believed] for stage, tasks in found.items()},
     )
@@ -110,14 +109,3 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
     if lines and not rows:  # one line alone may be what a killed trainer left
         raise RunStateError("no line of the metrics can be read", where=str(path), fix="bring it back, or remove it")
     return rows
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; raise RunStateError where there is none."""
-    try:
-        values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunStateError(f"not valid JSON: {error}", where=str(path), fix="move the file away") from None
-    if not isinstance(values, dict):
-        raise RunStateError("not a JSON object", where=str(path), fix="move the file away")
-    return values

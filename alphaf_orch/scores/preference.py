@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from alphaf_orch.scores import significance
+from alphaf_orch.scores import resampling, significance
+from alphaf_orch.scores.significance import Z95
 
 Floats = NDArray[np.float64]
 
 RESAMPLES = 10_000
-Z95 = 1.959963984540054
 _NO_SPREAD = 1e-9  # of a standard error, in logits
 _SEED = 20240404  # any fixed number: the same verdicts give the same interval
 
@@ -53,11 +53,14 @@ def ratio(parts: Floats, wholes: Floats, nothing: str) -> Estimate:
     if len(classes) < 2:
         note = "a single prompt" if n == 1 else "every prompt came out alike"
         return Estimate(value, None, None, n, f"{note}: no interval can be estimated")
-    draws = np.random.default_rng(_SEED).multinomial(n, counts / n, size=RESAMPLES)
-    sums = draws @ classes
-    sums = sums[sums[:, 1] > 0]
-    low, high = np.quantile(sums[:, 0] / sums[:, 1], [0.025, 0.975])
-    return Estimate(value, float(low), float(high), n)
+
+    def ratios(drawn: NDArray[np.int64]) -> Floats:
+        part, every = (drawn @ classes).T
+        found: Floats = part[every > 0] / every[every > 0]
+        return found
+
+    low, high = resampling.bootstrap(ratios, counts, RESAMPLES, _SEED)
+    return Estimate(value, low, high, n)
 
 
 def mean(scores: Floats) -> Estimate:

@@ -44,6 +44,7 @@ class TaskResult:
     versions: Mapping[str, str]
     warnings: tuple[str, ...] = ()
     format: int = FORMAT
+    title: Mapping[str, str] = field(default_factory=dict)  # ko, en; empty where an earlier version asked
 
     @property
     def believed(self) -> bool:
@@ -67,9 +68,10 @@ def write_result(paths: RunPaths, result: TaskResult, samples: Iterable[Sample])
     """Write the samples, then the scores: a result file that exists has its samples beside it."""
     lines = (json.dumps(asdict(sample), ensure_ascii=False) for sample in samples)
     write_atomic(paths.eval_samples(result.stage, result.task), "".join(f"{line}\n" for line in lines))
-    write_atomic(
-        paths.eval_result(result.stage, result.task), json.dumps(asdict(result), indent=1, ensure_ascii=False) + "\n"
-    )
+    values = asdict(result)
+    # Earlier versions refuse a key of the result that they do not know, but not one of its prompt.
+    values["prompt"] |= {"title": values.pop("title")}
+    write_atomic(paths.eval_result(result.stage, result.task), json.dumps(values, indent=1, ensure_ascii=False) + "\n")
 
 
 def read_result(path: Path) -> TaskResult:
@@ -77,7 +79,8 @@ def read_result(path: Path) -> TaskResult:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         metrics = {name: Metric(**metric) for name, metric in values.pop("metrics").items()}
-        return TaskResult(**{**values, "metrics": metrics, "warnings": tuple(values["warnings"])})
+        title = values["prompt"].pop("title", {})
+        return TaskResult(**{**values, "metrics": metrics, "warnings": tuple(values["warnings"]), "title": title})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunStateError(
             f"the scores cannot be read: {error}", where=str(path), fix="remove the file and run alphaf eval again"
@@ -87,7 +90,7 @@ def read_result(path: Path) -> TaskResult:
 def run_results(paths: RunPaths) -> dict[str, dict[str, TaskResult]]:
     """Return every result of a run as {stage: {task: result}}, in the order of the names."""
     found: dict[str, dict[str, TaskResult]] = {}
-    for path in sorted((paths.root / "eval").glob("*/*.json")):
+    for path in paths.eval_results():
         found.setdefault(path.parent.name, {})[path.stem] = read_result(path)
     return found
 

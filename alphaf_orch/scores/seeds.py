@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
-from alphaf_orch.scores.significance import holm
+from alphaf_orch.scores.difference import Difference
+from alphaf_orch.scores.loaded import Scored
+from alphaf_orch.scores.resampling import flip_test
+from alphaf_orch.scores.rows import rows_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -14,11 +17,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-SIGNIFICANT = 0.05
-FLIPS = 9_999
-_SEED = 0
-_AT_ONCE = 4_000_000  # numbers held in memory
-Verdict = Literal["better", "worse", "none"]
+_Key = TypeVar("_Key")
 
 
 @dataclass(frozen=True)
@@ -30,51 +29,20 @@ class Pairs:
     higher_is_better: bool = True
 
 
-@dataclass(frozen=True)
-class Effect:
-    """What the second arm does differently, in the units of the score."""
-
-    before_by_seed: tuple[float, ...]
-    after_by_seed: tuple[float, ...]
-    low: float  # 95% interval of the difference
-    high: float
-    p: float
-    rows: int
-    higher_is_better: bool = True
-    p_holm: float | None = None
-
-    @property
-    def before(self) -> float:
-        """The first arm's mean over rows and seeds."""
-        return sum(self.before_by_seed) / self.seeds
-
-    @property
-    def after(self) -> float:
-        """The second arm's mean over rows and seeds."""
-        return sum(self.after_by_seed) / self.seeds
-
-    @property
-    def difference(self) -> float:
-        """The second arm's mean less the first's."""
-        return self.after - self.before
-
-    @property
-    def seeds(self) -> int:
-        """How many seeds both arms were trained under."""
-        return len(self.before_by_seed)
-
-    @property
-    def verdict(self) -> Verdict:
-        """Whether a difference was shown, after correction for all tests of the experiment."""
-        p = self.p if self.p_holm is None else self.p_holm
-        if p >= SIGNIFICANT or self.difference == 0:
-            return "none"
-        return "better" if (self.difference > 0) == self.higher_is_better else "worse"
+def pairs_of(before: Sequence[Scored], after: Sequence[Scored], metric: str) -> Pairs | None:
+    """Return the rows of a metric in the order of their ids, a result a seed; None where it is not their mean."""
+    every = [None if each.repeated_ids else rows_of(each, metric) for each in (*before, *after)]
+    found = [rows.values for rows in every if rows and rows.mean]
+    if len(found) < len(every) or any(values.keys() != found[0].keys() for values in found):
+        return None
+    lines = [[values[name] for name in sorted(values)] for values in found]
+    higher_is_better = bool(before[0].result.metrics[metric].higher_is_better)
+    return Pairs(lines[: len(before)], lines[len(before) :], higher_is_better)
 
 
 def compare(
-    tasks: Mapping[str, Pairs], *, overall: Sequence[str], trained: bool = True
-) -> tuple[Effect | None, dict[str, Effect]]:
+    tasks: Mapping[_Key, Pairs], *, overall: Sequence[_Key], trained: bool = True
+) -> tuple[Difference | None, dict[_Key, Difference]]:
     """Return the comparison on the mean of the `overall` tasks' scores (None where there are none) and on each task.
 
     Rows and seeds are both samples: of all rows that might be asked, of all trainings that might have been run. With D
@@ -87,7 +55,7 @@ def compare(
 
     R holds Q already. Counted twice, an interval is at most sqrt(2) too wide (as that of the pigeonhole bootstrap: Owen
     2007, Annals of Applied Statistics 1(2)), and two identical arms are told apart in fewer than 5 of 100 experiments,
-    however little two seeds say of each term (simulated in tests/test_arm_statistics.py). Two or three seeds say little
+    however little two seeds say of each term (simulated in tests/scores/test_seeds.py). Two or three seeds say little
     of E, so the mean over all tasks is taken where it is larger. One seed says nothing: the trainings' noise is then
     taken to be as large as the rows' (ours). Where nothing was `trained` (merges of finished models), R is all there
     is.
@@ -109,11 +77,6 @@ def compare(
         found.append(_effect([scores[name] for name in names], shared, higher_is_better=higher, trained=trained))
     by_task = dict(zip(tasks, found[len(groups) :], strict=True))
     return (found[0] if overall else None), by_task
-
-
-def corrected(effects: Sequence[Effect]) -> list[Effect]:
-    """Return the effects with Holm's p: all tests of one experiment are one family."""
-    return [replace(each, p_holm=p) for each, p in zip(effects, holm([each.p for each in effects]), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -145,7 +108,7 @@ def _noise(tasks: Sequence[tuple[Floats, Floats]]) -> _Noise:
 
 def _effect(
     tasks: Sequence[tuple[Floats, Floats]], pooled: tuple[float, int], *, higher_is_better: bool, trained: bool
-) -> Effect:
+) -> Difference:
     import numpy as np
     from scipy.stats import t as student
 
@@ -166,36 +129,7 @@ def _effect(
         half = float(student.ppf(0.975, freedom) * np.sqrt(total))
         p = float(2 * student.sf(abs(mean) / np.sqrt(total), freedom))
     by_row = [(after - before).mean(axis=0) for before, after in tasks]
-    flipped = _flip_test(np.concatenate([values / (len(values) * count) for values in by_row]))
-    return Effect(
-        tuple(map(float, first)),
-        tuple(map(float, second)),
-        mean - half,
-        mean + half,
-        max(p, flipped),
-        sum(map(len, by_row)),
-        higher_is_better,
-    )
-
-
-def _flip_test(parts: Floats) -> float:
-    """Return the two-sided p of the sign-flip test on the sum of the parts; the smallest is 1 / (FLIPS + 1).
-
-    Of c parts of one size, a random half is added and the rest taken away: one binomial draw for each distinct size.
-    """
-    import numpy as np
-
-    generator = np.random.default_rng(_SEED)
-    # Rows without a difference change no sum.
-    sizes, counts = np.unique(np.abs(parts[parts != 0]).round(12), return_counts=True)
-    if not len(sizes):
-        return 1.0
-    observed = abs(float(parts.sum()))
-    at_least, left = 0, FLIPS
-    while left:
-        draws = min(left, max(1, _AT_ONCE // len(sizes)))
-        added = generator.binomial(counts, 0.5, size=(draws, len(sizes)))
-        sums = (2 * added - counts) @ sizes
-        at_least += int((np.abs(sums) >= observed - 1e-9).sum())
-        left -= draws
-    return (at_least + 1) / (FLIPS + 1)
+    flipped = flip_test(np.concatenate([values / (len(values) * count) for values in by_row]))
+    scores = tuple(map(float, first)), tuple(map(float, second))
+    rows = sum(map(len, by_row))
+    return Difference(*scores, rows, higher_is_better, mean - half, mean + half, "arms", max(p, flipped))

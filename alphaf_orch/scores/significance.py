@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+SIGNIFICANT = 0.05  # a corrected p below it counts as a difference
+Z95 = 1.959963984540054  # 95% of a normal distribution lie within so many standard errors
+
 
 def wilson(hits: int, n: int) -> tuple[float, float]:
     """Return the 95% Wilson score interval of a share."""

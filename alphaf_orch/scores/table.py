@@ -6,8 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from alphaf_orch.core.wording import Text, join
-from alphaf_orch.scores.compare import Change, Score, compare, correct, is_share, score
+from alphaf_orch.scores.compare import Score, compare, score
+from alphaf_orch.scores.difference import Difference, Refused, corrected
 from alphaf_orch.scores.loaded import Scored
+from alphaf_orch.scores.rows import is_share
+
+Key = tuple[str, str, str]  # arm, task, metric
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,8 @@ class ScoreTable:
     """Every score and every comparison, computed once."""
 
     arms: tuple[Arm, ...]
-    scores: Mapping[tuple[str, str, str], Score]  # (arm, task, metric)
-    changes: Mapping[tuple[str, str, str], Change]
+    scores: Mapping[Key, Score]
+    changes: Mapping[Key, Difference | Refused]  # what the arm does differently from the one it is compared with
     shares: frozenset[tuple[str, str]]  # (task, metric) shown as percentages
 
     @property
@@ -44,10 +48,22 @@ class ScoreTable:
         found = {arm.group: [each for each in self.arms if each.group == arm.group] for arm in self.arms}
         return tuple((group, tuple(arms)) for group, arms in found.items())
 
+    def arm(self, name: str) -> Arm:
+        """Return an arm by its name."""
+        return next(arm for arm in self.arms if arm.name == name)
+
     def title(self, name: str) -> Text:
         """The title of an arm with its group."""
-        arm = next(arm for arm in self.arms if arm.name == name)
-        return join([arm.title, arm.group])
+        return join([self.arm(name).title, self.arm(name).group])
+
+    def pair(self, name: str) -> Text:
+        """The titles of the arm that one is compared with, and of that one."""
+        return join([self.title(self.arm(name).against or name), self.title(name)], " → ")
+
+    def stored_title(self, task: str) -> Mapping[str, str]:
+        """What a task is called, as the first result says that has it."""
+        titles = [arm.tasks[task].result.title for arm in self.arms if task in arm.tasks]
+        return next((title for title in titles if title), {})
 
     def metrics(self, task: str) -> tuple[str, ...]:
         """The metrics of a task, its main one first."""
@@ -63,21 +79,21 @@ class ScoreTable:
 def build(arms: Sequence[Arm]) -> ScoreTable:
     """Return the scores of the arms and the corrected comparisons between them."""
     by_name = {arm.name: arm for arm in arms}
-    scores, changes = {}, []
+    scores: dict[Key, Score] = {}
+    changes: dict[Key, Difference | Refused] = {}
     for arm in arms:
         for task, scored in arm.tasks.items():
             scores.update({(arm.name, task, metric): score(scored, metric) for metric in scored.result.metrics})
             before = by_name[arm.against].tasks.get(task) if arm.against else None
-            if arm.against and before and not _same_model(before, scored):
-                changes += compare(before, scored, (arm.against, arm.name))
-    table = ScoreTable(tuple(arms), scores, {(c.after, c.task, c.metric): c for c in correct(changes)}, frozenset())
+            if before and not _same_model(before, scored):
+                changes |= {(arm.name, task, metric): each for metric, each in compare(before, scored).items()}
+    changes |= corrected({key: each for key, each in changes.items() if isinstance(each, Difference)})
     shares = {
         (task, metric)
-        for task in table.tasks
-        for metric in table.metrics(task)
+        for _, task, metric in scores
         if is_share([arm.tasks[task] for arm in arms if task in arm.tasks], metric)
     }
-    return ScoreTable(table.arms, table.scores, table.changes, frozenset(shares))
+    return ScoreTable(tuple(arms), scores, changes, frozenset(shares))
 
 
 def _same_model(first: Scored, second: Scored) -> bool:

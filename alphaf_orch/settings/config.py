@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.core.values import nearest
+from alphaf_orch.core.values import Mistake, nearest, validated
+from alphaf_orch.core.yaml_files import read_document
 
 Tool = Literal["axolotl", "dpo", "mergekit"]
 
@@ -40,54 +41,30 @@ class RunConfig(BaseModel):
 
 def read_config(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file; raise ConfigError naming file and line where it is not one."""
+    example = "write `key: value` lines, e.g. `model: eeve`"
     try:
-        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return read_document(path, "the config is ", may_be_empty=True, example=example).values
     except FileNotFoundError:
         raise ConfigError(
             "the config file does not exist", where=str(path), fix="check the path after --config"
         ) from None
     except IsADirectoryError:
         raise ConfigError("the config is a folder", where=str(path), fix="name a YAML file") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(
-            "the config file is not UTF-8", where=f"{path}, byte {error.start}", fix="save it as UTF-8"
-        ) from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ConfigError(
-            f"the config is not valid YAML: {error.problem}",
-            where=f"{path} line {line}",
-            fix="mend that line",
-        ) from None
-    if loaded is None:
-        return {}
-    if not isinstance(loaded, dict):
-        raise ConfigError(
-            "the config is not a mapping of keys",
-            where=str(path),
-            fix="write `key: value` lines, e.g. `model: eeve`",
-        )
-    return loaded
 
 
 def build_config(values: dict[str, Any], where: str) -> RunConfig:
     """Return the checked settings; raise ConfigError naming the key and the nearest known one, or a secret's key."""
+
+    def told(mistake: Mistake) -> ConfigError:
+        key, place = mistake.key, f"{where}, key {mistake.key}"
+        if mistake.unknown:
+            known = RunConfig.model_fields
+            fix = f"known keys: {', '.join(known)}; axolotl's own go under `sft:`"
+            return ConfigError(f"unknown key {key}{nearest(key, known)}", where=place, fix=fix)
+        return ConfigError(f"{key}: {mistake.message.lower()}", where=place, fix=f"mend the value of {key}")
+
     refuse_credentials(values, where)
-    try:
-        return RunConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            hint = nearest(key, RunConfig.model_fields)
-            raise ConfigError(
-                f"unknown key {key}{hint}",
-                where=f"{where}, key {key}",
-                fix=f"known keys: {', '.join(RunConfig.model_fields)}; axolotl's own go under `sft:`",
-            ) from None
-        raise ConfigError(
-            f"{key}: {first['msg'].lower()}", where=f"{where}, key {key}", fix=f"mend the value of {key}"
-        ) from None
+    return validated(RunConfig, values, told)
 
 
 def dump_config(config: RunConfig) -> str:

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.core.values import nearest, numbers
+from alphaf_orch.core.values import Mistake, nearest, numbers, parse_value, validated
 
 Method = Literal[
     "linear", "slerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "della", "breadcrumbs", "model_stock",
@@ -25,6 +25,8 @@ PER_MODEL = ("weight", "density", "gamma", "epsilon")
 SHARED = ("normalize", "rescale", "lambda", "int8_mask", "t", "select_topk", "filter_wise")
 DTYPES = (None, "bfloat16", "float16", "float32")
 WHO = ("partner", "method", "stage", "base")
+# Kept when another method is asked for: they mean the same to every one.
+_COMMON = (*WHO, "dtype", "out_dtype", "tokenizer", "seed")
 _POLICIES = ("run", "union", "base")
 _FLAGS = ("normalize", "rescale", "int8_mask", "filter_wise")
 _SWEPT = ("weight", "density", "t", "gamma", "epsilon", "lambda", "select_topk")
@@ -65,15 +67,13 @@ def read_settings(values: Mapping[str, Any], default: Mapping[str, Any], where: 
             where=f"{where}, key merge.partner",
             fix="say --partner PRESET, a model folder or a hub id; several with commas between them",
         )
-    try:
-        found = MergeSettings.model_validate({**own, "values": recipe, "default": preset})
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
-        hint = nearest(str(own.get(key)), METHODS) if key == "method" else ""
-        raise ConfigError(
-            f"merge.{key}: {first['msg'].lower()}{hint}", where=f"{where}, key merge.{key}", fix=f"mend merge.{key}"
-        ) from None
+
+    def told(mistake: Mistake) -> ConfigError:
+        key = mistake.keys[0]
+        what = mistake.message.lower() + (nearest(str(own.get(key)), METHODS) if key == "method" else "")
+        return ConfigError(f"merge.{key}: {what}", where=f"{where}, key merge.{key}", fix=f"mend merge.{key}")
+
+    found = validated(MergeSettings, {**own, "values": recipe, "default": preset}, told)
     if len(set(found.partner)) != len(found.partner):
         raise ConfigError("a merge partner is named twice", where=f"{where}, key merge.partner", fix="name it once")
     if found.method == "slerp" and len(found.partner) != 1:
@@ -103,6 +103,23 @@ def settled(values: Mapping[str, Any]) -> dict[str, Any]:
     if "base" in found:
         found["base"] = absolute(found["base"])
     return found
+
+
+def laid_over(values: Mapping[str, Any], given: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
+    """Return a run's `merge:` mapping with what a command line says over it, `given` by option and `sets` as KEY=VALUE.
+
+    Raises ConfigError for a set that is not one.
+    """
+    found = dict(values)
+    if given.get("method") not in (None, found.get("method")):
+        found = {key: value for key, value in found.items() if key in _COMMON}
+    found |= given
+    for item in sets:
+        key, equals, text = item.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"{item!r} is not key=value", where=f"--set {item}", fix="write --set lambda=0.8")
+        found[key.strip().removeprefix("merge.")] = parse_value(text)
+    return settled(found)
 
 
 def check_recipe(recipe: Mapping[str, Any], where: str) -> None:

@@ -15,7 +15,7 @@ from alphaf_orch.settings.keys import parse_set
 from alphaf_orch.settings.merge import settled
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """What a command line said; None and empty mean that it said nothing."""
 

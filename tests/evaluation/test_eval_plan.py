@@ -37,6 +37,9 @@ def tasks(tmp_path):
     return select_tasks(find_tasks((templates,), PYTHON), ("mine",), ())
 
 
+EIGHT = Machine(tuple("GPU" for _ in range(8)), 96)
+
+
 @pytest.fixture
 def paths(tmp_path):
     return RunPaths(write_run(tmp_path / "runs" / "금융", PYTHON))
@@ -46,7 +49,7 @@ def paths(tmp_path):
 def place(paths):
     def made(target=TARGETS["hf-cpu"]):
         models = chain_models(paths)
-        return Place(paths, PYTHON, find_reference(paths, models), target, False, 96, child_env({}, online=False))
+        return Place(paths, PYTHON, find_reference(paths, models), target, False, EIGHT, child_env({}, online=False))
 
     return made
 
@@ -96,7 +99,7 @@ def test_before_any_training_the_tokenizer_is_set_up_as_the_trainer_will(tasks, 
     models = chain_models(paths)
     reference = find_reference(paths, models)
     assert reference.folder is None
-    made = Place(paths, PYTHON, reference, Target("hf"), False, 2, {})
+    made = Place(paths, PYTHON, reference, Target("hf"), False, Machine((), 2), {})
     (file,) = tokenizer_stage(made, models, tasks).files.values()
     assert file.values["reference"] is None
     assert file.values["chat_template"] == "chatml"
@@ -215,12 +218,11 @@ def test_system_texts_of_the_training_samples(paths, tmp_path):
 
 
 def test_no_rank_is_left_without_a_question(tasks):
-    eight = Machine(tuple("GPU" for _ in range(8)), 96)
-    assert choose_target(EvalOptions(), tasks, eight) == Target("hf", 6)
-    assert choose_target(EvalOptions(limit=4), tasks, eight) == Target("hf", 4)
-    assert choose_target(EvalOptions(gpus=2), tasks, eight) == Target("hf", 2)
-    assert choose_target(EvalOptions(gpus=0), tasks, eight) == Target("hf", 0)
-    assert choose_target(EvalOptions(backend="vllm"), tasks, eight) == Target("vllm", 8)
+    assert choose_target(EvalOptions(), tasks, EIGHT) == Target("hf", 6)
+    assert choose_target(EvalOptions(limit=4), tasks, EIGHT) == Target("hf", 4)
+    assert choose_target(EvalOptions(gpus=2), tasks, EIGHT) == Target("hf", 2)
+    assert choose_target(EvalOptions(gpus=0), tasks, EIGHT) == Target("hf", 0)
+    assert choose_target(EvalOptions(backend="vllm"), tasks, EIGHT) == Target("vllm", 8)
     assert planned_rows(replace(tasks[0], rows=None), None) is None
     assert planned_rows(replace(tasks[0], rows=None), 5) == 5
 

@@ -79,6 +79,7 @@ def test_what_is_recorded(evaluate, fake, run):
     assert result.settings["rows"] == 6
     assert result.settings["model_dtype"] == "torch.float32"
     assert result.versions["lm-eval"] == "0.4.11"
+    assert result.title == {"ko": "금리 문답", "en": "Questions on rates"}
     assert result.prompt["asserted"] is True
     assert result.prompt["eos"] == ["<|im_end|>", 4]
     assert len(result.prompt["chat_template_sha256"]) == 64

@@ -12,12 +12,13 @@ from report_runs import SETTINGS, STAGE, make_run, sample, write
 from report_runs import add_result as add
 
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.ablation.evidence import checks, differences, read_batches
 from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors, split_values
 from alphaf_orch.experiments.ablation.noise import read_noise
 from alphaf_orch.experiments.ablation.noise import warnings as noise_warnings
 from alphaf_orch.experiments.ablation.results import read_ablation
-from alphaf_orch.experiments.experiment import EvalRequest, Experiment, Outcome, experiment_paths
+from alphaf_orch.experiments.experiment import Experiment, Outcome, experiment_paths
 from alphaf_orch.report.ablation.page import ablation_report
 from alphaf_orch.report.ablation.scores import verdict
 from alphaf_orch.report.markdown import render_markdown
@@ -29,7 +30,7 @@ from alphaf_orch.settings.config import build_config
 def arms(*words: str, seeds: int = 1, until=None, alpha=None, **settings):
     base = build_config({"model": "tiny", **settings}, "a test")
     factors = read_factors(words, alpha=alpha)
-    return make_ablation("e", factors, base, seeds=seeds, until=until, request=EvalRequest(()), asked={})
+    return make_ablation("e", factors, base, seeds=seeds, until=until, request=EvalOptions(), asked={})
 
 
 def sets(*words: str, **options) -> list[tuple[dict, dict]]:
@@ -186,7 +187,7 @@ def test_a_planted_effect_is_called_better():
     result = read(written(gain=0.4))
     (comparison,) = result.comparisons
     assert comparison.overall.verdict == "better"
-    assert comparison.overall.difference == pytest.approx(0.2, abs=0.01), "half of it: two tasks of equal weight"
+    assert comparison.overall.estimate == pytest.approx(0.2, abs=0.01), "half of it: two tasks of equal weight"
     assert "better. Overall 36.7% → 56.7%" in verdict(comparison).en
     assert "나아짐" in verdict(comparison).ko
     assert comparison.tasks["finance_ko_rag", "citation_format"].verdict == "none"
@@ -204,12 +205,12 @@ def test_no_effect_is_called_no_difference_shown():
 
 def test_the_report_proves_that_one_line_differs():
     result = read(written())
-    one, other = result.pairs()[0]
-    (difference,) = differences(one.run.paths, other.run.paths)
+    arm, one, other = result.pairs()[0]
+    (difference,) = differences(one.paths, other.paths)
     assert (difference.file, difference.lines) == ("sft.yaml", 1)
     assert difference.removed == ("neftune_noise_alpha: null",)
     assert difference.added == ("neftune_noise_alpha: 45",)
-    found = checks(one.run, other.run, "sft", (one.arm.seed, other.arm.seed))
+    found = checks(one, other, "sft", arm.seed)
     assert [check.same for check in found] == [True] * 8, found
     markdown = render_markdown(ablation_report(result), "en")
     assert "Under each of 2 seeds the files of the training differ in exactly one line." in markdown
@@ -237,16 +238,16 @@ def test_what_is_not_the_same_is_found(file, change, failing):
     text = place.read_text(encoding="utf-8")
     assert change[0] in text
     place.write_text(text.replace(*change), encoding="utf-8")
-    one, other = read(experiment).pairs()[0]
-    found = checks(one.run, other.run, "sft", (42, 42))
+    _, one, other = read(experiment).pairs()[0]
+    found = checks(one, other, "sft", 42)
     assert [check.what.en for check in found if check.same is False] == [failing]
 
 
 def test_batches_that_were_not_recorded_are_not_called_the_same():
     experiment = written(seeds=1)
     experiment_paths("e").arm(experiment.arms[1].name).batches("sft").unlink()
-    one, other = read(experiment).pairs()[0]
-    order = checks(one.run, other.run, "sft", (42, 42))[2]
+    _, one, other = read(experiment).pairs()[0]
+    order = checks(one, other, "sft", 42)[2]
     assert (order.what.en, order.same) == ("Data order", None)
 
 
@@ -258,8 +259,8 @@ def begun(change=lambda _: None, **recipes):
     lines = [*([] if change(first) == "drop" else [first]), *rest]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     result = read(experiment)
-    one, other = result.pairs()[0]
-    check = checks(one.run, other.run, "sft", (42, 42))[1]
+    _, one, other = result.pairs()[0]
+    check = checks(one, other, "sft", 42)[1]
     return check, render_markdown(ablation_report(result), "en")
 
 
@@ -362,7 +363,7 @@ def test_nothing_to_compare_is_said():
 def test_holm_is_over_all_variants_of_a_grid():
     experiment = written(("lora_r=8,16,32",), seeds=2, gain=0.0)
     result = read(experiment)
-    effects = [effect for comparison in result.comparisons for effect in comparison.effects]
+    effects = [effect for comparison in result.comparisons for effect in comparison.tests]
     assert len(effects) == 6
     assert min(effect.p_holm for effect in effects) == min(1.0, 6 * min(effect.p for effect in effects))
 

@@ -15,7 +15,7 @@ from alphaf_orch.core.paths import template_folders
 from alphaf_orch.core.wording import in_language
 from alphaf_orch.experiments.bakeoff.answers import sheet_prompts
 from alphaf_orch.experiments.bakeoff.criteria import COUNTS, Criterion, Part, complete, versatility_parts
-from alphaf_orch.experiments.bakeoff.plan import Asked, plan_bakeoff
+from alphaf_orch.experiments.bakeoff.plan import BakeoffAsked, plan_bakeoff
 from alphaf_orch.experiments.bakeoff.ranking import leaders, parse_weights, rank, sensitivity
 from alphaf_orch.report.bakeoff.page import bakeoff_report
 from alphaf_orch.report.blocks import Note, SideBySide, Table, flatten
@@ -46,16 +46,20 @@ def test_every_arm_is_the_same_but_for_its_model() -> None:
 @pytest.mark.parametrize(
     ("asked", "error", "said"),
     [
-        (Asked(("tiny-eeve", "tiny-qewn")), ModelError, "no model is called 'tiny-qewn'"),
-        (Asked(("tiny-eeve",)), ConfigError, "two models or more"),
-        (Asked(("tiny-eeve", "tiny-eeve")), ConfigError, "named twice"),
-        (Asked(("tiny-eeve", "smollm2")), ConfigError, "different SFT data"),
-        (Asked(("tiny-eeve", "tiny-qwen"), elsewhere=("finance-ko",)), ConfigError, "on both sides"),
-        (Asked(("tiny-eeve", "tiny-qwen"), elsewhere=("general-kr",)), ConfigError, "no suite general-kr"),
-        (Asked(("tiny-eeve", "tiny-qwen"), sets=("dpo.beta=0.1",)), ConfigError, "no DPO"),
+        (BakeoffAsked(models=("tiny-eeve", "tiny-qewn")), ModelError, "no model is called 'tiny-qewn'"),
+        (BakeoffAsked(models=("tiny-eeve",)), ConfigError, "two models or more"),
+        (BakeoffAsked(models=("tiny-eeve", "tiny-eeve")), ConfigError, "named twice"),
+        (BakeoffAsked(models=("tiny-eeve", "smollm2")), ConfigError, "different SFT data"),
+        (BakeoffAsked(models=("tiny-eeve", "tiny-qwen"), elsewhere=("finance-ko",)), ConfigError, "on both sides"),
+        (
+            BakeoffAsked(models=("tiny-eeve", "tiny-qwen"), elsewhere=("general-kr",)),
+            ConfigError,
+            "no suite general-kr",
+        ),
+        (BakeoffAsked(models=("tiny-eeve", "tiny-qwen"), sets=("dpo.beta=0.1",)), ConfigError, "no DPO"),
     ],
 )
-def test_what_cannot_be_compared_is_refused_before_anything_starts(asked: Asked, error: type, said: str) -> None:
+def test_what_cannot_be_compared_is_refused_before_anything_starts(asked: BakeoffAsked, error: type, said: str) -> None:
     with pytest.raises(error, match=said):
         plan_bakeoff(asked)
 

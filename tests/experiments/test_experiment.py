@@ -16,11 +16,11 @@ import ranks
 from fake_run import Fake
 from rich.console import Console
 
-from alphaf_orch.cli.experiment import raise_failed
 from alphaf_orch.core.errors import ConfigError, ModelError, RunStateError, StageError
 from alphaf_orch.core.hardware import Machine, detect_machine
+from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors
-from alphaf_orch.experiments.experiment import EvalRequest, Experiment, experiment_paths, read_record, slug
+from alphaf_orch.experiments.experiment import Experiment, experiment_paths, raise_failed, read_record, slug
 from alphaf_orch.experiments.plan import arm_commands, plan_arms, slots, starting_order
 from alphaf_orch.experiments.run import run_experiment
 from alphaf_orch.runs.find import run_paths
@@ -44,7 +44,7 @@ def ablation(fake: Fake, *words: str, name: str = "실험", seeds: int = 1, unti
     """Return an ablation of the tiny model without an evaluation."""
     base = build_config({"model": "tiny", **read_config(fake.config), **settings}, "a test")
     made = make_ablation(
-        name, read_factors(words, alpha=None), base, seeds=seeds, until=until, request=EvalRequest(()), asked={}
+        name, read_factors(words, alpha=None), base, seeds=seeds, until=until, request=EvalOptions(), asked={}
     )
     return Experiment(made.name, made.kind, made.arms, made.sections, (), {"what": " ".join(words)})
 
@@ -282,7 +282,7 @@ def test_missing_weights_fail_their_own_arm_and_an_unknown_model_everything(fake
         run(Experiment("셋", "bakeoff", (first, unknown), ("sft",), (), {}))
 
 
-def test_arms_get_their_share_of_the_gpus(fake, monkeypatch):
+def test_arms_get_their_share_of_the_gpus(fake):
     experiment = ablation(fake, "lora_r=8,16", until="sft", gpus=4, sft={"gradient_accumulation_steps": 1})
     machine = Machine(tuple(f"H100 {i}" for i in range(8)), 96)
     plans, _ = plan_arms(experiment, experiment_paths("실험"), machine, online=False, dry=True)
@@ -290,9 +290,8 @@ def test_arms_get_their_share_of_the_gpus(fake, monkeypatch):
         {"CUDA_VISIBLE_DEVICES": "0,1,2,3"}, {"CUDA_VISIBLE_DEVICES": "4,5,6,7"},
     ]  # fmt: skip
     assert [slot.env() for slot in slots(machine, plans, None, 2)] == [{}]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c,GPU-d")
     with pytest.raises(ConfigError, match="2 arms of 4 GPUs each do not fit on 4 GPUs"):
-        slots(machine, plans, 2, 2)
+        slots(Machine(machine.gpus[:4], 96, ("GPU-a", "GPU-b", "GPU-c", "GPU-d")), plans, 2, 2)
 
 
 def test_arms_on_a_cpu_share_its_threads(fake, monkeypatch):
@@ -315,7 +314,7 @@ def test_arms_of_one_seed_stand_together_unless_several_run_at_a_time(fake):
 def test_the_commands_of_an_arm_are_alphafs_own(fake):
     made = make_ablation(
         "e", read_factors(["dpo.beta=0.1,0.2"], alpha=None), build_config({"model": "tiny"}, "x"), seeds=1, until=None,
-        request=EvalRequest((), ("finance-ko",), ("my_task",), 8), asked={},
+        request=EvalOptions(suites=("finance-ko",), tasks=("my_task",), limit=8), asked={},
     )  # fmt: skip
     paths = experiment_paths("e")
     assert arm_commands(made, made.arms[0], paths) == (

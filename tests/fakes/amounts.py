@@ -1,6 +1,6 @@
 """A data report and a recipe that the amount of training is computed from."""
 
-from alphaf_orch.programs.training.data_stats import Counts
+from alphaf_orch.programs.training.counts import Counts
 
 RECIPE = {
     "micro_batch_size": 2,

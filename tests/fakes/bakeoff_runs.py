@@ -10,7 +10,7 @@ from report_runs import add_result, make_run
 
 from alphaf_orch.core.paths import template_folders
 from alphaf_orch.experiments.bakeoff.answers import Sheet, sheet_prompts
-from alphaf_orch.experiments.bakeoff.plan import Asked, Bakeoff, find_candidates, plan_bakeoff
+from alphaf_orch.experiments.bakeoff.plan import Bakeoff, BakeoffAsked, find_candidates, plan_bakeoff
 from alphaf_orch.experiments.bakeoff.run import Findings
 from alphaf_orch.experiments.experiment import Outcome, experiment_paths
 from alphaf_orch.judging.answers import Answer
@@ -28,7 +28,7 @@ TOKENS = {"tiny-eeve": 0.5, "tiny-qwen": 1.0, "tiny-orion": 1.5}
 
 def planned(**changes: Any) -> Bakeoff:
     """Return a bake-off of the three tiny models on one finance task and the general Korean suite."""
-    return plan_bakeoff(Asked(MODELS, "비교", tasks=TASKS, **changes))
+    return plan_bakeoff(BakeoffAsked(models=MODELS, name="비교", tasks=TASKS, **changes))
 
 
 def found(*, broken: str = "", **changes: Any) -> Findings:

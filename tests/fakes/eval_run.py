@@ -43,6 +43,7 @@ doc_to_target: "{{{{answer}}}}"
 generation_kwargs: {{until: [], max_gen_toks: 16, do_sample: false}}
 metric_list:
   - {{metric: exact_match, aggregation: mean, higher_is_better: true}}
+metadata: {{title_ko: 금리 문답, title_en: Questions on rates}}
 """
 
 

@@ -78,7 +78,7 @@ def stage_name() -> str:
     arguments = " ".join(sys.argv[1:])
     for needle, name in (
         ("programs.versions", "versions"),
-        ("axolotl.cli.preprocess", "preprocess"),
+        ("programs.training.preprocess", "preprocess"),
         ("axolotl.cli.train", "sft"),
         ("programs.training.dpo", "dpo"),
         ("models.build_tiny", "base_model"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 import tracemalloc
 import unicodedata
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 from data_rows import COMMIT, PAIR, chat, hub_cache_with_rows, line, sharegpt, write
 
 from alphaf_orch.core.errors import DataError
-from alphaf_orch.inputs import data
+from alphaf_orch.inputs import data, kept
 from alphaf_orch.inputs.data import check_file
 from alphaf_orch.inputs.sources import Source, axolotl_dataset, content_key, hub_is_cached, locate_hub, parse_source
 
@@ -458,3 +459,71 @@ def test_speed_of_the_check(tmp_path: Path) -> None:
     check_file(path, "chat")
     # About 3 seconds on two slow cores; only a slip to quadratic time fails this.
     assert time.process_time() - start < 30
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were read, in order, by processes whose files change in no less than a tick."""
+    found: list[Path] = []
+    real = data._lines
+    monkeypatch.setattr(data, "_lines", lambda file: (found.append(file), real(file))[1])
+    monkeypatch.setattr(kept, "TICK_NS", 0)
+    return found
+
+
+def large(tmp_path: Path, mark: str = "하나") -> Path:
+    """Return a file of more than a megabyte, of the same size for every mark of two syllables."""
+    return write(tmp_path, line(chat(mark)), line(chat("가" * (1 << 19))), name="large.jsonl")
+
+
+def another_process() -> None:
+    kept._found.clear()
+
+
+def test_a_large_file_is_read_once_for_all_processes_and_a_small_one_once_in_each(tmp_path, reads):
+    path, small = large(tmp_path), write(tmp_path, line(chat()), name="small.jsonl")
+    first = [check_file(path, "chat"), check_file(small, "chat")]
+    assert [check_file(path, "chat"), check_file(small, "chat")] == first
+    assert reads == [path, small]
+    another_process()
+    assert [check_file(path, "chat"), check_file(small, "chat")] == first
+    assert reads == [path, small, small]
+    moved = path.rename(tmp_path / "moved.jsonl")
+    another_process()
+    assert check_file(moved, "chat").path == str(moved)
+
+
+@pytest.mark.parametrize("forgetting", [lambda: None, another_process])
+def test_a_file_changed_behind_its_size_and_time_is_read_again(forgetting, tmp_path, reads):
+    path = large(tmp_path)
+    before, stat = check_file(path, "chat"), path.stat()
+    with path.open("r+b") as file:  # the same inode
+        content = file.read().replace("하나".encode(), "다섯".encode())
+        file.seek(0)
+        file.write(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (path.stat().st_size, path.stat().st_mtime_ns, path.stat().st_ino) == (
+        stat.st_size, stat.st_mtime_ns, stat.st_ino,
+    )  # fmt: skip
+    forgetting()
+    assert check_file(path, "chat").sha256 == hashlib.sha256(content).hexdigest() != before.sha256
+
+
+def test_what_other_checks_found_is_not_believed(tmp_path, reads, monkeypatch):
+    path = large(tmp_path)
+    check_file(path, "chat")
+    another_process()
+    with pytest.raises(DataError):
+        check_file(path, "preference")
+    monkeypatch.setattr(data, "_checks", lambda: "those of another version")
+    check_file(path, "chat")
+    assert reads == [path] * 3
+
+
+def test_a_file_is_not_known_again_where_a_later_change_would_not_show(tmp_path, reads, monkeypatch):
+    path = large(tmp_path)
+    monkeypatch.setattr(kept, "TICK_NS", 10**18)
+    check_file(path, "chat")
+    another_process()
+    check_file(path, "chat")
+    assert reads == [path] * 2

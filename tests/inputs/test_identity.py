@@ -12,7 +12,7 @@ import pytest
 from eval_run import change_a_value, write_model, write_weights
 
 from alphaf_orch.core.paths import cache_dir
-from alphaf_orch.inputs import identity
+from alphaf_orch.inputs import identity, kept
 from alphaf_orch.inputs.identity import (
     folder_identity,
     is_old,
@@ -37,7 +37,7 @@ def model(tmp_path):
 @pytest.fixture
 def settled(monkeypatch):
     """Let files that were written this moment be known again, as those of yesterday are."""
-    monkeypatch.setattr(identity, "_TICK_NS", 0)
+    monkeypatch.setattr(kept, "TICK_NS", 0)
 
 
 def test_one_value_of_the_first_layer_makes_another_model(model):
@@ -107,7 +107,7 @@ def test_entries_of_absent_files_are_dropped(model, tmp_path, settled):
 
 
 def _identify(folder: Path) -> str:
-    identity._TICK_NS = 0
+    kept.TICK_NS = 0
     return folder_identity(folder)
 
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from alphaf_orch.core.errors import AlphafError, ConfigError, ModelError
-from alphaf_orch.inputs import hub_cache
-from alphaf_orch.inputs import presets as models
+from alphaf_orch.inputs import hub_cache, presets, weights
 from alphaf_orch.inputs.own_model import LLAMA_LINEAR, generic_preset
 from alphaf_orch.inputs.weights_layout import require_trainable
 
@@ -23,11 +22,11 @@ NAMES = ("eeve", "eeve-instruct", "orion", "qwen", "smollm2", "tiny", "tiny-eeve
 COMMIT = "a" * 40
 
 
-def preset(name: str) -> models.ModelPreset:
-    return models.load_preset(name, FOLDERS)
+def preset(name: str) -> presets.ModelPreset:
+    return presets.load_preset(name, FOLDERS)
 
 
-def shape(name: str) -> models.Architecture:
+def shape(name: str) -> presets.Architecture:
     architecture = preset(name).architecture
     assert architecture is not None
     return architecture
@@ -63,7 +62,7 @@ def cached(home: Path, repo_id: str, **kwargs: Any) -> Path:
 
 
 def test_every_shipped_preset_loads_and_no_file_is_left_out() -> None:
-    assert tuple(p.name for p in models.list_presets(FOLDERS)) == NAMES
+    assert tuple(p.name for p in presets.list_presets(FOLDERS)) == NAMES
     assert sorted(path.name for path in PRESETS.iterdir()) == sorted(f"{n}.yaml" for n in (*NAMES, "generic"))
 
 
@@ -188,9 +187,9 @@ def test_the_users_folder_comes_first(tmp_path: Path) -> None:
     mine = text.replace("name: tiny", "name: mine").replace("2.0e-3", "2e-3")
     (tmp_path / "mine.yaml").write_text(mine, encoding="utf-8")
     folders = (tmp_path, PRESETS)
-    assert models.load_preset("tiny", folders).sft["max_steps"] == 99
-    assert models.load_preset("mine", folders).sft["learning_rate"] == 0.002  # YAML 1.1 reads 2e-3 as text
-    assert models.preset_names(folders) == tuple(sorted((*NAMES, "mine")))
+    assert presets.load_preset("tiny", folders).sft["max_steps"] == 99
+    assert presets.load_preset("mine", folders).sft["learning_rate"] == 0.002  # YAML 1.1 reads 2e-3 as text
+    assert presets.preset_names(folders) == tuple(sorted((*NAMES, "mine")))
 
 
 @pytest.mark.parametrize(
@@ -228,7 +227,7 @@ def test_bad_preset(tmp_path: Path, old: str, new: str, what: str, line: int) ->
     path = tmp_path / "tiny.yaml"
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        models.load_preset("tiny", (tmp_path,))
+        presets.load_preset("tiny", (tmp_path,))
     assert caught.value.exit_code == 2
     assert caught.value.what.startswith(f"model preset tiny: {what}")
     assert caught.value.where == f"{path}, line {line}"
@@ -239,7 +238,7 @@ def test_preset_file_that_is_no_mapping(tmp_path: Path, content: str) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(content, encoding="latin-1")
     with pytest.raises(ConfigError) as caught:
-        models.load_preset("mine", (tmp_path,))
+        presets.load_preset("mine", (tmp_path,))
     assert caught.value.where.startswith(str(path))
 
 
@@ -247,14 +246,14 @@ def test_preset_file_that_is_no_mapping(tmp_path: Path, content: str) -> None:
 
 
 def test_lora_parameters_at_the_articles_rank() -> None:
-    found = {name: round(models.lora_parameters(shape(name), 256) / 1e9, 3) for name in ("eeve", "qwen", "orion")}
+    found = {name: round(weights.lora_parameters(shape(name), 256) / 1e9, 3) for name in ("eeve", "qwen", "orion")}
     assert found == {"eeve": 1.007, "qwen": 0.997, "orion": 1.049}
 
 
 def test_estimated_bytes() -> None:
     def needed(name: str, **changes: Any) -> int:
         settings = {"adapter": "qlora", "lora_r": 256, "dpo_lora_r": 64, "save_total_limit": 2}
-        return models.estimated_bytes(preset(name), **{**settings, **changes})
+        return weights.estimated_bytes(preset(name), **{**settings, **changes})
 
     lora, base = 1_006_632_960, 10_804_924_416
     assert needed("eeve") == 28 * (lora + lora // 4) + 4 * base
@@ -289,7 +288,7 @@ def own_model(folder: Path, tokenizer: dict[str, Any], *, added: tuple[str, ...]
     return folder
 
 
-def generic(model: object, env: dict[str, str] | None = None) -> models.ModelPreset:
+def generic(model: object, env: dict[str, str] | None = None) -> presets.ModelPreset:
     return generic_preset(str(model), FOLDERS, env or {"HF_HOME": "/nowhere"})
 
 
@@ -346,7 +345,7 @@ def test_own_model_names_its_special_tokens_in_a_file_apart_or_by_the_models_id(
     assert generic(folder).special_tokens.eos_token == "<|eot|>"
 
 
-def weights(folder: Path, **shapes: list[int]) -> Path:
+def with_tensors(folder: Path, **shapes: list[int]) -> Path:
     """Put a safetensors file of these tensors, their contents aside, into a model folder."""
     entries = {name: {"dtype": "U8", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
     header = json.dumps(entries).encode()
@@ -364,7 +363,7 @@ def test_own_model_is_tied_where_its_weights_have_no_head(tmp_path: Path) -> Non
         ("b", ["model.embed_tokens.weight", "lm_head.weight"], {}, False),
         ("c", ["model.embed_tokens.weight"], {"tie_word_embeddings": False}, False),
     ):
-        folder = weights(own_model(tmp_path / name, tokenizer, **said), **{key: [8, 8] for key in names})
+        folder = with_tensors(own_model(tmp_path / name, tokenizer, **said), **{key: [8, 8] for key in names})
         found = generic(folder)
         assert found.architecture is not None
         assert found.architecture.tie_word_embeddings is tied
@@ -376,9 +375,9 @@ def test_dpo_adapts_the_linear_layers_an_own_model_has(tmp_path: Path) -> None:
     llama = {key: [8, 8] for key in (LAYER + f"mlp.{name}.weight" for name in LLAMA_LINEAR)}
     fused = {key: [8, 8] for key in (LAYER + f"mlp.{name}.weight" for name in ("qkv_proj", "o_proj"))}
     made = [own_model(tmp_path / str(i), tokenizer, added=("<|im_end|>",)) for i in range(3)]
-    assert generic(weights(made[0], **norm, **llama)).dpo == {}
-    assert generic(weights(made[1], **norm, **fused)).dpo == {"lora_target_modules": ["o_proj", "qkv_proj"]}
-    neox = generic(weights(made[2], **norm, **fused, **{"embed_out.weight": [8, 8]}))
+    assert generic(with_tensors(made[0], **norm, **llama)).dpo == {}
+    assert generic(with_tensors(made[1], **norm, **fused)).dpo == {"lora_target_modules": ["o_proj", "qkv_proj"]}
+    neox = generic(with_tensors(made[2], **norm, **fused, **{"embed_out.weight": [8, 8]}))
     assert neox.sft == {"lora_target_linear": False, "lora_target_modules": ["o_proj", "qkv_proj"]}
 
 
@@ -392,7 +391,7 @@ def test_heads_may_have_a_width_of_their_own(tmp_path: Path) -> None:
     assert found is not None
     assert found.head_dim == 256
     assert found.parameters - shape("eeve").parameters == 48 * 2 * 4096 * 128 * (32 + 8) + 2 * 2 * 4096
-    assert models.lora_parameters(found, 1) - models.lora_parameters(shape("eeve"), 1) == 48 * 2 * 128 * (32 + 8)
+    assert weights.lora_parameters(found, 1) - weights.lora_parameters(shape("eeve"), 1) == 48 * 2 * 128 * (32 + 8)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +409,7 @@ def test_heads_may_have_a_width_of_their_own(tmp_path: Path) -> None:
 def test_weights_that_could_not_be_merged_are_refused(
     tmp_path: Path, config: dict[str, Any], tensor: str, what: str
 ) -> None:
-    folder = weights(own_model(tmp_path / "m", {"eos_token": "</s>"}, **config), **{tensor: [8, 8]})
+    folder = with_tensors(own_model(tmp_path / "m", {"eos_token": "</s>"}, **config), **{tensor: [8, 8]})
     with pytest.raises(ModelError) as caught:
         require_trainable(folder)
     assert caught.value.what.startswith(what)
@@ -434,8 +433,8 @@ def test_an_own_orion_needs_none_of_the_code_that_its_config_names(tmp_path: Pat
     assert found.architecture is not None
     assert found.architecture.norm == "LayerNorm"
     assert found.tokens == ("<|im_start|>", "<|im_end|>")
-    assert models.weights_state(found, tmp_path, {}).kind == "ready"
-    models.require_trust(found, trust_remote_code=False)
+    assert weights.weights_state(found, tmp_path, {}).kind == "ready"
+    presets.require_trust(found, trust_remote_code=False)
 
 
 def test_own_model_that_cannot_be_padded(tmp_path: Path) -> None:
@@ -457,7 +456,7 @@ def test_own_folder_without_a_config(tmp_path: Path, text: str) -> None:
         generic(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["/no/such/folder", "./none", "a/b/c", "gone"])
+@pytest.mark.parametrize("name", ["/no/such/folder", "./none", "a/b/c", "gone", "모델/없음"])
 def test_neither_folder_nor_hub_id(name: str) -> None:
     with pytest.raises(ModelError) as caught:
         generic(name)
@@ -482,12 +481,12 @@ def test_weights_of_a_hub_model(tmp_path: Path) -> None:
     env = {"HF_HOME": str(tmp_path)}
     eeve = preset("eeve")
     place = tmp_path / "hub" / "models--yanolja--EEVE-Korean-10.8B-v1.0"
-    missing = models.weights_state(eeve, tmp_path, env)
-    assert missing == models.WeightsState(
+    missing = weights.weights_state(eeve, tmp_path, env)
+    assert missing == weights.WeightsState(
         "missing", None, None, f"yanolja/EEVE-Korean-10.8B-v1.0@main is not in {place}"
     )
     with pytest.raises(ModelError) as caught:
-        models.require_weights(eeve, missing, env, online=False)
+        weights.require_weights(eeve, missing, env, online=False)
     assert caught.value.exit_code == 4
     assert caught.value.message == (
         "the weights of eeve are not on this machine\n"
@@ -496,19 +495,19 @@ def test_weights_of_a_hub_model(tmp_path: Path) -> None:
         f"folder models--yanolja--EEVE-Korean-10.8B-v1.0 (HF_HOME/hub there) to {tmp_path / 'hub'}; "
         "or pass --model /path/to/the/folder; or allow the download with --online"
     )
-    assert models.require_weights(eeve, missing, env, online=True) is missing
+    assert weights.require_weights(eeve, missing, env, online=True) is missing
 
     folder = cached(tmp_path, eeve.base_model, shards=3)
-    ready = models.weights_state(eeve, tmp_path, env)
-    assert ready == models.WeightsState("ready", folder, COMMIT, f"commit {COMMIT}")
-    assert models.require_weights(eeve, ready, env, online=False) is ready
+    ready = weights.weights_state(eeve, tmp_path, env)
+    assert ready == weights.WeightsState("ready", folder, COMMIT, f"commit {COMMIT}")
+    assert weights.require_weights(eeve, ready, env, online=False) is ready
 
     (folder / "model-00002-of-00003.safetensors").unlink()
-    incomplete = models.weights_state(eeve, tmp_path, env)
+    incomplete = weights.weights_state(eeve, tmp_path, env)
     problem = "model-00002-of-00003.safetensors (absent)"
-    assert incomplete == models.WeightsState("incomplete", folder, COMMIT, problem)
+    assert incomplete == weights.WeightsState("incomplete", folder, COMMIT, problem)
     with pytest.raises(ModelError) as caught:
-        models.require_weights(eeve, incomplete, env, online=False)
+        weights.require_weights(eeve, incomplete, env, online=False)
     assert caught.value.what == "the weights of eeve are incomplete"
     assert caught.value.where == f"{folder}: {problem}"
 
@@ -517,25 +516,25 @@ def test_a_recorded_commit_is_insisted_on(tmp_path: Path) -> None:
     env = {"HF_HOME": str(tmp_path)}
     cached(tmp_path, "yanolja/EEVE-Korean-10.8B-v1.0")
     pinned = preset("eeve").model_copy(update={"revision": COMMIT})
-    assert models.weights_state(pinned, tmp_path, env).kind == "ready"
+    assert weights.weights_state(pinned, tmp_path, env).kind == "ready"
     other = preset("eeve").model_copy(update={"revision": "b" * 40})
-    state = models.weights_state(other, tmp_path, env)
+    state = weights.weights_state(other, tmp_path, env)
     assert state.kind == "missing"
     with pytest.raises(ModelError, match=f"hf download yanolja/EEVE-Korean-10.8B-v1.0 --revision {'b' * 40}`"):
-        models.require_weights(other, state, env, online=False)
+        weights.require_weights(other, state, env, online=False)
 
 
 def test_weights_of_a_built_model(tmp_path: Path) -> None:
     tiny = preset("tiny")
-    state = models.weights_state(tiny, tmp_path, {})
-    assert state == models.WeightsState("build", tmp_path / "tiny", None, "made on this machine by build_tiny.py")
-    assert models.require_weights(tiny, state, {}, online=False) is state
+    state = weights.weights_state(tiny, tmp_path, {})
+    assert state == weights.WeightsState("build", tmp_path / "tiny", None, "made on this machine by build_tiny.py")
+    assert weights.require_weights(tiny, state, {}, online=False) is state
     folder = model_dir(tmp_path / "tiny")
-    assert models.weights_state(tiny, tmp_path, {}).kind == "ready"
+    assert weights.weights_state(tiny, tmp_path, {}).kind == "ready"
     (folder / "config.json").unlink()
-    broken = models.weights_state(tiny, tmp_path, {})
+    broken = weights.weights_state(tiny, tmp_path, {})
     with pytest.raises(ModelError) as caught:
-        models.require_weights(tiny, broken, {}, online=True)
+        weights.require_weights(tiny, broken, {}, online=True)
     assert caught.value.message == (
         "the weights of tiny are incomplete\n"
         f"  where: {folder}: config.json (absent or not JSON)\n"
@@ -545,22 +544,22 @@ def test_weights_of_a_built_model(tmp_path: Path) -> None:
 
 def test_weights_of_a_local_folder(tmp_path: Path) -> None:
     folder = own_model(tmp_path / "m", {"eos_token": "</s>"})
-    assert models.weights_state(generic(folder), tmp_path, {}).path == folder
+    assert weights.weights_state(generic(folder), tmp_path, {}).path == folder
     (folder / "model.safetensors").unlink()
-    state = models.weights_state(generic(folder), tmp_path, {})
+    state = weights.weights_state(generic(folder), tmp_path, {})
     with pytest.raises(ModelError) as caught:
-        models.require_weights(generic(folder), state, {}, online=True)
+        weights.require_weights(generic(folder), state, {}, online=True)
     assert caught.value.where == f"{folder}: model.safetensors (absent, and no other weights)"
 
 
 def test_remote_code_needs_permission() -> None:
-    models.require_trust(preset("eeve"), trust_remote_code=False)
+    presets.require_trust(preset("eeve"), trust_remote_code=False)
     other = preset("eeve").model_copy(
         update={"name": "other", "base_model": "org/other", "trust_remote_code_required": True}
     )
-    models.require_trust(other, trust_remote_code=True)
+    presets.require_trust(other, trust_remote_code=True)
     with pytest.raises(ModelError) as caught:
-        models.require_trust(other, trust_remote_code=False)
+        presets.require_trust(other, trust_remote_code=False)
     assert isinstance(caught.value, AlphafError)
     assert caught.value.message == (
         "other runs python code that comes with its weights\n"
@@ -605,12 +604,12 @@ def test_snapshot_of_a_dataset_by_branch_and_commit(tmp_path: Path) -> None:
 
 
 def test_missing_files_of_a_complete_folder(tmp_path: Path) -> None:
-    assert hub_cache.missing_files(model_dir(tmp_path / "one")) == ()
-    assert hub_cache.missing_files(model_dir(tmp_path / "many", shards=3)) == ()
+    assert weights.missing_files(model_dir(tmp_path / "one")) == ()
+    assert weights.missing_files(model_dir(tmp_path / "many", shards=3)) == ()
 
 
 def test_missing_files_of_an_empty_folder(tmp_path: Path) -> None:
-    assert hub_cache.missing_files(tmp_path) == (
+    assert weights.missing_files(tmp_path) == (
         "config.json (absent or not JSON)",
         "tokenizer.json (absent, and no other tokenizer)",
         "model.safetensors (absent, and no other weights)",
@@ -627,7 +626,7 @@ def test_shards_that_are_absent_dangling_or_cut_short(tmp_path: Path) -> None:
     third.write_bytes(third.read_bytes()[:-1])
     fourth.write_bytes(b"<!DOCTYPE html><html>")
     fifth.write_bytes(fifth.read_bytes()[:20])
-    assert hub_cache.missing_files(folder) == (
+    assert weights.missing_files(folder) == (
         "model-00001-of-00005.safetensors (absent)",
         "model-00002-of-00005.safetensors (absent)",
         f"model-00003-of-00005.safetensors (cut short: {whole - 1} of {whole} bytes)",
@@ -639,12 +638,13 @@ def test_shards_that_are_absent_dangling_or_cut_short(tmp_path: Path) -> None:
 def test_missing_files_of_old_weights_and_of_remote_code(tmp_path: Path) -> None:
     folder = model_dir(tmp_path / "m", config={"auto_map": {"AutoModel": "modeling_x.X", "AutoConfig": "o/r--c.C"}})
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    assert hub_cache.missing_files(folder) == ("modeling_x.py (absent)",)
+    assert weights.missing_files(folder) == ("modeling_x.py (absent)",)
     (folder / "pytorch_model.bin").write_bytes(b"")
     (folder / "modeling_x.py").touch()
-    assert hub_cache.missing_files(folder) == ("pytorch_model.bin (empty)",)
+    assert weights.missing_files(folder) == ("pytorch_model.bin (empty)",)
+    (folder / "pytorch_model.bin").unlink()
     (folder / "pytorch_model.bin.index.json").write_text("{")
-    assert hub_cache.missing_files(folder) == ("pytorch_model.bin.index.json (not JSON, or no weight_map)",)
+    assert weights.missing_files(folder) == ("pytorch_model.bin.index.json (not JSON, or no weight_map)",)
 
 
 def test_import_is_light() -> None:

@@ -167,7 +167,7 @@ def test_the_line_says_how_far_it_is(folder, monkeypatch):
     monkeypatch.setattr("alphaf_orch.judging.progress._PLAIN_EVERY_S", 0)
     monkeypatch.setattr("alphaf_orch.judging.sitting._TICK_S", 0.1)
     screen = io.StringIO()
-    monkeypatch.setattr("test_judge.quiet", lambda: Console(file=screen))
+    monkeypatch.setattr("judged.quiet", lambda: Console(file=screen))
     slow = Stub(lambda prompt, n: after(0.4, by_quality(prompt, n)) if n > 2 else send(500, {}) if n == 1 else say("?"))
     with slow as stub, pytest.raises(ToolError):
         judge(folder, stub.url, 2, concurrency=1)

@@ -5,7 +5,7 @@ from amounts import RECIPE, UNPACKED, report
 
 from alphaf_orch.core.errors import ConfigError, DataError
 from alphaf_orch.planning.amount import check_amount, check_settings, micro_batches
-from alphaf_orch.programs.training.data_stats import packed
+from alphaf_orch.programs.training.counts import packed
 
 
 def refusal(found, recipe=RECIPE, ranks=8):
@@ -75,7 +75,7 @@ def test_changes_that_work_only_together():
 
 def test_the_only_row_is_held_out():
     error = refusal(report([60]), UNPACKED | {"val_set_size": 0.02}, 1)
-    assert "val_set_size 0.02 takes all of 1 rows away" in error.what
+    assert "val_set_size 0.02 takes the only row away" in error.what
     assert error.fix == "with these data: --set sft.val_set_size=0; or give more"
     assert check_amount(report([60] * 5), UNPACKED | {"val_set_size": 0.02}, 1, "sft", "") != []
 

@@ -15,8 +15,9 @@ from eval_run import Fake, write_model, write_run, write_tasks
 from alphaf_orch.core.command import PROGRAM_ENV
 from alphaf_orch.core.errors import ConfigError, ModelError
 from alphaf_orch.core.paths import RunPaths, template_folders
-from alphaf_orch.experiments.sweep.choice import choose, explained
+from alphaf_orch.experiments.sweep.choice import choose
 from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.report.sweep import explained
 from alphaf_orch.runs.status import statuses
 from alphaf_orch.scores.loaded import Scored
 from alphaf_orch.scores.results import Metric, TaskResult

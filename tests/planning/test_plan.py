@@ -66,7 +66,8 @@ def test_the_other_stages_argv(eight_gpus, tmp_path):
     assert {found.name: found.argv for found in plan.stages if found.name != "sft"} == {
         "data": (PY, "-m", "alphaf_orch.programs.training.data_stats", f"{rendered}/data.yaml"),
         "preprocess": (
-            PY, "-m", "axolotl.cli.preprocess", f"{rendered}/sft.yaml", "--download=False", "--debug_num_examples=0",
+            PY, "-m", "alphaf_orch.programs.training.preprocess", f"{rendered}/sft.yaml",
+            "--download=False", "--debug_num_examples=0",
         ),
         "merge_sft": (
             PY, "-m", "alphaf_orch.programs.merging.merge_adapter",
@@ -105,9 +106,10 @@ def test_dpo_on_several_gpus_goes_through_accelerate(eight_gpus, tmp_path):
     assert recipe(plan, "dpo")["micro_batch_size"] * recipe(plan, "dpo")["gradient_accumulation_steps"] * 4 == 16
 
 
-def test_one_gpu_of_eight_sees_one_device_as_the_user_numbered_them(eight_gpus, tmp_path, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "6,7")
-    assert stage(planned(eight_gpus, tmp_path, gpus=1), "sft").env["CUDA_VISIBLE_DEVICES"] == "6"
+def test_one_gpu_of_eight_sees_one_device_as_the_user_numbered_them(eight_gpus, tmp_path):
+    machine = dataclasses.replace(eight_gpus, gpus=eight_gpus.gpus[6:], devices=("6", "7"))
+    assert stage(planned(machine, tmp_path, gpus=1), "sft").env["CUDA_VISIBLE_DEVICES"] == "6"
+    assert stage(planned(machine, tmp_path, gpus=4), "sft").env["CUDA_VISIBLE_DEVICES"] == "0,1,2,3", "a dry run"
 
 
 def test_the_article_s_recipe(eight_gpus, tmp_path):

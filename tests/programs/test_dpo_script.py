@@ -15,7 +15,8 @@ import pytest
 import yaml
 from dpo_job import EARLIER, PAIRS, SETTINGS, make_config, pair, write_config, write_pairs
 
-from alphaf_orch.programs.dpo_config import DpoConfig, DpoError, load_config
+from alphaf_orch.programs.common import Failure
+from alphaf_orch.programs.dpo_config import DpoConfig, load_config
 from alphaf_orch.programs.tracker_keys import KEYS
 from alphaf_orch.programs.training.dpo_data import TokenReport, check_report, load_preferences
 from alphaf_orch.programs.training.dpo_model import unsloth_load, unsloth_lora
@@ -45,12 +46,12 @@ ROOT = Path(__file__).resolve().parents[2]
 )
 def test_a_wrong_setting_is_named(tmp_path: Path, change: dict[str, Any], problem: str) -> None:
     path = write_config(tmp_path, **change)
-    with pytest.raises(DpoError) as raised:
+    with pytest.raises(Failure) as raised:
         load_config(path)
     assert str(raised.value) == (
         f"error: the DPO config cannot be used: {problem}\n  where: {path}\n  next:  mend the recipe (dpo.yaml)"
     )
-    assert raised.value.exit_code == 2
+    assert raised.value.code == 2
 
 
 def test_a_missing_setting_is_named_and_only_nullable_ones_may_lack(tmp_path: Path) -> None:
@@ -61,7 +62,7 @@ def test_a_missing_setting_is_named_and_only_nullable_ones_may_lack(tmp_path: Pa
         if key in nullable:
             assert load_config(path) == make_config(tmp_path)
         else:
-            with pytest.raises(DpoError, match=f"{key}: missing key"):
+            with pytest.raises(Failure, match=f"{key}: missing key"):
                 load_config(path)
 
 
@@ -100,7 +101,7 @@ def test_only_the_last_turn_is_the_answer(tmp_path: Path) -> None:
 def test_a_broken_row_is_named_with_its_line(tmp_path: Path) -> None:
     path = write_pairs(tmp_path, [PAIRS[0], pair("왜요?", "같은 답", "같은 답")])
     config = make_config(tmp_path, datasets=[{"path": str(path), "kind": "local"}])
-    with pytest.raises(DpoError) as raised:
+    with pytest.raises(Failure) as raised:
         load_preferences(config.datasets)
     assert str(raised.value) == (
         "error: rejected is the same text as 'chosen': no preference can be learnt from it\n"
@@ -139,7 +140,7 @@ def test_lost_tokens_are_warned_about(report: TokenReport, warnings: list[str]) 
     ],
 )
 def test_hopeless_rows_are_refused(report: TokenReport, what: str) -> None:
-    with pytest.raises(DpoError, match=what):
+    with pytest.raises(Failure, match=what):
         check_report(report, 64)
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 from model_programs import korean_rows, run_script, script
 
-from alphaf_orch.inputs import hub_cache
-from alphaf_orch.inputs import presets as models
+from alphaf_orch.inputs import presets, weights
 from alphaf_orch.inputs.own_model import MARKERS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -139,10 +138,10 @@ def test_a_layout_is_what_its_preset_says(layout: tuple[str, Path], monkeypatch:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     name, folder = layout
-    preset = models.load_preset(f"tiny-{name}", PRESETS)
+    preset = presets.load_preset(f"tiny-{name}", PRESETS)
     shape = preset.architecture
     assert shape is not None
-    assert models.weights_state(preset, folder.parent, {}).kind == "ready"
+    assert weights.weights_state(preset, folder.parent, {}).kind == "ready"
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     config = model.config
     norm = type(model.model.norm).__name__
@@ -221,11 +220,11 @@ def test_built_model_is_what_its_preset_says(name: str, request: pytest.FixtureR
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     folder: Path = request.getfixturevalue(name)
-    preset = models.load_preset(name, PRESETS)
+    preset = presets.load_preset(name, PRESETS)
     shape = preset.architecture
     assert shape is not None
-    assert hub_cache.missing_files(folder) == ()
-    assert models.weights_state(preset, folder.parent, {}).kind == "ready"
+    assert weights.missing_files(folder) == ()
+    assert weights.weights_state(preset, folder.parent, {}).kind == "ready"
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     config = model.config
     assert shape.model_dump(exclude_none=True) == {
@@ -296,7 +295,7 @@ def test_parameters_of_the_articles_models(name: str, monkeypatch: pytest.Monkey
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM, Qwen2Config, Qwen2ForCausalLM
 
-    shape = models.load_preset(name, PRESETS).architecture
+    shape = presets.load_preset(name, PRESETS).architecture
     assert shape is not None
     config_class, model_class = {
         "LlamaForCausalLM": (LlamaConfig, LlamaForCausalLM),
@@ -325,7 +324,7 @@ def test_lora_parameters_are_pefts(name: str) -> None:
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    shape = models.load_preset(name, PRESETS).architecture
+    shape = presets.load_preset(name, PRESETS).architecture
     assert shape is not None
     config = LlamaConfig(
         vocab_size=shape.vocab_size,
@@ -339,4 +338,4 @@ def test_lora_parameters_are_pefts(name: str) -> None:
         adapted = get_peft_model(
             LlamaForCausalLM(config), LoraConfig(r=256, target_modules="all-linear", task_type="CAUSAL_LM")
         )
-    assert adapted.get_nb_trainable_parameters()[0] == models.lora_parameters(shape, 256)
+    assert adapted.get_nb_trainable_parameters()[0] == weights.lora_parameters(shape, 256)

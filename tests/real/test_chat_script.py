@@ -15,6 +15,8 @@ from typing import Any
 import pytest
 import tiny
 
+from alphaf_orch.programs.common import Failure
+
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -68,16 +70,16 @@ def test_the_answer_ends_at_the_models_eos(chat: Any, model: Path, tmp_path: Pat
 
 def test_a_conversation_past_the_models_length_is_refused_and_forgotten(chat: Any, model: Path) -> None:
     talk = make(chat, model, max_new_tokens=400)
-    with pytest.raises(chat.ChatError, match="new ones pass the model's 512"):
+    with pytest.raises(Failure, match="new ones pass the model's 512"):
         talk.answer("금리 " * 200)
     assert talk.messages == []
 
 
 def test_a_model_without_template_is_refused(chat: Any, tmp_path: Path) -> None:
     tiny.save_base(tmp_path / "plain", chatml=False)
-    with pytest.raises(chat.ChatError, match="the tokenizer has no chat template"):
+    with pytest.raises(Failure, match="the tokenizer has no chat template"):
         make(chat, tmp_path / "plain")
-    with pytest.raises(chat.ChatError, match="no model here"):
+    with pytest.raises(Failure, match="no model here"):
         make(chat, tmp_path)
 
 

@@ -437,11 +437,12 @@ def test_eos_may_be_one_of_several_and_pad_equal_to_eos_is_a_warning() -> None:
 
 def merge_main(monkeypatch: pytest.MonkeyPatch, config: Path, contract: Path) -> int:
     """Run merge_adapter's main in this process and return its exit code."""
+    from alphaf_orch.programs.common import program
     from alphaf_orch.programs.merging import merge_adapter
 
     monkeypatch.setattr(sys, "argv", ["merge_adapter", "--config", str(config), "--contract", str(contract)])
     try:
-        merge_adapter.main()
+        program(merge_adapter.main)
     except SystemExit as stop:
         return int(str(stop.code))
     return 0

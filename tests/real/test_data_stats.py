@@ -15,6 +15,8 @@ import pytest
 import yaml
 from data_rows import COMMIT, PAIR, chat, hub_cache_with_rows, line, sharegpt, write
 
+from alphaf_orch.programs.common import Failure
+
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -209,7 +211,7 @@ def test_pairs_are_compared_as_they_are_trained(tmp_path: Path, base: Path, data
         ),
         ([too_long], "no pair fits: every prompt alone fills sequence_len 64"),
     ):
-        with pytest.raises(data_stats.Failure) as caught:
+        with pytest.raises(Failure) as caught:
             stats(*rows)
         assert (caught.value.code, caught.value.message.splitlines()[0]) == (3, f"error: {what}")
 
@@ -315,7 +317,7 @@ def test_failures(tmp_path: Path, base: Path, data_stats: ModuleType, monkeypatc
     ]
     for changes, code, what, where, fix in cases:
         config = data_stats.load_config(str(config_file(tmp_path, **({"tokenizer": str(base)} | changes))))
-        with pytest.raises(data_stats.Failure) as caught:
+        with pytest.raises(Failure) as caught:
             data_stats.run(config)
         assert (caught.value.code, caught.value.message) == (
             code,
@@ -325,7 +327,7 @@ def test_failures(tmp_path: Path, base: Path, data_stats: ModuleType, monkeypatc
 
 def test_no_tokenizer_ends_with_code_4(tmp_path: Path, data_stats: ModuleType) -> None:
     config = data_stats.load_config(str(config_file(tmp_path, tokenizer=str(tmp_path))))
-    with pytest.raises(data_stats.Failure) as caught:
+    with pytest.raises(Failure) as caught:
         data_stats.run(config)
     assert caught.value.code == 4
     what, where, fix = caught.value.message.splitlines()

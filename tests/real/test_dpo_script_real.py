@@ -18,7 +18,7 @@ import tiny
 from dpo_job import PAIRS, make_config, pair, write_config, write_pairs
 
 from alphaf_orch.core.paths import PROGRAMS
-from alphaf_orch.programs.dpo_config import DpoError
+from alphaf_orch.programs.common import Failure
 from alphaf_orch.programs.training.dpo_data import TokenReport, load_preferences, token_ids, token_report
 from alphaf_orch.programs.training.dpo_model import trainer_arguments
 
@@ -340,7 +340,7 @@ def test_what_cannot_be_trained_is_refused(
     write_pairs(whole_run, PAIRS)
     if change.get("base_model") == "plain":
         tiny.save_base(whole_run / "plain", chatml=False)
-    with pytest.raises(DpoError, match=what):
+    with pytest.raises(Failure, match=what):
         dpo.train(make_config(whole_run, **{"output_dir": "refused"} | change), None)
     assert not (whole_run / "refused" / "trainer_state.json").exists()
     assert not (whole_run / "refused" / "adapter_model.safetensors").exists()

@@ -13,6 +13,8 @@ import pytest
 import yaml
 from eval_run import SYSTEM
 
+from alphaf_orch.programs.common import Failure
+
 pytest.importorskip("transformers", reason="transformers is not installed in this environment")
 CHATML = ["<|im_start|>system\n", "<|im_end|>\n<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"]
 
@@ -102,7 +104,7 @@ def test_a_trained_model_with_another_template_is_refused(look, program, tmp_pat
     base, sft, dpo = (save(tmp_path / name) for name in ("base", "sft", "dpo"))
     template = dpo / "chat_template.jinja"
     template.write_text(template.read_text() + "{# another #}")
-    with pytest.raises(program.Failure) as failure:
+    with pytest.raises(Failure) as failure:
         look(base, sft, dpo=dpo)
     assert failure.value.code == 8
     assert "the dpo model has another chat template than training used" in failure.value.message
@@ -129,8 +131,9 @@ def test_a_trained_model_with_another_vocabulary_is_refused(tmp_path):
 
 def test_fewer_rows_than_tokens_are_refused(look, program, tmp_path):
     base, sft = save(tmp_path / "base"), save(tmp_path / "sft", rows=100)
-    with pytest.raises(program.Failure, match="8") as failure:
+    with pytest.raises(Failure) as failure:
         look(base, sft)
+    assert failure.value.code == 8
     assert "the sft model has 100 embedding rows for" in failure.value.message
 
 
@@ -140,7 +143,7 @@ def test_a_text_that_becomes_other_tokens_than_training_had_is_refused(program, 
     one, other = tiny.tokenizer(), tiny.tokenizer()
     program.check_ids(one, other, [SYSTEM], "sft")
     other.chat_template = "<s>" + other.chat_template
-    with pytest.raises(program.Failure) as failure:
+    with pytest.raises(Failure) as failure:
         program.check_ids(one, other, [SYSTEM], "sft")
     assert "the sft model would be asked with" in failure.value.message
 
@@ -171,9 +174,9 @@ def test_a_template_without_room_for_a_system_text_is_known_as_such(look, tmp_pa
 def test_a_model_without_template_or_tokenizer_is_named(look, program, tmp_path):
     base, sft = save(tmp_path / "base"), save(tmp_path / "sft")
     (sft / "chat_template.jinja").unlink()
-    with pytest.raises(program.Failure) as failure:
+    with pytest.raises(Failure) as failure:
         look(base, sft)
     assert "the trained model has no chat template" in failure.value.message
-    with pytest.raises(program.Failure) as failure:
+    with pytest.raises(Failure) as failure:
         look(base, tmp_path / "없음")
     assert "cannot load the tokenizer" in failure.value.message

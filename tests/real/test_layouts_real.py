@@ -17,6 +17,7 @@ from own_process import alphaf
 from tiny import CORPUS, IM_END, IM_START
 
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.programs.common import Failure
 
 REPO = Path(__file__).parents[2]
 LINES = {"tokenizer", "embedding_rows", "eos_pad", "dtype", "no_lora_keys", "weights", "rendering"}
@@ -51,7 +52,7 @@ def notes(data_stats: ModuleType, tmp_path: Path) -> Callable[..., list[str]]:
 
 
 def refusal(data_stats: ModuleType, call: Callable[[], Any]) -> str:
-    with pytest.raises(data_stats.Failure) as caught:
+    with pytest.raises(Failure) as caught:
         call()
     assert caught.value.code == 4
     message: str = caught.value.message

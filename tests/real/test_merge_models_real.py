@@ -72,13 +72,8 @@ class Merger:
         files = {"recipe": recipe, "mergekit": mergekit_config(recipe), "job": job, "handoff": rows}
         for name, content in files.items():
             (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
-        before, sys.argv = sys.argv, ["merge_models"]
-        for option, name in (("--config", "recipe"), ("--mergekit", "mergekit"), ("--contract", "job")):
-            sys.argv += [option, str(self.folder / f"{name}.yaml")]
-        try:
-            merge_models.main()
-        finally:
-            sys.argv = before
+        options = (("--config", "recipe"), ("--mergekit", "mergekit"), ("--contract", "job"))
+        merge_models.main([text for option, name in options for text in (option, str(self.folder / f"{name}.yaml"))])
         return self.folder / "merged"
 
     def report(self) -> dict[str, Any]:
@@ -208,12 +203,12 @@ def test_union_adds_the_partner_s_markers_behind_the_run_s_own_tokens(merge, tmp
     assert config(merged)["vocab_size"] == 321 == tensors(merged)["lm_head.weight"].shape[0]
 
 
-def test_the_base_s_vocabulary_is_refused_where_it_lacks_trained_tokens(merge, tmp_path, capsys):
+def test_the_base_s_vocabulary_is_refused_where_it_lacks_trained_tokens(merge, tmp_path):
     base = save_model(tmp_path / "base", 0, words=other_words())
     with pytest.raises(SystemExit) as ended:
         merge("dare_ties", base=base, tokenizer="base")
     assert ended.value.code == 2
-    assert "lacks or moves" in capsys.readouterr().err
+    assert "lacks or moves" in str(ended.value)
     assert not (merge.folder / "merged").exists()
 
 
@@ -349,15 +344,11 @@ def test_a_repeated_random_merge_gives_the_same_bytes(finished, tmp_path):
     job = yaml.safe_load((rendered / "merge_models_contract.yaml").read_text(encoding="utf-8"))
     job |= {"merged_dir": str(tmp_path / "m"), "scratch_dir": str(tmp_path / "s"), "report": str(tmp_path / "r.json")}
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(job, allow_unicode=True), encoding="utf-8")
-    before = sys.argv
-    sys.argv = [
-        "x", "--config", str(rendered / "merge_models.yaml"), "--mergekit", str(rendered / "mergekit.yaml"),
+    argv = [
+        "--config", str(rendered / "merge_models.yaml"), "--mergekit", str(rendered / "mergekit.yaml"),
         "--contract", str(tmp_path / "job.yaml"),
     ]  # fmt: skip
-    try:
-        merge_models.main()
-    finally:
-        sys.argv = before
+    merge_models.main(argv)
     name = "model.safetensors"
     assert (tmp_path / "m" / name).read_bytes() == (run / "merged" / name).read_bytes()
 

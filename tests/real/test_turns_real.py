@@ -135,7 +135,7 @@ def test_the_merge_lets_generation_stop_at_the_end_of_a_turn(tmp_path, layout):
 )
 def test_the_data_stage_asks_the_real_tokenizer(layout, changes, said):
     from alphaf_orch.programs.common import Failure
-    from alphaf_orch.programs.training.data_stats import check_end
+    from alphaf_orch.programs.training.tokenizer import check_end
 
     made = tokenizer(layout)
     config = {"chat_template": "tokenizer_default", "kind": "chat", **changes}
@@ -155,7 +155,7 @@ def test_every_tool_renders_the_date_of_the_run(tmp_path):
         "if sys.argv[2] == 'axolotl':\n"
         "    from alphaf_orch.programs.training.axolotl_plugin import AlphafPlugin; AlphafPlugin().register({})\n"
         "else:\n"
-        "    from orion import register_files; register_files()\n"
+        "    from alphaf_orch.programs.architectures.orion import register_files; register_files()\n"
         "asked = [{'role': 'user', 'content': 'a'}]\n"
         "print(AutoTokenizer.from_pretrained(sys.argv[1]).apply_chat_template(asked, tokenize=False))"
     )

@@ -8,7 +8,8 @@ from huggingface_hub import ModelCard
 
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.inputs.licences import combine_licences, read_licence
-from alphaf_orch.report.card import BEGIN, END, replace_ours, split_card, write_model_card
+from alphaf_orch.inputs.model_files import split_card
+from alphaf_orch.report.card import BEGIN, END, replace_ours, write_model_card
 from alphaf_orch.scores.results import Metric, Sample, TaskResult, write_result
 
 THEIRS = """---

@@ -6,7 +6,7 @@ import pytest
 from fake_tool import checkpoint, safetensors
 
 from alphaf_orch.core.errors import StageError
-from alphaf_orch.runs.outputs import said
+from alphaf_orch.runs.launch import said
 from alphaf_orch.runs.verify import nothing_learnt, training_summary
 
 LOGS = {

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,10 @@ import ranks
 from fake_run import Fake
 from processes import kill_all
 
+from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint
+from alphaf_orch.report.run.lineage import recipe_changes
+from alphaf_orch.scores.loaded import load_run
 
 STAGES = ["base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"]
 
@@ -70,6 +74,7 @@ def test_what_is_recorded(run, fake, monkeypatch):
     assert "also-secret" not in text
     sft = manifest()["stages"]["sft"]
     assert {"HF_TOKEN", "WANDB_API_KEY", "CUDA_VISIBLE_DEVICES"} <= set(sft["environment"])
+    assert sft["origins"]["bf16"] == {"by": "hardware/cpu.yaml", "recipe": "true"}
     assert sft["result"] == {"steps": 10, "loss_first": 2.0, "loss_last": 1.0, "rewards/accuracies": 0.75}
     assert sft["versions"]["axolotl"] == "1.0"
     assert sft["exit_code"] == 0
@@ -87,6 +92,19 @@ def test_what_is_recorded(run, fake, monkeypatch):
         "merge_sft.yaml", "merge_sft_contract.yaml", "sft.yaml",
     ]  # fmt: skip
     assert sorted(p.name for p in (root() / "logs").iterdir()) == sorted(f"{name}.log" for name in STAGES)
+
+
+def test_who_set_what_is_read_from_the_manifest_and_of_older_runs_from_the_comments(run, fake):
+    assert run("sft", "--model", "tiny", "--set", "sft.eval_causal_lm_metrics=[chrf]").exit_code == 0
+    data = load_run(RunPaths(root()))
+    told = recipe_changes(data, "sft")
+    assert told["bf16"] == ("false", "true", "hardware/cpu.yaml")
+    assert told["eval_causal_lm_metrics"] == ("[chrf]", "–", "yours")
+    silent = {name: text.replace("  # ", " # ") for name, text in data.rendered.items()}
+    assert recipe_changes(replace(data, rendered=silent), "sft") == told
+    older = json.loads(json.dumps(data.manifest))
+    del older["stages"]["sft"]["origins"]
+    assert list(recipe_changes(replace(data, manifest=older), "sft").items()) == list(told.items())
 
 
 def test_a_failed_stage_says_why_and_the_same_command_goes_on_from_its_checkpoint(run, fake):

@@ -70,7 +70,7 @@ def test_check_names_a_stale_file_and_writes_nothing(
     assert capsys.readouterr().err.splitlines() == [
         "error: rag.jsonl is not what the generator writes",
         f"  where: {stale}",
-        "  next:  run python -m sample_data.benchmark",
+        "  next:  run PYTHONPATH=tools python -m sample_data.benchmark",
     ]
     assert stale.read_text(encoding="utf-8") == "{}\n"
     assert sorted(tmp_path.glob("평가/*/*")) == sorted(tmp_path / "평가" / name for name in counts)

@@ -66,7 +66,7 @@ def test_check_names_a_stale_file_and_writes_nothing(
     assert capsys.readouterr().err.splitlines() == [
         f"error: {TRAIN} is not what the generator writes",
         f"  where: {tmp_path / TRAIN}",
-        "  next:  run python -m sample_data.generate",
+        "  next:  run PYTHONPATH=tools python -m sample_data.generate",
     ]
     assert (tmp_path / TRAIN).read_text(encoding="utf-8") == "{}\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES)

@@ -1,4 +1,4 @@
-"""Write the data files of finance-ko and general-ko: python -m sample_data.benchmark [--check]."""
+"""Write the data files of finance-ko and general-ko: PYTHONPATH=tools python -m sample_data.benchmark [--check]."""
 
 from __future__ import annotations
 

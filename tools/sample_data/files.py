@@ -25,5 +25,5 @@ def write_or_check(files: Mapping[Path, str], argv: Sequence[str] | None, progra
         elif not path.is_file() or path.read_bytes() != text.encode("utf-8"):
             stale = 1
             what = f"error: {path.name} is not what the generator writes"
-            print(f"{what}\n  where: {path}\n  next:  run python -m {program}", file=sys.stderr)
+            print(f"{what}\n  where: {path}\n  next:  run PYTHONPATH=tools python -m {program}", file=sys.stderr)
     return stale

@@ -1,4 +1,4 @@
-"""Write the sample files, the same bytes on every machine: python -m sample_data.generate [--check]."""
+"""Write the sample files, the same bytes everywhere: PYTHONPATH=tools python -m sample_data.generate [--check]."""
 
 from __future__ import annotations
 

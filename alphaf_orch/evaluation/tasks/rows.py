@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +10,11 @@ from alphaf_orch.core.errors import DataError
 from alphaf_orch.core.render import Rendered, plain
 from alphaf_orch.evaluation.tasks.task_yaml import BUILDERS
 from alphaf_orch.inputs import hub_cache
-from alphaf_orch.inputs.sources import hub_is_cached
+from alphaf_orch.inputs.sources import hub_is_cached, refuse_pattern
 
 if TYPE_CHECKING:
     from alphaf_orch.evaluation.tasks.task import Task
 
-# `datasets` (4.8.4) expands data file names as patterns and fsspec URLs.
-_PATTERN = re.compile(r"[*?\[]|::")
-_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
 # What `datasets` 4 makes rows of; it refuses loading scripts.
 _ROWS = (".parquet", ".json", ".jsonl", ".csv", ".tsv", ".arrow", ".txt", ".zip", ".gz", ".zst", ".xml")
 
@@ -28,7 +24,7 @@ def hub_id(config: Mapping[str, Any]) -> str | None:
     path = config.get("dataset_path")
     if "custom_dataset" in config or not isinstance(path, str) or path in BUILDERS or Path(path).is_absolute():
         return None
-    return path if _HUB_ID.fullmatch(path) else None
+    return path if hub_cache.is_dataset_id(path) else None
 
 
 def local_files(config: Mapping[str, Any]) -> tuple[Path, ...]:
@@ -67,13 +63,8 @@ def require_data(tasks: Sequence[Task], env: Mapping[str, str]) -> None:
     """Raise DataError naming every data set and file that the tasks need and this machine lacks."""
     files = [(task.name, file) for task in tasks for file in local_files(task.config)]
     for name, file in files:
-        pattern = _PATTERN.search(str(file))
-        if pattern:
-            raise DataError(
-                f"the path contains {pattern[0]!r}, which the data loader reads as a pattern, not as a name",
-                where=f"{file} (task {name})",
-                fix="rename the file or folder without * ? [ and ::; several files are given as a list",
-            )
+        fix = "rename the file or folder without * ? [ and ::; several files are given as a list"
+        refuse_pattern(file, f"{file} (task {name})", fix)
     absent = [(name, file) for name, file in files if not file.is_file()]
     if absent:
         raise DataError(

@@ -17,6 +17,7 @@ from alphaf_orch.core.values import nearest
 from alphaf_orch.evaluation.tasks.rows import count_rows, data_identity, hub_id, local_files, render_tasks, require_data
 from alphaf_orch.evaluation.tasks.task import Task
 from alphaf_orch.evaluation.tasks.task_yaml import TaskFile, check_task, content_digest, legal_keys, read_task_file
+from alphaf_orch.evaluation.tasks.titles import title_of
 
 __all__ = ["Task", "find_tasks", "render_tasks", "require_data", "select_tasks"]
 
@@ -188,7 +189,7 @@ def _task(
         main_metric=main,
         rows=count_rows(values) if data else about.get("rows"),
         dataset=hub_id(values),
-        title={language: about[f"title_{language}"] for language in ("ko", "en") if f"title_{language}" in about},
+        title=title_of(about),
         config=values,
         content=content_digest([*file.read, *python, *scoring, *there], data_identity(values, env)),
     )

@@ -11,24 +11,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import SCHEMAS
 from alphaf_orch.core.values import nearest
+from alphaf_orch.core.yaml_files import LOADER, read_document
 
 # What `datasets` builds rows from when no hub repository is meant; their file names are relative to the YAML here.
 BUILDERS = ("json", "csv", "parquet", "arrow", "text", "xml")
 OUTPUT_TYPES = ("generate_until", "multiple_choice", "loglikelihood", "loglikelihood_rolling")
-_BASE_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class Function(str):
     """A `!function module.name`, as text: nothing of a task is imported to list it."""
 
 
-class _Loader(_BASE_LOADER):  # type: ignore[misc]
+class _Loader(LOADER):  # type: ignore[misc]
     """Reads `!function` without importing anything."""
 
 
@@ -82,35 +80,16 @@ def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    try:
-        loader = _Loader(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-        values = loader.construct_document(node) if node is not None else None
-    except UnicodeDecodeError:
-        raise ConfigError("the file is not UTF-8", where=str(path), fix="save it as UTF-8") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise ConfigError(
-            f"not valid YAML: {error.problem}", where=f"{path} line {line}", fix="mend that line"
-        ) from None
-    except yaml.YAMLError as error:
-        raise ConfigError(f"not valid YAML: {error}", where=str(path), fix="remove that character") from None
-    if not isinstance(values, dict):
-        raise ConfigError(
-            "not a mapping of keys",
-            where=f"{path} line 1",
-            fix="write lm-eval's keys: `task: NAME`, `dataset_path: ...`",
-        )
+    example = "write lm-eval's keys: `task: NAME`, `dataset_path: ...`"
+    document = read_document(path, loader=_Loader, example=example)
     lines: dict[str, int] = {}
-    for key, _ in node.value:
-        if key.value in lines:
+    for key, line in ((keys[0], line) for keys, line in document.key_lines() if len(keys) == 1):
+        if key in lines:
             raise ConfigError(
-                f"key {key.value} is given twice",
-                where=f"{path} line {key.start_mark.line + 1}",
-                fix=f"keep one of it and line {lines[key.value]}",
+                f"key {key} is given twice", where=f"{path} line {line}", fix=f"keep one of it and line {lines[key]}"
             )
-        lines[key.value] = key.start_mark.line + 1
-    return values, lines
+        lines[key] = line
+    return document.values, lines
 
 
 def _with_absolute_data(values: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.wording import Label, Text
 from alphaf_orch.experiments.ablation.first_weights import MIXED, FirstWeights, compare_beginnings
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.planning.stages import TRAINING
+from alphaf_orch.planning.stages import SECTIONS
 from alphaf_orch.programs.json_lines import whole_rows
 from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
 from alphaf_orch.scores.compare import mismatch
@@ -38,7 +38,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Difference:
+class ChangedFile:
     """One rendered file that is not the same in both arms, and its lines."""
 
     file: str
@@ -64,7 +64,7 @@ class Batches:
     first: FirstWeights | None = None  # None: trained by a version that did not record them
 
 
-def differences(before: RunPaths, after: RunPaths) -> list[Difference]:
+def differences(before: RunPaths, after: RunPaths) -> list[ChangedFile]:
     """Return how the files that the two arms' training read differ, each arm's own folder written as RUN.
 
     A tracker's name of the run is no part of what is trained; the files of evaluations are compared by their results.
@@ -72,7 +72,7 @@ def differences(before: RunPaths, after: RunPaths) -> list[Difference]:
     return _compared(_training_files(before), _training_files(after))
 
 
-def _compared(first: Mapping[str, list[str]], second: Mapping[str, list[str]]) -> list[Difference]:
+def _compared(first: Mapping[str, list[str]], second: Mapping[str, list[str]]) -> list[ChangedFile]:
     found = []
     for name in sorted({*first, *second}):
         ours, theirs = first.get(name, []), second.get(name, [])
@@ -81,7 +81,7 @@ def _compared(first: Mapping[str, list[str]], second: Mapping[str, list[str]]) -
         changed = [line for line in changed if line[1:].partition(":")[0] not in TRACKER_KEYS]
         removed, added = (tuple(line[1:] for line in changed if line[0] == sign) for sign in "-+")
         if removed or added:
-            found.append(Difference(name, removed, added))
+            found.append(ChangedFile(name, removed, added))
     return found
 
 
@@ -98,7 +98,7 @@ def _planned_files(plan: Plan) -> dict[str, list[str]]:
 
 def _training_files(paths: RunPaths) -> dict[str, list[str]]:
     found = {}
-    for file in sorted((paths.root / "rendered").glob("*.yaml")):
+    for file in paths.all_rendered():
         if not file.name.startswith(("eval_", "accelerate_eval", "answers")):
             found[file.name] = _without_place(file.read_text(encoding="utf-8"), paths)
     return found
@@ -125,13 +125,13 @@ def read_batches(paths: RunPaths, stage: str) -> Batches | None:
     return Batches(ids, shapes, first) if ids else None
 
 
-def checks(before: RunData, after: RunData, stage: str, seeds: tuple[int | None, int | None]) -> list[Check]:
+def checks(before: RunData, after: RunData, stage: str, seed: int | None) -> list[Check]:
     """Return the checks of one pair of arms that were trained under one seed and evaluated at one stage."""
     trainer = "dpo" if stage == "dpo" else "sft"
     first, second = read_batches(before.paths, trainer), read_batches(after.paths, trainer)
     return [
-        _same(Label("시드", "Seed"), seeds[0], seeds[1]),
-        *(_beginning(before, after, each) for each in TRAINING[: TRAINING.index(trainer) + 1]),
+        _same(Label("시드", "Seed"), seed, seed),
+        *(_beginning(before, after, each) for each in SECTIONS[: SECTIONS.index(trainer) + 1]),
         _order(first, second),
         _packing(before, after, first, second),
         _same(Label("데이터(SHA-256)", "Data (SHA-256)"), _data(before), _data(after), _data(before, 12)),

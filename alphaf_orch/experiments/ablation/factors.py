@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.experiments.experiment import Arm, EvalRequest, Experiment, slug
-from alphaf_orch.planning.context import Section
+from alphaf_orch.evaluation.options import EvalOptions
+from alphaf_orch.experiments.experiment import Arm, Asked, Experiment, slug
+from alphaf_orch.planning.stages import Section
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.keys import parse_set
+from alphaf_orch.settings.options import new_settings
 
 NEFTUNE_ALPHA = 45.0  # article; Yi report section 3.2 has it for the 34B chat model, 5 for 6B
 NEFTUNE_SEEDS = 3  # ours: two runs of one recipe differ too, and fewer say little of by how much
@@ -30,6 +33,16 @@ _NAMED: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 _PRESETS = {"adapter": "adapter=qlora,lora,full"}
 
 
+@dataclass(frozen=True, kw_only=True)
+class AblationAsked(Asked):
+    """What `alphaf ablate` was asked; None means that it was not said."""
+
+    what: tuple[str, ...] = ()
+    alpha: float | None = None
+    seeds: int | None = None
+    until: Section | None = None
+
+
 @dataclass(frozen=True)
 class Level:
     """One value of a factor: what it is called, and the recipe keys that it sets."""
@@ -44,6 +57,22 @@ class Factor:
 
     key: str
     levels: tuple[Level, ...]
+
+
+def plan_ablation(asked: AblationAsked) -> Experiment:
+    """Return the experiment that a command line asks for; raises ConfigError for what cannot be varied or compared."""
+    factors = read_factors(asked.what, alpha=asked.alpha)
+    base = new_settings(asked)
+    seeds = asked.seeds or (NEFTUNE_SEEDS if "neftune" in asked.what else OTHER_SEEDS)
+    varied = "_".join("neftune" if word == "neftune" else word.partition("=")[0] for word in asked.what)
+    name = asked.name or slug(f"ablate-{varied}-{Path(base.model).name}")
+    told = {
+        "what": " ".join(asked.what), "alpha": asked.alpha, "model": base.model, "seeds": seeds, "until": asked.until,
+        "data": list(base.data), "dpo_data": list(base.dpo_data), "set": list(asked.sets),
+        "suites": list(asked.suites), "tasks": list(asked.tasks), "limit": asked.limit,
+    }  # fmt: skip
+    request = EvalOptions(suites=asked.suites, tasks=asked.tasks, limit=asked.limit)
+    return make_ablation(name, factors, base, seeds=seeds, until=asked.until, request=request, asked=told)
 
 
 def read_factors(words: Sequence[str], *, alpha: float | None) -> tuple[Factor, ...]:
@@ -130,7 +159,7 @@ def make_ablation(
     *,
     seeds: int,
     until: Section | None,
-    request: EvalRequest,
+    request: EvalOptions,
     asked: Mapping[str, Any],
 ) -> Experiment:
     """Return the experiment: every combination of the factors' values under every seed, seed by seed.
@@ -148,8 +177,7 @@ def make_ablation(
     for seed in range(first, first + seeds):
         for levels in itertools.product(*(factor.levels for factor in factors)):
             arms.append(_arm(levels, base, seed))
-    evaluation = EvalRequest((last,), request.suites, request.tasks, request.limit, request.batch_size)
-    return Experiment(name, "ablation", tuple(arms), sections, (evaluation,), asked)
+    return Experiment(name, "ablation", tuple(arms), sections, (replace(request, stages=(last,)),), asked)
 
 
 def _arm(levels: Sequence[Level], base: RunConfig, seed: int) -> Arm:

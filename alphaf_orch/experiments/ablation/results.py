@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
-from alphaf_orch.core.wording import Label, Text, join, named
+from alphaf_orch.core.wording import Label, Text
 from alphaf_orch.experiments.experiment import Arm, Experiment, ExperimentPaths, Outcome
 from alphaf_orch.scores.compare import mismatch
+from alphaf_orch.scores.difference import Difference, corrected
 from alphaf_orch.scores.loaded import RunData, Scored, load_run
-from alphaf_orch.scores.names import TASKS
-from alphaf_orch.scores.seeds import Effect, Pairs, compare, corrected
+from alphaf_orch.scores.rows import is_share
+from alphaf_orch.scores.seeds import Pairs, compare, pairs_of
 
 CITATION = "citation_format"  # the article's own measure, whatever a task's main one is
+NO_SCORES = Label("점수 없음", "no scores")
 Key = tuple[str, str]  # task, metric
 
 
@@ -29,6 +32,14 @@ class ArmResult:
         return self.run.scored.get(stage, {}) if self.run else {}
 
 
+class Pair(NamedTuple):
+    """An arm's run beside that of the first variant's arm of the same seed."""
+
+    arm: Arm
+    before: RunData
+    after: RunData
+
+
 @dataclass(frozen=True)
 class Comparison:
     """One variant against the first one, over the seeds under which both were finished."""
@@ -36,12 +47,14 @@ class Comparison:
     before: str
     after: str
     seeds: tuple[int | None, ...]
-    overall: Effect | None
-    tasks: Mapping[Key, Effect]
-    refused: tuple[Text, ...] = ()
+    overall: Difference | None
+    tasks: Mapping[Key, Difference]
+    shares: frozenset[Key] = frozenset()  # shown as percentages, as the overall score is
+    refused: Mapping[str, Text] = field(default_factory=dict)  # task -> why it was left out
+    titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # of the tasks, as stored
 
     @property
-    def effects(self) -> list[Effect]:
+    def tests(self) -> list[Difference]:
         """Every test of the comparison, the overall one first."""
         return [*([self.overall] if self.overall else []), *self.tasks.values()]
 
@@ -59,13 +72,15 @@ class AblationResult:
         """Return the arms of a variant in the order of the seeds."""
         return [each for each in self.arms if each.arm.variant == variant]
 
-    def pairs(self) -> list[tuple[ArmResult, ArmResult]]:
-        """Return each arm that has a run beside the first variant's arm of the same seed."""
-        first = {each.arm.seed: each for each in self.of(self.experiment.variants[0])}
+    def pairs(self, *variants: str) -> list[Pair]:
+        """Return each arm of the variants that has a run beside the first variant's arm of the same seed."""
+        first = {each.arm.seed: each.run for each in self.of(self.experiment.variants[0])}
         return [
-            (first[each.arm.seed], each)
+            Pair(each.arm, before, each.run)
             for each in self.arms
-            if each.arm.variant != self.experiment.variants[0] and each.run and first[each.arm.seed].run
+            if each.arm.variant in (variants or self.experiment.variants[1:])
+            and each.run
+            and (before := first[each.arm.seed])
         ]
 
 
@@ -94,68 +109,47 @@ def _compare(result: AblationResult, before: str, after: str, stage: str) -> Com
     pairs = [pair for pair in pairs if pair[1] and pair[2]]
     if not pairs:
         return Comparison(before, after, (), None, {})
-    keys, refused = _comparable([*(one for _, one, _ in pairs), *(other for _, _, other in pairs)])
-    tested = {key: _pairs(key, pairs) for key in keys}
-    main = [key for key in keys if keys[key] and tested[key].higher_is_better and _is_share(tested[key])]
-    names = {f"{task}/{metric}": (task, metric) for task, metric in keys}
-    overall, by_name = compare(
-        {name: tested[key] for name, key in names.items()}, overall=[f"{task}/{metric}" for task, metric in main]
-    )
-    seeds = tuple(seed for seed, _, _ in pairs)
-    return Comparison(
-        before, after, seeds, overall, {names[name]: each for name, each in by_name.items()}, tuple(refused)
-    )
+    seeds, first, second = zip(*pairs, strict=True)
+    every = [*first, *second]
+    refused = {task: reason for task in first[0] if (reason := _refused(task, every))}
+    tested: dict[Key, Pairs] = {}
+    for task in first[0]:
+        if task not in refused:
+            tested |= _tested(task, [each[task] for each in first], [each[task] for each in second])
+    shares = frozenset(key for key in tested if is_share([each[key[0]] for each in every], key[1]))
+    main = [key for key in shares if tested[key].higher_is_better and key[1] == _main(first[0][key[0]])]
+    overall, by_key = compare(tested, overall=[key for key in tested if key in main])
+    titles = {task: scored.result.title for task, scored in first[0].items()}
+    return Comparison(before, after, seeds, overall, by_key, shares, refused, titles)
 
 
-def _comparable(every: Sequence[Mapping[str, Scored]]) -> tuple[dict[Key, bool], list[Text]]:
-    """Return the (task, metric) that all results have, whether it is the main one, and what has to be left out."""
-    keys: dict[Key, bool] = {}
-    refused: list[Text] = []
-    for task, scored in every[0].items():
-        others = [each.get(task) for each in every]
-        reason: Text = ""
-        for other in others:
-            reason = reason or (mismatch(scored, other) if other else Label("점수 없음", "no scores"))
-        if reason:
-            refused.append(join([named(TASKS, task), reason], ": "))
-            continue
-        for position, (metric, stored) in enumerate(scored.result.metrics.items()):
-            wanted = position == 0 or metric == CITATION
-            # What a figure is made of must be its rows' mean: only that can be tested row by row.
-            whole = all(other and _is_mean(other, metric) for other in others)
-            if wanted and whole and stored.higher_is_better is not None:
-                keys[task, metric] = position == 0
-    return keys, refused
+def _refused(task: str, every: Sequence[Mapping[str, Scored]]) -> Text:
+    """Return why the results of a task cannot be compared; empty where they can."""
+    reasons = [mismatch(every[0][task], each[task]) if task in each else NO_SCORES for each in every]
+    return next((reason for reason in reasons if reason), "")
 
 
-def _is_mean(scored: Scored, metric: str) -> bool:
-    values = scored.scores.get(metric, {})
-    stored = scored.result.metrics.get(metric)
-    if stored is None or not values or len(values) != len(scored.labels):
-        return False
-    return abs(sum(values.values()) / len(values) - stored.value) <= 1e-6 * max(1.0, abs(stored.value))
+def _tested(task: str, first: Sequence[Scored], second: Sequence[Scored]) -> dict[Key, Pairs]:
+    """Return the rows of the task's main metric and of the citations' form, where the figures are means of rows."""
+    metrics = first[0].result.metrics
+    wanted = [name for name in metrics if name in (_main(first[0]), CITATION)]
+    pairs = {name: pairs_of(first, second, name) for name in wanted if metrics[name].higher_is_better is not None}
+    return {(task, name): found for name, found in pairs.items() if found}
 
 
-def _is_share(pairs: Pairs) -> bool:
-    return all(0 <= value <= 1 for side in (pairs.before, pairs.after) for row in side for value in row)
-
-
-def _pairs(key: Key, pairs: Sequence[tuple[int | None, Mapping[str, Scored], Mapping[str, Scored]]]) -> Pairs:
-    task, metric = key
-    ids = sorted(pairs[0][1][task].scores[metric])
-    before = [[one[task].scores[metric][name] for name in ids] for _, one, _ in pairs]
-    after = [[other[task].scores[metric][name] for name in ids] for _, _, other in pairs]
-    return Pairs(before, after, bool(pairs[0][1][task].result.metrics[metric].higher_is_better))
+def _main(scored: Scored) -> str:
+    return next(iter(scored.result.metrics))
 
 
 def _correct(found: Sequence[Comparison]) -> list[Comparison]:
     """Return the comparisons with Holm's p over all of their tests."""
-    fixed = iter(corrected([effect for each in found for effect in each.effects]))
+    family = {(each.after, None): each.overall for each in found if each.overall}
+    fixed = corrected({**family, **{(each.after, key): one for each in found for key, one in each.tasks.items()}})
     return [
         replace(
             each,
-            overall=next(fixed) if each.overall else None,
-            tasks={key: next(fixed) for key in each.tasks},
+            overall=fixed.get((each.after, None)),
+            tasks={key: fixed[each.after, key] for key in each.tasks},
         )
         for each in found
     ]

@@ -8,14 +8,13 @@ from typing import Any
 
 from alphaf_orch.core.wording import Label, Text
 from alphaf_orch.experiments.bakeoff.plan import Bakeoff
-from alphaf_orch.inputs.licences import read_licence
+from alphaf_orch.inputs.licences import STRICTEST, read_licence
 from alphaf_orch.scores.loaded import Scored
 
 CRITERIA = ("versatility", "korean", "performance")
 LIBRARIES = ("transformers", "axolotl", "unsloth", "mergekit", "lm-eval")
 # What an answer counts: a class of ours or a general path works, but not by the library's own care.
 COUNTS = {"yes": 1.0, "own": 0.5, "partly": 0.5, "no": 0.0}
-_STRICTEST = 4  # of licences.py: an unknown licence
 WRONG_LANGUAGE = "wrong_language"
 
 
@@ -48,14 +47,14 @@ Scores = Mapping[str, Mapping[str, Scored]]  # stage -> task
 def versatility_parts(answers: Sequence[Mapping[str, Any]], licence: str) -> tuple[Part, ...]:
     """Return a part for each library, the mean of what its answers count, and one for the licence.
 
-    A licence counts 1 - strictness / 4: 1 if permissive, 0 if unknown.
+    A licence counts 1 - strictness / STRICTEST: 1 if permissive, 0 if unknown.
     """
     parts = []
     for library in LIBRARIES:
         counted = [COUNTS[a["answer"]] for a in answers if a["library"] == library and a["answer"] in COUNTS]
         why = "" if counted else "; ".join(a["evidence"] for a in answers if a["library"] == library)
         parts.append(Part(library, sum(counted) / len(counted) if counted else None, why))
-    return (*parts, Part("licence", 1 - read_licence(licence).strictness / _STRICTEST, licence))
+    return (*parts, Part("licence", 1 - read_licence(licence).strictness / STRICTEST, licence))
 
 
 def korean_parts(

@@ -9,17 +9,18 @@ from typing import Any
 
 from rich.console import Console
 
-from alphaf_orch.core.command import PROGRAM_ENV, child_env, program, run_logged
+from alphaf_orch.core.command import PROGRAM_ENV, program
 from alphaf_orch.core.paths import PROGRAMS, template_folders
 from alphaf_orch.core.progress import StageLine
-from alphaf_orch.core.record import fingerprint, write_atomic
+from alphaf_orch.core.record import fingerprint, read_json, required_json, write_atomic
 from alphaf_orch.core.render import plain
 from alphaf_orch.evaluation.tasks.task_yaml import content_digest
 from alphaf_orch.experiments.bakeoff.plan import Candidate
 from alphaf_orch.experiments.experiment import ExperimentPaths
 from alphaf_orch.inputs.identity import model_files, settings_files
+from alphaf_orch.inputs.presets import remote_code
 from alphaf_orch.planning.base import tool_python
-from alphaf_orch.runs.outputs import failure
+from alphaf_orch.runs.launch import exited, launch
 from alphaf_orch.runs.preflight import tool_versions
 from alphaf_orch.settings.config import RunConfig
 
@@ -58,8 +59,7 @@ def tokenizer_config(candidates: Sequence[Candidate]) -> dict[str, Any]:
                 "name": candidate.arm.name,
                 "path": str(candidate.folder),
                 "revision": None,
-                "trust_remote_code": candidate.preset.trust_remote_code_required
-                and candidate.arm.config.trust_remote_code,
+                "trust_remote_code": remote_code(candidate.preset, allowed=candidate.arm.config.trust_remote_code),
             }
             for candidate in candidates
             if candidate.folder
@@ -78,42 +78,33 @@ class Questions:
 
     def ask(self, name: str, config: Mapping[str, Any]) -> Facts:
         """Return what the child program of that name found; raise StageError with its own words where it failed."""
-        kept = self._paths.root / "facts" / f"{name}.json"
+        kept = self._paths.facts(name)
         files = [*PROGRAMS.rglob("*.py"), *map(Path, config.get("files", ()))]
         folders = [Path(each) for kind in ("candidates", "tokenizers") for each in _folders(config.get(kind, ()))]
         # No question is about the weights' values; of their files names and sizes count, and the rest whole.
         files += [file for folder in folders for file in settings_files(folder)]
         sizes = [[name, file.stat().st_size] for folder in folders for name, file in model_files(folder).items()]
         key = fingerprint([config, tool_versions(self._python), content_digest(files), sizes])
-        found = _kept(kept, key)
-        if found is not None:
+        before = read_json(kept) or {}
+        if before.get("key") == key:
             self._console.print(f"{name}: kept, {kept}", style="dim", highlight=False, soft_wrap=True)
-            return found
+            return dict(before["found"])
         output = kept.with_suffix(".partial.json")
         file = kept.with_suffix(".yaml")
         output.unlink(missing_ok=True)
-        write_atomic(file, plain({**config, "output": str(output)}).text)
-        log = self._paths.log(name)
-        env = child_env({**PROGRAM_ENV, "CUDA_VISIBLE_DEVICES": ""}, online=False)
+        asked = plain({**config, "output": str(output)})
         argv = program(self._python, f"facts.{name}", str(file))
-        with StageLine(self._console, name, kept.with_suffix(".progress"), log, verbose=self._verbose) as line:
-            done = run_logged(argv, env=env, log=log, lock_fd=self._lock_fd, on_poll=line.poll)
+        progress, log = kept.with_suffix(".progress"), self._paths.log(name)
+        line = StageLine(self._console, name, progress, log, verbose=self._verbose)
+        env = {**PROGRAM_ENV, "CUDA_VISIBLE_DEVICES": ""}
+        done = launch(argv, line, self._lock_fd, env=env, files={file: asked})
         if done.exit_code or not output.is_file():
-            raise failure(f"{name} exited with {done.exit_code}", log, "mend the cause and run the same command")
-        found = json.loads(output.read_text(encoding="utf-8"))
+            raise exited(name, done, log, "mend the cause and run the same command")
+        found = required_json(output)
         write_atomic(kept, json.dumps({"key": key, "found": found}, indent=1, ensure_ascii=False) + "\n")
         output.unlink()
         self._console.print(f"{name}: done in {done.seconds:.0f} s", highlight=False, soft_wrap=True)
-        return dict(found)
-
-
-def _kept(path: Path, key: str) -> Facts | None:
-    """Return the answer that is kept under the key; a file that cannot be read counts as none."""
-    try:
-        kept = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return dict(kept["found"]) if isinstance(kept, dict) and kept.get("key") == key else None
+        return found
 
 
 def _folders(asked: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alphaf_orch.core.command import child_env
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import cache_dir, template_folders
-from alphaf_orch.evaluation.options import DEFAULT_SUITE, counted_rows
+from alphaf_orch.evaluation.options import DEFAULT_SUITE, EvalOptions, counted_rows
 from alphaf_orch.evaluation.tasks.suites import find_tasks, require_data, select_tasks
 from alphaf_orch.evaluation.tasks.task import Task
-from alphaf_orch.experiments.experiment import Arm, EvalRequest, Experiment, ExperimentPaths, slug
-from alphaf_orch.inputs import presets as models
+from alphaf_orch.experiments.experiment import Arm, Asked, Experiment, ExperimentPaths, slug
+from alphaf_orch.inputs.presets import ModelPreset
+from alphaf_orch.inputs.weights import weights_state
 from alphaf_orch.planning.base import find_preset, tool_python
 from alphaf_orch.runs.chain import run_config
 from alphaf_orch.settings.config import RunConfig
-from alphaf_orch.settings.options import Options, new_settings
+from alphaf_orch.settings.options import new_settings
 
 ELSEWHERE = "general-ko"  # the suite that no finance SFT is trained for
 PROMPTS = 12  # ours: what a person reads side by side in a quarter of an hour
 STAGES = ("base", "sft")
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What the command line asked for."""
+@dataclass(frozen=True, kw_only=True)
+class BakeoffAsked(Asked):
+    """What `alphaf bakeoff` was asked."""
 
     models: tuple[str, ...]
-    name: str | None = None
-    data: tuple[str, ...] = ()
-    suites: tuple[str, ...] = ()
-    tasks: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
-    limit: int | None = None
     prompts: int = PROMPTS
-    sets: tuple[str, ...] = ()
-    config: Path | None = None
-    gpus: int | None = None
-    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +39,7 @@ class Candidate:
     """One base model: its arm, its preset, and where its files are; no folder where they are not here."""
 
     arm: Arm
-    preset: models.ModelPreset
+    preset: ModelPreset
     folder: Path | None
     revision: str | None
     lacks: str  # why there is no folder, or what is missing in it
@@ -69,7 +61,7 @@ class Bakeoff:
         return None if self.limit is not None and rows is not None and self.limit >= rows else self.limit
 
 
-def plan_bakeoff(asked: Asked) -> Bakeoff:
+def plan_bakeoff(asked: BakeoffAsked) -> Bakeoff:
     """Return the bake-off; starts and writes nothing.
 
     Raises ModelError for an unknown model and ConfigError for one named twice, suites that are not there or stand on
@@ -102,13 +94,13 @@ def plan_bakeoff(asked: Asked) -> Bakeoff:
         "prompts": asked.prompts,
         "set": list(asked.sets),
     }
-    evaluation = EvalRequest(STAGES, (*suites, *away), asked.tasks, asked.limit)
+    evaluation = EvalOptions(stages=STAGES, suites=(*suites, *away), tasks=asked.tasks, limit=asked.limit)
     name = asked.name or slug(f"bakeoff-{'-'.join(configs)}")
     experiment = Experiment(name, "bakeoff", arms, ("sft",), (evaluation,), request)
     return Bakeoff(experiment, tasks, elsewhere, asked.limit, asked.prompts)
 
 
-def _configs(asked: Asked) -> dict[str, RunConfig]:
+def _configs(asked: BakeoffAsked) -> dict[str, RunConfig]:
     """Return the settings of each candidate by the name of its arm: all the same but for the model."""
     if len(asked.models) < 2:
         raise ConfigError("a bake-off compares two models or more", where="--models", fix="name them: --models A,B,C")
@@ -116,10 +108,7 @@ def _configs(asked: Asked) -> dict[str, RunConfig]:
     if any(key.startswith("dpo.") for key in asked.sets):
         raise ConfigError("a bake-off trains no DPO", where="--set dpo.…", fix="leave those keys out")
     for model in asked.models:
-        options = Options(
-            model, None, asked.config, asked.data, (), asked.sets, "sft", asked.gpus, None, asked.trust_remote_code
-        )
-        config = new_settings(options)
+        config = new_settings(replace(asked, model=model))
         name = slug(Path(config.model).name)
         if name in found:
             raise ConfigError(f"{name} is named twice", where="--models", fix="name each model once")
@@ -148,7 +137,7 @@ def find_candidates(experiment: Experiment, paths: ExperimentPaths) -> tuple[Can
         remembered = run_config(run).base_revision if run.config.is_file() else None
         if preset.source == "hub" and remembered:
             preset = preset.model_copy(update={"revision": remembered})
-        state = models.weights_state(preset, cache_dir() / "models", os.environ)
+        state = weights_state(preset, cache_dir() / "models", os.environ)
         folder = state.path if state.path is not None and state.path.is_dir() else None
         lacks = "" if state.kind == "ready" else state.detail
         found.append(Candidate(arm, preset, folder, state.revision, lacks))

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
-from alphaf_orch.core.errors import AlphafError, Interrupted
+from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.hiding import hide
-from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.core.wording import Label, Text
 from alphaf_orch.experiments.bakeoff.answers import Sheet, make_sheet, sheet_prompts
@@ -26,7 +25,7 @@ from alphaf_orch.experiments.bakeoff.criteria import (
 )
 from alphaf_orch.experiments.bakeoff.facts import Facts, Questions, support_config, tokenizer_config
 from alphaf_orch.experiments.bakeoff.plan import Bakeoff, Candidate, find_candidates
-from alphaf_orch.experiments.experiment import ExperimentPaths, Outcome
+from alphaf_orch.experiments.experiment import ExperimentPaths, Outcome, working_on
 from alphaf_orch.experiments.run import run_experiment
 from alphaf_orch.scores.loaded import RunData, load_run
 
@@ -112,24 +111,17 @@ def run_bakeoff(
     failed: dict[str, str] = {}
     facts: dict[str, Facts] = {}
     config = experiment.arms[0].config
-    try:
-        with held(paths.lock, f"the experiment {experiment.name}") as lock_fd:
-            questions = Questions(paths, config, console, lock_fd, verbose=verbose)
-            for name, asked in (
-                ("native_support", support_config(candidates)),
-                ("tokenizer_facts", tokenizer_config(candidates)),
-            ):
-                try:
-                    facts[name] = questions.ask(name, asked)
-                except AlphafError as error:
-                    failed[name] = error.message
-                    console.print(f"{name}: {error.message}", highlight=False, soft_wrap=True, markup=False)
-    except KeyboardInterrupt:
-        raise Interrupted(
-            f"experiment {experiment.name} was interrupted",
-            where=str(paths.root),
-            fix="the same command goes on with what is not finished",
-        ) from None
+    with working_on(paths) as lock_fd:
+        questions = Questions(paths, config, console, lock_fd, verbose=verbose)
+        for name, asked in (
+            ("native_support", support_config(candidates)),
+            ("tokenizer_facts", tokenizer_config(candidates)),
+        ):
+            try:
+                facts[name] = questions.ask(name, asked)
+            except AlphafError as error:
+                failed[name] = error.message
+                console.print(f"{name}: {error.message}", highlight=False, soft_wrap=True, markup=False)
     prompts = sheet_prompts(template_folders(config.templates))
     sheet = make_sheet(candidates, paths, prompts, bakeoff.prompts, machine, console, verbose=verbose)
     failed |= {f"{arm}, {stage}": error for (arm, stage), error in sheet.failed.items()}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 
+from alphaf_orch.core.disk import written
 from alphaf_orch.core.errors import AlphafError, Interrupted, RunStateError, StageError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths
@@ -20,10 +20,13 @@ from alphaf_orch.evaluation.run import evaluate
 from alphaf_orch.experiments.sweep.choice import Choice, choose
 from alphaf_orch.inputs import identity
 from alphaf_orch.inputs.model_files import read_template
-from alphaf_orch.planning.plan import Plan, Scope, make_plan
+from alphaf_orch.planning.context import Resolved
+from alphaf_orch.planning.plan import Plan, plan_run
+from alphaf_orch.planning.stages import MERGE_MODELS
 from alphaf_orch.runs.chain import ChainModel, chain_models, partner_variants, run_config
 from alphaf_orch.runs.reference import find_reference
 from alphaf_orch.runs.runner import locked, run_plan
+from alphaf_orch.runs.sharing import link_tree
 from alphaf_orch.runs.status import statuses
 from alphaf_orch.scores.loaded import load_run
 from alphaf_orch.settings.config import RunConfig, dump_config
@@ -48,25 +51,18 @@ class Swept:
     published: Path | None
 
 
-def sweep_paths(paths: RunPaths) -> RunPaths:
-    """Return where a run's sweeps keep their candidates and scores."""
-    return RunPaths(paths.root / "sweep")
-
-
-def candidates(
-    config: RunConfig, machine: Machine, paths: RunPaths, scope: Scope, grid: Mapping[str, Sequence[float]]
-) -> tuple[Candidate, ...]:
+def candidates(resolved: Resolved, grid: Mapping[str, Sequence[float]]) -> tuple[Candidate, ...]:
     """Return one candidate for every combination of the values; raises what a plain merge would be refused for."""
     found = []
     combinations = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     for number, values in enumerate(combinations):
         name = "_".join(f"{key}-{value:g}" for key, value in values.items())
-        place = RunPaths(sweep_paths(paths).root / name)
-        tried = config.model_copy(update={"merge": {**config.merge, **values}})
-        plan = make_plan(tried, machine, paths.root, replace(scope, place=place))
+        place = resolved.paths.candidate(name)
+        tried = resolved.config.model_copy(update={"merge": {**resolved.config.merge, **values}})
+        plan = plan_run(replace(resolved, config=tried, written=written(place.root)), place)
         # The first one asks for the disk of all.
         disk = plan.disk_bytes * (1 if number else len(combinations))
-        found.append(Candidate(name, values, plan.config, replace(plan, paths=place, disk_bytes=disk)))
+        found.append(Candidate(name, values, plan.config, replace(plan, disk_bytes=disk)))
     return tuple(found)
 
 
@@ -120,7 +116,7 @@ def _sweep(
     good = [candidate for candidate in made if candidate.name in scored]
     if not good:
         return Swept(None, failures, None)
-    known = load_run(sweep_paths(paths)).scored
+    known = load_run(paths.sweep).scored
     asked = {name: {task: known[name][task] for task in tasks} for name, tasks in scored.items()}
     choice = choose(
         {candidate.name: asked[candidate.name] for candidate in good},
@@ -135,7 +131,7 @@ def _sweep(
 
 
 def _refuse_other_result(tried: Sequence[Candidate], paths: RunPaths) -> None:
-    entry = read_manifest(paths.manifest)["stages"].get("merge_models", {})
+    entry = read_manifest(paths.manifest)["stages"].get(MERGE_MODELS, {})
     fingerprints = {candidate.plan.stages[-1].fingerprint for candidate in tried}
     if paths.merged_models.exists() and entry.get("fingerprint") not in fingerprints:
         raise RunStateError(
@@ -177,7 +173,7 @@ def _score(
     verbose: bool,
 ) -> dict[str, list[str]]:
     """Return {model: its tasks} of the models that could be scored; the others' errors go into `failures`."""
-    place = sweep_paths(paths)
+    place = paths.sweep
     probe = paths.probe("data")
     if probe.is_file() and not place.probe("data").is_file():
         # What system texts the training had is told with the scores.
@@ -211,7 +207,7 @@ def publish(best: Candidate, paths: RunPaths) -> Path:
     source, target = best.plan.paths, paths.merged_models
     stage = best.plan.stages[-1]
     manifest = read_manifest(paths.manifest)
-    recorded = manifest["stages"].get("merge_models", {})
+    recorded = manifest["stages"].get(MERGE_MODELS, {})
     same = recorded.get("fingerprint") == stage.fingerprint
     if target.is_dir() and same and recorded.get("state") == "done":
         return target
@@ -219,36 +215,21 @@ def publish(best: Candidate, paths: RunPaths) -> Path:
         raise RunStateError(
             "the run has another merged model meanwhile", where=str(target), fix="move it away and sweep again"
         )
-    for told in (source.log("merge_models"), source.report("merge_models"), *source.rendered("x").parent.iterdir()):
-        copy_atomic(told, paths.root / told.relative_to(source.root))
-    entry = read_manifest(source.manifest)["stages"]["merge_models"]
+    for told in (source.log(MERGE_MODELS), source.report(MERGE_MODELS), *source.rendered("x").parent.iterdir()):
+        copy_atomic(told, paths.counterpart(told, source))
+    entry = read_manifest(source.manifest)["stages"][MERGE_MODELS]
     assert best.plan.merge is not None
     manifest["merge_partners"] = [partner.record for partner in best.plan.merge.partners]
     # Weights that the manifest knows nothing of would be refused, should this be cut off.
-    manifest["stages"]["merge_models"] = {**entry, "state": "running", "chosen_from": source.name}
+    manifest["stages"][MERGE_MODELS] = {**entry, "state": "running", "chosen_from": source.name}
     write_manifest(paths.manifest, manifest)
     if not target.exists():  # else only the record was cut off: the rename is one step
-        scratch = paths.scratch("sweep")
-        shutil.rmtree(scratch, ignore_errors=True)
-        for file in sorted(path for path in source.merged_models.rglob("*") if path.is_file()):
-            link = scratch / file.relative_to(source.merged_models)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            _link(file, link)
-        scratch.rename(target)
+        files = sorted(path for path in source.merged_models.rglob("*") if path.is_file())
+        link_tree(source.merged_models, files, paths.scratch("sweep"), target)
     write_atomic(paths.config, dump_config(best.config))
-    manifest["stages"]["merge_models"]["state"] = "done"
+    manifest["stages"][MERGE_MODELS]["state"] = "done"
     write_manifest(paths.manifest, manifest)
     return target
-
-
-def _link(source: Path, target: Path) -> None:
-    if source.suffix == ".md":  # a model card is written again
-        shutil.copy2(source, target)
-        return
-    try:
-        identity.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copy2(source, target)
 
 
 def failed(swept: Swept, tried: Sequence[Candidate], paths: RunPaths) -> StageError | None:
@@ -260,7 +241,7 @@ def failed(swept: Swept, tried: Sequence[Candidate], paths: RunPaths) -> StageEr
     return StageError(
         f"{len(names)} of {len(tried)} candidates failed: {', '.join(names)}\n{first.what}",
         where=first.where,
-        fix=f"mend the cause; the same command keeps what is finished in {sweep_paths(paths).root}",
+        fix=f"mend the cause; the same command keeps what is finished in {paths.sweep.root}",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -98,9 +97,10 @@ def from_sentencepiece(model_file: Path) -> Tokenizer:
 
 def model_proto() -> Any:
     """Return the module that reads sentencepiece's files: its own, or transformers' copy for an older protobuf."""
-    from google.protobuf.runtime_version import VersionError  # type: ignore[import-untyped]
+    from google.protobuf.runtime_version import VersionError
 
     try:
-        return importlib.import_module("sentencepiece.sentencepiece_model_pb2")
+        from sentencepiece import sentencepiece_model_pb2
     except VersionError:
-        return importlib.import_module("transformers.utils.sentencepiece_model_pb2_new")
+        from transformers.utils import sentencepiece_model_pb2_new as sentencepiece_model_pb2
+    return sentencepiece_model_pb2

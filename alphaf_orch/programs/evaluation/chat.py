@@ -1,4 +1,4 @@
-"""Talk to a finished model: python chat.py --model DIR; answers stream and the conversation is kept.
+"""Child program: talks to the finished model of --model DIR; answers stream and the conversation is kept.
 
 On a terminal it asks with "> "; /reset forgets the conversation, /exit, end of input or Ctrl-C end it. With
 --prompt it answers once; with piped input every line is one turn, and only answers are printed.
@@ -16,16 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.programs.architectures.orion import register
+from alphaf_orch.programs.common import FAILED, Failure, program
 from alphaf_orch.programs.turn_end import end_ids
 
 Message = dict[str, str]
-
-
-class ChatError(Exception):
-    """A failure the user can mend: what failed, where, and what to do next."""
-
-    def __init__(self, what: str, *, where: str, fix: str) -> None:
-        super().__init__(f"error: {what}\n  where: {where}\n  next:  {fix}")
 
 
 class Chat:
@@ -37,18 +31,18 @@ class Chat:
 
         register()
         if not (folder / "config.json").is_file():
-            raise ChatError("no model here", where=str(folder), fix="name the folder of a finished (merged) model")
+            raise Failure(FAILED, "no model here", where=folder, fix="name the folder of a finished (merged) model")
         self.folder = folder
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         if self.tokenizer.chat_template is None:
             fix = "chat with a model that the sft stage has trained"
-            raise ChatError("the tokenizer has no chat template", where=str(folder), fix=fix)
+            raise Failure(FAILED, "the tokenizer has no chat template", where=folder, fix=fix)
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
         named = self.model.generation_config.eos_token_id
         if named is None:
             fix = "merge again: the merge writes eos into generation_config.json"
-            raise ChatError("the model names no eos, so no answer would end", where=str(folder), fix=fix)
+            raise Failure(FAILED, "the model names no eos, so no answer would end", where=folder, fix=fix)
         sampling = {"temperature": temperature, "top_p": 1.0, "top_k": 0}
         self.settings: dict[str, Any] = {
             "max_new_tokens": max_new_tokens,
@@ -67,7 +61,7 @@ class Chat:
         self.messages = list(self.opening)
 
     def answer(self, text: str) -> str:
-        """Stream and return the model's answer to `text`, keeping both turns; raise ChatError if too long."""
+        """Stream and return the model's answer to `text`, keeping both turns; raise Failure if too long."""
         import torch
         from transformers import TextStreamer
 
@@ -79,7 +73,7 @@ class Chat:
         limit = getattr(self.model.config, "max_position_embeddings", None)
         if limit and length + self.settings["max_new_tokens"] > limit:
             what = f"{length} tokens and {self.settings['max_new_tokens']} new ones pass the model's {limit}"
-            raise ChatError(what, where=str(self.folder), fix="/reset the conversation or lower --max-new-tokens")
+            raise Failure(FAILED, what, where=self.folder, fix="/reset the conversation or lower --max-new-tokens")
         streamer = TextStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         with torch.inference_mode():
             made = self.model.generate(**inputs, **self.settings, streamer=streamer)
@@ -88,7 +82,7 @@ class Chat:
         return reply
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str]) -> int:
     """Chat until the input ends and return the exit code."""
     parser = argparse.ArgumentParser(description="Talk to a finished model.")
     parser.add_argument("--model", type=Path, required=True)
@@ -111,9 +105,6 @@ def main(argv: list[str] | None = None) -> int:
             temperature=options.temperature,
         )
         return _talk(chat, options.prompt)
-    except ChatError as error:
-        print(error, file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         print()
         return 0
@@ -133,8 +124,8 @@ def _talk(chat: Chat, prompt: str | None) -> int:
         elif text:
             try:
                 chat.answer(text)
-            except ChatError as error:
-                print(error, file=sys.stderr)
+            except Failure as failure:
+                failure.show()
                 failed = True
     return int(failed and not terminal)
 
@@ -160,4 +151,4 @@ def _silence() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program(main)

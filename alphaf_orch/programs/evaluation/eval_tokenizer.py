@@ -1,4 +1,6 @@
-"""Child program: `python eval_tokenizer.py CONFIG.yaml` says how the models of a run are to be asked, and checks it.
+"""Child program: says how the models of a run are to be asked, and checks it.
+
+Usage: python -m alphaf_orch.programs.evaluation.eval_tokenizer CONFIG.yaml
 
 Config keys: reference (folder of the first trained model, or null while there is none), models (list of stage,
 path, revision, and tokenizer where one is asked with another than the reference), systems (system texts of the
@@ -15,16 +17,14 @@ each entry; else its own tokenizer with the reference's template, which is said 
 from __future__ import annotations
 
 import hashlib
-import json
-import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch.programs.architectures.orion import register_files
-from alphaf_orch.programs.common import Failure, write_whole
-from alphaf_orch.programs.training.data_stats import load_tokenizer
+from alphaf_orch.programs.common import CONTRACT, MODEL, Failure, config_path, program, read_config, write_json
+from alphaf_orch.programs.training.tokenizer import trainer_tokenizer
 
-CONFIG, MODEL, CONTRACT = 2, 4, 8  # exit codes, as the orchestrator's own
 SYSTEM, USER = "ALPHAFSYSTEMTEXT", "ALPHAFUSERTEXT"  # stand for the texts; no template changes a word of letters
 
 
@@ -148,7 +148,7 @@ def other_tokenizer(folder: str, stage: str, *, trust: bool) -> tuple[Any, list[
 def untrained_reference(config: dict[str, Any]) -> Any:
     """Return the base model's tokenizer, set up as the trainer will: no trained model is there yet."""
     base = config["models"][0]
-    tokenizer, template = load_tokenizer(
+    tokenizer, template = trainer_tokenizer(
         {
             "tokenizer": base["path"],
             "revision": base["revision"],
@@ -172,66 +172,60 @@ def facts(tokenizer: Any) -> dict[str, Any]:
     return {"chat_template_sha256": sha256(tokenizer.chat_template), **pairs, "tokens": len(tokenizer)}
 
 
+def asked(model: Mapping[str, Any], reference: Any, config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how one model is asked; raise Failure where it cannot be asked as it was trained."""
+    stage, path = model["stage"], model["path"]
+    rows = embedding_rows(path, model["revision"], trust=config["trust_remote_code"])
+    used, place, warnings = _chosen(model, reference, rows, config)
+    if max(used.get_vocab().values()) >= rows:
+        what = f"the {stage} model has {rows} embedding rows for {len(used)} tokens"
+        raise Failure(CONTRACT, what, where=path, fix="merge with resized embeddings")
+    # A tokenizer without the trained tokens cannot give the trained ids; the text is the same all the same.
+    with_system = skeleton(used, system=True)
+    own_ids = model.get("tokenizer") or (warnings and stage == "base")
+    check_ids(used, used if own_ids else reference, config["systems"] if with_system else [], stage)
+    return {
+        **facts(used),
+        "tokenizer": place,
+        "embedding_rows": rows,
+        "with_system": with_system,
+        "without_system": skeleton(used, system=False),
+        "warnings": warnings,
+    }
+
+
+def _chosen(
+    model: Mapping[str, Any], reference: Any, rows: int, config: Mapping[str, Any]
+) -> tuple[Any, str, list[str]]:
+    """Return the tokenizer that a model is asked with, its folder, and what has to be said of it."""
+    stage, path, trust = model["stage"], model["path"], config["trust_remote_code"]
+    if stage == "base":
+        used, warnings = base_tokenizer(load(path, model["revision"], trust=trust), reference, rows)
+        used.save_pretrained(config["prepared"])
+        return load(config["prepared"], None, trust=trust), config["prepared"], warnings
+    if model.get("tokenizer"):
+        used, warnings = other_tokenizer(model["tokenizer"], stage, trust=trust)
+        return used, model["tokenizer"], warnings
+    own = reference if path == config["reference"] else load(path, None, trust=trust)
+    return reference, config["reference"], check_trained(own, reference, stage, path)
+
+
 def run(config: dict[str, Any]) -> dict[str, Any]:
-    """Return how each model is asked; raise Failure where one cannot be asked as it was trained."""
-    trust = config["trust_remote_code"]
+    """Return how each model is asked, and write it; raise Failure where one cannot be asked as it was trained."""
     folder = config["reference"]
-    reference = load(folder, None, trust=trust) if folder else untrained_reference(config)
+    reference = load(folder, None, trust=config["trust_remote_code"]) if folder else untrained_reference(config)
     if not reference.chat_template:
         fix = "the hand-off contract puts it there; run the merge again"
         raise Failure(MODEL, "the trained model has no chat template", where=folder, fix=fix)
-    stages: dict[str, Any] = {}
-    for model in config["models"]:
-        stage, path, revision = model["stage"], model["path"], model["revision"]
-        rows = embedding_rows(path, revision, trust=trust)
-        if stage == "base":
-            used, warnings = base_tokenizer(load(path, revision, trust=trust), reference, rows)
-            used.save_pretrained(config["prepared"])
-            place = config["prepared"]
-            used = load(place, None, trust=trust)
-        elif model.get("tokenizer"):
-            used, warnings = other_tokenizer(model["tokenizer"], stage, trust=trust)
-            place = model["tokenizer"]
-        else:
-            own = reference if path == folder else load(path, None, trust=trust)
-            warnings = check_trained(own, reference, stage, path)
-            place, used = folder, reference
-        if max(used.get_vocab().values()) >= rows:
-            raise Failure(
-                CONTRACT,
-                f"the {stage} model has {rows} embedding rows for {len(used)} tokens",
-                where=path,
-                fix="merge with resized embeddings",
-            )
-        # A tokenizer without the trained tokens cannot give the trained ids; the text is the same all the same.
-        with_system = skeleton(used, system=True)
-        systems = config["systems"] if with_system else []
-        own_ids = model.get("tokenizer") or (warnings and stage == "base")
-        check_ids(used, used if own_ids else reference, systems, stage)
-        stages[stage] = {
-            **facts(used),
-            "tokenizer": place,
-            "embedding_rows": rows,
-            "with_system": with_system,
-            "without_system": skeleton(used, system=False),
-            "warnings": warnings,
-        }
+    stages = {model["stage"]: asked(model, reference, config) for model in config["models"]}
     found = {"reference": folder, "stages": stages}
-    write_whole(config["output"], json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+    write_json(Path(config["output"]), found)
     return found
 
 
 def main(argv: list[str]) -> None:
-    """Run with the config named on the command line; ends with an exit code and one message on failure."""
-    if len(argv) != 2:
-        sys.exit("usage: python eval_tokenizer.py CONFIG.yaml")
-    import yaml
-
-    try:
-        found = run(yaml.safe_load(Path(argv[1]).read_text(encoding="utf-8")))
-    except Failure as failure:
-        print(failure.message, file=sys.stderr)
-        raise
+    """Run with the config named on the command line, and print what it found."""
+    found = run(read_config(config_path(argv)))
     for stage, said in found["stages"].items():
         print(f"{stage}: {said['tokens']} tokens, eos {said['eos']}, template {said['chat_template_sha256'][:12]}")
         for warning in said["warnings"]:
@@ -239,4 +233,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    program(main)

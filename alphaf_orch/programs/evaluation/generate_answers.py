@@ -1,4 +1,6 @@
-"""Child program: `python generate_answers.py CONFIG.yaml` lets a model answer prompts, greedily and in batches.
+"""Child program: lets a model answer prompts, greedily and in batches.
+
+Usage: python -m alphaf_orch.programs.evaluation.generate_answers CONFIG.yaml
 
 Config keys: stage, model (folder or hub id), revision, trust_remote_code, reference (folder of the first trained
 model, or null while there is none; then chat_template, added_tokens and special_tokens), prompts (JSON Lines of id,
@@ -13,13 +15,12 @@ kept, so the same call goes on where it stopped. Exit codes: 2 config, 3 prompts
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch.programs.common import CONFIG, DATA, Failure
+from alphaf_orch.programs.common import CONFIG, DATA, Failure, config_path, program, read_config
 from alphaf_orch.programs.evaluation.answer_model import AnswerModel, load_model
 from alphaf_orch.programs.json_lines import cut_half_line, whole_rows
 from alphaf_orch.programs.rows import read_rows
@@ -31,19 +32,11 @@ Row = dict[str, Any]
 
 def load_config(path: str) -> dict[str, Any]:
     """Return the config; a missing key ends with exit code 2."""
-    import yaml
-
-    try:
-        given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Failure(CONFIG, f"cannot read the config: {error}", where=path, fix="Correct the file") from error
-    missing = [key for key in (*KEYS, *NUMBERS) if not (isinstance(given, dict) and key in given)]
-    if missing:
-        raise Failure(CONFIG, f"missing keys: {', '.join(missing)}", where=path, fix="Add them")
+    given = read_config(path, (*KEYS, *NUMBERS))
     for key in NUMBERS:
         if type(given[key]) is not int or given[key] < 1:
             raise Failure(CONFIG, f"{key} must be a whole number from 1 on", where=path, fix="Correct it")
-    return dict(given)
+    return given
 
 
 def kept_rows(output: Path, key: str) -> dict[str, Row]:
@@ -154,16 +147,9 @@ def answer_all(work: Work, batch_size: int) -> None:
 
 
 def main(argv: list[str]) -> None:
-    """Run with the config named on the command line; ends with an exit code and one message on failure."""
-    if len(argv) != 2:
-        sys.exit("usage: python generate_answers.py CONFIG.yaml")
-    try:
-        count = run(load_config(argv[1]))
-    except Failure as failure:
-        print(failure.message, file=sys.stderr)
-        raise
-    print(f"{count} prompts answered")
+    """Run with the config named on the command line."""
+    print(f"{run(load_config(config_path(argv)))} prompts answered")
 
 
 if __name__ == "__main__":
-    main(sys.argv)
+    program(main)

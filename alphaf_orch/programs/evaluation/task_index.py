@@ -10,18 +10,14 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-NOT_INSTALLED = 9
+from alphaf_orch.programs.common import TOOL, Failure, program
 
 
 def tasks_folder() -> Path:
-    """Return the folder of lm-eval's own tasks; exit with an error where there is no lm-eval."""
+    """Return the folder of lm-eval's own tasks; raise Failure where there is no lm-eval."""
     spec = importlib.util.find_spec("lm_eval")
     if spec is None or spec.origin is None:
-        print(
-            f"error: lm-eval is not installed\n  where: {sys.executable}\n  next:  make setup",
-            file=sys.stderr,
-        )
-        raise SystemExit(NOT_INSTALLED)
+        raise Failure(TOOL, "lm-eval is not installed", where=sys.executable, fix="make setup")
     return Path(spec.origin).parent / "tasks"
 
 
@@ -55,5 +51,10 @@ def index(folder: Path, wanted: set[str]) -> dict[str, str]:
     return found | (find(folder, missing) if missing else {})
 
 
+def main(names: list[str]) -> None:
+    """Print {task: path} of the named tasks as JSON."""
+    print(json.dumps(index(tasks_folder(), set(names)), ensure_ascii=False))
+
+
 if __name__ == "__main__":
-    print(json.dumps(index(tasks_folder(), set(sys.argv[1:])), ensure_ascii=False))
+    program(main)

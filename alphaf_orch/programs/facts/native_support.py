@@ -1,4 +1,6 @@
-"""Child program: `python native_support.py CONFIG.yaml` asks the installed libraries which models they support.
+"""Child program: asks the installed libraries which models they support.
+
+Usage: python -m alphaf_orch.programs.facts.native_support CONFIG.yaml
 
 Config keys: candidates (list of name, folder with the model's config.json or null, class_name), output (JSON).
 
@@ -10,16 +12,15 @@ answer is `yes`, `own` (by what alphaf_orch adds), `partly` (a general path), `n
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch.programs.architectures.orion import register
-from alphaf_orch.programs.common import CONFIG, Failure, answer
+from alphaf_orch.programs.common import CONFIG, Failure, config_path, program, read_config, write_json
 from alphaf_orch.programs.facts.native_questions import QUESTIONS, Candidate, Reply, model_type_of
+from alphaf_orch.programs.versions import installed
 
 KEYS = ("candidates", "output")
 LIBRARIES = ("transformers", "axolotl", "liger_kernel", "unsloth", "mergekit", "lm-eval", "vllm")
@@ -33,17 +34,6 @@ class Answer:
     question: str
     answer: Reply
     evidence: str
-
-
-def installed() -> dict[str, str]:
-    """Return the version of each library that is installed here."""
-    found = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def ask(candidate: Candidate, versions: Mapping[str, str]) -> list[Answer]:
@@ -72,12 +62,12 @@ def read_candidate(given: Mapping[str, Any]) -> Candidate:
         class_name = (values.get("architectures") or [given["class_name"]])[0]
         return Candidate(folder, values.get("model_type"), class_name, "auto_map" in values)
     except (OSError, ValueError, AttributeError) as error:
-        raise Failure(CONFIG, f"cannot read the model's config: {error}", where=str(file), fix="mend it") from error
+        raise Failure(CONFIG, f"cannot read the model's config: {error}", where=file, fix="mend it") from error
 
 
 def run(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return versions and answers for the candidates of the config."""
-    versions = installed()
+    versions = installed(LIBRARIES)
     register()  # as every stage does
     found = {}
     for given in config["candidates"]:
@@ -91,5 +81,11 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"versions": versions, "candidates": found}
 
 
+def main(argv: list[str]) -> None:
+    """Write what the libraries say of the candidates to the file that the config names."""
+    config = read_config(config_path(argv), KEYS)
+    write_json(Path(config["output"]), run(config))
+
+
 if __name__ == "__main__":
-    answer(sys.argv, KEYS, run)
+    program(main)

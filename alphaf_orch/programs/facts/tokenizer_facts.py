@@ -1,4 +1,6 @@
-"""Child program: `python tokenizer_facts.py CONFIG.yaml` counts what Korean costs in each model's own tokenizer.
+"""Child program: counts what Korean costs in each model's own tokenizer.
+
+Usage: python -m alphaf_orch.programs.facts.tokenizer_facts CONFIG.yaml
 
 Config keys: files (JSON Lines, every text in them counts), tokenizers (list of name, path, revision,
 trust_remote_code), output (JSON).
@@ -12,30 +14,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from alphaf_orch.programs.common import DATA, Failure, answer
+from alphaf_orch.programs.common import DATA, Failure, config_path, program, read_config, write_json
 from alphaf_orch.programs.evaluation.eval_tokenizer import load
-from alphaf_orch.programs.rows import read_rows
+from alphaf_orch.programs.rows import read_rows, texts
 
 KEYS = ("files", "tokenizers", "output")
 _WORD = re.compile(r"[가-힣]+")
 _BYTE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
-
-
-def texts(value: Any) -> Iterator[str]:
-    """Yield every text in a JSON value, in its order."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from texts(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from texts(item)
 
 
 def korean_text(files: list[str]) -> str:
@@ -103,5 +93,11 @@ def run(config: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def main(argv: list[str]) -> None:
+    """Write the facts of the config's tokenizers to the file that it names."""
+    config = read_config(config_path(argv), KEYS)
+    write_json(Path(config["output"]), run(config))
+
+
 if __name__ == "__main__":
-    answer(sys.argv, KEYS, run)
+    program(main)

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.programs.common import read_json
 from alphaf_orch.programs.merging.contract_models import Models
 from alphaf_orch.programs.merging.contract_turns import turns_line
 from alphaf_orch.programs.merging.contract_weights import Line, dtype_line, embedding_rows_line, keys_line, weights_line
@@ -244,17 +245,12 @@ def turn_ends_line(
     )
 
 
-def _json(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return values
-
-
 def check(contract: Contract, merged_dir: Path) -> list[Line]:
     """Return every line of the contract for a merged folder, in report order."""
     remote = contract.trust_remote_code
     models = Models(merged_dir, contract.base_dir(), contract.adapter_dir, contract.adapter, remote)
-    config = _json(merged_dir / "config.json")
-    generation = _json(merged_dir / "generation_config.json")
+    config = read_json(merged_dir / "config.json")
+    generation = read_json(merged_dir / "generation_config.json")
     tokenizer = load_tokenizer(merged_dir, remote)
     # Full fine-tuning writes what it trained in; an adapter's merge writes what the base has.
     dtype = contract.dtype or (models.merged if contract.adapter == "full" else models.base).main_dtype()

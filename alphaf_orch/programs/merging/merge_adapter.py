@@ -8,57 +8,41 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import os
 import shutil
-import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
+from alphaf_orch.programs import tokenizer_files
 from alphaf_orch.programs.architectures.orion import register
+from alphaf_orch.programs.common import (
+    CONFIG,
+    CONTRACT,
+    RUN_STATE,
+    STAGE,
+    Failure,
+    program,
+    publish,
+    read_json,
+    write_json,
+)
 from alphaf_orch.programs.merging.contract import SPECIAL_IDS, Contract, check, load_tokenizer
+from alphaf_orch.programs.merging.contract_weights import Line
 from alphaf_orch.programs.turn_end import end_ids
 
-TOKENIZER_FILES = (
-    "tokenizer*",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "chat_template.*",
-    "vocab.*",
-    "merges.txt",
-    "*.model",
-    "*.tiktoken",
-    "tokenization_*.py",
-)
 MARK = ".alphaf-merge-scratch"  # only a folder that carries it is ever deleted
-
-
-def fail(code: int, what: str, where: object, fix: str) -> NoReturn:
-    """Print one error with its place and its next step, and exit with `code`."""
-    print(f"error: {what}\n  where: {where}\n  next:  {fix}", file=sys.stderr)
-    sys.exit(code)
-
-
-def write_json(path: Path, values: object) -> None:
-    """Write JSON so that the file is either absent, the old one, or whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
-        json.dump(values, file, ensure_ascii=False, indent=2)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def fresh_scratch(folder: Path) -> None:
     """Make an empty scratch folder, deleting only one that an earlier try of this program made."""
     if folder.exists():
         if any(folder.iterdir()) and not (folder / MARK).is_file():
-            fail(2, "scratch_dir holds files of something else", folder, "choose an empty or new folder")
+            what, fix = "scratch_dir holds files of something else", "choose an empty or new folder"
+            raise Failure(CONFIG, what, where=folder, fix=fix)
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     (folder / MARK).touch()
@@ -86,7 +70,7 @@ def lay_tokenizer_over(
     adapter_dir: Path, merged_dir: Path, trust_remote_code: bool, eot_tokens: Sequence[str] | None = None
 ) -> None:
     """Replace the base's tokenizer files by the adapter's, and put its special ids into both configs."""
-    for pattern in TOKENIZER_FILES:
+    for pattern in tokenizer_files.PATTERNS:
         for stale in merged_dir.glob(pattern):
             stale.unlink()
         for trained in adapter_dir.glob(pattern):
@@ -101,7 +85,7 @@ def write_ids(folder: Path, tokenizer: Any, eot_tokens: Sequence[str] | None = N
     """
     for name in ("config.json", "generation_config.json"):
         path = folder / name
-        before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        before = read_json(path)
         values = dict(before)
         for key in SPECIAL_IDS:
             mine, old = getattr(tokenizer, key), values.get(key)
@@ -128,27 +112,29 @@ def cast(folder: Path, dtype: str) -> None:
         if any(wanted[k].dtype != tensors[k].dtype for k in tensors):
             save_file(wanted, path.with_name(path.name + ".part"), metadata={"format": "pt"})
             path.with_name(path.name + ".part").replace(path)
-    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config = read_json(folder / "config.json")
     key = "torch_dtype" if "torch_dtype" in config else "dtype"
     write_json(folder / "config.json", {**config, key: dtype})
 
 
-def publish(folder: Path, final: Path) -> None:
-    """Give a checked folder its final name, in one step and only once all of it is on the disk."""
-    for path in (*folder.iterdir(), folder):
-        _sync(path)
-    folder.rename(final)
-    _sync(final.parent)
+def already_merged(folder: Path) -> Failure:
+    """Return the failure of a merge whose result is there."""
+    fix = "use it, or remove it to merge again"
+    return Failure(RUN_STATE, "merged_dir exists already", where=folder, fix=fix)
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    os.fsync(handle)
-    os.close(handle)
+def report(lines: Sequence[Line], file: Path, folder: Path, **more: Any) -> None:
+    """Write the lines of a contract, and more that was found, to `file`; raise Failure for a line that is broken."""
+    broken = [line for line in lines if not line.ok]
+    write_json(file, {"ok": not broken, "lines": [dataclasses.asdict(line) for line in lines], **more})
+    if broken:
+        named = "\n  ".join(f"{line.line}: {line.detail}" for line in broken)
+        what = f"the model breaks its hand-off contract\n  {named}"
+        raise Failure(CONTRACT, what, where=folder, fix=f"read {file}")
 
 
 def merge(config: Path, contract: Contract) -> Path:
-    """Return the folder axolotl merged into, with the trained tokenizer; exits 7 where axolotl fails."""
+    """Return the folder axolotl merged into, with the trained tokenizer; raise Failure (STAGE) where axolotl fails."""
     fresh_scratch(contract.scratch_dir)
     os.environ.setdefault("AXOLOTL_DO_NOT_TRACK", "1")  # read at import
     from axolotl.cli.merge_lora import do_cli
@@ -159,12 +145,8 @@ def merge(config: Path, contract: Contract) -> Path:
         do_cli(config=str(config))  # its validation refuses a Path
     except (ValueError, OSError, RuntimeError) as error:
         traceback.print_exc()
-        fail(
-            7,
-            f"axolotl could not merge: {' '.join(str(error).split())}",
-            config,
-            "mend that cause and run the stage again",
-        )
+        what = f"axolotl could not merge: {' '.join(str(error).split())}"
+        raise Failure(STAGE, what, where=config, fix="mend that cause and run the stage again") from error
     merged: Path = contract.scratch_dir / "merged"  # axolotl's fixed name below output_dir
     lay_tokenizer_over(contract.adapter_dir, merged, contract.trust_remote_code, contract.eot_tokens)
     if contract.dtype:
@@ -173,26 +155,23 @@ def merge(config: Path, contract: Contract) -> Path:
 
 
 def read_contract(config: Path | None, path: Path) -> Contract:
-    """Return the contract, agreeing with the merge config; exits 2 naming the key that is wrong."""
+    """Return the contract, agreeing with the merge config; raise Failure naming the key that is wrong."""
     try:
         contract: Contract = Contract.from_mapping(yaml.safe_load(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-        fail(2, f"contract cannot be used: {error}", path, "correct the file")
+        raise Failure(CONFIG, f"contract cannot be used: {error}", where=path, fix="correct the file") from error
     try:
         contract.base_dir()
     except OSError as error:
-        fail(2, f"base_model is not on this machine: {error}", contract.base_model, "fetch it first")
+        what = f"base_model is not on this machine: {error}"
+        raise Failure(CONFIG, what, where=contract.base_model, fix="fetch it first") from error
     if not (contract.adapter_dir / "tokenizer_config.json").is_file():
-        fail(
-            2,
-            "adapter_dir has no tokenizer_config.json",
-            contract.adapter_dir,
-            "finish the training stage first",
-        )
+        what = "adapter_dir has no tokenizer_config.json"
+        raise Failure(CONFIG, what, where=contract.adapter_dir, fix="finish the training stage first")
     if contract.adapter == "full":
         return contract
     if config is None:
-        fail(2, "an adapter needs --config", path, "pass the rendered merge.yaml")
+        raise Failure(CONFIG, "an adapter needs --config", where=path, fix="pass the rendered merge.yaml")
     values = yaml.safe_load(config.read_text("utf-8"))
     for key, wanted in (
         ("base_model", contract.base_model),
@@ -200,21 +179,17 @@ def read_contract(config: Path | None, path: Path) -> Contract:
         ("output_dir", contract.scratch_dir),
     ):
         if str(values.get(key)) != str(wanted):
-            fail(
-                2,
-                f"{key} is {values.get(key)}, the contract says {wanted}",
-                config,
-                "render both from one plan",
-            )
+            what = f"{key} is {values.get(key)}, the contract says {wanted}"
+            raise Failure(CONFIG, what, where=config, fix="render both from one plan")
     return contract
 
 
-def main() -> None:
-    """Run the merge and its contract; exits as the module docstring says."""
+def main(argv: list[str]) -> None:
+    """Run the merge and its contract; ends as the module docstring says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, help="merge.yaml for axolotl (not for full fine-tuning)")
     parser.add_argument("--contract", type=Path, required=True)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     contract = read_contract(args.config, args.contract)
     register()  # what axolotl and the contract load in this process
     if contract.adapter == "full":
@@ -222,19 +197,14 @@ def main() -> None:
         write_ids(folder, load_tokenizer(folder, contract.trust_remote_code), contract.eot_tokens)
     else:
         if contract.merged_dir.exists():
-            fail(6, "merged_dir exists already", contract.merged_dir, "use it, or remove it to merge again")
+            raise already_merged(contract.merged_dir)
         folder = merge(args.config, contract)
 
-    lines = check(contract, folder)
-    broken = [line for line in lines if not line.ok]
-    write_json(contract.report, {"ok": not broken, "lines": [dataclasses.asdict(line) for line in lines]})
-    if broken:
-        named = "\n  ".join(f"{line.line}: {line.detail}" for line in broken)
-        fail(8, f"the model breaks its hand-off contract\n  {named}", folder, f"read {contract.report}")
+    report(check(contract, folder), contract.report, folder)
     if contract.adapter != "full":
         publish(folder, contract.merged_dir)
         shutil.rmtree(contract.scratch_dir)
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

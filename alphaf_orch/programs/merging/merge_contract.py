@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from alphaf_orch.programs.common import read_json
 from alphaf_orch.programs.merging.contract import (
     eos_pad_line,
     load_tokenizer,
@@ -134,9 +134,7 @@ def check(
     own = Path(recipe["model"])
     places = [own, *map(Path, recipe["partners"]), *([Path(recipe["base"])] if recipe.get("base") else [])]
     models = Models(merged_dir, own, own, "full", trust)
-    config = json.loads((merged_dir / "config.json").read_text("utf-8"))
-    file = merged_dir / "generation_config.json"
-    generation = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    config, generation = read_json(merged_dir / "config.json"), read_json(merged_dir / "generation_config.json")
     tokenizer, trained = load_tokenizer(merged_dir, trust), load_tokenizer(own, trust)
     probe = Path(handoff["probe"]) if handoff.get("probe") else None
     ids = handoff["trained_ids"]

@@ -7,11 +7,8 @@ Exit codes: 0 done, 2 unusable settings, 6 merged_dir exists, 7 mergekit failed,
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import logging
 import shutil
-import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -22,11 +19,12 @@ import yaml
 
 from alphaf_orch.programs.architectures.mergekit_native import register_architectures
 from alphaf_orch.programs.architectures.orion import register
+from alphaf_orch.programs.common import CONFIG, STAGE, Failure, program, publish, read_json, write_json
 from alphaf_orch.programs.merging.contract import load_tokenizer
 from alphaf_orch.programs.merging.contract_models import Tensors
-from alphaf_orch.programs.merging.merge_adapter import fail, fresh_scratch, lay_tokenizer_over, publish, write_json
+from alphaf_orch.programs.merging.merge_adapter import already_merged, fresh_scratch, lay_tokenizer_over, report
 from alphaf_orch.programs.merging.merge_contract import check
-from alphaf_orch.programs.merging.merge_vocabulary import alignment, own_template, target_tokenizer
+from alphaf_orch.programs.merging.merge_vocabulary import alignment, embedding_rows, own_template, target_tokenizer
 from alphaf_orch.programs.turn_end import end_ids
 
 # Ours: a shard is kept in memory until it is written, so a small one bounds the memory of a merge.
@@ -62,7 +60,7 @@ class Job:
 
 
 def merge(recipe: Mapping[str, Any], config: dict[str, Any], job: Job) -> tuple[Path, Path, dict[str, Any]]:
-    """Return the merged folder, the folder of its tokenizer and what was handled; exits 2 or 7 where it cannot be."""
+    """Return the merged folder, the folder of its tokenizer and what was handled; raise Failure where it cannot be."""
     trust, own = job.trust_remote_code, Path(recipe["model"])
     partners, base = [Path(path) for path in recipe["partners"]], Path(recipe["base"]) if recipe.get("base") else None
     fresh_scratch(job.scratch_dir)
@@ -70,7 +68,9 @@ def merge(recipe: Mapping[str, Any], config: dict[str, Any], job: Job) -> tuple[
     try:
         target = target_tokenizer(recipe["tokenizer"], own, partners, base, trust)
     except ValueError as error:
-        fail(2, str(error), f"tokenizer: {recipe['tokenizer']}", "use tokenizer: run")
+        raise Failure(
+            CONFIG, str(error), where=f"tokenizer: {recipe['tokenizer']}", fix="use tokenizer: run"
+        ) from error
     target.save_pretrained(target_dir)
     models = {"run": own, **{str(path): path for path in (*partners, *([base] if base else []))}}
     tokenizer = alignment(target, target_dir, own, models, trust)
@@ -101,7 +101,7 @@ def _named(models: Mapping[str, Path], names: Mapping[str, str]) -> list[tuple[s
 
 
 def run_mergekit(config: dict[str, Any], folder: Path, seed: int, trust: bool) -> None:
-    """Merge into the folder, tensor by tensor; exits 7 with mergekit's own words where it fails."""
+    """Merge into the folder, tensor by tensor; raise Failure with mergekit's own words where it fails."""
     from mergekit.config import MergeConfiguration
     from mergekit.io.tensor_writer import TensorWriter
     from mergekit.merge import run_merge
@@ -123,7 +123,8 @@ def run_mergekit(config: dict[str, Any], folder: Path, seed: int, trust: bool) -
         run_merge(MergeConfiguration.model_validate(config), str(folder), options, config_source=source)
     except (ValueError, TypeError, KeyError, RuntimeError, OSError, AssertionError) as error:
         traceback.print_exc()
-        fail(7, f"mergekit could not merge: {' '.join(str(error).split())}", folder, "mend that cause and run again")
+        what = f"mergekit could not merge: {' '.join(str(error).split())}"
+        raise Failure(STAGE, what, where=folder, fix="mend that cause and run again") from error
 
 
 def _let_go_of_pages(writer: Any) -> None:
@@ -141,13 +142,8 @@ def _let_go_of_pages(writer: Any) -> None:
     writer._flush_current_shard = flush_and_close
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
-    return values
-
-
 def _tied(folder: Path) -> bool:
-    return bool(_config(folder).get("tie_word_embeddings", False))
+    return bool(read_json(folder / "config.json").get("tie_word_embeddings", False))
 
 
 def finish_config(merged: Path, own: Path, models: Sequence[Path], dtype: str) -> None:
@@ -156,7 +152,7 @@ def finish_config(merged: Path, own: Path, models: Sequence[Path], dtype: str) -
     mergekit takes them from the merge base. A head that any of the models has for itself was merged and is kept:
     a result that called itself tied would drop it when it is loaded.
     """
-    config = {**_config(own), "vocab_size": _config(merged)["vocab_size"]}
+    config = {**read_json(own / "config.json"), "vocab_size": embedding_rows(merged)}
     config["tie_word_embeddings"] = all(_tied(folder) for folder in models)
     config["torch_dtype" if "torch_dtype" in config else "dtype"] = dtype
     write_json(merged / "config.json", config)
@@ -194,48 +190,43 @@ def shareable(merged: Path, names: Mapping[str, str]) -> None:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping a file holds; exits 2 naming the file."""
+    """Return the mapping a file holds; raise Failure naming the file where it holds none."""
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        fail(2, f"the file cannot be read: {error}", path, "render it again")
+        raise Failure(CONFIG, f"the file cannot be read: {error}", where=path, fix="render it again") from error
     if not isinstance(values, dict):
-        fail(2, "the file holds no settings", path, "render it again")
+        raise Failure(CONFIG, "the file holds no settings", where=path, fix="render it again")
     return values
 
 
-def main() -> None:
-    """Run the merge and its contract; exits as the module docstring says."""
+def main(argv: list[str]) -> None:
+    """Run the merge and its contract; ends as the module docstring says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="merge_models.yaml, the recipe")
     parser.add_argument("--mergekit", type=Path, required=True, help="mergekit.yaml, mergekit's own settings")
     parser.add_argument("--contract", type=Path, required=True)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe, config = read_yaml(args.config), read_yaml(args.mergekit)
     try:
         job = Job.from_mapping(read_yaml(args.contract))
     except (TypeError, ValueError) as error:
-        fail(2, f"contract cannot be used: {error}", args.contract, "correct the file")
+        what = f"contract cannot be used: {error}"
+        raise Failure(CONFIG, what, where=args.contract, fix="correct the file") from error
     handoff = read_yaml(job.handoff)
     if job.merged_dir.exists():
-        fail(6, "merged_dir exists already", job.merged_dir, "use it, or remove it to merge again")
+        raise already_merged(job.merged_dir)
     register()
     merged, target_dir, handled = merge(recipe, config, job)
     lines = check(
         merged, target_dir, recipe, job.spread, handoff, handled["out_dtype"],
         sampled=job.sampled_tensors, trust=job.trust_remote_code,
     )  # fmt: skip
-    broken = [line for line in lines if not line.ok]
-    told = [dataclasses.asdict(line) for line in lines]
-    write_json(job.report, {"ok": not broken, "lines": told, "handled": handled})
-    if broken:
-        named = "\n  ".join(f"{line.line}: {line.detail}" for line in broken)
-        fail(8, f"the model breaks its hand-off contract\n  {named}", merged, f"read {job.report}")
+    report(lines, job.report, merged, handled=handled)
     publish(merged, job.merged_dir)
     shutil.rmtree(job.scratch_dir)
 
 
 if __name__ == "__main__":
-    main()
-    sys.exit(0)
+    program(main)

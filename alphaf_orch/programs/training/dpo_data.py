@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch.programs.dpo_config import DatasetSpec, DpoError
+from alphaf_orch.programs.common import DATA, Failure, write_whole
+from alphaf_orch.programs.dpo_config import DatasetSpec
 from alphaf_orch.programs.row_keys import RowError
 from alphaf_orch.programs.rows import Preference, preference
-from alphaf_orch.programs.training.data_stats import Pairs, stored_rows
+from alphaf_orch.programs.training.data_rows import stored_rows
+from alphaf_orch.programs.training.pairs import Pairs
 from alphaf_orch.programs.turn_end import end_ids
 
 
@@ -29,8 +31,7 @@ class TokenReport:
 def load_preferences(datasets: list[DatasetSpec]) -> list[dict[str, Any]]:
     """Return all rows in TRL's conversational form: prompt, and chosen/rejected holding the last turn alone.
 
-    Raises DpoError (exit code 3) naming the row that must not be trained on; data_stats.Failure for data that
-    cannot be read.
+    Raises Failure naming the row that must not be trained on, or data that cannot be read.
     """
     found: list[dict[str, Any]] = []
     for spec in datasets:
@@ -39,7 +40,7 @@ def load_preferences(datasets: list[DatasetSpec]) -> list[dict[str, Any]]:
             pair = _preference(row, " ".join(place))
             found.append({"prompt": pair.prompt, "chosen": [pair.chosen], "rejected": [pair.rejected]})
         if len(found) == before:
-            raise DpoError("the dataset has no rows", where=spec.path, fix="name another one", exit_code=3)
+            raise Failure(DATA, "the dataset has no rows", where=spec.path, fix="name another one")
     return found
 
 
@@ -47,7 +48,7 @@ def _preference(row: Any, place: str) -> Preference:
     try:
         return preference(row)
     except RowError as error:
-        raise DpoError(str(error), where=place, fix="mend or remove the row", exit_code=3) from error
+        raise Failure(DATA, str(error), where=place, fix="mend or remove the row") from error
 
 
 def token_report(tokenizer: Any, pairs: list[dict[str, Any]], sequence_len: int) -> TokenReport:
@@ -75,23 +76,27 @@ def token_ids(tokenizer: Any, messages: list[dict[str, str]], *, add_generation_
 
 
 def check_report(report: TokenReport, sequence_len: int) -> list[str]:
-    """Return warnings to print; raise DpoError where so much would be lost that training is pointless."""
+    """Return warnings to print; raise Failure where so much would be lost that training is pointless."""
     where = f"{report.rows} preference rows at sequence_len {sequence_len}"
     kept = report.rows - report.dropped
     if kept == 0 or report.truncated == kept:
-        raise DpoError("no row fits: every answer would be cut off", where=where, fix="raise sequence_len", exit_code=3)
+        what = "no row fits: every answer would be cut off"
+        raise Failure(DATA, what, where=where, fix="raise sequence_len")
     if 2 * report.equal > kept:
         what = f"in {report.equal} of {kept} rows both answers are the same once cut: nothing can be learnt from them"
         fix = "raise sequence_len, or give answers that differ before the cut"
-        raise DpoError(what, where=where, fix=fix, exit_code=3)
+        raise Failure(DATA, what, where=where, fix=fix)
     if report.unstable > report.rows / 100:
-        raise DpoError(
+        what = (
             f"in {report.unstable} rows the chat template does not continue its own prompt, so prompt tokens would"
-            " carry loss",
-            where=where,
-            fix="use a template whose generation prompt is how an assistant's turn begins (ChatML is)",
-            exit_code=3,
+            " carry loss"
         )
+        fix = "use a template whose generation prompt is how an assistant's turn begins (ChatML is)"
+        raise Failure(DATA, what, where=where, fix=fix)
+    return _warnings(report, where)
+
+
+def _warnings(report: TokenReport, where: str) -> list[str]:
     warnings = []
     cut = report.truncated + report.dropped
     if cut > report.rows / 10:
@@ -128,7 +133,4 @@ def write_probe(path: Path, trainer: Any, *, limit: int = 8) -> None:
             lines.append(json.dumps({"messages": messages, "input_ids": ids, "labels": labels}, ensure_ascii=False))
         if len(lines) == limit:
             break
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, "".join(line + "\n" for line in lines))

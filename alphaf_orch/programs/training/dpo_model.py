@@ -7,7 +7,8 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from alphaf_orch.programs.dpo_config import DpoConfig, DpoError
+from alphaf_orch.programs.common import FAILED, Failure
+from alphaf_orch.programs.dpo_config import DpoConfig
 from alphaf_orch.programs.tracker_keys import run_name, used_trackers
 
 
@@ -19,10 +20,10 @@ def choose_backend(wanted: str) -> str:
     backend = wanted if wanted != "auto" else ("unsloth" if cuda else "transformers")
     if backend == "unsloth" and not cuda:
         fix = "set backend: auto or transformers"
-        raise DpoError("unsloth cannot train without a CUDA GPU", where="backend: unsloth", fix=fix)
+        raise Failure(FAILED, "unsloth cannot train without a CUDA GPU", where="backend: unsloth", fix=fix)
     if backend == "unsloth" and importlib.util.find_spec("unsloth") is None:
         fix = "install the gpu extra, or set backend: transformers"
-        raise DpoError("unsloth is not installed", where=sys.executable, fix=fix)
+        raise Failure(FAILED, "unsloth is not installed", where=sys.executable, fix=fix)
     return backend
 
 
@@ -32,11 +33,11 @@ def compute_dtype(bf16: bool | str) -> Any:
 
     if not torch.cuda.is_available():
         if bf16 is True:
-            raise DpoError("bf16 needs a CUDA GPU", where="bf16: true", fix="set bf16: auto or false")
+            raise Failure(FAILED, "bf16 needs a CUDA GPU", where="bf16: true", fix="set bf16: auto or false")
         return torch.float32
     supported = torch.cuda.is_bf16_supported(including_emulation=False)
     if bf16 is True and not supported:
-        raise DpoError("this GPU has no bfloat16", where="bf16: true", fix="set bf16: auto (float16 is used)")
+        raise Failure(FAILED, "this GPU has no bfloat16", where="bf16: true", fix="set bf16: auto (float16 is used)")
     if bf16 is False:
         return torch.float32
     return torch.bfloat16 if supported else torch.float16

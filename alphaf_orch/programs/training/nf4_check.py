@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from alphaf_orch.programs.common import Failure
+from alphaf_orch.programs.common import TOOL, Failure
 
-WRONG_VALUES = 9  # the exit code of an unusable tool
 # The 16 values of NF4 (QLoRA paper, arXiv 2305.14314, appendix E), one of them for each 4-bit number.
 CODE = (
     -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
@@ -86,4 +85,4 @@ def check_nf4(shapes: Iterable[tuple[int, int]], dtype: Any, *, fix: str) -> Non
         f" linear layers of {named}: training would run on another model than the one that is merged"
     )
     where = "out x in features; on a CPU in_features that 16 divides and 64 does not are affected"
-    raise Failure(WRONG_VALUES, what, where=where, fix=fix)
+    raise Failure(TOOL, what, where=where, fix=fix)

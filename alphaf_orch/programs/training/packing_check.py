@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from transformers import TrainerCallback
 
-from alphaf_orch.programs.common import Failure
+from alphaf_orch.programs.common import MODEL, Failure
 
-MIXED = 4  # the exit code of a model that cannot be trained so
 TOKENS = 16  # ours: a row long enough for attention to reach over its border
 LEAK = 0.01  # ours: apart, the kernels compute the same numbers and this is 0; mixed, it is near 1
 
@@ -32,8 +30,8 @@ class RowsApart(TrainerCallback):  # type: ignore[misc]
                 " would inside one row"
             )
             attention = getattr(model.config, "_attn_implementation", None)
-            failure = Failure(MIXED, what, where=f"attention {attention}", fix="--set sft.sample_packing=false")
-            print(failure.message, file=sys.stderr)
+            failure = Failure(MODEL, what, where=f"attention {attention}", fix="--set sft.sample_packing=false")
+            failure.show()
             raise failure
 
 

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.programs.common import MODEL, Failure
 from alphaf_orch.programs.training.template_tokens import TemplateTokens, template_tokens, unknown_ids
 from alphaf_orch.programs.training.token_rows import Finding, modules_to_save, untrained
 
 UNKNOWN_SHARE = 0.05  # ours: one token in twenty; a model trained on that answers with the unknown token
 ORDERS = 64  # ours: orders of roles whose markers are looked at; most data has a handful
-
-
-class TokenError(ValueError):
-    """Tokens that must not be trained on; `fix` is what to do next."""
-
-    def __init__(self, what: str, fix: str) -> None:
-        super().__init__(what)
-        self.fix = fix
 
 
 class TokenChecks:
@@ -45,8 +38,15 @@ class TokenChecks:
         share = self.unknown / max(1, self.tokens)
         return {"tokens": self.unknown, "share": share, "conversations": self.conversations}
 
-    def check(self, folder: Path | None, trained: Sequence[str] | None, *, allow_untrained: bool) -> list[str]:
-        """Return what should be said before training; raise TokenError for tokens nothing can come of.
+    def add_orders(self, conversations: Iterable[Sequence[Any]]) -> None:
+        """Look at the markers of further orders of roles too, beyond the data that is counted."""
+        for messages in conversations:
+            self.orders.setdefault(tuple(message["role"] for message in messages), messages)
+
+    def check(
+        self, where: str, folder: Path | None, trained: Sequence[str] | None, *, allow_untrained: bool
+    ) -> list[str]:
+        """Return what should be said before training; raise Failure at `where` for tokens nothing can come of.
 
         `folder` is the model whose rows are looked at, None for none; `trained` as in token_rows.untrained.
         """
@@ -54,33 +54,32 @@ class TokenChecks:
         asked = template_tokens(self.tokenizer, self.orders.values(), self.template)
         if asked.unknown:
             spelt = ", ".join(map(repr, asked.unknown))
-            raise TokenError(
-                f"the tokenizer cannot spell {spelt} of the chat template: it becomes {unk}",
-                "choose another chat_template, or add what is missing to `tokens` and train its rows (docs/models.md)",
-            )
+            what = f"the tokenizer cannot spell {spelt} of the chat template: it becomes {unk}"
+            fix = "choose another chat_template, or add what is missing to `tokens` and train its rows (docs/models.md)"
+            raise Failure(MODEL, what, where=where, fix=fix)
         if self.unknown > UNKNOWN_SHARE * self.tokens:
-            raise TokenError(
-                f"the tokenizer cannot spell the data: {self.unknown / self.tokens:.0%} of its tokens are {unk}",
-                "choose a model whose tokenizer knows the language of the data",
-            )
-        notes = [] if folder is None else self._rows(folder, asked, trained, allow_untrained=allow_untrained)
+            what = f"the tokenizer cannot spell the data: {self.unknown / self.tokens:.0%} of its tokens are {unk}"
+            fix = "choose a model whose tokenizer knows the language of the data"
+            raise Failure(MODEL, what, where=where, fix=fix)
+        notes = [] if folder is None else self._rows(where, folder, asked, trained, allow_untrained=allow_untrained)
         if self.unknown:
             notes.append(f"{self.unknown:,} tokens in {self.conversations:,} conversations are {unk}")
         return notes
 
     def _rows(
-        self, folder: Path, asked: TemplateTokens, trained: Sequence[str] | None, *, allow_untrained: bool
+        self, where: str, folder: Path, asked: TemplateTokens, trained: Sequence[str] | None, *, allow_untrained: bool
     ) -> list[str]:
         found = untrained(folder, self.tokenizer, read=asked.ids, written=asked.written, trained=trained)
         certain = [finding for finding in found if finding.certain]
         likely = [finding for finding in found if not finding.certain]
         train = f"sft.lora_modules_to_save=[{','.join(modules_to_save(folder))}]"
         if certain and not allow_untrained:
-            raise TokenError(
-                f"the base model has not learnt {self._named(certain)}, and the adapter does not train it",
+            what = f"the base model has not learnt {self._named(certain)}, and the adapter does not train it"
+            fix = (
                 f"train the rows in SFT: --set '{train}'; or choose a chat template of tokens the base knows; or go on"
-                " all the same with `allow_untrained_tokens: true` in the config (docs/models.md)",
+                " all the same with `allow_untrained_tokens: true` in the config (docs/models.md)"
             )
+            raise Failure(MODEL, what, where=where, fix=fix)
         said = (("has not learnt", certain), ("may not have learnt", likely))
         return [f"the base model {what} {self._named(some)}; {train} trains it" for what, some in said if some]
 

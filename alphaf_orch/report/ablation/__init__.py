@@ -1,1 +1,4 @@
-"""TODO."""
+"""The report of an ablation, made of what `experiments.ablation` found.
+
+Face: `page.ablation_report`, `scores.verdict`.
+"""

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from alphaf_orch import __version__
 from alphaf_orch.core.hiding import hide
-from alphaf_orch.core.record import now
-from alphaf_orch.core.wording import Label, Text, join, named
-from alphaf_orch.experiments.ablation.evidence import Check, Difference, checks, differences
+from alphaf_orch.core.wording import Label, Text, named
 from alphaf_orch.experiments.ablation.noise import Noise, read_noise
 from alphaf_orch.experiments.ablation.noise import warnings as noise_warnings
 from alphaf_orch.experiments.ablation.results import AblationResult, ArmResult
+from alphaf_orch.report.ablation.identity import begun_unlike, identity_blocks
 from alphaf_orch.report.ablation.scores import score_blocks, verdict_blocks
-from alphaf_orch.report.blocks import Block, Cell, Code, Fold, Level, Note, Report, Section, Table, Tone
-from alphaf_orch.report.figures import NONE, duration, mebibytes, moment, number
-from alphaf_orch.report.names import STAGES, STATES, VALUE
-from alphaf_orch.report.plots import curves
+from alphaf_orch.report.blocks import Block, Cell, Code, Fold, Note, Report, Section, Table, Tone
+from alphaf_orch.report.figures import NONE, duration, mebibytes, number, percent
+from alphaf_orch.report.names import STATES, VALUE
+from alphaf_orch.report.plots import training_curves
+from alphaf_orch.report.write import page
+from alphaf_orch.scores.difference import mean_of
 
 ARM = Label("실험군", "Arm")
 VARIANT = Label("조건", "Variant")
@@ -26,8 +26,9 @@ _NEFTUNE = "sft.neftune_noise_alpha"
 def ablation_report(result: AblationResult) -> Report:
     """Return the whole report as one value."""
     experiment = result.experiment
+    trained = [(each.arm.name, each.run.metrics) for each in result.arms if each.run]
     parts: list[tuple[str, Text, Sequence[Block]]] = [
-        ("verdict", Label("결론", "Verdict"), [*verdict_blocks(result), *_begun_unlike(result)]),
+        ("verdict", Label("결론", "Verdict"), [*verdict_blocks(result), *begun_unlike(result)]),
         ("scores", Label("점수", "Scores"), score_blocks(result)),
         ("identity", Label("무엇이 다르고 무엇이 같은가", "What differs, and what does not"), identity_blocks(result)),
     ]
@@ -36,121 +37,14 @@ def ablation_report(result: AblationResult) -> Report:
     parts += [
         ("cost", Label("비용", "Cost"), (cost_table(result),)),
         ("arms", Label("실험군", "The arms"), arm_blocks(result)),
-        ("curves", Label("학습 곡선", "Training curves"), curve_blocks(result)),
+        ("curves", Label("학습 곡선", "Training curves"), training_curves("arms", trained, experiment.sections)),
     ]
     models = ", ".join(dict.fromkeys(arm.config.model.rpartition("/")[2] for arm in experiment.arms))
-    made = Label(f"작성 {moment(now())}", f"made {moment(now())}")
-    return Report(
+    return page(
         experiment.name,
-        join([Label("비교 실험", "Ablation"), models, made]),
-        tuple(Section(name, title, tuple(blocks)) for name, title, blocks in parts),
-        Label(
-            f"alphaf {__version__}이 만든 문서입니다. 이 파일 하나로 완결되며 네트워크를 쓰지 않습니다.",
-            f"Made by alphaf {__version__}. This file is complete in itself and uses no network.",
-        ),
+        [Label("비교 실험", "Ablation"), models],
+        [Section(name, title, tuple(blocks)) for name, title, blocks in parts],
     )
-
-
-def identity_blocks(result: AblationResult) -> list[Block]:
-    """Return, for each variant, the lines in which its files differ from the first one's, and what is the same."""
-    found: list[Block] = []
-    for variant in result.experiment.variants[1:]:
-        pairs = [(one, other) for one, other in result.pairs() if other.arm.variant == variant]
-        title = f"{result.experiment.variants[0]} → {variant}"
-        if not pairs:
-            found.append(
-                Note(Label("실행되지 않아 비교할 파일이 없습니다.", "Not run: no files to compare."), "warning", title)
-            )
-            continue
-        by_seed = [(other.arm.seed, _differences(one, other)) for one, other in pairs]
-        found.append(_count_note(title, by_seed))
-        same = all(each == by_seed[0][1] for _, each in by_seed)
-        for seed, each in by_seed[:1] if same else by_seed:
-            seeds = ", ".join(str(number) for number, _ in by_seed) if same else str(seed)
-            text = "\n".join(difference.text() for difference in each) or "="
-            caption = Label(
-                f"{title}: 렌더링된 파일의 차이 (시드 {seeds}; RUN은 각 실험군의 폴더)",
-                f"{title}: difference of the rendered files (seeds {seeds}; RUN is each arm's own folder)",
-            )
-            found.append(Code(text, caption))
-        found += [Note(text, "warning", title) for text in start_warnings(result, variant)]
-        found.append(_check_table(title, pairs, result.stage))
-    randomness = Label(
-        "시드가 같아도 잡음과 드롭아웃은 같은 난수 발생기를 쓰므로, 한쪽에만 잡음이 있으면 드롭아웃이 지우는 자리도"
-        " 달라집니다.",
-        "Under one seed noise and dropout still draw from one generator: where one arm alone has noise, dropout strikes"
-        " other places too.",
-    )
-    return [*found, Note(randomness)]
-
-
-def _begun_unlike(result: AblationResult) -> list[Block]:
-    if not start_warnings(result):
-        return []
-    text = Label(
-        "처음 가중치가 같아야 하는데 다르거나 알 수 없는 실험군이 있습니다. 아래 ‘무엇이 다르고 무엇이 같은가’를"
-        " 보세요.",
-        "Some arms that ought to start from the same weights do not, or are not known to: see “What differs, and what"
-        " does not” below.",
-    )
-    return [Note(text, "warning")]
-
-
-def start_warnings(result: AblationResult, variant: str | None = None) -> list[Text]:
-    """Return what is wrong with how arms began, by seed: weights that ought to be equal and are not, or not known."""
-    return [
-        join([join([check.what, f"seed {other.arm.seed}"], ", "), check.evidence], ": ")
-        for one, other in result.pairs()
-        if variant in (None, other.arm.variant) and one.run and other.run
-        for check in checks(one.run, other.run, result.stage, (one.arm.seed, other.arm.seed))
-        if check.warning
-    ]
-
-
-def _differences(one: ArmResult, other: ArmResult) -> list[Difference]:
-    assert one.run is not None
-    assert other.run is not None
-    return differences(one.run.paths, other.run.paths)
-
-
-def _count_note(title: str, by_seed: Sequence[tuple[int | None, list[Difference]]]) -> Note:
-    counts = sorted({sum(difference.lines for difference in each) for _, each in by_seed})
-    if counts == [1]:
-        text = Label(
-            f"시드 {len(by_seed)}개 모두, 학습에 쓰인 파일은 정확히 한 줄만 다릅니다.",
-            f"Under each of {len(by_seed)} seeds the files of the training differ in exactly one line.",
-        )
-        return Note(text, "info", title)
-    shown = " / ".join(map(str, counts))
-    text = Label(
-        f"학습에 쓰인 파일이 {shown}줄 다릅니다. 모두 아래에 있으며, 다른 값을 따라 바뀌는 값은 그 줄에 적혀 있습니다.",
-        f"The files of the training differ in {shown} lines, all shown below; a value that follows another says so.",
-    )
-    level: Level = "info" if counts != [0] else "warning"
-    return Note(text, level, title)
-
-
-def _check_table(title: str, pairs: Sequence[tuple[ArmResult, ArmResult]], stage: str) -> Table:
-    rows = []
-    for one, other in pairs:
-        assert one.run is not None
-        assert other.run is not None
-        for check in checks(one.run, other.run, stage, (one.arm.seed, other.arm.seed)):
-            rows.append((Cell(check.what, sub=f"seed {other.arm.seed}"), _state(check), Cell(check.evidence)))
-    header: tuple[Text, ...] = (Label("항목", "What"), Label("같은가", "Same?"), Label("근거", "Evidence"))
-    return Table(header, tuple(rows), Label(f"{title}: 같아야 하는 것", f"{title}: what must be the same"), 3)
-
-
-def _state(check: Check) -> Cell:
-    texts: dict[bool | None, tuple[Text, Tone]] = {
-        True: (Label("같음", "same"), "good"),
-        False: (Label("다름", "differs"), "bad"),
-        None: (Label("알 수 없음", "not known"), "warn"),
-    }
-    text, tone = texts[check.same]
-    if check.same is False and check.planned:
-        return Cell(Label("바꾼 것을 따라 다름", "differs with what is varied"), "warn")
-    return Cell(text, tone)
 
 
 def noise_blocks(result: AblationResult) -> list[Block]:
@@ -227,8 +121,8 @@ def cost_table(result: AblationResult) -> Table:
 def _overall(result: AblationResult, variant: str) -> Cell:
     for comparison in result.comparisons:
         if comparison.overall and variant in (comparison.before, comparison.after):
-            value = comparison.overall.before if variant == comparison.before else comparison.overall.after
-            return Cell(f"{100 * value:.1f}%")
+            side = comparison.overall.before if variant == comparison.before else comparison.overall.after
+            return Cell(percent(mean_of(side)))
     return Cell(NONE, "muted")
 
 
@@ -267,14 +161,3 @@ def arm_blocks(result: AblationResult) -> list[Block]:
         Table((Label("요청", "Asked for"), VALUE), tuple((Cell(key), cell) for key, cell in asked), text_columns=2),
         Fold(Label("실험군마다의 명령", "A command for each arm"), (Code("\n".join(commands)),)),
     ]
-
-
-def curve_blocks(result: AblationResult) -> list[Block]:
-    """Return the training curves of the arms over each other."""
-    found: list[Block] = []
-    for stage in result.experiment.sections:
-        with_it = [
-            (each.arm.name, each.run.metrics[stage]) for each in result.arms if each.run and stage in each.run.metrics
-        ]
-        found += curves(f"arms-{stage}", named(STAGES, stage), with_it)
-    return found or [Note(Label("학습 기록이 아직 없습니다.", "No training metrics yet."))]

@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-from alphaf_orch.core.wording import Label, Text, join, named
+from typing import NamedTuple
+
+from alphaf_orch.core.wording import Label, Text, in_language, join, named
 from alphaf_orch.experiments.ablation.results import CITATION, AblationResult, Comparison, Key
-from alphaf_orch.report.blocks import Block, Card, Cards, Cell, Fold, Note, Table, Tone
-from alphaf_orch.report.figures import NONE, number, p_value, signed
-from alphaf_orch.report.names import CI, MARKS, METRICS, VERDICTS, direction
-from alphaf_orch.scores.names import TASKS
-from alphaf_orch.scores.seeds import SIGNIFICANT, Effect
+from alphaf_orch.report.blocks import Block, Card, Cards, Cell, Fold, Note, Table
+from alphaf_orch.report.changes import interval, marked, tone
+from alphaf_orch.report.figures import NONE, p_value, percent, signed
+from alphaf_orch.report.names import CI, METRICS, VERDICTS, direction, task_title
+from alphaf_orch.report.score_blocks import show_score
+from alphaf_orch.scores.difference import Difference, mean_of
+from alphaf_orch.scores.significance import SIGNIFICANT
 
 OVERALL = Label("종합 점수", "Overall score")
-_TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "none": "muted"}
 
 
 def verdict(comparison: Comparison) -> Label:
     """Return in one sentence what the comparison shows; where it shows no difference, that sentence says so."""
-    if comparison.overall is None:
+    found = comparison.overall
+    if found is None:
         return Label(
             f"{comparison.after}: 비교할 점수가 없습니다.", f"{comparison.after}: there are no scores to compare."
         )
-    effect = comparison.overall
-    said = VERDICTS[effect.verdict]
-    figures = f"{_percent(effect.before)} → {_percent(effect.after)}"
-    found = (signed(effect.difference, share=True), _interval(effect, share=True))
-    spread = " ".join(part for part in found if part != NONE)
-    p = p_value(_p(effect))
-    parts_ko, parts_en = [], []
-    for key, each in comparison.tasks.items():
-        if each.verdict != "none":
-            name, word = _name(key), VERDICTS[each.verdict]
-            share = _is_share(each)
-            moved = signed(each.difference, share=share)
-            parts_ko.append(f"{_ko(name)} {moved}{'%p' if share else ''} ({word.ko})")
-            parts_en.append(f"{_en(name)} {moved}{' pt' if share else ''} ({word.en})")
-    rest_ko = f" 과제별로는 {', '.join(parts_ko)}." if parts_ko else " 과제별로도 확인된 차이가 없습니다."
-    rest_en = f" By task: {', '.join(parts_en)}." if parts_en else " No difference was shown on any task either."
-    asked_ko = f"시드 {effect.seeds}개, 문항 {effect.rows:,}개"
-    asked_en = f"{effect.seeds} seed(s), {effect.rows:,} rows"
+    said = VERDICTS[found.verdict]
+    before, after = (percent(mean_of(side)) for side in (found.before, found.after))
+    moved = (signed(found.estimate, share=True), _interval(found, share=True))
+    spread = " ".join(part for part in moved if part != NONE)
+    p = p_value(found.p_told)
+    shown = [_moved(comparison, key, each) for key, each in comparison.tasks.items() if each.verdict != "none"]
+    rest = Label(" 과제별로도 확인된 차이가 없습니다.", " No difference was shown on any task either.")
+    if shown:
+        rest = Label(
+            f" 과제별로는 {', '.join(each.ko for each in shown)}.", f" By task: {', '.join(each.en for each in shown)}."
+        )
+    seeds = len(comparison.seeds)
+    asked = Label(f"시드 {seeds}개, 문항 {found.rows:,}개", f"{seeds} seed(s), {found.rows:,} rows")
     pair = f"{comparison.before} → {comparison.after}"
     return Label(
-        f"{pair}: {said.ko}. 종합 {figures}, {spread}%p, p={p} ({asked_ko}).{rest_ko}",
-        f"{pair}: {said.en}. Overall {figures}, {spread} pt, p={p} ({asked_en}).{rest_en}",
+        f"{pair}: {said.ko}. 종합 {before} → {after}, {spread}%p, p={p} ({asked.ko}).{rest.ko}",
+        f"{pair}: {said.en}. Overall {before} → {after}, {spread} pt, p={p} ({asked.en}).{rest.en}",
+    )
+
+
+def _moved(comparison: Comparison, key: Key, found: Difference) -> Label:
+    name, word, share = _name(comparison, key), VERDICTS[found.verdict], key in comparison.shares
+    moved = signed(found.estimate, share=share)
+    return Label(
+        f"{in_language(name, 'ko')} {moved}{'%p' if share else ''} ({word.ko})",
+        f"{in_language(name, 'en')} {moved}{' pt' if share else ''} ({word.en})",
     )
 
 
@@ -52,11 +60,17 @@ def verdict_blocks(result: AblationResult) -> list[Block]:
     found: list[Block] = []
     for comparison in result.comparisons:
         cards = [_card(join([OVERALL, comparison.after]), comparison.overall)] if comparison.overall else []
-        cards += [_card(_name(key), each) for key, each in comparison.tasks.items() if key[1] == CITATION]
+        cards += [
+            _card(_name(comparison, key), each, share=key in comparison.shares)
+            for key, each in comparison.tasks.items()
+            if key[1] == CITATION
+        ]
         if cards:
             found.append(Cards(tuple(cards)))
         found.append(Note(verdict(comparison), "info" if comparison.overall else "warning"))
-        found += [Note(text, "warning", comparison.after) for text in comparison.refused]
+        for task, reason in comparison.refused.items():
+            text = join([_title(comparison, task), reason], ": ")
+            found.append(Note(text, "warning", comparison.after))
     if any(len(comparison.seeds) == 1 for comparison in result.comparisons):
         found.append(
             Note(
@@ -82,10 +96,9 @@ def verdict_blocks(result: AblationResult) -> list[Block]:
     return found
 
 
-def _card(name: Text, effect: Effect) -> Card:
-    share = _is_share(effect)
-    note = join([_interval(effect, share=share), VERDICTS[effect.verdict]])
-    return Card(name, f"{MARKS[effect.verdict]} {signed(effect.difference, share=share)}", note, _TONES[effect.verdict])
+def _card(name: Text, found: Difference, *, share: bool = True) -> Card:
+    note = join([_interval(found, share=share), VERDICTS[found.verdict]])
+    return Card(name, marked(found, share=share), note, tone(found))
 
 
 def score_blocks(result: AblationResult) -> list[Block]:
@@ -93,33 +106,36 @@ def score_blocks(result: AblationResult) -> list[Block]:
     found: list[Block] = [
         block
         for comparison in result.comparisons
-        if comparison.effects
+        if comparison.tests
         for block in (_table(comparison), _by_seed(comparison))
     ]
     return [*found, Fold(Label("읽는 법과 통계 방법", "How to read this, and the statistics"), _method(result))]
 
 
-def _rows(comparison: Comparison) -> list[tuple[Text, str, Effect]]:
-    rows: list[tuple[Text, str, Effect]] = []
-    if comparison.overall:
-        rows.append((join([OVERALL, direction(True)], ""), "", comparison.overall))
-    for key, effect in comparison.tasks.items():
-        rows.append((join([_name(key), direction(effect.higher_is_better)], ""), "/".join(key), effect))
-    return rows
+class _Line(NamedTuple):
+    name: Text
+    sub: str
+    found: Difference
+    share: bool
+
+
+def _lines(comparison: Comparison) -> list[_Line]:
+    lines = [_Line(join([OVERALL, direction(True)], ""), "", comparison.overall, True)] if comparison.overall else []
+    for key, found in comparison.tasks.items():
+        name = join([_name(comparison, key), direction(found.higher_is_better)], "")
+        lines.append(_Line(name, "/".join(key), found, key in comparison.shares))
+    return lines
 
 
 def _table(comparison: Comparison) -> Table:
     rows = []
-    for name, sub, effect in _rows(comparison):
-        share = _is_share(effect)
-        tone = _TONES[effect.verdict]
+    for name, sub, found, share in _lines(comparison):
+        before, after = (Cell(show_score(mean_of(side), share=share)) for side in (found.before, found.after))
         rows.append(
             (
-                Cell(name, sub=sub), Cell(f"{effect.rows:,}"), Cell(_figure(effect.before, share=share)),
-                Cell(_figure(effect.after, share=share)),
-                Cell(f"{MARKS[effect.verdict]} {signed(effect.difference, share=share)}", tone),
-                Cell(_interval(effect, share=share)), Cell(p_value(effect.p)), Cell(p_value(_p(effect))),
-                Cell(VERDICTS[effect.verdict], tone),
+                Cell(name, sub=sub), Cell(f"{found.rows:,}"), before, after,
+                Cell(marked(found, share=share), tone(found)), Cell(_interval(found, share=share)),
+                Cell(p_value(found.p)), Cell(p_value(found.p_told)), Cell(VERDICTS[found.verdict], tone(found)),
             )
         )  # fmt: skip
     header: tuple[Text, ...] = (
@@ -133,16 +149,11 @@ def _table(comparison: Comparison) -> Table:
 
 def _by_seed(comparison: Comparison) -> Table:
     rows = []
-    for name, _, effect in _rows(comparison):
-        share = _is_share(effect)
-        figures = zip(comparison.seeds, effect.before_by_seed, effect.after_by_seed, strict=True)
-        for position, (seed, before, after) in enumerate(figures):
-            rows.append(
-                (
-                    Cell("" if position else name), Cell(str(seed)), Cell(_figure(before, share=share)),
-                    Cell(_figure(after, share=share)), Cell(signed(after - before, share=share)),
-                )
-            )  # fmt: skip
+    for name, _, found, share in _lines(comparison):
+        for position, (seed, *scores) in enumerate(zip(comparison.seeds, found.before, found.after, strict=True)):
+            cells = (Cell(show_score(each, share=share)) for each in scores)
+            moved = Cell(signed(scores[1] - scores[0], share=share))
+            rows.append((Cell("" if position else name), Cell(str(seed)), *cells, moved))
     header: tuple[Text, ...] = (
         Label("점수", "Score"), Label("시드", "Seed"), comparison.before, comparison.after, Label("차이", "Difference"),
     )  # fmt: skip
@@ -150,7 +161,7 @@ def _by_seed(comparison: Comparison) -> Table:
 
 
 def _method(result: AblationResult) -> tuple[Note, ...]:
-    tests = sum(len(comparison.effects) for comparison in result.comparisons)
+    tests = sum(len(comparison.tests) for comparison in result.comparisons)
     texts = (
         Label(
             "종합 점수는 과제마다 주 지표(0~1, 높을수록 좋은 것)를 같은 비중으로 평균한 값입니다.",
@@ -178,51 +189,26 @@ def _method(result: AblationResult) -> tuple[Note, ...]:
     return tuple(Note(text) for text in texts)
 
 
-def _is_share(effect: Effect) -> bool:
-    return all(0 <= value <= 1 for value in (*effect.before_by_seed, *effect.after_by_seed))
-
-
-def _figure(value: float, *, share: bool) -> str:
-    return _percent(value) if share else number(value)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}%"
-
-
-def _interval(effect: Effect, *, share: bool) -> str:
+def _interval(found: Difference, *, share: bool) -> str:
     """Return the interval; a dash where all rows differ by the same, which leaves nothing to measure noise by."""
-    if effect.low == effect.high:
-        return NONE
-    return f"[{signed(effect.low, share=share)}, {signed(effect.high, share=share)}]"
+    return NONE if found.low == found.high else interval(found, share=share)
 
 
-def _p(effect: Effect) -> float:
-    return effect.p if effect.p_holm is None else effect.p_holm
+def _name(comparison: Comparison, key: Key) -> Text:
+    return join([_title(comparison, key[0]), named(METRICS, key[1])])
 
 
-def _name(key: Key) -> Text:
-    return join([named(TASKS, key[0]), named(METRICS, key[1])])
-
-
-def _ko(text: Text) -> str:
-    return text if isinstance(text, str) else text.ko
-
-
-def _en(text: Text) -> str:
-    return text if isinstance(text, str) else text.en
+def _title(comparison: Comparison, task: str) -> Text:
+    return task_title(task, comparison.titles.get(task, {}))
 
 
 def cli_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     """Return the rows that the command line prints of a comparison, in English as all of its output."""
-    rows: list[tuple[str, ...]] = []
-    for name, _, effect in _rows(comparison):
-        share = _is_share(effect)
-        rows.append(
-            (
-                _en(name), _figure(effect.before, share=share), _figure(effect.after, share=share),
-                signed(effect.difference, share=share), _interval(effect, share=share), p_value(_p(effect)),
-                VERDICTS[effect.verdict].en,
-            )
-        )  # fmt: skip
-    return rows
+    return [
+        (
+            in_language(name, "en"), *(show_score(mean_of(side), share=share) for side in (found.before, found.after)),
+            signed(found.estimate, share=share), _interval(found, share=share), p_value(found.p_told),
+            VERDICTS[found.verdict].en,
+        )
+        for name, _, found, share in _lines(comparison)
+    ]  # fmt: skip

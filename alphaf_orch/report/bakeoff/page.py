@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from alphaf_orch import __version__
-from alphaf_orch.core.record import now
 from alphaf_orch.core.wording import Label, Text, join
 from alphaf_orch.experiments.bakeoff.criteria import CRITERIA as NAMES
 from alphaf_orch.experiments.bakeoff.criteria import Criterion
@@ -16,9 +14,10 @@ from alphaf_orch.report.bakeoff.names import CANDIDATE, CRITERIA, HOW, PARTS, WE
 from alphaf_orch.report.bakeoff.sheet import sheet_blocks
 from alphaf_orch.report.bakeoff.tables import quantities, score_tables
 from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Report, Section, Table
-from alphaf_orch.report.figures import NONE, moment, number
+from alphaf_orch.report.figures import NONE, number
 from alphaf_orch.report.run.compare import comparison_sections
 from alphaf_orch.report.score_blocks import blocks as score_blocks
+from alphaf_orch.report.write import page
 from alphaf_orch.scores.table import ScoreTable
 
 Criteria = Mapping[str, Mapping[str, Criterion]]
@@ -43,13 +42,7 @@ def bakeoff_report(findings: Findings, weights: Weights, *, chosen: bool) -> Rep
     sections += comparison_sections(runs) if len(runs) > 1 else []
     experiment = findings.bakeoff.experiment
     asked = ", ".join(map(str, experiment.request["models"]))
-    made = Label(f"작성 {moment(now())}", f"made {moment(now())}")
-    footer = Label(
-        f"alphaf {__version__}이 만든 문서입니다. 이 파일 하나로 완결되며 네트워크를 쓰지 않습니다.",
-        f"Made by alphaf {__version__}. This file is complete in itself and uses no network.",
-    )
-    subtitle = join([Label("원본 모델 비교", "Base model bake-off"), asked, made])
-    return Report(experiment.name, subtitle, tuple(sections), footer)
+    return page(experiment.name, [Label("원본 모델 비교", "Base model bake-off"), asked], sections)
 
 
 def _ranking(criteria: Criteria, weights: Weights, *, chosen: bool) -> list[Block]:

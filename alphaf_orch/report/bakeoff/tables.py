@@ -12,8 +12,7 @@ from alphaf_orch.report.bakeoff.names import ANSWER_TONES, ANSWERS, CRITERIA, FI
 from alphaf_orch.report.blocks import Block, Cell, Table
 from alphaf_orch.report.changes import change_text, tone
 from alphaf_orch.report.figures import number, percent, signed
-from alphaf_orch.report.names import STAGES
-from alphaf_orch.scores.names import TASKS
+from alphaf_orch.report.names import STAGES, task_title
 from alphaf_orch.scores.table import Arm, ScoreTable, build
 
 Row = tuple[Cell, ...]
@@ -127,17 +126,15 @@ def _korean(findings: Findings) -> list[Row]:
 
 
 def _score_row(findings: Findings, stage: str, tasks: Sequence[Task], where: Text) -> Row:
-    names = [task.name for task in tasks]
+    titles = {task.name: task_title(task.name, task.title) for task in tasks}
 
     def cell(name: str) -> Cell:
         results = findings.scores(name).get(stage, {})
-        value, why = mean_score(results, names, findings.lacks(name))
+        value, why = mean_score(results, list(titles), findings.lacks(name))
         if value is None:
             return _missing(findings, why)
-        parts = [(named(TASKS, task), next(iter(results[task].result.metrics.values()))) for task in names]
-        return Cell(
-            percent(value), sub=join([join([task, percent(metric.value)], " ") for task, metric in parts], "\n")
-        )
+        parts = [(title, next(iter(results[task].result.metrics.values()))) for task, title in titles.items()]
+        return Cell(percent(value), sub=join([join([title, percent(each.value)], " ") for title, each in parts], "\n"))
 
     return _row(findings, join([where, named(STAGES, stage)]), cell)
 
@@ -168,11 +165,12 @@ def _change(findings: Findings, tasks: Sequence[Task], table: ScoreTable) -> Cal
         if before is None or after is None:
             return _missing(findings, no_after or no_before)
         shown, tones = [], set()
-        for task in names:
-            change = table.changes.get((f"{name}/sft", task, table.metrics(task)[0]))
+        for task in tasks:
+            metric = table.metrics(task.name)[0]
+            change = table.changes.get((f"{name}/sft", task.name, metric))
             if change:
-                share = (task, change.metric) in table.shares
-                shown.append(join([named(TASKS, task), change_text(change, share=share)], " "))
+                text = change_text(change, share=(task.name, metric) in table.shares)
+                shown.append(join([task_title(task.name, task.title), text], " "))
                 tones.add(tone(change))
         points = join([signed(after - before, share=True), Label("%p", " pt")], "")
         seen = tones & {"good", "bad", "warn"}

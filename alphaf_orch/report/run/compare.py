@@ -7,14 +7,14 @@ from typing import Any
 
 from alphaf_orch.core.hiding import hide, place
 from alphaf_orch.core.wording import Label, Text, join, named
-from alphaf_orch.planning.stages import STAGE_ORDER, TRAINING
+from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.report.blocks import Block, Cell, Note, Section, Table
 from alphaf_orch.report.cases import cases_of
 from alphaf_orch.report.changes import outcome
 from alphaf_orch.report.figures import NONE, duration, mebibytes, number
 from alphaf_orch.report.judge import judged, win_rate
 from alphaf_orch.report.names import KEY, PROCESSES, STAGE, STAGES, STATES
-from alphaf_orch.report.plots import curves
+from alphaf_orch.report.plots import training_curves
 from alphaf_orch.report.run.warnings import left_out
 from alphaf_orch.report.score_blocks import blocks as score_blocks
 from alphaf_orch.runs.chain import CHAIN
@@ -26,11 +26,12 @@ _RECIPES = ("sft", "dpo")
 
 def comparison_sections(runs: Sequence[RunData], cases: int = 0, group: str = "") -> list[Section]:
     """Return the sections that show the runs beside each other; the first run is what the others are compared with."""
+    trained = [(run.name, run.metrics) for run in runs]
     parts: list[tuple[str, Text, Sequence[Block]]] = [
         ("differences", Label("다른 점", "What differs"), _differences(runs)),
         ("stages", Label("단계 비교", "The stages"), _stages(runs)),
         ("scores", Label("점수 비교", "Scores"), _scores(runs)),
-        ("curves", Label("학습 곡선 비교", "Training curves"), _curves(runs)),
+        ("curves", Label("학습 곡선 비교", "Training curves"), training_curves("compare", trained)),
     ]
     if cases:
         parts.append(("cases", Label("정오가 갈린 문항", "Rows with another outcome"), _cases(runs, cases)))
@@ -122,14 +123,6 @@ def _loss(entry: Mapping[str, Any]) -> Text:
         return ""
     shown = f"{number(result['loss_first'])} → {number(result['loss_last'])}"
     return Label(f"손실 {shown}", f"loss {shown}")
-
-
-def _curves(runs: Sequence[RunData]) -> list[Block]:
-    found: list[Block] = []
-    for stage in TRAINING:
-        with_it = [(run.name, run.metrics[stage]) for run in runs if stage in run.metrics]
-        found += curves(f"compare-{stage}", named(STAGES, stage), with_it)
-    return found or [Note(Label("학습 기록이 아직 없습니다.", "No training metrics yet."))]
 
 
 def _stages_scored(runs: Sequence[RunData]) -> list[str]:

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from alphaf_orch import __version__
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.record import now
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Block, Note, Report, Section
 from alphaf_orch.report.cases import cases_of
 from alphaf_orch.report.changes import outcome
-from alphaf_orch.report.figures import moment
 from alphaf_orch.report.judge import judge_blocks, judge_warnings, judged
 from alphaf_orch.report.names import STAGES
+from alphaf_orch.report.plots import training_curves
 from alphaf_orch.report.run.compare import comparison_sections
 from alphaf_orch.report.run.lineage import data_blocks, lineage_blocks
-from alphaf_orch.report.run.overview import cards, chain_blocks, curve_blocks, head
+from alphaf_orch.report.run.overview import cards, chain_blocks, head
 from alphaf_orch.report.run.warnings import run_warnings
 from alphaf_orch.report.score_blocks import blocks as score_blocks
+from alphaf_orch.report.write import page
 from alphaf_orch.scores.loaded import RunData, Scored, load_run
 from alphaf_orch.scores.table import Arm, build
 
@@ -52,15 +51,7 @@ def _different(runs: Sequence[RunPaths]) -> Sequence[RunPaths]:
 def _report(runs: Sequence[RunData], sections: Sequence[Section], what: Text) -> Report:
     title = join([run.name for run in runs], " · ")
     models = dict.fromkeys(str(run.manifest.get("model")) for run in runs if run.manifest.get("model"))
-    made = Label(f"작성 {moment(now())}", f"made {moment(now())}")
-    return Report(title, join([what, *(name.rpartition("/")[2] for name in models), made]), tuple(sections), _footer())
-
-
-def _footer() -> Text:
-    return Label(
-        f"alphaf {__version__}이 만든 문서입니다. 이 파일 하나로 완결되며 네트워크를 쓰지 않습니다.",
-        f"Made by alphaf {__version__}. This file is complete in itself and uses no network.",
-    )
+    return page(title, [what, *(name.rpartition("/")[2] for name in models)], sections)
 
 
 def _run_sections(run: RunData, cases: int, prefix: str, group: str) -> list[Section]:
@@ -88,7 +79,7 @@ def _run_sections(run: RunData, cases: int, prefix: str, group: str) -> list[Sec
     if wins:
         parts.append(("cases", Label("나아진 답과 나빠진 답", "Wins and losses"), wins))
     parts += [
-        ("curves", Label("학습 곡선", "Training curves"), curve_blocks(run, prefix)),
+        ("curves", Label("학습 곡선", "Training curves"), training_curves(f"{prefix}curve", [("", run.metrics)])),
         ("data", Label("데이터", "Data"), data_blocks(run)),
         ("lineage", Label("계보", "Lineage"), lineage_blocks(run)),
     ]

@@ -7,14 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from alphaf_orch.core.hiding import command, hide, place
+from alphaf_orch.core.render import to_yaml
 from alphaf_orch.core.wording import Label, Text, named
+from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.planning.stages import MERGES
 from alphaf_orch.report.blocks import Block, Cell, Code, Fold, KeyValues, Note, Table
 from alphaf_orch.report.figures import NONE, number, percent
 from alphaf_orch.report.names import KEY, PROCESSES, STAGE, VALUE
 from alphaf_orch.scores.loaded import RunData
 
-# A line that a layer changed says what stood there; one it added says by whom only.
+# Of runs made before the manifest told the origins: a line that a layer changed says what stood there in its comment;
+# one it added says by whom only.
 _CHANGED = re.compile(r"^([\w.-]+): (.*)  # (.+?); the recipe has (.*)$", re.MULTILINE)
 _ADDED = re.compile(
     r"^([\w.-]+): (.*)  # (hardware/\w+\.yaml|trackers|yours|follows (?:lora_r|val_set_size)"
@@ -43,6 +46,16 @@ def data_blocks(run: RunData) -> list[Block]:
 def recipe_changes(run: RunData, name: str) -> dict[str, tuple[str, str, str]]:
     """Return {key: (value, value of the recipe, by whom)} of what a rendered recipe has otherwise."""
     text = run.rendered.get(f"{name}.yaml", "")
+    origins = run.stages.get(name, {}).get("origins")
+    if origins is None:
+        return _told_by_comments(run, text)
+    values = parse_yaml(text, f"{name}.yaml") if origins else {}
+    # In the order of the file, what the recipe has no default for at its end.
+    keys = sorted((key for key in values if key in origins), key=lambda key: origins[key]["recipe"] is None)
+    return {key: (to_yaml(values[key]), origins[key]["recipe"] or NONE, origins[key]["by"]) for key in keys}
+
+
+def _told_by_comments(run: RunData, text: str) -> dict[str, tuple[str, str, str]]:
     found = {key: (value, before, origin) for key, value, origin, before in _CHANGED.findall(text)}
     for key, value, origin, model in _ADDED.findall(text):
         # `model preset` is what the template itself writes.

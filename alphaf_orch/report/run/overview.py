@@ -10,12 +10,11 @@ from alphaf_orch.core.hiding import hide, place
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.report.blocks import Block, Card, Cards, Cell, KeyValues, Note, Table, Tone
+from alphaf_orch.report.changes import title_of
 from alphaf_orch.report.figures import NONE, duration, mebibytes, moment, number
 from alphaf_orch.report.names import METRICS, PROCESSES, STAGES, STATES
-from alphaf_orch.report.plots import curves
 from alphaf_orch.report.score_blocks import show_score
 from alphaf_orch.scores.loaded import RunData
-from alphaf_orch.scores.names import TASKS
 from alphaf_orch.scores.table import ScoreTable
 
 _STATE_TONES: dict[str, Tone] = {"done": "good", "failed": "bad", "interrupted": "warn", "running": "warn"}
@@ -96,16 +95,6 @@ def chain_blocks(run: RunData) -> list[Block]:
     return found
 
 
-def curve_blocks(run: RunData, prefix: str = "") -> list[Block]:
-    """Return the training curves."""
-    found: list[Block] = []
-    for stage, rows in run.metrics.items():
-        found += curves(f"{prefix}curve-{stage}", named(STAGES, stage), [("", rows)])
-    if not found:
-        return [Note(Label("학습 기록이 아직 없습니다.", "No training metrics yet."))]
-    return found
-
-
 def _score_card(table: ScoreTable, task: str) -> Card:
     arms = [arm for arm in table.arms if task in arm.tasks]
     metric = table.metrics(task)[0]
@@ -114,7 +103,7 @@ def _score_card(table: ScoreTable, task: str) -> Card:
     values = [show_score(each.value, share=share) if each else NONE for each in shown]
     # Every model of the chain: what one step gains, the next may lose.
     titles = join([arm.title for arm in arms], " → ")
-    return Card(join([named(TASKS, task), named(METRICS, metric)]), " → ".join(values), titles)
+    return Card(join([title_of(table, task), named(METRICS, metric)]), " → ".join(values), titles)
 
 
 def _ordered(stages: Mapping[str, Any]) -> list[str]:

@@ -9,13 +9,13 @@ from typing import Any
 from alphaf_orch.core.hiding import hide
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.inputs.identity import folder_identity
+from alphaf_orch.planning.stages import MERGES
 from alphaf_orch.report.blocks import Note
 from alphaf_orch.report.figures import number, percent
-from alphaf_orch.report.names import METRICS, PROCESSES, STAGES
+from alphaf_orch.report.names import METRICS, PROCESSES, STAGES, task_title
 from alphaf_orch.runs.chain import CHAIN, model_folder
 from alphaf_orch.scores.compare import OF_THE_MODEL
 from alphaf_orch.scores.loaded import RunData
-from alphaf_orch.scores.names import TASKS
 
 FEW_ROWS = 50
 # Shares above which an answer's form is a problem of its own; ours.
@@ -48,7 +48,7 @@ def _stages(run: RunData) -> Iterator[Note]:
 
 
 def _contract(run: RunData) -> Iterator[Note]:
-    for name in ("merge_sft", "merge_dpo", "merge_models"):
+    for name in MERGES:
         for line in run.reports.get(name, {}).get("lines", []):
             if not line.get("ok"):
                 broken = Label("인계 계약 위반: ", "hand-off contract broken: ")
@@ -116,7 +116,8 @@ def left_out(run: RunData) -> Iterator[Note]:
                 "예전 버전이 남긴 점수는 다른 모델의 것일 수 있어 뺌: `alphaf eval`로 다시 평가",
                 "scores of an earlier version may be another model's and are left out: run `alphaf eval` again",
             )
-            yield Note(text, "error", join([named(STAGES, stage), join([named(TASKS, task) for task in tasks], ", ")]))
+            names = join([task_title(task, {}) for task in tasks], ", ")
+            yield Note(text, "error", join([named(STAGES, stage), names]))
 
 
 def _scores(run: RunData) -> Iterator[Note]:
@@ -124,15 +125,16 @@ def _scores(run: RunData) -> Iterator[Note]:
     few: dict[int, list[Text]] = {}
     for stage, tasks in run.scored.items():
         identity = _identity_now(run, stage)
-        stale = [task for task, scored in tasks.items() if scored.result.model.get("identity") != identity]
+        titles = {task: task_title(task, scored.result.title) for task, scored in tasks.items()}
+        stale = [titles[task] for task, scored in tasks.items() if scored.result.model.get("identity") != identity]
         if identity and stale:
             text = Label(
                 "점수가 지금 폴더에 있는 모델의 것이 아님: 평가 뒤에 모델이 바뀜",
                 "the scores are not of the model in the folder now: it changed after the evaluation",
             )
-            yield Note(text, "error", join([named(STAGES, stage), join([named(TASKS, task) for task in stale], ", ")]))
+            yield Note(text, "error", join([named(STAGES, stage), join(stale, ", ")]))
         for task, scored in tasks.items():
-            where = join([named(STAGES, stage), named(TASKS, task)])
+            where = join([named(STAGES, stage), titles[task]])
             for warning in scored.result.warnings:
                 yield Note(hide(warning, run.paths), "warning", where)
             for metric, threshold in _TOO_HIGH.items():
@@ -165,7 +167,9 @@ def _asked_otherwise(run: RunData) -> Iterator[Note]:
             if task not in run.scored[before]:
                 continue
             old, new = run.scored[before][task], run.scored[after][task]
-            where = join([named(TASKS, task), join([named(STAGES, before), named(STAGES, after)], " → ")])
+            where = join(
+                [task_title(task, new.result.title), join([named(STAGES, before), named(STAGES, after)], " → ")]
+            )
             other = sum(old.prompts[name] != new.prompts[name] for name in old.prompts.keys() & new.prompts.keys())
             if other:
                 text = Label(f"같은 문항의 프롬프트가 다름: {other}개", f"other prompts for the same rows: {other}")

@@ -10,9 +10,10 @@ import report_runs
 
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.report.run.content import run_arms
-from alphaf_orch.scores.compare import is_share, score
+from alphaf_orch.scores.compare import score
 from alphaf_orch.scores.loaded import load_run
 from alphaf_orch.scores.results import Metric, read_result, read_samples, write_result
+from alphaf_orch.scores.rows import is_share
 from alphaf_orch.scores.table import build
 
 
@@ -37,11 +38,11 @@ def two_results(run: RunPaths, base: list[int], sft: list[int], **settings) -> N
 def test_a_clear_gain_is_called_better(run):
     two_results(run, [0] * 30 + [1] * 30, [1] * 25 + [0] * 5 + [0] * 3 + [1] * 27)
     change = change_of(run)
-    assert (change.gained, change.lost, change.n) == (25, 3, 60)
-    assert change.difference == pytest.approx(22 / 60)
-    assert change.test == "mcnemar"
+    assert (change.gained, change.lost, change.rows) == (25, 3, 60)
+    assert change.estimate == pytest.approx(22 / 60)
+    assert change.kind == "mcnemar"
     assert change.p == pytest.approx(2 * sum(comb(28, k) for k in range(4)) / 2**28)
-    assert change.low < change.difference < change.high
+    assert change.low < change.estimate < change.high
     assert change.verdict == "better"
 
 
@@ -81,7 +82,7 @@ def test_a_small_p_is_corrected_for_the_family(run):
 def test_unlike_results_are_never_compared(run, base, sft, settings, reason):
     two_results(run, base, sft, **settings)
     change = change_of(run)
-    assert (change.verdict, change.refused.en, change.p) == ("refused", reason, None)
+    assert (change.verdict, change.reason.en) == ("refused", reason)
 
 
 def test_how_fast_a_model_was_asked_does_not_matter(run):
@@ -92,11 +93,11 @@ def test_how_fast_a_model_was_asked_does_not_matter(run):
 def test_other_rows_and_other_golds_are_refused(run):
     report_runs.add_result(run, "base", "quiz", answered([1] * 5))
     report_runs.add_result(run, "sft", "quiz", [report_runs.sample(f"x{i}", 1.0) for i in range(5)])
-    assert change_of(run).refused.en == "the rows have other ids"
+    assert change_of(run).reason.en == "the rows have other ids"
     report_runs.add_result(run, "sft", "quiz", [report_runs.sample(f"q{i:03}", 1.0, gold="딴 답") for i in range(5)])
-    assert change_of(run).refused.en == "other gold answers"
+    assert change_of(run).reason.en == "other gold answers"
     report_runs.add_result(run, "sft", "quiz", [report_runs.sample("q000", 1.0)] * 5)
-    assert change_of(run).refused.en == "several rows have the same id"
+    assert change_of(run).reason.en == "several rows have the same id"
 
 
 def test_intervals_are_named_for_what_they_are(run):
@@ -136,7 +137,7 @@ def test_a_length_has_no_better_side_and_no_test(run):
     report_runs.add_scores(run, ("base", "sft"), n=60)
     change = change_of(run, "length_chars", "finance_ko_rag")
     assert (change.verdict, change.p) == ("untested", None)
-    assert change.low < change.difference < change.high
+    assert change.low < change.estimate < change.high
 
 
 def test_a_stage_is_compared_with_the_scored_one_before_it(run):

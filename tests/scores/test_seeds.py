@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from alphaf_orch.scores.seeds import Effect, Pairs, compare, corrected
+from alphaf_orch.scores.difference import Difference, corrected
+from alphaf_orch.scores.seeds import Pairs, compare
 
 SIZES = {"mcq": 305, "sentiment": 135, "numeric": 148, "rag": 150}  # the rows of finance-ko
 
@@ -32,7 +33,7 @@ def simulated(generator: np.random.Generator, seeds: int, training_sd: float, ef
 
 def verdicts(tasks: dict[str, Pairs]) -> list[str]:
     overall, by_task = compare(tasks, overall=list(tasks))
-    return [effect.verdict for effect in corrected([overall, *by_task.values()])]
+    return [effect.verdict for effect in corrected({"": overall, **by_task}).values()]
 
 
 @pytest.mark.parametrize(("seeds", "training_sd"), [(1, 0.0), (2, 0.03), (3, 0.05)])
@@ -53,12 +54,12 @@ def test_arms_with_the_very_same_scores_do_not_differ():
     rows = [[0.0, 1.0, 1.0, 0.0]] * 2
     overall, by_task = compare({"a": Pairs(rows, rows)}, overall=["a"])
     for effect in (overall, by_task["a"]):
-        assert (effect.difference, effect.low, effect.high, effect.p, effect.verdict) == (0, 0, 0, 1, "none")
+        assert (effect.estimate, effect.low, effect.high, effect.p, effect.verdict) == (0, 0, 0, 1, "none")
 
 
 def test_every_row_better_under_every_seed_is_better_without_any_noise():
     effect = compare({"a": Pairs([[0.0] * 20] * 2, [[1.0] * 20] * 2)}, overall=["a"])[0]
-    assert (effect.difference, effect.verdict) == (1.0, "better")
+    assert (effect.estimate, effect.verdict) == (1.0, "better")
     # All signs alike: 2 of 2^20 flips, and the smallest p there is.
     assert effect.p <= 1e-3
 
@@ -76,7 +77,7 @@ def test_one_seed_counts_the_noise_of_the_rows_twice():
     variance = difference.var(ddof=1) / 8
     # Both parts have 7 degrees of freedom, so Satterthwaite gives (2v)^2 / (2 v^2 / 7) = 14.
     half = 2.1447866879169273 * math.sqrt(2 * variance)
-    assert effect.difference == pytest.approx(difference.mean())
+    assert effect.estimate == pytest.approx(difference.mean())
     assert (effect.low, effect.high) == pytest.approx((difference.mean() - half, difference.mean() + half))
 
 
@@ -95,9 +96,9 @@ def test_seeds_that_disagree_widen_the_interval():
 def test_the_overall_score_gives_each_task_the_same_weight():
     tasks = {"long": Pairs([[0.0] * 90], [[0.0] * 90]), "short": Pairs([[0.0] * 10], [[1.0] * 10])}
     overall, by_task = compare(tasks, overall=["long", "short"])
-    assert overall.difference == pytest.approx(0.5)
+    assert overall.estimate == pytest.approx(0.5)
     assert overall.rows == 100
-    assert (by_task["long"].difference, by_task["short"].difference) == (0.0, 1.0)
+    assert (by_task["long"].estimate, by_task["short"].estimate) == (0.0, 1.0)
 
 
 def test_a_task_outside_the_overall_score_has_a_noise_of_its_own():
@@ -114,8 +115,8 @@ def test_lower_is_better_where_the_metric_says_so():
 
 
 def test_holm_is_over_all_tests_and_decides_the_verdict():
-    weak = Effect((0.5,), (0.6,), 0.01, 0.19, 0.03, 100)
+    weak = Difference((0.5,), (0.6,), 100, low=0.01, high=0.19, kind="arms", p=0.03)
     assert weak.verdict == "better"
-    both = corrected([weak, weak])
+    both = corrected({"a": weak, "b": weak}).values()
     assert [effect.p_holm for effect in both] == [0.06, 0.06]
     assert [effect.verdict for effect in both] == ["none", "none"]

@@ -242,7 +242,7 @@ def test_the_summary_is_the_same_every_time(tmp_path):
 # The high-water mark of this program alone; getrusage would count the pytest it was forked from.
 MEASURE = """
 import re, sys
-from alphaf_orch.cli import main
+from alphaf_orch.cli.main import main
 try:
     main(sys.argv[1:])
 finally:

@@ -1,0 +1,96 @@
+"""`alphaf plan`, `models`, `runs`, `show` and `chat`: parse, call one function, print; no stage is run here."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from alphaf_orch.cli.options import command, echo_json, option, out_console, with_options
+from alphaf_orch.cli.views import (
+    model_json,
+    plan_json,
+    print_models,
+    print_plan,
+    print_run,
+    print_runs,
+)
+from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.paths import cache_dir, template_folders
+from alphaf_orch.core.record import read_manifest
+from alphaf_orch.experiments.experiment import all_experiments
+from alphaf_orch.inputs.presets import list_presets
+from alphaf_orch.inputs.weights import weights_state
+from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.runs.chat import talk
+from alphaf_orch.runs.find import all_runs, existing_run
+from alphaf_orch.runs.look import run_json
+from alphaf_orch.runs.status import statuses
+from alphaf_orch.settings.options import Options, settings
+
+
+@command()
+@with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code", "as_json")
+def plan(options: Options, as_json: bool) -> None:
+    """Show what `alphaf run` would do and why, with every rendered file and command; launches nothing."""
+    chosen, paths = settings(options)
+    made = make_plan(chosen, detect_machine(), paths.root, Scope(dry=True, merge=True))
+    found = statuses(made, read_manifest(paths.manifest))
+    if as_json:
+        echo_json(plan_json(made, found))
+    else:
+        print_plan(out_console(), made, found)
+
+
+@command()
+@with_options("as_json")
+def models(as_json: bool) -> None:
+    """List the model presets, and whether their weights are on this machine."""
+    folders = tuple(folder / "models" for folder in template_folders())
+    rows = [
+        model_json(preset, weights_state(preset, cache_dir() / "models", os.environ))
+        for preset in list_presets(folders)
+    ]
+    if as_json:
+        echo_json(rows)
+    else:
+        print_models(out_console(), rows)
+
+
+@command()
+@with_options("as_json")
+def runs(as_json: bool) -> None:
+    """List the runs and the experiments, the newest last, with the state of each."""
+    rows = [run_json(paths) for paths in all_runs()]
+    if as_json:
+        echo_json(rows)
+        return
+    print_runs(out_console(), rows)
+    for paths, record in all_experiments():
+        done = sum(arm["state"] == "done" for arm in record["arms"])
+        click.echo(f"experiment {record['name']}: {done} of {len(record['arms'])} arms done, report: {paths.page}")
+
+
+@command()
+@click.argument("run")
+@with_options("as_json")
+def show(run: str, as_json: bool) -> None:
+    """Show one run: the state of each stage, key metrics and paths."""
+    found = run_json(existing_run(run))
+    if as_json:
+        echo_json(found)
+    else:
+        print_run(out_console(), found)
+
+
+@command()
+@click.argument("run")
+@click.option("--prompt", help="Ask one question and leave.")
+@click.option("--system", help="The system message.")
+@option("max_new_tokens", default=256, show_default=True)
+@click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True, help="0 is greedy.")
+def chat(run: str, prompt: str | None, system: str | None, max_new_tokens: int, temperature: float) -> None:
+    """Chat with a run's newest finished model; works on CPU too."""
+    paths = existing_run(run)
+    sys.exit(talk(paths, prompt=prompt, system=system, max_new_tokens=max_new_tokens, temperature=temperature))

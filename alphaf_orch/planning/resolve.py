@@ -1,0 +1,159 @@
+"""All that is read from the disk for a plan, read once: presets, data, base model, merge partners, chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.core.command import child_env
+from alphaf_orch.core.credentials import refuse_credentials
+from alphaf_orch.core.disk import written
+from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.paths import RunPaths, template_folders
+from alphaf_orch.inputs import data, hub_cache, presets, sources
+from alphaf_orch.inputs.chat_templates import ChatTemplate, template_of
+from alphaf_orch.planning import recipes
+from alphaf_orch.planning.base import BaseModelRef, find_base, find_preset
+from alphaf_orch.planning.context import Resolved, Scope, recipe_layers
+from alphaf_orch.planning.merge_inputs import MergeInputs, base_as_merged, read_inputs
+from alphaf_orch.planning.merge_partners import MergeModel, find_merge_model
+from alphaf_orch.planning.stages import Section
+from alphaf_orch.settings.config import RunConfig
+from alphaf_orch.settings.keys import check_section
+from alphaf_orch.settings.merge import MergeSettings, read_settings
+from alphaf_orch.settings.trackers import check_trackers
+
+
+def resolve(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> Resolved:
+    """Return the run with everything settled that the disk decides.
+
+    Starts nothing, and writes only what is known of large files. Raises the error of the first thing that could not
+    work: a key that is none, unknown model, bad data, missing weights or hub data (unless dry).
+    """
+    _check_said(config, scope)
+    preset = find_preset(config)
+    presets.require_trust(preset, trust_remote_code=config.trust_remote_code)
+    # Dry runs read hub data sets as if they could be fetched: nothing is.
+    env = child_env({}, online=scope.online or scope.dry)
+    checked = _data(config, preset, scope, env)
+    settings = _merge_settings(config, preset, scope)
+    resolved = Resolved(
+        config=config,
+        scope=scope,
+        machine=machine,
+        paths=RunPaths(root),
+        folders=template_folders(config.templates),
+        preset=preset,
+        gpus=_gpus(config, preset, machine),
+        remote_code=presets.remote_code(preset, allowed=config.trust_remote_code),
+        base=_base(config, preset, scope, settings),
+        data=checked,
+        content=_content(config, checked["sft"], scope, env),
+        written=written(root) if scope.merge_alone else 0,
+    )
+    return replace(
+        resolved,
+        template=_template(resolved, env),
+        merge=_merge(resolved, settings, env) if settings else None,
+    )
+
+
+def _check_said(config: RunConfig, scope: Scope) -> None:
+    """Raise ConfigError for a setting that means nothing, whatever is on the disk."""
+    refuse_credentials(config.model_dump(exclude_defaults=True), "the config")
+    check_section("sft", config.sft, "the config")
+    check_section("dpo", config.dpo, "the config")
+    check_trackers(config.trackers, "the config")
+    if config.merge and not scope.merge_alone:
+        read_settings(config.merge, {}, "the config")
+
+
+def _gpus(config: RunConfig, preset: presets.ModelPreset, machine: Machine) -> dict[Section, int]:
+    auto = min(1, len(machine.gpus))
+    sft = config.gpus if config.gpus is not None else auto if preset.gpus == "auto" else preset.gpus
+    return {"sft": sft, "dpo": config.dpo_gpus if config.dpo_gpus is not None else min(1, sft)}
+
+
+def _data(
+    config: RunConfig, preset: presets.ModelPreset, scope: Scope, env: Mapping[str, str]
+) -> dict[Section, tuple[sources.Source, ...]]:
+    found: dict[Section, tuple[sources.Source, ...]] = {"sft": (), "dpo": ()}
+    if "dpo" in scope.sections:
+        found["dpo"] = data.check_sources(config.dpo_data or (preset.dpo_data,), "preference", env)
+    if "sft" in scope.sections and not config.datasets:
+        found["sft"] = data.check_sources(config.data or (preset.sft_data,), "chat", env)
+    return found
+
+
+def _content(
+    config: RunConfig, checked: tuple[sources.Source, ...], scope: Scope, env: Mapping[str, str]
+) -> tuple[Any, ...]:
+    if "sft" in scope.sections and config.datasets:
+        return tuple(sources.entry_key(entry, env) for entry in config.datasets)
+    return tuple(sources.content_key(source) for source in checked)
+
+
+def _base(
+    config: RunConfig, preset: presets.ModelPreset, scope: Scope, settings: MergeSettings | None
+) -> BaseModelRef | None:
+    """Return the base model where SFT begins with it or the merge is measured from it."""
+    trains = "sft" in scope.sections
+    if not trains and (settings is None or settings.base):
+        return None
+    need = not scope.dry and (trains or not scope.online)
+    return find_base(config, preset, online=scope.online, need_weights=need, read=not scope.dry)
+
+
+def _template(resolved: Resolved, env: Mapping[str, str]) -> ChatTemplate | None:
+    """Return the chat template that SFT trains with, or of an SFT model that is there the one in its tokenizer."""
+    if "sft" not in resolved.scope.sections:
+        model = resolved.model_dir("sft")
+        return template_of({}, model) if "dpo" in resolved.scope.sections and model.is_dir() else None
+    preset, base = resolved.preset, resolved.base
+    assert base is not None
+    settings: dict[str, Any] = {
+        "chat_template": preset.chat_template,
+        "special_tokens": preset.special_tokens.model_dump(),
+        "tokens": preset.tokens,
+    }
+    for _, layer in recipe_layers(resolved, "sft"):
+        for key in layer.keys() & {*settings, "chat_template_jinja"}:
+            value = layer[key]
+            settings[key] = {**settings[key], **value} if key == "special_tokens" and value else value
+    settings["chat_template_jinja"] = recipes.chat_template_text(settings.get("chat_template_jinja"))
+    folder: Path | None = Path(base.name)
+    if not Path(base.name).is_dir():
+        folder = hub_cache.snapshot(base.name, "model", base.revision, env) if preset.source == "hub" else None
+    return template_of(settings, folder)
+
+
+def _merge_settings(config: RunConfig, preset: presets.ModelPreset, scope: Scope) -> MergeSettings | None:
+    """Return what is said of the merge of whole models; None where none is asked for."""
+    if not scope.merge or not (config.merge.get("partner") or scope.merge_alone):
+        return None
+    return read_settings(config.merge, preset.merge, "the config")
+
+
+def _merge(resolved: Resolved, settings: MergeSettings, env: Mapping[str, str]) -> MergeInputs:
+    config, scope = resolved.config, resolved.scope
+
+    def found(name: str) -> MergeModel:
+        return find_merge_model(
+            name,
+            resolved.folders,
+            env,
+            need_weights=not (scope.dry or scope.online),
+            trust_remote_code=config.trust_remote_code,
+            read=not scope.dry or config.base_revision is not None,  # of a run that is there it is asked what changed
+        )
+
+    partners = tuple(found(name) for name in settings.partner)
+    if settings.base:
+        base = found(settings.base)
+    else:
+        assert resolved.base is not None
+        base = base_as_merged(resolved.base, resolved.preset, env)
+    section = scope.merge_alone or settings.stage or scope.sections[-1]
+    return read_inputs(settings, section, resolved.model_dir(section), partners, base)

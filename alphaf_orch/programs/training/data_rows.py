@@ -1,0 +1,110 @@
+"""The rows of data sets, local or of the Hub, each with its place for an error to name, and keys that nothing reads."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.programs.common import DATA, Failure
+from alphaf_orch.programs.row_keys import RowError, is_metadata
+from alphaf_orch.programs.rows import Kind, Message, conversation, passed_over, preference, read_rows, row_format
+
+Place = tuple[str, str]  # data set and row, as an error names them
+Row = tuple[Place, list[list[Message]]]  # a chat row's one conversation, a preference row's two
+
+
+class PassedOver:
+    """The keys of rows and turns that nothing reads: in how many rows each has a value, and where it came first."""
+
+    def __init__(self) -> None:
+        self.rows: Counter[str] = Counter()
+        self.first: dict[str, Place] = {}
+
+    def add(self, keys: Mapping[str, bool], place: Place) -> None:
+        """Count the keys of one row, as rows.passed_over returns them."""
+        for key, has_value in keys.items():
+            self.first.setdefault(key, place)
+            self.rows[key] += has_value
+
+    def check(self, template: str) -> None:
+        """End with exit code 3 for a key of turns that the chat template names: the trainer would hand it over."""
+        for name, (path, number) in self.first.items():
+            _, of_turns, key = name.partition("[].")
+            if of_turns and re.search(rf"""(\.|['"]){re.escape(key)}\b""", template):
+                what = f"{name} is a key that the chat template may read, and only the text of a turn is checked here"
+                fix = f"Take {key} out of the turns, or make it null, or choose another chat_template"
+                raise Failure(DATA, what, where=f"{path} {number}, key {name}", fix=fix)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the keys that have a value, with their rows; unknown are those that are no metadata by their name."""
+        used = {key: rows for key, rows in sorted(self.rows.items()) if rows}
+        return {"unused_keys": used, "unknown_keys": [key for key in used if not is_metadata(key)]}
+
+
+def stored_rows(dataset: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
+    """Yield each row of a data set with its place; a Hub set comes from the cache where the Hub is off."""
+    path = dataset["path"]
+    if dataset.get("kind", "local") == "local":
+        try:
+            for number, row in read_rows(path):
+                yield (path, f"line {number}"), row
+        except (OSError, ValueError) as error:
+            fix = "Give a JSON Lines file in UTF-8"
+            raise Failure(DATA, f"cannot read the file: {error}", where=path, fix=fix) from error
+        return
+    for number, row in enumerate(_hub_rows(path, dataset.get("split") or "train", dataset.get("revision")), 1):
+        yield (path, f"row {number}"), row
+
+
+def _hub_rows(path: str, split: str, revision: str | None) -> Iterable[Any]:
+    import datasets
+    from huggingface_hub import snapshot_download
+
+    datasets.disable_progress_bars()
+    try:
+        # By folder: load_dataset("org/name") of datasets 4.8.4 does not look into the Hub cache when offline.
+        folder = path if Path(path).is_dir() else snapshot_download(path, repo_type="dataset", revision=revision)
+        rows: Iterable[Any] = datasets.load_dataset(folder, split=split)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = " ".join(str(error.__cause__ or error).split())
+        fix = f"Check the split, or run `hf download --repo-type dataset {path}` where there is a network"
+        raise Failure(DATA, f"cannot load split {split!r}: {reason}", where=path, fix=fix) from error
+    return rows
+
+
+def read_conversations(dataset: dict[str, Any], kind: Kind, keys: PassedOver) -> Iterator[Row]:
+    """Yield each row as one conversation (chat) or two (prompt with chosen, with rejected).
+
+    Leaves the number of rows and their format in `dataset`, and what of them was not used in `keys`; a row that
+    must not be trained on ends with exit code 3.
+    """
+    dataset |= {"rows": 0, "format": None}
+    for place, row in stored_rows(dataset):
+        try:
+            found = _conversations(row, kind, on_hub=dataset.get("kind") == "hub")
+            form = row_format(row, kind)
+            if dataset["format"] not in (None, form):
+                raise RowError("row", f"has the format '{form}', the rows before have '{dataset['format']}'")
+        except RowError as error:
+            where = f"{place[0]} {place[1]}, key {error.key}"
+            raise Failure(DATA, str(error), where=where, fix="Correct or delete this row") from error
+        keys.add(passed_over(row, kind), place)
+        dataset |= {"rows": dataset["rows"] + 1, "format": form}
+        yield place, found
+    if not dataset["rows"]:
+        fix = "Give a data set with rows, or another split"
+        raise Failure(DATA, "the data set has no rows", where=dataset["path"], fix=fix)
+
+
+def _conversations(row: Any, kind: Kind, *, on_hub: bool) -> list[list[Message]]:
+    if kind == "preference":
+        pair = preference(row)
+        return [[*pair.prompt, pair.chosen], [*pair.prompt, pair.rejected]]
+    messages = conversation(row)
+    # axolotl's entry for a local file names the key, which was known when it was written.
+    if on_hub and any("train" in message for message in messages):
+        raise RowError("row", "masks a turn, which is read in local files only: write the split to one")
+    return [messages]

@@ -1,0 +1,111 @@
+"""Launches a program and reads its last words: the files it reads, its progress, what its log says of a failure."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from alphaf_orch.core.command import Finished, child_env, run_logged
+from alphaf_orch.core.disk import told_of_disk
+from alphaf_orch.core.errors import AlphafError, DiskError, StageError
+from alphaf_orch.core.progress import LogLine
+from alphaf_orch.core.record import write_atomic
+from alphaf_orch.core.render import Rendered
+from alphaf_orch.runs.tracebacks import HEADER, cause, oom_hint, without_launcher
+
+_EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]*(Error|Exception|Interrupt)\b")
+_STOPPED = re.compile(r".* was stopped by SIG")
+
+
+def launch(
+    argv: Sequence[str],
+    line: LogLine,
+    lock_fd: int,
+    *,
+    env: Mapping[str, str],
+    files: Mapping[Path, Rendered] | None = None,
+    online: bool = False,
+    patience: float = 1.0,
+    hurry: threading.Event | None = None,
+) -> Finished:
+    """Return how the program ended, the files it reads written before and its progress shown by `line`.
+
+    `env` goes over child_env's; `patience` and `hurry` are those of run_logged. What the end means is for the caller
+    to judge from what the program left: `exited` makes the error of it, `interruptible` that of Ctrl-C.
+    """
+    write_files(files or {})
+    child = child_env(env, online=online)
+    with line:
+        return run_logged(
+            argv, env=child, log=line.log, lock_fd=lock_fd, on_poll=line.poll, patience=patience, hurry=hurry
+        )
+
+
+def write_files(files: Mapping[Path, Rendered]) -> None:
+    """Write what a program reads."""
+    for path, rendered in files.items():
+        write_atomic(path, rendered.text)
+
+
+def exited(name: str, finished: Finished, log: Path, fix: str) -> AlphafError:
+    """Return the error of a program by its exit code and the words its log ends with."""
+    code = finished.exit_code
+    ended = f"exited with {code}" if code >= 0 else f"was killed by signal {-code}"
+    return failure(f"{name} {ended}{oom_hint(code)}", log, fix)
+
+
+def failure(what: str, log: Path, fix: str) -> AlphafError:
+    """Return the error of a program that failed, its log's words behind `what`: a DiskError where they are of a disk.
+
+    Any other one is a StageError with the next step `fix`.
+    """
+    told = said(log)
+    disk = told_of_disk(told, log)
+    if disk:
+        return DiskError(f"{what}: {disk.what}", where=f"{disk.where}; log: {log}", fix=disk.fix)
+    return StageError(f"{what}: {told or 'it said nothing'}", where=f"log: {log}", fix=fix)
+
+
+def said(log: Path) -> str:
+    """Return what a tool's log says of a failure: our own `error:` block, else the cause that its exceptions name."""
+    lines, blocks = _last_words(log), own_errors(log)
+    whole = [block for block in blocks if "\n  next: " in block]
+    stopped = [block for block in whole if _STOPPED.match(block)]
+    # A rank that fails has the launcher stop the others, and each of them says so.
+    own = [block for block in whole if block not in stopped] or ([] if whole else blocks[-1:])
+    found = own[0] if own else cause(lines) or "".join(stopped[:1])
+    if found:
+        return found
+    lines = [line for line in without_launcher(lines) if line.strip()]
+    named = [n for n, line in enumerate(lines) if _EXCEPTION.match(line)]
+    if not named:
+        return lines[-1].strip() if lines else ""
+    # pydantic and torch say what is wrong in the lines behind the exception's name.
+    return "\n".join(line.strip() for line in lines[named[-1] : named[-1] + 4])
+
+
+def own_errors(log: Path) -> list[str]:
+    """Return every `error:` block of the last program in a log, without that word: what, where, what next."""
+    lines = _last_words(log)
+    return [_block(lines[n:]).removeprefix("error: ") for n, line in enumerate(lines) if line.startswith("error: ")]
+
+
+def _last_words(log: Path) -> list[str]:
+    """Return what the last program in the log printed; its command stands before it."""
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    start = max((i for i, line in enumerate(lines) if line.startswith("$ ")), default=-1)
+    return [line.rstrip() for line in lines[start + 1 :]]
+
+
+def _block(lines: Sequence[str]) -> str:
+    """Return our own block of three facts; behind it the launcher and other ranks go on."""
+    ours = []
+    for line in lines:
+        if not line.strip() or line.endswith(HEADER):
+            break
+        ours.append(line)
+        if line.startswith("  next: "):
+            break
+    return "\n".join(dict.fromkeys(ours))

@@ -1,0 +1,69 @@
+"""What of this machine a child process sees."""
+
+from pathlib import Path
+
+import pytest
+
+from alphaf_orch.core import hardware
+from alphaf_orch.core.hardware import Machine, detect_machine
+from alphaf_orch.core.paths import PACKAGE
+
+FOUR = ("A", "B", "C", "D")
+READ = [
+    (None, FOUR, ("0", "1", "2", "3")),
+    ("2, 0", ("C", "A"), ("2", "0")),
+    ("1,9,0", ("B",), ("1",)),
+    ("1,,0", ("B",), ("1",)),
+    ("", (), ()),
+    ("-1", (), ()),
+    ("0,0", (), ()),
+    ("GPU-x,GPU-y", ("GPU-x", "GPU-y"), ("GPU-x", "GPU-y")),
+    ("GPU-x,1", ("GPU-x",), ("GPU-x",)),
+    ("1,GPU-x", ("B",), ("1",)),
+    ("MIG-x", ("MIG-x",), ("MIG-x",)),
+]
+
+
+@pytest.fixture
+def four(monkeypatch):
+    """Four GPUs, whatever the machine of the test has."""
+    monkeypatch.setattr(hardware, "_all_gpus", lambda: FOUR)
+
+
+@pytest.mark.parametrize(("said", "gpus", "devices"), READ)
+def test_cuda_visible_devices_is_read_as_torch_reads_it(said, gpus, devices, four, monkeypatch):
+    if said is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+    machine = detect_machine()
+    assert (machine.gpus, machine.devices) == (gpus, devices)
+    assert machine.visible(len(gpus)) == devices
+
+
+def test_without_gpus_there_are_no_devices_whatever_is_chosen(monkeypatch):
+    monkeypatch.setattr(hardware, "_all_gpus", lambda: ())
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    machine = detect_machine()
+    assert (machine.gpus, machine.devices) == ((), ())
+
+
+def test_what_is_planned_for_another_machine_numbers_devices_from_zero():
+    machine = Machine(("C", "D"), 8, ("2", "3"))
+    assert [machine.visible(count) for count in (0, 1, 2, 3)] == [(), ("2",), ("2", "3"), ("0", "1", "2")]
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("said", [said for said, _, _ in READ if said is not None])
+def test_torch_itself_reads_the_same(said, monkeypatch):
+    cuda = pytest.importorskip("torch.cuda")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", said)
+    entries = cuda._parse_visible_devices()
+    # torch counts numbers against the devices only later (_device_count_nvml): the first too large one ends the list.
+    known = [n for n, entry in enumerate(entries) if isinstance(entry, int) and entry >= len(FOUR)]
+    assert tuple(map(str, entries[: known[0]] if known else entries)) == hardware._chosen(said, len(FOUR))
+
+
+def test_nothing_else_reads_the_variable():
+    """What a child is given is one thing, what the user said another: only core/hardware.py asks for that."""
+    asked = ('environ.get("CUDA_VISIBLE_DEVICES"', 'environ["CUDA_VISIBLE_DEVICES"]', 'getenv("CUDA_VISIBLE_DEVICES"')
+    files = [path for path in PACKAGE.rglob("*.py") if any(text in path.read_text("utf-8") for text in asked)]
+    assert [str(path.relative_to(PACKAGE)) for path in files] == [str(Path("core") / "hardware.py")]

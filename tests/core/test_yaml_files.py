@@ -1,0 +1,74 @@
+"""YAML as people write it: what is no mapping is refused with its place, and every key has its line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, ConfigDict
+
+from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.values import validated
+from alphaf_orch.core.yaml_files import parse_document, read_document
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "where"),
+    [
+        (b"a: 1\nb: [\n", "it is not valid YAML: ", " line 3"),
+        (b"a: \x07\n", "it is not valid YAML: ", ""),
+        (b"a: \xff\n", "it is not UTF-8", ", byte 3"),
+        (b"- a\n", "it is not a mapping of keys", " line 1"),
+        (b"# nothing\n", "it is not a mapping of keys", " line 1"),
+    ],
+)
+def test_what_is_no_mapping_is_refused_with_its_place(tmp_path: Path, text: bytes, what: str, where: str) -> None:
+    file = tmp_path / "설정.yaml"
+    file.write_bytes(text)
+    with pytest.raises(ConfigError) as caught:
+        read_document(file, "it is ")
+    assert caught.value.what.startswith(what)
+    assert caught.value.where == f"{file}{where}"
+
+
+def test_nothing_may_be_an_empty_mapping() -> None:
+    assert parse_document("# nothing\n", "f", may_be_empty=True).values == {}
+
+
+def test_every_key_has_its_line_also_one_that_is_given_twice() -> None:
+    document = parse_document("a: 1\nb:\n  a: 2\n  c: {d: 1}\na: 3\n", "f")
+    assert document.values == {"a": 3, "b": {"a": 2, "c": {"d": 1}}}
+    assert list(document.key_lines()) == [
+        (("a",), 1), (("b",), 2), (("b", "a"), 3), (("b", "c"), 4), (("b", "c", "d"), 4), (("a",), 5),
+    ]  # fmt: skip
+
+
+def test_the_lines_of_a_mapping_that_holds_itself_have_an_end() -> None:
+    lines = list(parse_document("a: &a {b: *a}\n", "f").key_lines())
+    assert lines[:2] == [(("a",), 1), (("a", "b"), 1)]
+    assert len(lines) < 20
+
+
+class Inner(BaseModel):
+    """A part."""
+
+    model_config = ConfigDict(extra="forbid")
+    size: int
+
+
+class Outer(BaseModel):
+    """A whole."""
+
+    inner: Inner
+
+
+@pytest.mark.parametrize(
+    ("value", "key", "unknown"),
+    [({"size": "x"}, "inner.size", False), ({"size": 1, "colour": 2}, "inner.colour", True), ({}, "inner.size", False)],
+)
+def test_the_first_value_that_a_model_refuses_is_told(value: dict[str, object], key: str, unknown: bool) -> None:
+    with pytest.raises(ConfigError) as caught:
+        validated(Outer, {"inner": value}, lambda found: ConfigError(found.key, where=str(found.unknown), fix=""))
+    assert (caught.value.what, caught.value.where) == (key, str(unknown))
+    assert caught.value.__cause__ is None
+    assert validated(Outer, {"inner": {"size": 1}}, lambda _: ConfigError("", where="", fix="")).inner.size == 1

@@ -1,8 +1,9 @@
 """The warm parent: imports a family of tools once and forks for every program of it that a client hands over.
 
-Started as `python server.py FOLDER OWNER FAMILY=SOCKET ...`. Its folder is its user's alone; it ends with the process OWNER, however that
-ends, and removes the folder. A family is imported when it is first asked for. A program is served only where it would
-have been the same started cold: a variable that is not known to be read late must have the value it had at the imports.
+Started as `python server.py FOLDER OWNER FAMILY=SOCKET ...`. Its folder is its user's alone; it ends with the process
+OWNER, however that ends, and removes the folder. A family is imported when it is first asked for. A program is served
+only where it would have been the same started cold: a variable that is not known to be read late must have the value
+that it had at the imports.
 """
 
 from __future__ import annotations

@@ -77,12 +77,6 @@ def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return once(link, lambda place: place.symlink_to(warm.start(owner))).readlink()
 
 
-@pytest.fixture(scope="session")
-def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return one cache of built base models for the whole session."""
-    return tmp_path_factory.mktemp("models-cache")
-
-
 @pytest.fixture
 def cpu() -> Machine:
     """A machine without GPUs."""

@@ -100,11 +100,14 @@ samples: $(SETUP) ## remake the Korean sample data
 	PYTHONPATH=tools $(PY) -m sample_data.generate $(ARGS)
 	PYTHONPATH=tools $(PY) -m sample_data.benchmark $(ARGS)
 
-test: $(SETUP) ## every test, the ones with real tools included (minutes)
-	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+# Two workers take groups of tests that share what is made once, the longest first.
+SPREAD = -n 2 --dist loadgroup --no-loadscope-reorder
 
-test-fast: $(SETUP) ## the tests that start no real tool (seconds)
-	$(PY) -m pytest -m "not real" $(ARGS)
+test: $(SETUP) ## every test, the ones with real tools included (minutes)
+	$(PY) -m pytest $(SPREAD) $(ARGS)
+
+test-fast: $(SETUP) ## the tests that start no real tool (two minutes)
+	$(PY) -m pytest -m "not real" $(SPREAD) $(ARGS)
 
 lint: $(SETUP) ## check style, formatting and the one-way order of imports
 	$(PY) -m ruff check .

@@ -13,19 +13,21 @@ from shared import once
 
 from alphaf_orch.core.hardware import Machine
 
-# Whose tests take minutes each begin first, so that no worker waits for one of them at the end.
+REAL = Path(__file__).with_name("real")
+# Whose tests take longest begin first, so that no worker waits for one of them at the end.
 LONG = (
+    "test_chain_real.py",
     "test_layouts_real.py",
     "test_architectures.py",
+    "test_contract.py",
     "test_bakeoff_real.py",
     "test_ablate_real.py",
-    "test_chain.py",
+    "test_dpo_script_real.py",
     "test_resume_real.py",
     "test_merge_models_real.py",
 )
-
-
-REAL = Path(__file__).with_name("real")
+# Tests that share nothing with others of their file: any worker may take the next.
+ALONE = ("test_the_whole_chain_on_a_layout", "test_sft_of_one_seed_is_one_training", "test_neftune_on_the_tiny_model")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -35,11 +37,20 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what stands in tests/real, and put the long files first; within a file nothing moves."""
+    """Mark what stands in tests/real, name the group that one worker takes, and put the long files first."""
     for item in items:
         if item.path.is_relative_to(REAL):
             item.add_marker(pytest.mark.real)
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+def _group(item: pytest.Item) -> str:
+    """Return the tests that share the fixtures of a module: its file, or a file and one of the chains made in it."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    if getattr(item, "originalname", "") in ALONE:
+        return item.name
+    return f"{item.path.stem} {params['chain']}" if "chain" in params else item.path.stem
 
 
 @pytest.fixture(autouse=True)
@@ -64,12 +75,6 @@ def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     link = (base.parent if worker else base) / "warm-python"
     owner = os.getppid() if worker else os.getpid()  # ends last, whatever becomes of a worker
     return once(link, lambda place: place.symlink_to(warm.start(owner))).readlink()
-
-
-@pytest.fixture(scope="session")
-def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return one cache of built base models for the whole session."""
-    return tmp_path_factory.mktemp("models-cache")
 
 
 @pytest.fixture

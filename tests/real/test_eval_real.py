@@ -67,13 +67,7 @@ def command(*args):
 
 def evaluate(place, *args):
     done = subprocess.run(
-        [str(python), *command(*args)[1:]],
-        cwd=place,
-        env=environment(place),
-        capture_output=True,
-        text=True,
-        timeout=400,
-        check=False,
+        command(*args), cwd=place, env=environment(place), capture_output=True, text=True, timeout=400, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done

@@ -10,7 +10,7 @@ from pathlib import Path
 from canary import ENVIRONMENT, leaks
 
 
-def test_axolotl_that_prints_its_environment_and_fails(tmp_path, model_cache):
+def test_axolotl_that_prints_its_environment_and_fails(tmp_path):
     """A plugin of the user's prints all it can reach, in training, behind axolotl's own debug.log."""
     folder = tmp_path / "plugin"
     folder.mkdir()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import socket
 import sys
 import tempfile
 from pathlib import Path
 
 from alphaf_orch.core.command import QUIET_OFFLINE
+from warm.server import MODULES
 
 HERE = Path(__file__).parent
 # What no test inherits, or each has its own.
@@ -35,10 +37,19 @@ def start(owner: int) -> Path:
     python.chmod(0o700)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(_LEFT_OUT)}
     argv = [sys.executable, str(HERE / "server.py"), str(folder), str(owner)]
+    # Bound before anybody can ask: whoever connects waits for the imports.
+    listening = [socket.socket(socket.AF_UNIX) for _ in MODULES]
+    for name, each in zip(MODULES, listening, strict=True):
+        each.bind(str(folder / f"{name}.sock"))
+        each.listen(64)
+        each.set_inheritable(True)
+        argv.append(f"{name}={each.fileno()}")
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT, 0o600)
     os.posix_spawn(
         sys.executable, argv, kept | _SET | {"HF_HOME": str(folder / "hf")}, setsid=True,
         file_actions=[(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)],
     )  # fmt: skip
     os.close(log)
+    for each in listening:
+        each.close()
     return python

@@ -26,11 +26,12 @@ FAMILIES = (
     ("alphaf_orch.programs.merging.", "axolotl"),
     ("alphaf_orch.programs.evaluation.run_lm_eval", "lm_eval"),
     ("alphaf_orch.programs.evaluation.task_index", "lm_eval"),
-    ("alphaf_orch.programs.facts.", "axolotl"),
+    ("alphaf_orch.programs.facts.", None),  # no other test starts them, and one start of each program stays cold
     ("alphaf_orch.programs.versions", None),  # asks for versions, and no tool
     ("alphaf_orch.programs.", "base"),
     ("axolotl.", "axolotl"),
     ("accelerate.", "base"),
+    ("warm_probe", "base"),  # of the test of all this
 )
 # alphaf itself starts cold, and starts its tools with the python that it was started with.
 ALPHAF = "import sys, runpy; sys.executable = {!r}; runpy._run_module_as_main('alphaf_orch')"

@@ -1,8 +1,9 @@
 """The warm parent: imports a family of tools once and forks for every program of it that a client hands over.
 
-Started as `python server.py FOLDER OWNER`. Its folder is its user's alone; it ends with the process OWNER, however that
-ends, and removes the folder. A family is imported when it is first asked for. A program is served only where it would
-have been the same started cold: a variable that is not known to be read late must have the value it had at the imports.
+Started as `python server.py FOLDER OWNER FAMILY=SOCKET ...`. Its folder is its user's alone; it ends with the process
+OWNER, however that ends, and removes the folder. A family is imported when it is first asked for. A program is served
+only where it would have been the same started cold: a variable that is not known to be read late must have the value
+that it had at the imports.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ MODULES = {
     "lm_eval": ("lm_eval.__main__", "lm_eval.evaluator", "lm_eval.models.huggingface", "lm_eval.tasks"),
     "mergekit": ("mergekit.merge", "mergekit.config", "mergekit.architecture"),
 }  # fmt: skip
-# Read when a program uses them, not at imports: ours, pytest's, pip's, a shell's, accelerate's, Intel OpenMP's.
-LATE_STARTS = ("ALPHAF_", "_ALPHAF_", "PYTEST_", "ACCELERATE_", "KMP_", "LC_", "PIP_")
+# Read when a program uses them, not at imports: ours, and those of pytest, pip, shells, accelerate, OpenMP, unsloth.
+LATE_STARTS = ("ALPHAF_", "_ALPHAF_", "PYTEST_", "ACCELERATE_", "KMP_", "LC_", "PIP_", "UNSLOTH_")
 LATE = {"PWD", "OLDPWD", "_", "SHLVL", "TMPDIR", "SPT_NOENV", "PYTHONSAFEPATH", "PYTHONPATH", "HF_HOME", "COLUMNS"}
 LATE |= {"LINES", "LANG", "CI", "JE_ARROW_MALLOC_CONF"}
 if not Path("/dev/nvidiactl").exists():
@@ -242,7 +243,7 @@ def frozen(home: str) -> list[tuple[Any, Any, Any]]:
     for module in list(sys.modules.values()):
         found += [(module, key, value) for key, value in list(vars(module).items()) if under(value, home)]
     for function in gc.get_objects():
-        if isinstance(function, FunctionType):
+        if type(function) is FunctionType:  # isinstance asks lazy objects, which then import
             defaults = function.__defaults__ or ()
             found += [(function, at, value) for at, value in enumerate(defaults) if under(value, home)]
             named = function.__kwdefaults__ or {}
@@ -252,7 +253,7 @@ def frozen(home: str) -> list[tuple[Any, Any, Any]]:
 
 def under(value: object, home: str) -> bool:
     """Return whether a value is a path that begins with `home`."""
-    return isinstance(value, str | Path) and str(value).startswith(home)
+    return issubclass(type(value), (str, Path)) and str(value).startswith(home)
 
 
 def put(holder: Any, key: Any, value: str | Path, old: str, new: str) -> None:
@@ -272,11 +273,7 @@ def main() -> None:
     """Listen for every family; import what all of them share, then fork each family when it is first asked for."""
     folder, owner = Path(sys.argv[1]), int(sys.argv[2])
     os.set_inheritable(watched := os.pidfd_open(owner), True)
-    listening = {}
-    for name in MODULES:
-        listening[name] = socket.socket(socket.AF_UNIX)
-        listening[name].bind(str(folder / f"{name}.sock"))
-        listening[name].listen(64)
+    listening = {name: socket.socket(fileno=int(number)) for name, number in (pair.split("=") for pair in sys.argv[3:])}
     base = Family("base", folder, listening["base"], watched)
     base.load(BASE)
     for name in MODULES.keys() - {"base"}:

@@ -1,4 +1,4 @@
-"""`alphaf plan`, `models`, `runs`, `show` and `chat`: parse, call one function, print; no stage is run here."""
+"""`alphaf models`, `runs`, `show` and `chat`: parse, call one function, print; no stage is run here."""
 
 from __future__ import annotations
 
@@ -10,37 +10,17 @@ import click
 from alphaf_orch.cli.options import command, echo_json, option, out_console, with_options
 from alphaf_orch.cli.views import (
     model_json,
-    plan_json,
     print_models,
-    print_plan,
     print_run,
     print_runs,
 )
-from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import cache_dir, template_folders
-from alphaf_orch.core.record import read_manifest
 from alphaf_orch.experiments.experiment import all_experiments
 from alphaf_orch.inputs.presets import list_presets
 from alphaf_orch.inputs.weights import weights_state
-from alphaf_orch.planning.plan import Scope, make_plan
 from alphaf_orch.runs.chat import talk
 from alphaf_orch.runs.find import all_runs, existing_run
 from alphaf_orch.runs.look import run_json
-from alphaf_orch.runs.status import statuses
-from alphaf_orch.settings.options import Options, settings
-
-
-@command()
-@with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code", "as_json")
-def plan(options: Options, as_json: bool) -> None:
-    """Show what `alphaf run` would do and why, with every rendered file and command; launches nothing."""
-    chosen, paths = settings(options)
-    made = make_plan(chosen, detect_machine(), paths.root, Scope(dry=True, merge=True))
-    found = statuses(made, read_manifest(paths.manifest))
-    if as_json:
-        echo_json(plan_json(made, found))
-    else:
-        print_plan(out_console(), made, found)
 
 
 @command()

@@ -46,7 +46,7 @@ COMMANDS = {
     ),
     "models": ("look:models", "List the model presets, and whether their weights are on this machine."),
     "plan": (
-        "look:plan",
+        "plan:plan",
         "Show what `alphaf run` would do and why, with every rendered file and command; launches nothing.",
     ),
     "report": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,11 +13,13 @@ from rich.table import Table
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.progress import clock
-from alphaf_orch.experiments.experiment import Arm, Experiment
 from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.inputs.weights import WeightsState
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.runs.status import Status
+
+if TYPE_CHECKING:  # `alphaf plan` shows no experiment and need not import one
+    from alphaf_orch.experiments.experiment import Arm, Experiment
 
 
 def plan_json(plan: Plan, statuses: Sequence[Status], scratch: Path | None = None) -> dict[str, Any]:

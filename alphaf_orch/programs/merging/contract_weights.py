@@ -115,46 +115,17 @@ def weights_line(models: Models, dtype: str, *, sampled: int, seed: int, toleran
     limit = WEIGHT_TOLERANCE[dtype] if tolerance is None else tolerance
     merged = models.merged
     problems = [f"{n} is not finite" for n in merged.files if not is_finite(merged.read(n))]
-    measured: dict[str, Any] = {
-        "not_finite": len(problems),
-        "tensors": 0,
-        "max_abs": 0.0,
-        "max_spacings": 0.0,
-    }
+    measured: dict[str, Any] = {"not_finite": len(problems), "tensors": 0, "max_abs": 0.0, "max_spacings": 0.0}
     expected = {"not_finite": 0, "max_spacings": limit}
     if models.adapter_kind == "full":
         return Line("weights", not problems, measured, expected, "; ".join(problems[:3]))
 
-    adapter, base, layout = Adapter(models.adapter_dir), models.base, models.layout
-    problems += [f"the adapter uses {key}, which is not checked" for key in adapter.unsupported()]
-    problems += [] if adapter.targets else ["the adapter has no LoRA tensors"]
-    homeless = {n for n in (*adapter.targets, *adapter.replaced) if n not in merged.files or n not in base.files}
-    if layout.tied:
-        homeless -= {layout.head}
-        pair = {layout.embedding, layout.head} & set(adapter.replaced)
-        copies = [adapter.tensors.read(PREFIX + name) for name in sorted(pair)]
-        # peft trains a copy of one side only, or one copy each; the merged file has room for one.
-        if pair and not (len(copies) == 2 and torch.equal(*copies)):
-            problems.append(
-                f"{layout.embedding} and {layout.head} are tied in the base but were trained apart;"
-                " train with peft_ensure_weight_tying: true"
-            )
-    problems += [f"the adapter's {name} has no place in the merged model" for name in sorted(homeless)]
-
-    # axolotl merges on the GPU where there is one; NF4 codes are only comparable on the same device.
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    touched = set(adapter.targets) | set(adapter.replaced)
-    names = sample_names([n for n in adapter.targets if n not in homeless], sampled, seed)
-    names += [n for n in adapter.replaced if n in merged.files]
-    names += sample_names([n for n in base.files if n in merged.files and n not in touched], 0, seed)
+    adapter = Adapter(models.adapter_dir)
+    homeless = _homeless(models, adapter)
+    problems += _unmergeable(models, adapter, homeless)
     off: list[tuple[float, str]] = []
-    for name in names:
-        start = adapter.tensors.read(PREFIX + name) if name in adapter.replaced else base.read(name)
-        if models.adapter_kind == "qlora" and name in layout.quantised - set(adapter.replaced):
-            start = nf4_round_trip(start.to(device, torch.float32))
-        wanted = start
-        if name in adapter.targets:
-            wanted = start.to(device, torch.float32) + adapter.delta(name, device)
+    for name in _sample(models, adapter, homeless, sampled, seed):
+        start, wanted = _merged_anew(models, adapter, name)
         found = merged.read(name)
         if found.shape != wanted.shape:
             problems.append(f"{name} has shape {tuple(found.shape)}, expected {tuple(wanted.shape)}")
@@ -169,3 +140,48 @@ def weights_line(models: Models, dtype: str, *, sampled: int, seed: int, toleran
     problems += [message for _, message in sorted(off, reverse=True)]  # the worst tensor first
     more = f"; {len(problems) - 3} more" if len(problems) > 3 else ""
     return Line("weights", not problems, measured, expected, "; ".join(problems[:3]) + more)
+
+
+def _homeless(models: Models, adapter: Adapter) -> set[str]:
+    """Return the adapter's tensors that base or merged folder lack; a tied head may or may not be written."""
+    merged, base, layout = models.merged.files, models.base.files, models.layout
+    found = {n for n in (*adapter.targets, *adapter.replaced) if n not in merged or n not in base}
+    return found - {layout.head} if layout.tied else found
+
+
+def _unmergeable(models: Models, adapter: Adapter, homeless: set[str]) -> list[str]:
+    """Return what of the adapter this check, or the merged file, has no place for."""
+    layout = models.layout
+    problems = [f"the adapter uses {key}, which is not checked" for key in adapter.unsupported()]
+    problems += [] if adapter.targets else ["the adapter has no LoRA tensors"]
+    pair = {layout.embedding, layout.head} & set(adapter.replaced) if layout.tied else set()
+    copies = [adapter.tensors.read(PREFIX + name) for name in sorted(pair)]
+    # peft trains a copy of one side only, or one copy each; the merged file has room for one.
+    if pair and not (len(copies) == 2 and torch.equal(*copies)):
+        problems.append(
+            f"{layout.embedding} and {layout.head} are tied in the base but were trained apart;"
+            " train with peft_ensure_weight_tying: true"
+        )
+    return problems + [f"the adapter's {name} has no place in the merged model" for name in sorted(homeless)]
+
+
+def _sample(models: Models, adapter: Adapter, homeless: set[str], sampled: int, seed: int) -> list[str]:
+    merged, touched = models.merged.files, {*adapter.targets, *adapter.replaced}
+    return [
+        *sample_names([n for n in adapter.targets if n not in homeless], sampled, seed),
+        *(n for n in adapter.replaced if n in merged),
+        *sample_names([n for n in models.base.files if n in merged and n not in touched], 0, seed),
+    ]
+
+
+def _merged_anew(models: Models, adapter: Adapter, name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a tensor as training began with it, and as merging should have left it."""
+    # axolotl merges on the GPU where there is one; NF4 codes are only comparable on the same device.
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    replaced = name in adapter.replaced
+    start = adapter.tensors.read(PREFIX + name) if replaced else models.base.read(name)
+    if models.adapter_kind == "qlora" and name in models.layout.quantised and not replaced:
+        start = nf4_round_trip(start.to(device, torch.float32))
+    if name not in adapter.targets:
+        return start, start
+    return start, start.to(device, torch.float32) + adapter.delta(name, device)

@@ -21,7 +21,7 @@ from typing import NoReturn
 # What begins a program's name, and the family of tools it needs; the first that fits.
 FAMILIES = (
     ("alphaf_orch.programs.training.dpo", "trl"),
-    ("alphaf_orch.programs.training.data_stats", "axolotl"),
+    ("alphaf_orch.programs.training.", "axolotl"),
     ("alphaf_orch.programs.merging.merge_models", "mergekit"),
     ("alphaf_orch.programs.merging.", "axolotl"),
     ("alphaf_orch.programs.evaluation.run_lm_eval", "lm_eval"),

@@ -142,7 +142,7 @@ def test_every_error_of_a_disk_is_told_as_one_by_any_command(number, alphaf, mon
     def refuse(*_args, **_kwargs):
         raise OSError(number, os.strerror(number), "/x/merged/model.safetensors")
 
-    monkeypatch.setattr("alphaf_orch.runs.find.all_runs", refuse)
+    monkeypatch.setattr("alphaf_orch.cli.look.all_runs", refuse)
     told = alphaf("runs")
     assert told.exit_code == 5
     assert "/x/merged/model.safetensors" in told.stderr
@@ -155,7 +155,7 @@ def test_other_errors_are_not(alphaf, monkeypatch):
 
     assert disk_error(OSError(errno.EACCES, "x")) is None
     assert disk_error(OSError(errno.EIO, "a closed terminal")) is None
-    monkeypatch.setattr("alphaf_orch.runs.find.all_runs", refuse)
+    monkeypatch.setattr("alphaf_orch.cli.look.all_runs", refuse)
     with pytest.raises(NotADirectoryError):
         alphaf("runs")
 

@@ -27,6 +27,7 @@ FAMILIES = (
     ("alphaf_orch.programs.evaluation.run_lm_eval", "lm_eval"),
     ("alphaf_orch.programs.evaluation.task_index", "lm_eval"),
     ("alphaf_orch.programs.facts.", None),  # no other test starts them, and one start of each program stays cold
+    ("alphaf_orch.programs.evaluation.chat", None),  # sets up the streams of a terminal as they were opened for it
     ("alphaf_orch.programs.versions", None),  # asks for versions, and no tool
     ("alphaf_orch.programs.", "base"),
     ("axolotl.", "axolotl"),

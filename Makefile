@@ -101,7 +101,7 @@ samples: $(SETUP) ## remake the Korean sample data
 	PYTHONPATH=tools $(PY) -m sample_data.benchmark $(ARGS)
 
 # Two workers take groups of tests that share what is made once, the longest first.
-SPREAD = -n 2 --dist loadgroup --no-loadscope-reorder
+SPREAD = -n 2 --dist loadscope --no-loadscope-reorder
 
 test: $(SETUP) ## every test, the ones with real tools included (minutes)
 	$(PY) -m pytest $(SPREAD) $(ARGS)

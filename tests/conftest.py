@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import warm
 from click.testing import CliRunner, Result
 from shared import once
+from xdist.scheduler import LoadScopeScheduling
 
 from alphaf_orch.core.hardware import Machine
 
@@ -27,6 +30,7 @@ LONG = (
     "test_merge_models_real.py",
 )
 # Tests that share nothing with others of their file: any worker may take the next.
+_MODEL = re.compile(r"\[(tiny-\w+)")
 ALONE = ("test_the_whole_chain_on_a_layout", "test_sft_of_one_seed_is_one_training", "test_neftune_on_the_tiny_model")
 
 
@@ -35,22 +39,31 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if collection_path == REAL and config.option.markexpr == "not real" else None
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what stands in tests/real, name the group that one worker takes, and put the long files first."""
+    """Mark what stands in tests/real, and put the long files first; within a file nothing moves."""
     for item in items:
         if item.path.is_relative_to(REAL):
             item.add_marker(pytest.mark.real)
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
-def _group(item: pytest.Item) -> str:
-    """Return the tests that share the fixtures of a module: its file, or a file and one of the chains made in it."""
-    params = getattr(getattr(item, "callspec", None), "params", {})
-    if getattr(item, "originalname", "") in ALONE:
-        return item.name
-    return f"{item.path.stem} {params['chain']}" if "chain" in params else item.path.stem
+class _Groups(LoadScopeScheduling):
+    """Gives a worker what shares the fixtures of a module: a file, or of a file the tests of one model.
+
+    `--dist loadgroup` would be that, but xdist 3.8.0 writes the groups where pytest 9.2 does not read them.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        if test.partition("[")[0] in ALONE:
+            return nodeid
+        model = _MODEL.search(test) if file.endswith("test_architectures.py") else None
+        return f"{file} {model[1]}" if model else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Groups:
+    """Return what gives the workers their tests."""
+    return _Groups(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import ranks
+from patience import impatient  # noqa: F401  (a fixture)
 
 from alphaf_orch.core import processes
 from alphaf_orch.core.command import child_env, run_logged
@@ -18,17 +19,6 @@ from alphaf_orch.core.lock import held
 
 pytestmark = pytest.mark.usefixtures("impatient")
 REPO = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    """What is left to itself for seconds is asked in half of one."""
-    from alphaf_orch.core import command
-
-    monkeypatch.setattr(command, "_ESCALATION", tuple((number, 1.0) for number, _ in command._ESCALATION))
-    monkeypatch.setattr(
-        processes, "_LEFT_BEHIND", ((None, 0.5), (signal.SIGTERM, 0.5), (signal.SIGKILL, 5.0)), raising=False
-    )
 
 
 @pytest.fixture

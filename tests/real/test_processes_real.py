@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import ranks
+from patience import impatient  # noqa: F401  (a fixture)
 
 from alphaf_orch.core.command import child_env, run_logged
 from alphaf_orch.core.lock import held

@@ -205,12 +205,12 @@ def test_no_effect_is_called_no_difference_shown():
 
 def test_the_report_proves_that_one_line_differs():
     result = read(written())
-    arm, one, other = result.pairs()[0]
+    _, one, other = result.pairs()[0]
     (difference,) = differences(one.paths, other.paths)
     assert (difference.file, difference.lines) == ("sft.yaml", 1)
     assert difference.removed == ("neftune_noise_alpha: null",)
     assert difference.added == ("neftune_noise_alpha: 45",)
-    found = checks(one, other, "sft", arm.seed)
+    found = checks(one, other, "sft")
     assert [check.same for check in found] == [True] * 8, found
     markdown = render_markdown(ablation_report(result), "en")
     assert "Under each of 2 seeds the files of the training differ in exactly one line." in markdown
@@ -226,6 +226,7 @@ def test_the_report_proves_that_one_line_differs():
         ("metrics/sft.batches.jsonl", ('"ids": "b42"', '"ids": "c42"'), "Data order"),
         ("metrics/sft.batches.jsonl", ('"lengths": [100]', '"lengths": [101]'), "Packing and lengths"),
         ("manifest.json", ('"sample_packing": false', '"sample_packing": true'), "Packing and lengths"),
+        ("manifest.json", ('"seed": 42', '"seed": 43'), "Seed"),
         ("manifest.json", ('"local:base"', '"local:else"'), "Base model"),
         ("manifest.json", ('"axolotl": "0.19.0"', '"axolotl": "0.20.0"'), "Versions of the tools"),
         ("eval/sft/finance_ko_mcq.json", ('"num_fewshot": 0', '"num_fewshot": 5'), "Evaluation"),
@@ -239,7 +240,7 @@ def test_what_is_not_the_same_is_found(file, change, failing):
     assert change[0] in text
     place.write_text(text.replace(*change), encoding="utf-8")
     _, one, other = read(experiment).pairs()[0]
-    found = checks(one, other, "sft", 42)
+    found = checks(one, other, "sft")
     assert [check.what.en for check in found if check.same is False] == [failing]
 
 
@@ -247,7 +248,7 @@ def test_batches_that_were_not_recorded_are_not_called_the_same():
     experiment = written(seeds=1)
     experiment_paths("e").arm(experiment.arms[1].name).batches("sft").unlink()
     _, one, other = read(experiment).pairs()[0]
-    order = checks(one, other, "sft", 42)[2]
+    order = checks(one, other, "sft")[2]
     assert (order.what.en, order.same) == ("Data order", None)
 
 
@@ -260,7 +261,7 @@ def begun(change=lambda _: None, **recipes):
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     result = read(experiment)
     _, one, other = result.pairs()[0]
-    check = checks(one, other, "sft", 42)[1]
+    check = checks(one, other, "sft")[1]
     return check, render_markdown(ablation_report(result), "en")
 
 

@@ -125,12 +125,12 @@ def read_batches(paths: RunPaths, stage: str) -> Batches | None:
     return Batches(ids, shapes, first) if ids else None
 
 
-def checks(before: RunData, after: RunData, stage: str, seed: int | None) -> list[Check]:
-    """Return the checks of one pair of arms that were trained under one seed and evaluated at one stage."""
+def checks(before: RunData, after: RunData, stage: str) -> list[Check]:
+    """Return the checks of one pair of arms that are to be trained under one seed, and were evaluated at one stage."""
     trainer = "dpo" if stage == "dpo" else "sft"
     first, second = read_batches(before.paths, trainer), read_batches(after.paths, trainer)
     return [
-        _same(Label("시드", "Seed"), seed, seed),
+        _same(Label("시드", "Seed"), _seed(before, trainer), _seed(after, trainer)),
         *(_beginning(before, after, each) for each in SECTIONS[: SECTIONS.index(trainer) + 1]),
         _order(first, second),
         _packing(before, after, first, second),
@@ -211,6 +211,12 @@ def _whole_recipe(run: RunData, trainer: str) -> Mapping[str, Any]:
 def _data(run: RunData, length: int | None = None) -> str:
     sources = [source for part in run.manifest.get("data", {}).values() for source in part]
     return ", ".join((source.get("sha256") or source["path"])[:length] for source in sources)
+
+
+def _seed(run: RunData, trainer: str) -> int | None:
+    """Return the seed that the run was trained with, as its recipe had it."""
+    spec = (run.stages.get(trainer) or {}).get("spec") or {}
+    return (spec.get("recipe") or {}).get("seed")
 
 
 def _versions(run: RunData, trainer: str) -> dict[str, str]:

@@ -61,7 +61,7 @@ def start_warnings(result: AblationResult, *variants: str) -> list[Text]:
     return [
         join([join([check.what, f"seed {pair.arm.seed}"], ", "), check.evidence], ": ")
         for pair in result.pairs(*variants)
-        for check in checks(pair.before, pair.after, result.stage, pair.arm.seed)
+        for check in checks(pair.before, pair.after, result.stage)
         if check.warning
     ]
 
@@ -87,7 +87,7 @@ def _check_table(title: str, pairs: Sequence[Pair], stage: str) -> Table:
     rows = [
         (Cell(check.what, sub=f"seed {pair.arm.seed}"), _state(check), Cell(check.evidence))
         for pair in pairs
-        for check in checks(pair.before, pair.after, stage, pair.arm.seed)
+        for check in checks(pair.before, pair.after, stage)
     ]
     header: tuple[Text, ...] = (Label("항목", "What"), Label("같은가", "Same?"), Label("근거", "Evidence"))
     return Table(header, tuple(rows), Label(f"{title}: 같아야 하는 것", f"{title}: what must be the same"), 3)

@@ -13,7 +13,8 @@ from alphaf_orch.core.disk import writing
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest
-from alphaf_orch.planning.plan import Plan, Scope, make_plan
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import Plan, make_plan
 from alphaf_orch.planning.stages import MERGE_MODELS
 from alphaf_orch.report.card import write_model_card
 from alphaf_orch.runs.look import run_json

@@ -19,7 +19,8 @@ from alphaf_orch.core.wording import Language
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.sweep.choice import Choice
 from alphaf_orch.experiments.sweep.run import Candidate, Swept, candidates, failed, run_sweep, states
-from alphaf_orch.planning.plan import Scope, resolve
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.resolve import resolve
 from alphaf_orch.report.card import write_model_card
 from alphaf_orch.report.sweep import explained, said, write_sweep_report
 from alphaf_orch.runs.chain import merge_scope

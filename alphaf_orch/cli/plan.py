@@ -6,7 +6,8 @@ from alphaf_orch.cli.options import command, echo_json, out_console, with_option
 from alphaf_orch.cli.views import plan_json, print_plan
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.record import read_manifest
-from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.runs.status import statuses
 from alphaf_orch.settings.options import Options, settings
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from alphaf_orch.cli.execute import execute
 from alphaf_orch.cli.options import How, command, with_options
-from alphaf_orch.planning.plan import Scope
+from alphaf_orch.planning.context import Scope
 from alphaf_orch.runs.find import existing_run, finished_sft, last_finished_sft
 from alphaf_orch.settings.options import Options, default_run_name, settings
 

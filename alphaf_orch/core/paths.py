@@ -215,10 +215,6 @@ class RunPaths:
         """The report as one self-contained page."""
         return self.root / "report.html"
 
-    def markdown_report(self, language: str) -> Path:
-        """Return the same report as Markdown, in `ko` or `en`."""
-        return self.root / f"report.{language}.md"
-
     def comparison_page(self, other: RunPaths) -> Path:
         """Return the page that compares the run with another one."""
         return self.root / f"compare-{other.name}.html"

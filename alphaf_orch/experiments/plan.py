@@ -10,7 +10,8 @@ from alphaf_orch.core.errors import AlphafError, ConfigError, ModelError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.experiments.experiment import Arm, Experiment, ExperimentPaths, require_same_kind
-from alphaf_orch.planning.plan import Plan, Scope, make_plan
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import Plan, make_plan
 from alphaf_orch.runs.preflight import check_all_gpus
 from alphaf_orch.runs.status import safe_statuses
 

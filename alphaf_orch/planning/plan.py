@@ -19,8 +19,6 @@ from alphaf_orch.planning.sft import sft_stages
 from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, Section, Stage, stage_name
 from alphaf_orch.settings.config import RunConfig
 
-__all__ = ["Plan", "Scope", "make_plan", "plan_run", "resolve"]
-
 
 @dataclass(frozen=True)
 class Plan:

@@ -6,7 +6,7 @@ from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Cell, Note, Table, Tone
 from alphaf_orch.report.figures import NONE, p_value, signed
 from alphaf_orch.report.names import CI, MARKS, METHODS, METRICS, POINTS, TESTS, VERDICTS, task_title
-from alphaf_orch.scores import resampling as resampling
+from alphaf_orch.scores import resampling
 from alphaf_orch.scores.difference import Difference, Refused, Verdict
 from alphaf_orch.scores.significance import SIGNIFICANT
 from alphaf_orch.scores.table import Key, ScoreTable

@@ -12,7 +12,7 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.inputs.identity import folder_identity
 from alphaf_orch.planning.base import find_base, find_preset
-from alphaf_orch.planning.plan import Scope
+from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, stage_name
 from alphaf_orch.runs.find import finished_sft
 from alphaf_orch.settings.config import RunConfig, build_config, read_config

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from alphaf_orch.core.wording import Label, Text
-from alphaf_orch.scores import resampling as resampling
+from alphaf_orch.scores import resampling
 from alphaf_orch.scores.difference import Difference, Refused
 from alphaf_orch.scores.loaded import Scored
 from alphaf_orch.scores.rows import is_binary, rows_of

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from alphaf_orch.scores import resampling as resampling
+from alphaf_orch.scores import resampling
 from alphaf_orch.scores.loaded import Scored
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from alphaf_orch.core.masking import FileMask, is_secret_name, mask, mask_values
 from alphaf_orch.core.paths import template_folders
 from alphaf_orch.inputs.presets import read_preset
 from alphaf_orch.judging.preset import load_judge
-from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.keys import parse_set
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from alphaf_orch.core.paths import PACKAGE, template_folders
-from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.merge import METHODS
 

@@ -16,7 +16,8 @@ from alphaf_orch.core.command import PROGRAM_ENV
 from alphaf_orch.core.errors import ConfigError, ModelError
 from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.experiments.sweep.choice import choose
-from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.report.sweep import explained
 from alphaf_orch.runs.status import statuses
 from alphaf_orch.scores.loaded import Scored

@@ -9,7 +9,8 @@ import pytest
 
 from alphaf_orch.core.errors import ConfigError, DataError, ModelError
 from alphaf_orch.core.paths import CHILD, template_folders
-from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.settings.config import RunConfig
 
 DRY = Scope(dry=True)

@@ -12,7 +12,9 @@ from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors
 from alphaf_orch.experiments.experiment import ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.inputs import data, sources
-from alphaf_orch.planning.plan import Scope, plan_run, resolve
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import plan_run
+from alphaf_orch.planning.resolve import resolve
 from alphaf_orch.settings.config import RunConfig
 
 

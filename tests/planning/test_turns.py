@@ -12,7 +12,8 @@ from turns import ANSWERED, LAYOUTS, model_folder, rows
 from alphaf_orch.core.errors import ConfigError, DataError
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths
 from alphaf_orch.inputs import chat_templates
-from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.programs.turn_end import NO_END
 from alphaf_orch.runs import run_date
 from alphaf_orch.settings.config import RunConfig

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from alphaf_orch.core.paths import template_folders
-from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.settings.config import RunConfig
 
 MODELS = ("eeve", "eeve-instruct", "qwen", "orion", "smollm2", "tiny", "tiny-eeve", "tiny-qwen", "tiny-orion")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -327,15 +325,3 @@ def test_rows_changed_in_place_are_read_anew(tmp_path: Path, where: str, file: s
         assert code == 0
         found.append(json.loads(text.rpartition("RESULT")[2])[0][task.name]["acc"])
     assert found == [1.0, 0.0]
-
-
-@pytest.fixture
-def allganize(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(CHILD))
-    path = SHIPPED / "eval" / "allganize" / "allganize.py"
-    spec = importlib.util.spec_from_file_location("allganize_under_test", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

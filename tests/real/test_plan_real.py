@@ -1,6 +1,7 @@
 """The planned argv as accelerate itself reads it."""
 
-from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.settings.config import RunConfig
 
 DRY = Scope(dry=True)

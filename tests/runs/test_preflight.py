@@ -7,7 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 from alphaf_orch.core.errors import HardwareError, ToolError
-from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.runs.preflight import check_machine
 from alphaf_orch.settings.config import RunConfig
 

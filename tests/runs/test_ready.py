@@ -4,7 +4,8 @@ from data_rows import hub_cache_with_rows
 from rich.console import Console
 
 from alphaf_orch.core.paths import PACKAGE
-from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.runs import ready
 from alphaf_orch.settings.config import RunConfig
 

@@ -6,7 +6,8 @@ import pytest
 
 from alphaf_orch.core.errors import ConfigError, ToolError
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.planning.plan import Scope, make_plan
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.programs.tracker_keys import run_name, tracker_variables, used_trackers
 from alphaf_orch.runs.preflight import check_machine
 from alphaf_orch.settings.config import RunConfig

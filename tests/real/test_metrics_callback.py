@@ -37,6 +37,26 @@ def trainer_state(**values: Any) -> SimpleNamespace:
 ARGS = SimpleNamespace(world_size=8, logging_nan_inf_filter=True)
 
 
+def test_the_peak_of_a_step_outlives_what_sets_it_back_before_the_log(
+    module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    monkeypatch.setenv("ALPHAF_METRICS", str(path))
+    callback, state, now = module.MetricsCallback(), trainer_state(), [2000.0]
+    monkeypatch.setattr(module, "peak_memory_mib", lambda: now[0])
+    callback.on_train_begin(SimpleNamespace(**vars(ARGS)), state, None)
+    for step, peak, left in ((1, 7800.0, 3400.0), (2, 7000.0, 3400.0)):
+        state.global_step, now[0] = step, peak
+        callback.on_step_end(ARGS, state, SimpleNamespace())
+        now[0] = left  # axolotl's own log has read the peak and set it back
+        callback.on_log(ARGS, state, None, logs={"loss": 1.0})
+    now[0] = 9000.0
+    callback.on_prediction_step(ARGS, state, None)
+    now[0] = 3400.0
+    callback.on_log(ARGS, state, None, logs={"eval_loss": 1.0})
+    assert [json.loads(line)["peak_memory_mib"] for line in path.read_text().splitlines()] == [7800.0, 7800.0, 9000.0]
+
+
 def test_a_line_holds_every_numeric_value_under_its_own_name(
     module: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,6 +31,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
         self.tokens = 0
         self.trainable: int | None = None
         self.begun_at = 0
+        self.peak = 0.0
         self.clock = time.monotonic()
 
     def on_train_begin(self, args: Any, state: Any, *_: Any, model: Any = None, **__: Any) -> None:
@@ -40,6 +41,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
         args.logging_nan_inf_filter = False
         self.tokens, self.clock = tokens_seen(state), time.monotonic()
         self.begun_at = state.global_step
+        self._look_at_memory()
         if state.is_world_process_zero:
             if self.path is not None:
                 cut_half_line(self.path)
@@ -47,8 +49,17 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_step_end(self, _args: Any, state: Any, control: Any, **_: Any) -> None:
         """Have the loss of the first and the last step logged, however wide `logging_steps` is."""
+        self._look_at_memory()
         if state.global_step in (1, state.max_steps):
             control.should_log = True
+
+    def on_prediction_step(self, *_: Any, **__: Any) -> None:
+        """Keep the peak of an evaluation."""
+        self._look_at_memory()
+
+    def _look_at_memory(self) -> None:
+        # axolotl sets torch's peak back whenever it logs (utils/bench.py), before callbacks hear of the event.
+        self.peak = max(self.peak, peak_memory_mib())
 
     def on_log(self, args: Any, state: Any, *_: Any, logs: dict[str, Any], **__: Any) -> None:
         """Append this event's line."""
@@ -61,6 +72,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
         if tokens > self.tokens:
             values["tokens_per_s"] = (tokens - self.tokens) / max(clock - self.clock, 1e-9)
         self.tokens, self.clock = tokens, clock
+        self._look_at_memory()
         non_finite = sorted(name for name, value in values.items() if not math.isfinite(value))
         record: dict[str, Any] = {
             "time": time.time(),
@@ -68,7 +80,7 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
             "max_steps": state.max_steps,
             "world_size": args.world_size,
             "trainable_parameters": self.trainable,
-            "peak_memory_mib": peak_memory_mib(),
+            "peak_memory_mib": self.peak,
             **{name: None if name in non_finite else value for name, value in values.items()},
         }
         if non_finite:
@@ -91,7 +103,7 @@ def trainable_parameters(model: Any) -> int | None:
 
 
 def peak_memory_mib() -> float:
-    """Return this process's peak in MiB: memory allocated on its GPU, or resident memory without CUDA."""
+    """Return this process's peak in MiB: memory allocated on its GPU since it was last set back, or resident memory."""
     if torch.cuda.is_available():
         return float(torch.cuda.max_memory_allocated()) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # Linux counts KiB

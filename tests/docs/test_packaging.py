@@ -34,7 +34,7 @@ MEASURED = {
     "mergekit": "0.1.5",
     "lm-eval": "0.4.11",
 }
-MEASURED_GPU = MEASURED | {"unsloth": "2026.10.7", "deepspeed": "0.18.9"}
+MEASURED_GPU = MEASURED | {"unsloth": "2026.10.9", "deepspeed": "0.18.9"}
 # What a `make` around pytest would hand to the make that a test starts.
 MAKE_VARIABLES = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "VENV", "ACCEL", "PYTHON", "SKIP_SETUP")
 

@@ -83,11 +83,12 @@ async def _ask(
 ) -> Row:
     judge = {"judge": preset.identity(await client.find_model())}
     # What a refusal depends on beside: another server, or one with a longer context, may answer.
-    refuser = {"refused_by": "asked again" if sitting.again else fingerprint([preset.url, client.context])[:16]}
+    refuser = {"refused_by": fingerprint([preset.url, client.context])[:16]}
+    bound = {"refused_by": "nobody"} if sitting.again else refuser
 
     def expected(row: Row) -> Mapping[str, str] | None:
         keys = sitting.expected(row)
-        return None if keys is None else {**keys, **judge, **(refuser if row.get("refused") else {})}
+        return None if keys is None else {**keys, **judge, **(bound if row.get("refused") else {})}
 
     kept = file.kept(sitting.name, expected, {**sitting.parts, "judge": "the judge (model, sampling)"})
     lacking = {question.name: question for question in sitting.questions if question.name not in kept}

@@ -143,6 +143,10 @@ def test_a_longer_context_of_the_same_server_is_seen(folder):
 def test_what_was_refused_is_asked_again_on_request(folder):
     with Stub(refusing(*TOO_LONG["llama.cpp"])) as stub:
         judge(folder, stub.url, 3)
+        for _ in range(2):
+            judge(folder, stub.url, 3, again=True)
+        judge(folder, stub.url, 3)
+        assert len(stub.bodies) == 6 + 4 + 4
         stub.behave = by_quality
         assert judge(folder, stub.url, 3, again=True)["judged"] == 3
 

@@ -40,7 +40,7 @@ _FILTERED = re.compile(
 )
 _FOR_ALL = re.compile(
     r"unsupported[_ ](?:parameter|value)|unknown[_ ]parameter|unrecognized request argument"
-    r"|extra[_ ](?:inputs|forbidden)|not supported|does not support|not permitted|api[_ ]key|unauthorized|forbidden"
+    r"|extra[_ ](?:inputs|forbidden)|not supported|does not support|api[_ ]key|unauthorized"
     r"|model.{0,80}(?:not (?:be )?found|not exist)|(?:invalid|unknown|no such) model|model_not_found|no models? loaded"
     r"|system role|roles? must alternate|chat template",
     re.IGNORECASE,
@@ -90,7 +90,7 @@ def message(body: str) -> str:
         value = json.loads(body)
     except (ValueError, RecursionError):
         return body[:_MEASURED]
-    return " ".join(_words(value))[:_MEASURED]
+    return (" ".join(_words(value)) or body)[:_MEASURED]
 
 
 def _words(value: Any) -> list[str]:
@@ -100,5 +100,18 @@ def _words(value: Any) -> list[str]:
         return [word for each in value[:20] for word in _words(each)]
     if not isinstance(value, dict):
         return []
-    keys = ("error", "message", "msg", "detail", "details", "code", "type", "error_type", "param", "metadata", "raw")
+    keys = (
+        "error",
+        "errors",
+        "message",
+        "msg",
+        "detail",
+        "details",
+        "code",
+        "type",
+        "error_type",
+        "param",
+        "metadata",
+        "raw",
+    )
     return [word for key in keys for word in _words(value.get(key))]

@@ -16,6 +16,7 @@ from alphaf_orch.judging.thoughts import closed, opened
 # A verdict is a line or two; an answer this long, thoughts aside, is no verdict and not worth searching.
 MAX_CHARS = 20_000
 _BEGUN = re.compile(r'\{\s*"')
+_FENCED = re.compile(r"```\w*\s*(\{.*\})\s*```", re.DOTALL)
 _SINGLE_QUOTED = re.compile(r"\{\s*'[^{}]*\}")
 # The escapes of JSON; any other backslash is one that the judge meant, of LaTeX mostly: \(3\%\).
 _ESCAPE = re.compile(r'\\(["\\/bfnrt]|u[0-9a-fA-F]{4})?')
@@ -64,15 +65,16 @@ def _answered(reply: str) -> list[dict[str, Any]]:
 
 
 def _alone(reply: str) -> dict[str, Any] | None:
-    """Return the object that a reply is and nothing else; None for any other reply."""
+    """Return the object that a reply is and nothing else, a code block around it aside; None for any other reply."""
     text = reply.strip()
-    if len(text) > MAX_CHARS or not text.startswith("{"):
+    if len(text) > MAX_CHARS or text[:1] not in ("{", "`"):
         return None
+    fenced = _FENCED.fullmatch(text)
     try:
-        value, end = _DECODER.raw_decode(_escaped(text))
+        value = _DECODER.decode(_escaped(fenced[1] if fenced else text))
     except (ValueError, RecursionError):
         return None
-    return value if isinstance(value, dict) and end == len(_escaped(text)) else None
+    return value if isinstance(value, dict) else None
 
 
 def _thinking(answer: str) -> str | None:

@@ -175,9 +175,7 @@ def test_a_limit_of_the_shell():
     assert "ulimit -f" in subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize(
-    "number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM]
-)
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EACCES", "EPERM"])
 def test_every_error_of_a_disk_is_told_as_one_by_any_command(name, alphaf, monkeypatch):
     number = getattr(errno, name)
 

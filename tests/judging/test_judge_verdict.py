@@ -144,7 +144,7 @@ def test_thoughts_without_an_end_are_no_answer(begin):
 def test_marks_inside_the_reason_are_none():
     for reason in ("B는 </think>를 남겼다", "B는 <think>로 시작한다", "[THINK]"):
         said = json.dumps({"winner": "A", "reason": reason}, ensure_ascii=False)
-        assert parse(said) == Verdict("A", reason)
+        assert parse(said) == parse(f"```json\n{said}\n```") == Verdict("A", reason)
     assert parse('판정: {"winner": "A", "reason": "<think>로 시작한다"}.').value == "A"
 
 

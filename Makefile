@@ -27,7 +27,7 @@ OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OP
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD
 
-.PHONY: help setup lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan samples gpu-check clean
+.PHONY: help setup setup-vllm lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan samples gpu-check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ help: ## list the targets
 
 setup: ## make .venv from the lock for this machine (CPU or GPU); nothing to do costs nothing
 	@VENV=$(call quoted,$(VENV)) ACCEL=$(call quoted,$(ACCEL)) PYTHON=$(call quoted,$(PYTHON)) sh requirements/setup.sh
+
+setup-vllm: $(SETUP) ## make .venv-vllm, vLLM's own environment (Linux with an NVIDIA GPU), from its lock
+	@VENV=.venv-vllm ACCEL=vllm PYTHON=$(call quoted,$(PYTHON)) sh requirements/setup.sh
 
 lock: ## remake requirements/*.lock from pyproject.toml (ARGS=--upgrade for newer versions)
 	PYTHON=$(call quoted,$(PYTHON)) sh requirements/lock.sh $(ARGS)

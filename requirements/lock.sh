@@ -1,5 +1,5 @@
 #!/bin/sh
-# Remake cpu.lock and gpu.lock from pyproject.toml, for Python 3.11 and 3.12 at once; arguments go to uv (--upgrade).
+# Remake cpu.lock, gpu.lock and vllm.lock from pyproject.toml, for Python 3.11 and 3.12 at once; arguments go to uv (--upgrade).
 #
 # A lock names versions only: no index, no link and no build suffix of torch, so the same file serves a company mirror,
 # a folder of wheels and the public registry. Hashes are left out for the same reason: a CPU wheel of torch 2.13.0
@@ -19,3 +19,4 @@ lock() {
 }
 lock cpu --excludes requirements/cpu.excludes "$@"
 lock gpu "$@"
+lock vllm "$@"  # an environment of its own: nothing of cpu or gpu fits beside vLLM

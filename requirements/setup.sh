@@ -2,7 +2,7 @@
 # Make $VENV hold what requirements/$ACCEL.lock names, and this project; say and do nothing where it already does.
 #
 #   VENV    the environment's folder (.venv); made and remade by this script alone
-#   ACCEL   cpu or gpu; by default what $VENV was made for, and at first gpu where the machine has an NVIDIA GPU
+#   ACCEL   cpu, gpu, or vllm for vLLM's own environment (`make setup-vllm`); by default what $VENV was made for, and at first gpu where the machine has an NVIDIA GPU
 #   PYTHON  a Python 3.11 or 3.12; by default the first of python3.11, python3.12, python3, python that runs
 #
 # Where packages come from is pip's business: PIP_INDEX_URL and PIP_EXTRA_INDEX_URL, or pip.conf, name a mirror or an

@@ -20,6 +20,7 @@ from alphaf_orch.judging.request import VOTED_TASK, JudgeOptions, judge_run
 @click.option("--concurrency", type=click.IntRange(min=1), help="Requests at the same time (default: the preset's).")
 @option("max_new_tokens", help="Length limit of an answer (default 512).")
 @click.option("--summary", is_flag=True, help="Only compute the figures again from the verdicts.")
+@click.option("--refused", is_flag=True, help="Ask again what the judge refused, though nothing has changed.")
 @click.option("--votes", is_flag=True, help="Vote O or X on answers that have a gold answer, instead of comparing.")
 @click.option("--task", metavar="NAME", help=f"With --votes: an evaluated task (default {VOTED_TASK}).")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="With --votes: votes a row.")

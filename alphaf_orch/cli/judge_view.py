@@ -35,7 +35,6 @@ def print_comparison(console: Console, summary: Mapping[str, Any], folder: Path)
         "first shown wins": percent(summary["position_bias"]),
         "both orders agree": "-" if consistency is None else f"{consistency:.1%} of prompts",
         "mean length": "-" if chars["a"] is None else f"{a} {chars['a']:.0f}, {b} {chars['b']:.0f} characters",
-        "not counted": f"{summary['incomplete']} prompts without a verdict in both orders",
     }
     if summary["identical_answers"]:
         lines["same answer"] = f"{summary['identical_answers']} prompts"
@@ -52,12 +51,21 @@ def print_votes(console: Console, summary: Mapping[str, Any], folder: Path) -> N
     _print(console, {}, summary, folder)
 
 
+def ended(summary: Mapping[str, Any]) -> str:
+    """Return what became of everything that was asked: `18 judged, 12 refused`."""
+    counts = {end: summary[end] for end in ("judged", "unreadable", "refused", "unanswered")}
+    return ", ".join(f"{count} {end}" for end, count in counts.items() if count or end == "judged")
+
+
 def _print(console: Console, lines: dict[str, str], summary: Mapping[str, Any], folder: Path) -> None:
     tokens = summary["tokens"]
     counted = f"{tokens['prompt']:,} in, {tokens['completion']:,} out"
     if tokens["verdicts_without_count"]:
         counted += f", not counted by the server for {tokens['verdicts_without_count']} verdicts"
     unreadable = f"{summary['parse_failures']} of {summary['verdicts']} verdicts; {summary['retried']} asked again"
-    lines = {"judge": summary["judge"], **lines, "unreadable": unreadable, "tokens": counted, "files": str(folder)}
-    for name, text in lines.items():
+    causes = [f"{cause['end']}, {cause['verdicts']} questions: {cause['why']}" for cause in summary["causes"]]
+    asked = {"prompts" if "prompts" in summary else "rows": ended(summary)}
+    shown = [*({"judge": summary["judge"], **asked, **lines, "unreadable": unreadable}).items()]
+    shown += [("why", cause) for cause in causes] + [("tokens", counted), ("files", str(folder))]
+    for name, text in shown:
         console.print(f"{name}: {text}", highlight=False, markup=False, soft_wrap=True)

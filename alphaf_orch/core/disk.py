@@ -20,7 +20,10 @@ _WHAT = {
     errno.EFBIG: "a file became larger than the disk, or `ulimit -f`, allows",
     errno.EROFS: "the disk is read-only",
     errno.EIO: "the disk failed (input/output error)",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "the system does not permit it",
 }
+_RIGHTS = (errno.EACCES, errno.EPERM)
 # How tools of python, Rust and C++ put it.
 _SAID = {
     errno.ENOSPC: re.compile(r"No space left on device|\(os error 28\)"),
@@ -63,8 +66,8 @@ def writing(path: Path | None = None) -> Iterator[None]:
 def disk_error(error: OSError, path: Path | None = None) -> DiskError | None:
     """Return what to tell the user of an error that is the disk's, None for any other one."""
     named = error.filename2 or error.filename
-    if error.errno not in _WHAT or (error.errno == errno.EIO and not named and not path):
-        return None  # EIO without a file is of a terminal that was closed
+    if error.errno not in _WHAT or (error.errno in (errno.EIO, *_RIGHTS) and not named and not path):
+        return None  # EIO without a file is of a terminal that was closed, rights without one are of a process
     place = Path(os.fsdecode(named)) if isinstance(named, str | bytes) else path
     return _failure(error.errno, str(place) if place else "", place or runs_dir())
 
@@ -82,8 +85,11 @@ def told_of_disk(text: str, log: Path) -> DiskError | None:
 
 def _failure(number: int, what: str, place: Path) -> DiskError:
     folder = _existing(place)
-    full = number in (errno.ENOSPC, errno.EDQUOT)
-    fix = _to_free(folder) if full else "mend that disk, or point ALPHAF_RUNS at another one"
+    fix = "mend that disk, or point ALPHAF_RUNS at another one"
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        fix = _to_free(folder)
+    elif number in _RIGHTS:
+        fix = "get the right to read and write there, or point ALPHAF_RUNS at another folder"
     return DiskError(
         f"{_WHAT[number]}{f': {what}' if what else ''}",
         where=_file_system(folder),
@@ -93,7 +99,7 @@ def _failure(number: int, what: str, place: Path) -> DiskError:
 
 def _existing(path: Path) -> Path:
     path = path.absolute()
-    while not path.exists():
+    while not os.path.exists(path):  # noqa: PTH110  (False too where a folder above it may not be looked into)
         path = path.parent
     return path
 
@@ -120,8 +126,9 @@ def _to_free(folder: Path) -> str:
     for parent in (folder, *folder.parents):
         scratch = parent / ".partial"
         if scratch.is_dir():
-            held = sum(file.lstat().st_size for file in scratch.rglob("*") if file.is_file())
-            return f"free space there: {scratch} ({size(held)}) is scratch, and so are old checkpoint-* folders of runs"
+            with contextlib.suppress(OSError):  # what another process takes away meanwhile
+                held = written(scratch)
+                return f"free space there: {scratch} ({size(held)}) is scratch, and so are old checkpoint-* folders"
     return (
         f"free space there (runs and their checkpoint-* folders are in {runs_dir()}, built models in {cache_dir()}),"
         " or point ALPHAF_RUNS at a larger disk"

@@ -82,6 +82,12 @@ class ToolError(AlphafError):
     exit_code = 9
 
 
+class JudgeError(AlphafError):
+    """A judge of whose replies none can be read, or that refuses every prompt."""
+
+    exit_code = 10
+
+
 class Interrupted(AlphafError):
     """The user stopped the run; what was finished is kept."""
 

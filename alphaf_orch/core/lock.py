@@ -20,10 +20,12 @@ def held(path: Path, what: str) -> Iterator[int]:
     In use is what another process holds, and what a process lives of that was started under the lock: a trainer's
     rank that outlived its `alphaf` still writes there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     mark = mark_of(path)
     # Unbuffered: a full disk refuses it where it is written, not when the file is closed.
-    with path.open("a+b", buffering=0) as file:
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened_file = path.open("a+b", buffering=0)
+    with opened_file as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -27,9 +27,9 @@ def fingerprint(value: Any) -> str:
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """Yield the place for a new version of the file, which takes the old one's place in the end if all went well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
             with partial.open("rb") as file:

@@ -36,6 +36,7 @@ class Place:
     trust_remote_code: bool
     machine: Machine
     env: Mapping[str, str]
+    asking_python: str | None = None  # where lm-eval runs, if not beside the other tools: vLLM does not fit there
 
     @property
     def scratch(self) -> Path:

@@ -114,7 +114,7 @@ def _server_target(options: EvalOptions, tasks: Sequence[Task]) -> Target:
         raise ConfigError(
             f"the backend {backend} needs a server",
             where="--server",
-            fix="say --server http://HOST:8000/v1 (`vllm serve MODEL_FOLDER` starts one)",
+            fix="say --server http://HOST:8000/v1 (`.venv-vllm/bin/vllm serve MODEL_FOLDER` starts one)",
         )
     if options.gpus:
         raise ConfigError("GPUs are the server's matter", where="--gpus", fix="leave the option out")

@@ -104,7 +104,7 @@ def lm_eval_stage(place: Place, cells: Sequence[Cell], tasks: Mapping[Path, Rend
     file = place.paths.rendered(f"{name}.yaml")
     config = plain(lm_eval_config(place, cells))
     files: dict[Path, Rendered] = {file: config, **tasks}
-    argv = program(place.python, "evaluation.run_lm_eval", "run", "--config", str(file))
+    argv = program(place.asking_python or place.python, "evaluation.run_lm_eval", "run", "--config", str(file))
     launch = Launch(target.gpus, place.machine.cpus, "no", place.machine.visible(target.gpus))
     if target.backend == "hf" and target.gpus > 1:
         accelerate = place.paths.rendered("accelerate_eval.yaml")

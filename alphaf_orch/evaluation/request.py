@@ -11,7 +11,7 @@ from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths, runs_dir, template_folders
 from alphaf_orch.evaluation import cache as eval_cache
 from alphaf_orch.evaluation.cells import Cell, Place
-from alphaf_orch.evaluation.options import SERVERS, EvalOptions, choose_target, served_model, suites_asked
+from alphaf_orch.evaluation.options import SERVERS, Backend, EvalOptions, choose_target, served_model, suites_asked
 from alphaf_orch.evaluation.plan import lm_eval_stage, make_cell, tokenizer_stage
 from alphaf_orch.evaluation.tasks.suites import find_tasks, render_tasks, require_data, select_tasks
 from alphaf_orch.evaluation.tasks.task import Task
@@ -87,17 +87,28 @@ def plan_models(
     suites = suites_asked(options)
     tasks = select_tasks(found, suites, options.tasks)
     target = choose_target(options, tasks, machine)
-    versions = tool_versions(python)
-    if "lm-eval" not in versions:
-        raise ToolError("lm-eval is not installed", where=python, fix="run `make setup`, or set `tools:` in the config")
-    if target.backend == "vllm" and "vllm" not in versions:
-        raise ToolError("vllm is not installed", where=python, fix="pip install vllm there, or use --backend hf")
+    asking = config.tools.get("vllm", python) if target.backend == "vllm" else python
+    versions = tool_versions(asking)
+    _require_tools(target.backend, versions, asking, paths)
     if target.backend in SERVERS and target.server_model is None:
         target = replace(target, server_model=served_model(target))
     remote = remote_code(find_preset(config), allowed=config.trust_remote_code)
-    place = Place(paths, python, reference, target, remote, machine, env)
+    place = Place(paths, python, reference, target, remote, machine, env, None if asking == python else asking)
     cells = [make_cell(place, model, task, options.limit, versions["lm-eval"]) for model in models for task in tasks]
     return Evaluation(place, models, tasks, tuple(cells), suites, versions)
+
+
+def _require_tools(backend: Backend, versions: Mapping[str, str], python: str, paths: RunPaths) -> None:
+    """Raise ToolError where what asks the models is not installed."""
+    own = (
+        "run `make setup-vllm`, which makes an environment of its own for vLLM, and name its python as `tools: vllm:`"
+        f" in {paths.config}; or use --backend hf"
+    )
+    if backend == "vllm" and "vllm" not in versions:
+        raise ToolError("vllm is not installed", where=python, fix=own)
+    if "lm-eval" not in versions:
+        fix = own if backend == "vllm" else "run `make setup`, or set `tools:` in the config"
+        raise ToolError("lm-eval is not installed", where=python, fix=fix)
 
 
 def known_results(evaluation: Evaluation) -> Results:

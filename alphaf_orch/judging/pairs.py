@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,12 @@ def compare(
     max_new_tokens: int,
     console: Console,
     verbose: bool,
+    again: bool = False,
 ) -> dict[str, Any]:
-    """Return the summary of a judged against b on the prompts (the first `limit` of them), judging what lacks."""
+    """Return the summary of a judged against b on the prompts (the first `limit` of them), judging what lacks.
+
+    With `again` what the judge refused is asked though nothing has changed.
+    """
     _check(prompts)
     templates.identity(*_SHAPES)  # a template that is missing shows before hours of answering
     models = {model.stage: model for model in chain_models(paths, (a, b))}
@@ -61,7 +66,7 @@ def compare(
         for stage in (a, b)
     }
     folder, said = paths.judge(f"{a}-vs-{b}"), (answers[a], answers[b])
-    return judge_pairs(folder, (a, b), prompts, said, preset, templates, limit=limit, console=console)
+    return judge_pairs(folder, (a, b), prompts, said, preset, templates, limit=limit, console=console, again=again)
 
 
 def judge_pairs(
@@ -74,6 +79,7 @@ def judge_pairs(
     *,
     limit: int | None,
     console: Console,
+    again: bool = False,
 ) -> dict[str, Any]:
     """Put the missing verdicts into `folder`/verdicts.jsonl, write summary.json and return it."""
     a, b = stages
@@ -96,8 +102,15 @@ def judge_pairs(
             "b": f"the answers of {b}",
             "template": "the judge's template",
         },
+        again=again,
     )
-    return hold(sitting, preset, console, lambda: write_summary(folder, a, b))
+
+    def summarize(lacking: Sequence[Name]) -> dict[str, Any]:
+        # One order of a prompt may have its line.
+        without = Counter(name[0] for name in lacking)
+        return write_summary(folder, a, b, sum(count == len(ORDERS) for count in without.values()))
+
+    return hold(sitting, preset, console, summarize)
 
 
 def _check(prompts: PromptSet) -> None:

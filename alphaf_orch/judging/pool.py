@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from alphaf_orch.core.errors import DiskError
-from alphaf_orch.judging.client import JudgeClient, NoReplyError, Reply
+from alphaf_orch.judging.client import JudgeClient, NoReplyError, RefusedError, Reply
+from alphaf_orch.judging.refusals import Kind
 from alphaf_orch.judging.reply import UnreadableError, Verdict, parse_verdict
 from alphaf_orch.judging.verdicts import Name, Row
 
@@ -31,7 +32,10 @@ class Question:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a question; without a verdict `error` says why and `reply` how the last reply began."""
+    """What came of a question; without a verdict `error` says why and `reply` how the last reply began.
+
+    `refused` is why the server, or the judge, would not answer this one.
+    """
 
     verdict: Verdict | None
     error: str | None
@@ -39,6 +43,7 @@ class Outcome:
     attempts: int
     usage: dict[str, int] | None
     seconds: float
+    refused: Kind | None = None
 
 
 @dataclass
@@ -48,12 +53,13 @@ class Failures:
     allowed: int
     count: int = 0
     last: str = ""
+    fix: str | None = None
     over: bool = False
 
     def add(self, error: NoReplyError) -> None:
         """Count one; `over` becomes true when there is no point in going on."""
         self.count += 1
-        self.last = str(error)
+        self.last, self.fix = str(error), error.fix
         self.over = self.over or error.for_good or self.count > self.allowed
 
 
@@ -64,7 +70,7 @@ async def ask_all(
     failures: Failures,
     concurrency: int,
 ) -> None:
-    """Ask every question and hand each outcome to `record` as it comes.
+    """Ask every question and hand each outcome to `record` as it comes; a refusal ends its own question only.
 
     A question that the server does not answer is counted in `failures` and not recorded; when they are over,
     nothing more is asked and requests under way are given up.
@@ -97,16 +103,26 @@ async def _work(
 async def _ask(client: JudgeClient, question: Question) -> Outcome:
     started = time.monotonic()
     replies: list[Reply] = []
-    verdict, error = None, None
+    verdict, error, refused = None, None, None
     while verdict is None and len(replies) < ATTEMPTS:
-        replies.append(await client.ask(question.text + (question.reminder if replies else "")))
         try:
+            replies.append(await client.ask(question.text + (question.reminder if replies else "")))
             verdict, error = parse_verdict(replies[-1].text, question.field, tuple(question.meaning)), None
         except UnreadableError as problem:
-            error = str(problem)
+            error = _cause(replies[-1], str(problem))
+        except RefusedError as problem:
+            error, refused = str(problem), problem.kind
+            break
     seconds = round(time.monotonic() - started, 3)
-    excerpt = replies[-1].text[:_EXCERPT] if verdict is None else None
-    return Outcome(verdict, error, excerpt, len(replies), _usage(replies), seconds)
+    excerpt = replies[-1].text[:_EXCERPT] if replies and verdict is None else None
+    return Outcome(verdict, error, excerpt, len(replies) + (refused is not None), _usage(replies), seconds, refused)
+
+
+def _cause(reply: Reply, problem: str) -> str:
+    """Return why a reply could not be read, in the words of what ended it where that is known."""
+    if not reply.text.strip():
+        problem = f"no answer behind {reply.thoughts} characters of thoughts" if reply.thoughts else "an empty reply"
+    return f"cut off at max_tokens: {problem}" if reply.cut else problem
 
 
 def _usage(replies: Sequence[Reply]) -> dict[str, int] | None:

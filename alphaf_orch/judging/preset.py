@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,7 +27,7 @@ class JudgePreset(BaseModel):
     url: str
     model: str | None  # None: the only one that the server lists
     api_key_env: str | None  # the name of the environment variable that holds the key
-    temperature: float = Field(ge=0)
+    temperature: float | None = Field(ge=0)  # None: not sent
     max_tokens: int = Field(gt=0)
     timeout_s: float = Field(gt=0)
     concurrency: int = Field(gt=0)
@@ -35,10 +35,14 @@ class JudgePreset(BaseModel):
     max_failures: int = Field(ge=0)
     template: str = Field(min_length=1)
     extra_body: dict[str, Any] = {}
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    system: str | None = None  # None: no system turn, which some judges refuse
 
     def identity(self, model: str) -> str:
         """Return what stands for the judge in a verdict: equal as long as its model and sampling are."""
-        return fingerprint([model, self.temperature, self.max_tokens, self.extra_body])[:16]
+        # How the limit is called changes nothing that is said.
+        said = [model, self.temperature, self.max_tokens, self.extra_body]
+        return fingerprint([*said, self.system] if self.system else said)[:16]
 
     def key(self) -> str | None:
         """Return the API key from the variable that the preset names; raise ConfigError where it is not set."""

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from alphaf_orch.core.progress import clock
-from alphaf_orch.judging.pool import Failures
+from alphaf_orch.judging.pool import Failures, Outcome
 
 _PLAIN_EVERY_S = 15.0
 
@@ -21,7 +21,7 @@ class JudgeLine:
     def __init__(self, console: Console, title: str, total: int, kept: int, unanswered: Failures) -> None:
         self._console, self._title, self._total, self._kept = console, title, total, kept
         self._unanswered = unanswered
-        self._done = self._unreadable = self._tokens = 0
+        self._done = self._unreadable = self._refused = self._tokens = 0
         self._started = self._shown = time.monotonic()
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
@@ -38,11 +38,12 @@ class JudgeLine:
             self._live.__exit__(None, None, None)
         self._print(self._line())
 
-    def add(self, tokens: int, *, readable: bool) -> None:
+    def add(self, outcome: Outcome) -> None:
         """Count one outcome."""
         self._done += 1
-        self._tokens += tokens
-        self._unreadable += not readable
+        self._tokens += sum((outcome.usage or {}).values())
+        self._refused += outcome.refused is not None
+        self._unreadable += outcome.verdict is None and outcome.refused is None
 
     def show(self) -> None:
         """Show how far it is: at once on a terminal, every 15 seconds elsewhere."""
@@ -61,6 +62,8 @@ class JudgeLine:
         parts = [f"{self._title}: {self._kept + self._done}/{self._total}", f"{self._tokens:,} tokens"]
         if self._unreadable:
             parts.append(f"{self._unreadable} unreadable")
+        if self._refused:
+            parts.append(f"{self._refused} refused")
         if self._unanswered.count:
             parts.append(f"{self._unanswered.count} unanswered")
         if self._done and left:

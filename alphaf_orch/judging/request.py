@@ -35,6 +35,7 @@ class JudgeOptions:
     concurrency: int | None = None
     max_new_tokens: int | None = None
     summary: bool = False
+    refused: bool = False
     votes: bool = False
     task: str | None = None
     repeat: int = 1
@@ -78,6 +79,7 @@ def _compare(paths: RunPaths, asked: JudgeOptions, console: Console, *, verbose:
         max_new_tokens=asked.max_new_tokens or MAX_NEW_TOKENS,
         console=console,
         verbose=verbose,
+        again=asked.refused,
     )
 
 
@@ -108,7 +110,16 @@ def _vote(paths: RunPaths, asked: JudgeOptions, console: Console, *, verbose: bo
         )
     else:
         rows = from_samples(paths, source, stages)
-    return folder, judge_votes(folder, rows, preset, templates, repeat=asked.repeat, limit=asked.limit, console=console)
+    return folder, judge_votes(
+        folder,
+        rows,
+        preset,
+        templates,
+        repeat=asked.repeat,
+        limit=asked.limit,
+        console=console,
+        again=asked.refused,
+    )
 
 
 def _folders(paths: RunPaths) -> tuple[Path, ...]:

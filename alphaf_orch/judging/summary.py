@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from alphaf_orch.core.errors import ConfigError, RunStateError
-from alphaf_orch.core.record import write_atomic
-from alphaf_orch.judging.verdicts import Row, read_rows
+from alphaf_orch.core.record import read_json, write_atomic
+from alphaf_orch.judging.counts import Counts
+from alphaf_orch.judging.verdicts import read_rows
 from alphaf_orch.runs.chain import CHAIN
 from alphaf_orch.scores.preference import Estimate, length_controlled, mean, ratio
 
@@ -31,6 +31,7 @@ class _Prompt:
     b_chars: int
     identical: bool
     winners: dict[str, str | None] = field(default_factory=dict)
+    refused: bool = False
 
     @property
     def shown(self) -> tuple[str, int, int, bool]:
@@ -41,55 +42,16 @@ class _Prompt:
         return len(self.winners) == len(ORDERS) and None not in self.winners.values()
 
     @property
+    def end(self) -> str:
+        """What became of it; a prompt of which one order was refused is refused."""
+        if self.judged or self.refused:
+            return "judged" if self.judged else "refused"
+        return "unreadable" if len(self.winners) == len(ORDERS) else "unanswered"
+
+    @property
     def score(self) -> float:
         """The share of the points that a got over both orders."""
         return sum(_POINTS[winner] for winner in self.winners.values() if winner) / len(ORDERS)
-
-
-@dataclass
-class Counts:
-    """What is added up over lines, whatever they say."""
-
-    verdicts: int = 0
-    unreadable: int = 0
-    retried: int = 0
-    attempts: int = 0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    without_usage: int = 0
-    judging_s: float = 0.0
-    judges: Counter[str] = field(default_factory=Counter)
-
-    def add(self, row: Row, verdict: object) -> None:
-        """Count one line."""
-        self.verdicts += 1
-        self.unreadable += verdict is None
-        self.retried += row["attempts"] > 1
-        self.attempts += row["attempts"]
-        self.judging_s += row["seconds"]
-        self.judges[row["judge"]] += 1
-        usage = row["usage"]
-        if usage is None:
-            self.without_usage += 1
-        else:
-            self.prompt_tokens += usage["prompt_tokens"]
-            self.completion_tokens += usage["completion_tokens"]
-
-    def figures(self) -> dict[str, Any]:
-        """Return the sums; tokens are what the server counted, and for how many lines it did not."""
-        return {
-            "judge": ", ".join(sorted(self.judges)),
-            "verdicts": self.verdicts,
-            "parse_failures": self.unreadable,
-            "retried": self.retried,
-            "requests": self.attempts,
-            "tokens": {
-                "prompt": self.prompt_tokens,
-                "completion": self.completion_tokens,
-                "verdicts_without_count": self.without_usage,
-            },
-            "judging_s": round(self.judging_s, 3),
-        }
 
 
 def malformed(path: Path, number: int, error: Exception) -> RunStateError:
@@ -112,20 +74,29 @@ def check_stages(a: str | None, b: str | None) -> tuple[str, str]:
     return str(a), str(b)
 
 
-def write_summary(folder: Path, a: str, b: str) -> dict[str, Any]:
-    """Write summary.json from the verdicts alone and return it; raise RunStateError where there are none."""
+def write_summary(folder: Path, a: str, b: str, without_row: int | None = None) -> dict[str, Any]:
+    """Write summary.json from the verdicts and return it; raise RunStateError where there are none.
+
+    `without_row` says how many prompts of the last sitting have no line at all; None: as many as was said before.
+    """
     path = folder / "verdicts.jsonl"
     if not path.is_file() or not path.stat().st_size:
         raise RunStateError(
             f"{a} was not judged against {b} in this run", where=str(path), fix="leave out --summary to judge them"
         )
-    summary = summarize(path, a, b)
+    summary = summarize(path, a, b, missing(folder) if without_row is None else without_row)
     write_atomic(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return summary
 
 
-def summarize(path: Path, a: str, b: str) -> dict[str, Any]:
-    """Return every figure of the comparison from its verdicts alone.
+def missing(folder: Path) -> int:
+    """Return how many prompts or votes had no line when the folder was summed up last."""
+    found = (read_json(folder / "summary.json") or {}).get("without_row")
+    return found if isinstance(found, int) else 0
+
+
+def summarize(path: Path, a: str, b: str, without_row: int = 0) -> dict[str, Any]:
+    """Return every figure of the comparison from its verdicts, and from how many prompts have none at all.
 
     A prompt counts with both its orders or not at all: a single one would carry the judge's position bias.
     """
@@ -135,15 +106,20 @@ def summarize(path: Path, a: str, b: str) -> dict[str, Any]:
     scores = np.array([prompt.score for prompt in judged])
     controlled = length_controlled(scores, lengths[:, 0] - lengths[:, 1])
     names = sorted({prompt.category for prompt in prompts.values()})
+    ends = [prompt.end for prompt in prompts.values()]
     return {
         "format": FORMAT,
         "a": a,
         "b": b,
         "prompt_set": ", ".join(sorted(sets)),
         **counts.figures(),
-        "prompts": len(prompts),
+        "prompts": len(prompts) + without_row,
         "judged": len(judged),
-        "incomplete": len(prompts) - len(judged),
+        "unreadable": ends.count("unreadable"),
+        "refused": ends.count("refused"),
+        "unanswered": ends.count("unanswered") + without_row,
+        "without_row": without_row,
+        "incomplete": len(prompts) + without_row - len(judged),
         **_score(judged),
         "length_controlled": asdict(controlled),
         "position_bias": asdict(_position_bias(prompts.values())),
@@ -170,6 +146,7 @@ def _read(path: Path) -> tuple[dict[str, _Prompt], Counts, set[str]]:
             elif shown != prompt.shown:
                 raise ValueError("the two orders are of different answers")
             prompt.winners[order] = winner
+            prompt.refused |= bool(row.get("refused"))
             sets.add(row["prompt_set"])
             counts.add(row, winner)
         except (KeyError, TypeError, ValueError) as error:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.lock import held
+from alphaf_orch.core.record import write_atomic
 from alphaf_orch.programs.json_lines import cut_half_line
 
 Row = dict[str, Any]
@@ -46,9 +47,18 @@ def open_verdicts(path: Path) -> Iterator[VerdictFile]:
     Raises RunStateError where another process has it.
     """
     what = f"the judging of {path.parent.name}"
-    with held(path.parent / ".lock", what), writing(path), path.open("ab") as file:
+    with (
+        held(path.parent / ".lock", what),
+        writing(path),
+        contextlib.closing(VerdictFile(path, path.open("ab"))) as file,
+    ):
         cut_half_line(path)
-        yield VerdictFile(path, file)
+        yield file
+
+
+def _line(row: Row) -> bytes:
+    # A model can write half a character, which no file can hold.
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
 class VerdictFile:
@@ -59,11 +69,13 @@ class VerdictFile:
 
     def append(self, row: Row) -> None:
         """Write one row; it is there for the next run as soon as this returns, whatever ends the process."""
-        # A model can write half a character, which no file can hold.
-        line = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
         with writing(self._path):
-            self._file.write(line)
+            self._file.write(_line(row))
             self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
     def kept(
         self,
@@ -75,21 +87,35 @@ class VerdictFile:
 
         `expected` gives the keys (fingerprints) that a row must show, or None for one that nobody asks for;
         `parts` says in words what each key stands for. Raises RunStateError naming what has changed since: rows
-        of different judges, prompts or answers are no one result.
+        of different judges, prompts or answers are no one result. A refusal is no result: its row goes where anything
+        has changed, and where the judge has not answered a single question yet.
         """
-        found = set()
-        for row in read_rows(self._path):
+        found, rows = set(), list(read_rows(self._path))
+        answered = any(not row.get("refused") for row in rows)
+        staying = []
+        for row in rows:
             try:
                 keys, wanted = row["keys"], expected(row)
-                found.add(name(row))
+                named = name(row)
             except KeyError as error:
                 raise self._foreign(f"a row lacks {error}") from None
+            changed = wanted is not None and [part for part, key in wanted.items() if keys.get(part) != key]
+            if row.get("refused") and (wanted is None or changed or not answered):
+                continue
             if wanted is None:
-                raise self._foreign(f"{' '.join(map(str, name(row)))} is not asked for any more")
-            changed = [parts[part] for part, key in wanted.items() if keys.get(part) != key]
+                raise self._foreign(f"{' '.join(map(str, named))} is not asked for any more")
             if changed:
-                raise self._foreign(f"changed since: {', '.join(changed)}")
+                raise self._foreign(f"changed since: {', '.join(parts[part] for part in changed)}")
+            staying.append(row)
+            found.add(named)
+        if len(staying) < len(rows):
+            self._replace(staying)
         return found
+
+    def _replace(self, rows: Iterable[Row]) -> None:
+        write_atomic(self._path, b"".join(map(_line, rows)).decode("utf-8"))
+        self._file.close()
+        self._file = self._path.open("ab")
 
     def _foreign(self, difference: str) -> RunStateError:
         return RunStateError(

@@ -16,6 +16,7 @@ from alphaf_orch.judging.pool import Question
 from alphaf_orch.judging.preset import JudgePreset
 from alphaf_orch.judging.prompts import PromptSet
 from alphaf_orch.judging.sitting import Sitting, hold
+from alphaf_orch.judging.summary import missing
 from alphaf_orch.judging.verdicts import Name, Row
 from alphaf_orch.judging.vote_summary import summarize_votes
 from alphaf_orch.judging.wording import JudgePrompts
@@ -102,8 +103,12 @@ def judge_votes(
     repeat: int,
     limit: int | None,
     console: Console,
+    again: bool = False,
 ) -> dict[str, Any]:
-    """Return the share of O of each stage, after voting `repeat` times on each row that lacks a vote."""
+    """Return the share of O of each stage, after voting `repeat` times on each row that lacks a vote.
+
+    With `again` what the judge refused is asked though nothing has changed.
+    """
     if repeat > 1 and not preset.temperature:
         raise ConfigError(
             f"{repeat} votes at temperature 0 are one vote, {repeat} times",
@@ -129,17 +134,21 @@ def judge_votes(
         # Rows of a stage that was not named this time are nobody's business now.
         expected=lambda row: known.get((row["stage"], row["id"])) if row["stage"] in stages else {},
         parts={"prompt": "the question or its gold answer", "answer": "the answers", "template": "the template"},
+        again=again,
     )
-    return hold(sitting, preset, console, lambda: write_vote_summary(folder))
+    return hold(sitting, preset, console, lambda lacking: write_vote_summary(folder, len(lacking)))
 
 
-def write_vote_summary(folder: Path) -> dict[str, Any]:
-    """Write summary.json from the votes alone and return it; raise RunStateError where there are none."""
+def write_vote_summary(folder: Path, without_row: int | None = None) -> dict[str, Any]:
+    """Write summary.json from the votes and return it; raise RunStateError where there are none.
+
+    `without_row` says how many votes of the last sitting have no line; None: as many as was said before.
+    """
     if not (folder / "votes.jsonl").is_file() or not (folder / "votes.jsonl").stat().st_size:
         raise RunStateError(
             "nothing was voted on here", where=str(folder / "votes.jsonl"), fix="leave out --summary to vote"
         )
-    summary = summarize_votes(folder / "votes.jsonl")
+    summary = summarize_votes(folder / "votes.jsonl", missing(folder) if without_row is None else without_row)
     write_atomic(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return summary
 

@@ -18,8 +18,9 @@ from alphaf_orch.judging.prompts import Prompt
 NONE = "(없음)"
 # Written inside an answer, a server's tokenizer would read these as the end of the answer or as a turn of its own.
 _CONTROL = re.compile(
-    r"<(?=[|｜][^<>]{1,60}[|｜]>|/?(?:s|bos|eos|pad|unk|think|start_of_turn|end_of_turn|im_start|im_end)>)"
-    r"|\[(?=/?INST\])|<(?=</?SYS>>)"
+    r"<(?=[|｜][^<>]{1,60}[|｜]>|/?(?:s|bos|eos|pad|unk|start_of_turn|end_of_turn|im_start|im_end)>)"
+    r"|<(?=/?(?:think|thinking|thought|reasoning)>)"
+    r"|\[(?=/?(?:INST|THINK)\])|<(?=</?SYS>>)"
 )
 
 

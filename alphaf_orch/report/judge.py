@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import required_json
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Table
-from alphaf_orch.report.figures import NONE, number, percent
+from alphaf_orch.report.figures import NONE, clip, number, percent
 from alphaf_orch.report.judge_cases import judged_cases
 from alphaf_orch.report.names import STAGES
 
@@ -76,7 +76,21 @@ def judge_warnings(found: Sequence[Judged]) -> list[Note]:
                 f"prompts left out, not judged in both orders: {summary['incomplete']}",
             )
             notes.append(Note(text, "warning", where))
+        notes += [Note(text, "warning", where) for text in _lost(summary)]
     return notes
+
+
+def _lost(summary: Mapping[str, Any]) -> Iterator[Label]:
+    """Yield what became of everything that was asked where not all of it was judged, then why."""
+    lost = {end: summary.get(end) or 0 for end in _ENDS}
+    if any(lost.values()):
+        judged = number(summary.get("judged"))
+        korean = ", ".join(f"{_ENDS[end].ko} {count}" for end, count in lost.items() if count)
+        english = ", ".join(f"{count} {_ENDS[end].en}" for end, count in lost.items() if count)
+        yield Label(f"판정 {judged}, {korean}", f"{judged} judged, {english}")
+    for cause in summary.get("causes") or ():
+        end, why, count = _ENDS[cause["end"]], clip(str(cause["why"]), 300), cause["verdicts"]
+        yield Label(f"{end.ko}(질문 {count}건): {why}", f"{end.en} ({count} questions): {why}")
 
 
 def win_rate(each: Judged) -> Cell:
@@ -135,6 +149,11 @@ def _votes_table(each: Judged) -> Table:
     )
 
 
+_ENDS = {
+    "unreadable": Label("읽지 못함", "unreadable"),
+    "refused": Label("거부", "refused"),
+    "unanswered": Label("응답 없음", "unanswered"),
+}
 _PAIR_HEADER = (
     Label("비교 (a : b)", "Comparison (a : b)"), Label("프롬프트", "Prompts"),
     Label("승 / 무 / 패", "Win / tie / loss"), Label("a의 승률", "Win rate of a"),

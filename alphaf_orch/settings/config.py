@@ -13,7 +13,7 @@ from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.values import Mistake, nearest, validated
 from alphaf_orch.core.yaml_files import read_document
 
-Tool = Literal["axolotl", "dpo", "mergekit"]
+Tool = Literal["axolotl", "dpo", "mergekit", "vllm"]
 
 
 class RunConfig(BaseModel):

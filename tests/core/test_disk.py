@@ -105,6 +105,44 @@ def test_a_judging_that_meets_the_end_of_the_disk_says_so_and_goes_on(disk):
         assert len(stub.bodies) - asked <= 120 - before
 
 
+NOBODY = """
+import os, sys
+from pathlib import Path
+from alphaf_orch.core.errors import AlphafError
+from alphaf_orch.core.lock import held
+from alphaf_orch.core.record import write_atomic
+from alphaf_orch.judging.verdicts import open_verdicts
+os.setegid(65534)
+os.seteuid(65534)
+place = Path(sys.argv[1])
+for folder in (place / "old", place / "new", place / "closed" / "new"):
+    for write in (
+        lambda: write_atomic(folder / "summary.json", "x"),
+        lambda: held(folder / ".lock", "r").__enter__(),
+        lambda: open_verdicts(folder / "verdicts.jsonl").__enter__(),
+    ):
+        try:
+            write()
+        except AlphafError as error:
+            print(error.exit_code, error.message)
+"""
+
+
+def test_a_folder_without_the_right_to_write(tmp_path):
+    if os.geteuid():
+        pytest.skip("only root can become somebody else")
+    for folder in (tmp_path, *tmp_path.parents):
+        if not folder.stat().st_mode & 1:
+            folder.chmod(folder.stat().st_mode | 0o011)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "closed").mkdir(mode=0o700)
+    argv = [sys.executable, "-c", NOBODY, str(tmp_path)]
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    said = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
+    assert said.count("5 permission denied: ") == 9
+    assert said.count("file system /") == said.count("get the right to read and write there") == 9
+
+
 def test_a_lock_that_does_not_fit(disk):
     fill(disk)
     with pytest.raises(DiskError, match=r"the disk is full: .*\.lock"), held(disk / ".lock", "the run r"):
@@ -137,14 +175,17 @@ def test_a_limit_of_the_shell():
     assert "ulimit -f" in subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO])
-def test_every_error_of_a_disk_is_told_as_one_by_any_command(number, alphaf, monkeypatch):
+@pytest.mark.parametrize("name", ["ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EIO", "EACCES", "EPERM"])
+def test_every_error_of_a_disk_is_told_as_one_by_any_command(name, alphaf, monkeypatch):
+    number = getattr(errno, name)
+
     def refuse(*_args, **_kwargs):
         raise OSError(number, os.strerror(number), "/x/merged/model.safetensors")
 
     monkeypatch.setattr("alphaf_orch.cli.look.all_runs", refuse)
     told = alphaf("runs")
     assert told.exit_code == 5
+    assert "alphaf itself failed" not in told.stderr
     assert "/x/merged/model.safetensors" in told.stderr
     assert "where: file system / (" in told.stderr
 

@@ -74,12 +74,20 @@ def test_both_locks_agree_on_what_they_share() -> None:
     assert {name: (cpu[name], gpu[name]) for name in cpu.keys() & gpu.keys() if cpu[name] != gpu[name]} == {}
 
 
-@pytest.mark.parametrize("accel", ["cpu", "gpu"])
+def test_vllm_has_a_lock_of_its_own_with_an_lm_eval_that_imports_it() -> None:
+    found = versions("vllm.lock")
+    assert (found["vllm"], found["lm-eval"]) == ({"0.33.0"}, {"0.4.13"})
+    assert {"axolotl", "trl", "unsloth", "mergekit"}.isdisjoint(found)
+    assert "vllm" not in versions("cpu.lock").keys() | versions("gpu.lock").keys()
+
+
+@pytest.mark.parametrize("accel", ["cpu", "gpu", "vllm"])
 @pytest.mark.parametrize("python", ["3.11", "3.12"])
 def test_lock_satisfies_pyproject(accel: str, python: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["cpu"], *extras["dev"], *(extras["gpu"] if accel == "gpu" else ())]
+    tools = extras["vllm"] if accel == "vllm" else [*extras["cpu"], *(extras["gpu"] if accel == "gpu" else ())]
+    wanted = [*project["dependencies"], *extras["dev"], *tools]
     environment = {"python_version": python, "python_full_version": f"{python}.9", "sys_platform": "linux"}
     locked = {}
     for match in entries(f"{accel}.lock"):

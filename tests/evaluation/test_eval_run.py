@@ -13,6 +13,7 @@ import pytest
 from eval_run import SYSTEM, Fake, change_a_value, forget, write_run, write_tasks, write_weights
 from processes import kill_all
 
+from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.scores.results import read_result, read_samples, run_results
 
@@ -463,3 +464,25 @@ def test_a_result_cut_off_by_a_crash_is_made_again(evaluate, fake, run):
     assert evaluate().exit_code == 0
     assert fake.launched() == ["tokenizer", "sft"]
     assert read_result(forgotten).n == 6
+
+
+def test_vllm_asks_from_an_environment_of_its_own(alphaf, fake, run, monkeypatch, tmp_path):
+    monkeypatch.setattr("alphaf_orch.cli.evaluate.detect_machine", lambda: Machine(("GPU",), 2))
+    args = ("eval", "--suite", "mine", "--stages", "sft", "--backend", "vllm")
+    lacking = alphaf(*args)
+    assert lacking.exit_code == 9
+    assert "vllm is not installed" in lacking.stderr
+    assert "make setup-vllm" in lacking.stderr and f"`tools: vllm:` in {run / 'config.yaml'}" in lacking.stderr
+    own = shutil.copy(fake.python, tmp_path / "vllm의 python")
+    config = (run / "config.yaml").read_text(encoding="utf-8")
+    (run / "config.yaml").write_text(config.replace("{axolotl:", f"{{vllm: '{own}', axolotl:"), encoding="utf-8")
+    fake.behave(versions={"python": "3.11.0", "vllm": "0.33.0"})
+    assert "lm-eval is not installed" in alphaf(*args).stderr
+    fake.behave(versions={"python": "3.11.0", "vllm": "0.33.0", "lm-eval": "0.4.13"})
+    done = alphaf(*args)
+    assert done.exit_code == 0, done.output
+    started = {
+        name: (run / "logs" / f"{name}.log").read_text(encoding="utf-8") for name in ("eval_tokenizer", "eval_sft")
+    }
+    assert started["eval_tokenizer"].startswith(f"$ '{fake.python}' -m")
+    assert started["eval_sft"].startswith(f"$ '{own}' -m")

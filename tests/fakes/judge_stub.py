@@ -40,7 +40,7 @@ class Handler(BaseHTTPRequestHandler):
             stub.in_flight += 1
             stub.most_in_flight = max(stub.most_in_flight, stub.in_flight)
         try:
-            stub.behave(body["messages"][0]["content"], number)(self)
+            stub.behave(body["messages"][-1]["content"], number)(self)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True  # the client has given up
         finally:
@@ -48,8 +48,9 @@ class Handler(BaseHTTPRequestHandler):
                 stub.in_flight -= 1
 
     def do_GET(self) -> None:
-        models = self.server.stub.models  # type: ignore[attr-defined]
-        send(200, {"object": "list", "data": [{"id": name} for name in models]})(self)
+        stub = self.server.stub  # type: ignore[attr-defined]
+        context = {"max_model_len": stub.max_model_len} if stub.max_model_len else {}
+        send(200, {"object": "list", "data": [{"id": name, **context} for name in stub.models]})(self)
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -66,6 +67,7 @@ class Stub:
     def __init__(self, behave: Callable[[str, int], Answer]) -> None:
         self.behave = behave
         self.models = ["심판"]
+        self.max_model_len: int | None = None
         self.lock = threading.Lock()
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -90,7 +92,7 @@ class Stub:
         return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
     def prompts(self) -> list[str]:
-        return [body["messages"][0]["content"] for body in self.bodies]
+        return [body["messages"][-1]["content"] for body in self.bodies]
 
 
 def send(status: int, value: Any, headers: dict[str, str] | None = None) -> Answer:
@@ -121,6 +123,18 @@ def say(text: str | None, *, usage: bool = True) -> Answer:
     if usage:
         body["usage"] = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
     return send(200, body)
+
+
+def message(said: dict[str, Any], finish: str = "stop") -> Answer:
+    """Answer with a message as a server puts it, and why it ended."""
+    choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", **said}}
+    usage = {"prompt_tokens": 100, "completion_tokens": 10}
+    return send(200, {"object": "chat.completion", "choices": [choice], "usage": usage})
+
+
+def refuse(status: int, text: str, **more: Any) -> Answer:
+    """Refuse as OpenAI-compatible servers do."""
+    return send(status, {"error": {"message": text, **more}})
 
 
 def verdict(winner: str, reason: str = "정확하다") -> Answer:

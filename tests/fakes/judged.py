@@ -25,14 +25,16 @@ def answers(prompts: PromptSet, text: str) -> dict[str, tuple[str, ...]]:
 
 
 def judge(
-    folder: Path, url: str, n: int = 3, *, limit=None, a="좋은 답", b="나쁜 답", name="ko", prompts=None, **changes
-):
+    folder: Path, url: str, n: int = 3, *, limit=None, a="좋은 답", b="나쁜 답", name="ko", prompts=None, again=False,
+    **changes,
+):  # fmt: skip
     prompts = prompts or prompt_set(n)
     preset = JudgePreset(**{**PRESET, "url": url, **changes})
     said = (answers(prompts, a), answers(prompts, b))
     return judge_pairs(
-        folder, ("dpo", "sft"), prompts, said, preset, JudgePrompts(name, TEMPLATES), limit=limit, console=quiet()
-    )
+        folder, ("dpo", "sft"), prompts, said, preset, JudgePrompts(name, TEMPLATES), limit=limit, console=quiet(),
+        again=again,
+    )  # fmt: skip
 
 
 def quiet() -> Console:

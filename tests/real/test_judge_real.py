@@ -15,6 +15,7 @@ import tiny
 import yaml
 
 from alphaf_orch.core.command import QUIET_OFFLINE
+from alphaf_orch.core.errors import JudgeError
 
 REPO = Path(__file__).parents[2]
 
@@ -105,9 +106,9 @@ def test_a_real_judge_is_asked_and_read_or_counted(place, server):
     preset.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
     args = ("--a", "dpo", "--b", "sft", "--judge", "여기", "--judge-model", model, "--prompts", "물음.jsonl", *SHORT)
     done = alphaf(place, *args)
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
     file = place / "실행 폴더" / "r" / "judge" / "dpo-vs-sft" / "verdicts.jsonl"
+    summary = json.loads(file.with_name("summary.json").read_text(encoding="utf-8"))
+    assert done.returncode == (0 if summary["judged"] else JudgeError.exit_code), done.stderr
     rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     assert sorted((row["id"], row["order"]) for row in rows) == [
         (name, order) for name in ("q1", "q2") for order in ("ab", "ba")
@@ -122,8 +123,8 @@ def test_a_real_judge_is_asked_and_read_or_counted(place, server):
     assert 0 < summary["tokens"]["completion"] <= 24 * summary["requests"]
     # The second call finds everything there: no request, the same figures.
     again = alphaf(place, *args)
-    assert again.returncode == 0, again.stderr
-    assert json.loads(again.stdout) == summary
+    assert again.returncode == done.returncode, again.stderr
+    assert json.loads(file.with_name("summary.json").read_text(encoding="utf-8")) == summary
     assert file.read_text(encoding="utf-8").count("\n") == 4
 
 
@@ -131,7 +132,8 @@ def test_a_real_judge_votes(place, server):
     url, model = server
     args = ("--votes", "--a", "dpo", "--judge", url, "--judge-model", model, "--prompts", "물음.jsonl", *SHORT)
     done = alphaf(place, *args)
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
+    folder = place / "실행 폴더" / "r" / "judge" / "votes-물음"
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert done.returncode == (0 if summary["judged"] else JudgeError.exit_code), done.stderr
     assert summary["stages"]["dpo"]["rows"] == 1
     assert summary["source"] == "물음"

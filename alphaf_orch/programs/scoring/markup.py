@@ -48,8 +48,13 @@ _DOLLARS = re.compile(r"\$\$([^$]{1,500})\$\$|(?<![\w$])\$(?=[^\s$])([^$\n가-�
 _DELIMITER = re.compile(r"\\[()]|\\[\[\]]")
 
 
-def plain(text: str, boxed: str = "") -> str:
-    r"""Return the text without marks; links keep their words, cells their bars, and \boxed{} gets `boxed` before it."""
+def boxed(text: str) -> list[str]:
+    r"""Return what stands in each \boxed{}, the form in which models that learnt mathematics end an answer."""
+    return [found[1] for found in _BOXED.finditer(text)]
+
+
+def plain(text: str, before_boxed: str = "") -> str:
+    r"""Return the text without marks; links keep their words, cells their bars; \boxed{} leaves what stands in it."""
     if "<" in text or "&" in text:
         text = _without_html(text)
     text = _FENCE.sub("", text)
@@ -57,7 +62,7 @@ def plain(text: str, boxed: str = "") -> str:
     if "](" in text:
         text = _LINK.sub(r"\1", _NUMBER_LINK.sub(r"\1", _IMAGE.sub(r"\1", text)))
     if "\\" in text or "$" in text or "{,}" in text:
-        text = _without_latex(text, boxed)
+        text = _without_latex(text, before_boxed)
     text = _STRONG.sub("", text)
     text = _STAR.sub(lambda found: found[1] or found[2], text)
     return _UNDERSCORE.sub(r"\1", text)
@@ -68,7 +73,7 @@ def _without_html(text: str) -> str:
     return html.unescape(_TAG.sub("", text)).replace("\xa0", " ")
 
 
-def _without_latex(text: str, boxed: str) -> str:
+def _without_latex(text: str, before_boxed: str) -> str:
     text = _ESCAPED.sub(lambda found: found[1] or found[2], text)
     text = re.sub(r"(?<=\d)(?:\{,\}|\\[,;:! ])(?=\d{3})", ",", text)
     text = _SYMBOL.sub(lambda found: _SYMBOLS[found[1]], text)
@@ -76,7 +81,7 @@ def _without_latex(text: str, boxed: str) -> str:
     for _ in range(3):  # \boxed{\text{3번}}, \frac{\text{순이익}}{\text{자산}}
         text = _WRAPPER.sub(lambda found: found[1] or "", text)
         text = _FRACTION.sub(r"\1/\2", text)
-    text = _BOXED.sub(lambda found: boxed + found[1], text)
+    text = _BOXED.sub(lambda found: before_boxed + found[1], text)
     text = re.sub(r"\\([%$#&_{}])", r"\1", text) if "\\" in text else text
     text = _DOLLARS.sub(lambda found: found[1] or found[2], text)
     return re.sub(r"\\[,;:! ]", " ", _DELIMITER.sub("", text))

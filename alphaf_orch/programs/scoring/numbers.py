@@ -65,7 +65,7 @@ def normalised(text: str) -> str:
     text = re.sub(r"(?<=\d)[⁰¹²³⁴-⁹]+", lambda power: f"^{power[0]}", text)
     text = unicodedata.normalize("NFKC", text).replace("⁄", "/").translate(HANJA)
     text = re.sub(r"[∼〜]", "~", re.sub(r"[−–‐‑﹣]", "-", text))
-    text = plain(text, boxed="정답: ")
+    text = plain(text, before_boxed="정답: ")
     text = re.sub(r"\[\d{1,2}\]", "", _POWER.sub(_powered, text))
     text = re.sub(r"[ \t\u200b]+", " ", re.sub(r"[{}]", "", text))
     text = _ACCOUNTS.sub(lambda found: f"{found[2] or ''}(-){found[1] or found[3]}", text)

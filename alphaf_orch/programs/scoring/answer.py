@@ -12,14 +12,16 @@ from itertools import pairwise
 from alphaf_orch.programs.scoring.direction import falls, rises
 from alphaf_orch.programs.scoring.grammar import APPROXIMATE, CONVERTED, PLAIN, UNITS
 from alphaf_orch.programs.scoring.labelled import with_labels
-from alphaf_orch.programs.scoring.numbers import Quantity, normalised, quantities
+from alphaf_orch.programs.scoring.numbers import BOX, Quantity, normalised, quantities
 from alphaf_orch.programs.scoring.text import cleaned
 
 _NO_PLAIN_NUMBER = ("원", "달러", "%", "%p", "bp", "‰", "‱")
 
 _ANSWER = re.compile(r"(?:정답|최종\s?답(?:변|안)?|(?<![가-힣])(?:해)?답(?:변|안)?)\s*(?:은|는|:|=)|정답\s")
+_BOX = re.compile(BOX)
 _THEREFORE = re.compile(r"따라서|그러므로|결론적으로|결국")
 _SENTENCE_END = re.compile(r"(?<=[.!?。])\s+|\n+")
+_BOX_END = re.compile(r"(?<=[.!?。])\s+|\n+|, |(?:이며|이고|이지만|인데|으?로) ")
 _REMARK = re.compile(r"\((?!-\))[^()]*\)")
 _RESULT_BEFORE = re.compile(r"[=≈≒:→]\s*(?:약|대략)?\s*$")
 _RESULT_AFTER = re.compile(
@@ -61,8 +63,8 @@ def exact_numeric(answer: str, value: float, unit: str, tolerance: float) -> int
 def final_number(answer: str, unit: str) -> tuple[Decimal, bool] | None:
     """Return the answer's one final number, in the asked unit, and whether words say that it falls or is a loss.
 
-    Looked at, until a number in the asked unit (or one that converts to it) is found: the first sentence behind the
-    last 정답 or 답; the first sentence behind the last 따라서, 그러므로, 결론적으로 or 결국; the whole answer. Inside,
+    Looked at, until a number in the asked unit (or one that converts to it) is found: the last \\boxed{}; the first
+    sentence behind the last 정답 or 답; the first sentence behind the last 따라서, 그러므로, 결론적으로 or 결국; the whole answer. Inside,
     remarks in parentheses and numbers that are only compared or calculated with step back; a number behind "=" or
     ":" or before 입니다 is preferred, and of these the last one is taken. Without any, it is the first behind 정답
     and else the last. Where no number at all is in the asked unit, the number chosen the same way among all of them
@@ -108,13 +110,13 @@ def _single(text: str, numbers: Sequence[Quantity]) -> list[Quantity]:
 
 
 def _final(text: str, numbers: Sequence[Quantity]) -> Quantity | None:
-    for marker in (_ANSWER, _THEREFORE):
+    for marker in (_BOX, _ANSWER, _THEREFORE):
         begins = [found.end() for found in marker.finditer(text)]
         behind = [number for number in numbers if begins and number.start >= begins[-1]]
         if behind:
-            ends = _SENTENCE_END.search(text, behind[0].end)
+            ends = (_BOX_END if marker is _BOX else _SENTENCE_END).search(text, behind[0].end)
             end = ends.start() if ends else len(text)
-            return _pick(text, [number for number in behind if number.end <= end], first=marker is _ANSWER)
+            return _pick(text, [number for number in behind if number.end <= end], first=marker is not _THEREFORE)
     return _pick(text, numbers, first=False) if numbers else None
 
 

@@ -24,7 +24,7 @@ _LABEL = (
 )
 _ORDINAL = r"(?:첫|두|세|네|다섯|여섯|일곱|여덟|아홉|열) ?번째"
 _ROMAN = r"(?:I{1,3}|IV|VI{0,3}|IX|X)"
-_DIGITS = r"(?:\d{1,2}|[①-⑳❶-❿]|[一二三四五六七八九十])"
+_DIGITS = r"(?:\d{1,2}|[①-⑳❶-❿Ⅰ-Ⅹ]|[一二三四五六七八九十])"
 _NUMBER = (
     rf"(?:제? ?{_DIGITS} ?(?:번(?:째)?)?(?: ?{_LABEL})?|{_ORDINAL}(?: ?{_LABEL})?"
     rf"|{_LABEL} ?(?:번호)? ?[:：#^.]? ?(?:{_DIGITS}|{_ROMAN}) ?(?:번)?|[#^†№] ?{_DIGITS}\^?)"
@@ -47,7 +47,7 @@ _MINUS = "−"  # a sign, as against the hyphen of 3-5년
 _PART = re.compile(r"(\d{1,2}) ?(?:번|번째)? ?[~∼〜–—-] ?(\d{1,2})|(\d{1,2})")
 _WORDS = {"첫": 1, "두": 2, "세": 3, "네": 4, "다섯": 5, "여섯": 6, "일곱": 7, "여덟": 8, "아홉": 9, "열": 10}
 _CHINESE = "一二三四五六七八九十"
-_NAMED = re.compile(rf"(?P<word>{'|'.join(_WORDS)}) ?번째|(?P<chinese>[{_CHINESE}])|(?P<roman>\b[IVX]{{1,4}}\b)|(?P<sign>[❶-❿])")
+_NAMED = re.compile(rf"(?P<word>{'|'.join(_WORDS)}) ?번째|(?P<chinese>[{_CHINESE}])|(?P<roman>\b[IVX]{{1,4}}\b)|(?P<sign>[❶-❿Ⅰ-Ⅹ])")
 _ROMANS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
 

@@ -10,7 +10,7 @@ _WINDOW = 60  # characters of the same sentence that are looked at on either sid
 _SENTENCE_END = re.compile(r"[!?。;\n]|\.(?!\d)")
 # 로 감소 and 에서 감소 name where a fall ends and begins, not how deep it is; 12.5%인데 is a sentence of its own.
 _OWN = (
-    rf"[)\]]* ?(?:{APPROXIMATE} ?){{0,3}}+(?!(?:으?로|까지|에서|부터|보다|대비)(?![가-힣]))"
+    rf"[)\]]*+ ?+(?:{APPROXIMATE} ?){{0,3}}+(?!(?:으?로|까지|에서|부터|보다|대비)(?![가-힣]))"
     r"(?:이?라는|에 (?:달하는|이르는|가까운|육박하는|해당하는)|[이가을를의은는도씩])? ?"
     r"(?:, ?(?:즉|곧|금액으로는?) [\d.,]+ ?[가-힣%]{0,4} ?)?"
 )

@@ -26,9 +26,11 @@ _SUFFIXES = "社年月日株銀黨軍檢警市道郡區氏者家派系式性發�
 # Alone only: parties, halls and the families of politicians (與, 靑, 尹 대통령).
 _ALONE = "與野靑黨軍檢法銀證株年月金李朴尹文崔鄭趙姜張吳洪安柳全盧男女老少父母子妻夫甲乙丙丁等及或"
 _NEWS_HAN = re.compile(
-    rf"[{_COUNTRIES}]{{1,4}}|[{_PREFIXES}]?[{_COUNTRIES}]{{1,2}}[{_SUFFIXES}]?|[{_PREFIXES}][{_SUFFIXES}]?|[{_SUFFIXES}]|[年月日]末|[年月][初中末間]"
+    rf"[{_COUNTRIES}]{{1,4}}|[{_PREFIXES}]|[{_PREFIXES}]?[{_COUNTRIES}]{{1,2}}[{_SUFFIXES}]?|[{_PREFIXES}][{_SUFFIXES}]?|[{_SUFFIXES}]|[年月日]末|[年月][初中末間]"
     rf"|[{_ALONE}]|與野|父子|母子|男女|老少|北核|北美|南北|韓流"
 )
+_FIRM = re.compile(r"(?<=[A-Z])社")  # A社, as names of firms are hidden
+_HAN_SHARE = 3  # Chinese characters that one Hangul syllable bears: 韓·美·日 공조
 # Units, and the small words inside names: Bank of Korea.
 _PLAIN_WORD = re.compile(
     "bps?|pp|won|krw|usd|eur|jpy|yoy|qoq|mom|ebitda|an?|and|or|of|on|in|to|for|per|by|at|vs|as|de|la"
@@ -84,8 +86,8 @@ def _other_script(text: str, prompt: str) -> bool:
 
 def _running_han(text: str, prompt: str) -> bool:
     """Whether Chinese characters are more than those that Korean newspapers write among Hangul."""
-    runs = [run for run in _HAN.findall(text) if run not in prompt]
-    if runs and sum(map(len, runs)) > len(_HANGUL.findall(text)):
+    runs = [run for run in _HAN.findall(_FIRM.sub("", text)) if run not in prompt]
+    if sum(map(len, runs)) > _HAN_SHARE * len(_HANGUL.findall(text)):
         return True
     return any(not _NEWS_HAN.fullmatch(run) for run in runs)
 

@@ -16,6 +16,7 @@ _TARGET = r"\((?:https?://|mailto:|#|\.{0,2}/|[\w./-]+\.(?:html?|md|pdf)\b)[^()\
 _NUMBER_LINK = re.compile(rf"\[?(\[\d{{1,2}}\])\]?{_TARGET}")
 _LINK = re.compile(rf"\[([^\[\]\n]{{1,300}})\]{_TARGET}")
 _ESCAPED = re.compile(r"\\([\[\]])(?=\d{1,2}\\?\])|(?<=\d)\\(\])")
+_BOLD = re.compile(r"\*{2,3}(?=\S)([^*\n]{1,2000}?)(?<=\S)\*{2,3}")
 _STRONG = re.compile(r"(?<!\d)\*{2,}|\*{2,}(?!\d)|__+(?=\S)|(?<=\S)__+|~~|`+")
 _STAR = re.compile(
     r"(?<![\w*])\*(?=[^\s*])([^*\n]{1,300}?)(?<=[^\s*])\*(?!\*)|(?<=\w)\*(?=[^\s*\d])([^*\n]{1,300}?)(?<=\S)\*(?!\w)"
@@ -63,13 +64,13 @@ def plain(text: str, before_boxed: str = "") -> str:
         text = _LINK.sub(r"\1", _NUMBER_LINK.sub(r"\1", _IMAGE.sub(r"\1", text)))
     if "\\" in text or "$" in text or "{,}" in text:
         text = _without_latex(text, before_boxed)
-    text = _STRONG.sub("", text)
+    text = _STRONG.sub("", _BOLD.sub(r"\1", text))  # 2**10 keeps its stars
     text = _STAR.sub(lambda found: found[1] or found[2], text)
     return _UNDERSCORE.sub(r"\1", text)
 
 
 def _without_html(text: str) -> str:
-    text = _LINE_TAG.sub("\n", _CELL_END.sub(" | ", text))
+    text = re.sub(r"\s*\n\s*", "\n", _LINE_TAG.sub("\n", _CELL_END.sub(" | ", text)))
     return html.unescape(_TAG.sub("", text)).replace("\xa0", " ")
 
 

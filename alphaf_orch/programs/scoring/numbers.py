@@ -27,6 +27,7 @@ from alphaf_orch.programs.scoring.unit_labels import unit_labels
 
 __all__ = ["OTHER", "PLAIN", "UNITS", "Quantity", "normalised", "quantities"]
 
+BOX = "\x02"  # stands in a normalised text where a \boxed{} began
 _WINDOW = 16  # characters before a number in which its sign and its currency may stand
 _NATIVE = re.compile(rf"(?<![가-힣])(?P<native>{'|'.join(NATIVE)}) ?(?P<unit>배(?![당율수분치])|번(?!째)|차례(?!로))")
 _START = re.compile(rf"{_NATIVE.pattern}|{FIRST.pattern}")
@@ -65,7 +66,7 @@ def normalised(text: str) -> str:
     text = re.sub(r"(?<=\d)[⁰¹²³⁴-⁹]+", lambda power: f"^{power[0]}", text)
     text = unicodedata.normalize("NFKC", text).replace("⁄", "/").translate(HANJA)
     text = re.sub(r"[∼〜]", "~", re.sub(r"[−–‐‑﹣]", "-", text))
-    text = plain(text, before_boxed="정답: ")
+    text = plain(text, before_boxed=BOX)
     text = re.sub(r"\[\d{1,2}\]", "", _POWER.sub(_powered, text))
     text = re.sub(r"[ \t\u200b]+", " ", re.sub(r"[{}]", "", text))
     text = _ACCOUNTS.sub(lambda found: f"{found[2] or ''}(-){found[1] or found[3]}", text)

@@ -6,21 +6,21 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 
-from alphaf_orch.programs.scoring.grammar import BIG, DIGITS, ENGLISH, NAMES, SCALES, SMALL, UNIT
+from alphaf_orch.programs.scoring.grammar import BIG, DIGITS, ENGLISH, LETTERS, NAMES, SCALES, SMALL, UNIT
 
-_ALL_SCALES = {**SMALL, **BIG, **ENGLISH}
+_ALL_SCALES = {**SMALL, **BIG, **ENGLISH, **LETTERS}
 NAME = f"[{''.join(NAMES)}]"
 LETTER = f"[{''.join(NAMES)}십백천만억조경]"
 FIRST = re.compile(rf"{DIGITS}|{LETTER}")
 
 _PIECE = re.compile(
-    rf" ?(?:(?P<digits>{DIGITS})|(?P<name>{NAME})|(?P<scale>{SCALES})|(?P<english>{'|'.join(ENGLISH)})s?(?![A-Za-z]))"
-    r"(?P<over> ?여(?= ?(?:[십백천만억조원달불유%배회주일]|퍼|프로)| [가-힣]))?",
+    rf" ?(?:(?P<digits>{DIGITS})|(?P<name>{NAME})|(?P<scale>{SCALES})|(?P<english>{'|'.join(ENGLISH)})s?(?![A-Za-z])"
+    r"|(?P<letter>(?<=\d)(?-i:[KMB])(?![A-Za-z0-9])))(?P<over> ?여(?= ?(?:[십백천만억조원달불유%배회주일]|퍼|프로)| [가-힣]))?",
     re.IGNORECASE,
 )
 _POINT = re.compile(rf" ?점 ?(?P<digits>{NAME}(?: ?{NAME})*|\d+)(?= ?(?:%|퍼센|프로|배|bp|[만억조]|포인))")
 # 1/2 and 3분의 1; 2024/3/5 is a date, 1/4분기 a quarter.
-_SLASH = re.compile(rf"(?<![\d/.])(?P<above>{DIGITS})/(?P<below>{DIGITS})(?!,?\d|/|\.\d)(?P<date> ?분기)?")
+_SLASH = re.compile(rf"(?<![\d/.])(?P<above>{DIGITS}) ?/ ?(?P<below>{DIGITS})(?!,?\d|/|\.\d)(?P<date> ?분기)?")
 _PARTS = re.compile(rf"(?P<below>{DIGITS}|{LETTER}+) ?분의 ?(?P<above>{DIGITS}|{LETTER}+)(?P<date>(?!))?")
 _TENTHS = re.compile(
     rf"(?P<tenths>{DIGITS}|{NAME}) ?할(?! ?[인당부머아증애])(?: ?(?P<hundredths>\d|{NAME}) ?푼)?"
@@ -90,7 +90,7 @@ class _Reader:
         found = _PIECE.match(self.text, self.place)
         if not found:
             return False
-        scale = _ALL_SCALES.get((found["scale"] or found["english"] or "").casefold())
+        scale = _ALL_SCALES.get(found["scale"] or (found["english"] or "").casefold() or found["letter"] or "")
         goes_on = self._number(found) if scale is None else self._scale(found, scale)
         if goes_on:
             self.place = found.end()

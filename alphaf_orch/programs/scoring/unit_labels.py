@@ -15,7 +15,7 @@ _BRACKET = re.compile(
 )
 _WORDS = re.compile(
     rf"단위 ?(?:[:=]|는|은)? ?(?P<units>{_LIST})(?![가-힣])(?! ?[\d(])|단위(?:는|:) ?(?P<said>{LABEL})(?=입|이)"
-    rf"|(?<![\w.,])(?P<behind>{LABEL}) (?:단위|기준)(?:로|으로|입|이|의|,|$)",
+    rf"|(?<![\w.,])(?P<behind>{LABEL}) (?:단위|기준)(?:로|으로|입|이|의|,| (?=\d)|$)",
     re.IGNORECASE | re.MULTILINE,
 )
 _NO_LABEL = ("주", "일", "회", "천", "만", "백", "십", "조")

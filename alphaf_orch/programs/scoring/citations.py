@@ -34,7 +34,7 @@ _TAIL = r"(?: ?(?:참조|참고|에서 인용|[†:][^\[\]【】()\n]{0,40}))?"
 _OPEN, _CLOSE = r"[\[［【〔〖「『《〈<{⟦❲«]", r"[\]］】〕〗」』》〉>}⟧❳»]"
 # Whatever means to cite, in any bracket; a round one needs a label, 번 or the end of a sentence.
 _ATTEMPT = re.compile(
-    rf"[\[［]+ ?(?:{_NUMBERS}|{_LABEL}){_TAIL} ?[\]］]+번?|{_OPEN} ?{_NUMBERS}{_TAIL} ?{_CLOSE}"
+    rf"[\[［]{{1,3}} ?(?:{_NUMBERS}|{_LABEL}){_TAIL} ?[\]］]{{1,3}}번?|{_OPEN} ?{_NUMBERS}{_TAIL} ?{_CLOSE}"
     rf"|[(（] ?{_LABEL} ?[:：#]? ?[\[［【]?{_NUMBERS}[\]］】]?{_TAIL} ?[)）]|[(（] ?(?:\d{{1,2}} ?번|[①-⑳❶-❿])(?: ?{_LABEL})?{_TAIL} ?[)）]"
     rf"|[(（] ?{_LABEL} ?[)）](?= ?(?:[.!?。]|$))|[(（] ?\d(?: ?[,~-] ?\d)* ?[)）](?= ?(?:[.!?。]|$))"
     r"|[⑴-⑽](?= ?(?:[.!?。]|$))|(?<=[가-힣.!?。%) ])[①-⑳❶-❿](?= ?(?:[.!?。]|$))|(?<=[가-힣.!?。%])[⁰¹²³⁴-⁹]{1,2}(?![가-힣\w])"
@@ -42,7 +42,7 @@ _ATTEMPT = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 # Quotation marks and brackets may close behind the stop; a cell of a table ends at its bar.
-_SENTENCE_END = re.compile(r"[.!?。…]+[\"'”’」』)\]]*(?:\s|\||$)|[\"'”’」』]?\s*(?:\||$)")
+_SENTENCE_END = re.compile(r"\s*[.!?。…]+[\"'”’」』)\]]*(?:\s|\||$)|\s*[\"'”’」』]?\s*(?:\||$)")
 _MINUS = "−"  # a sign, as against the hyphen of 3-5년
 _PART = re.compile(r"(\d{1,2}) ?(?:번|번째)? ?[~∼〜–—-] ?(\d{1,2})|(\d{1,2})")
 _WORDS = {"첫": 1, "두": 2, "세": 3, "네": 4, "다섯": 5, "여섯": 6, "일곱": 7, "여덟": 8, "아홉": 9, "열": 10}
@@ -123,14 +123,9 @@ def _lines(answer: str) -> list[str]:
 
 
 def _ends_a_sentence(line: str) -> bool:
-    return any(_closes(line[: run.start()].rstrip(), line[run.end() :].lstrip()) for run in _RUN.finditer(line))
-
-
-def _closes(before: str, after: str) -> bool:
-    words = any(character.isalnum() for character in _ATTEMPT.sub("", before))
-    if not after:
-        return words
-    return words and _SENTENCE_END.match(after) is not None
+    blank = _ATTEMPT.sub(lambda attempt: " " * len(attempt[0]), line)
+    words = next((place for place, character in enumerate(blank) if character.isalnum()), len(line))
+    return any(run.start() > words and _SENTENCE_END.match(line, run.end()) for run in _RUN.finditer(line))
 
 
 def _folded(text: str) -> str:

@@ -11,7 +11,7 @@ from alphaf_orch.programs.scoring.markup import plain
 from alphaf_orch.programs.scoring.text import cleaned
 
 _LANGUAGES = ("ko", "en", "zh", "ja", "vi", "id", "es", "fr", "de", "ru", "th")
-_NO_PROSE = re.compile(r"https?://\S+|www\.\S+|\S+@\S+\.\w+|</?[a-z][^<>]{0,30}>|\\[A-Za-z]+")
+_NO_PROSE = re.compile(r"https?://\S+|www\.\S+|(?<!\S)\S{1,64}@\S{1,200}\.\w+|</?[a-z][^<>]{0,30}>|\\[A-Za-z]+")
 _WORD = re.compile(r"[A-Za-z\u00c0-\u024f\u1e00-\u1eff]+(?:['’&/.-][A-Za-z\u00c0-\u024f\u1e00-\u1eff]+)*")
 _HANGUL = re.compile(r"[가-힣ㄱ-ㅎㅏ-ㅣ]")
 _HAN = re.compile(r"[\u2e80-\u2fdf\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")

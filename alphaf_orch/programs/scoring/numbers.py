@@ -43,8 +43,8 @@ _SPELLED_END = re.compile(
 )
 _LABEL_BEHIND = re.compile(r"단위 ?[:는은]? ?\(?$")
 
-_VULGAR = re.compile(r"(\d*)([¼½¾⅐-⅞])")
-_POWER = re.compile(r"(\d+(?:\.\d+)?) ?(?:[×x*·] ?10(?:\^|\*\*)\{?(-?\d{1,2})\}?|e\+?(-?\d{1,2})(?![\w.]))")
+_VULGAR = re.compile(r"(?<!\d)(\d{0,20})([¼½¾⅐-⅞])")
+_POWER = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?) ?(?:[×x*·] ?10(?:\^|\*\*)\{?(-?\d{1,2})\}?|e\+?(-?\d{1,2})(?![\w.]))")
 # (1,234) as a whole cell, or with its unit behind it, is negative in accounts.
 _ACCOUNTS = re.compile(r"\((\d[\d,.]*)\)(?= ?(?:[십백천만억조]{0,3} ?(?:원|달러)|%))|(?<=\|)( ?)\((\d[\d,.]*)\)(?= ?\|)")
 

@@ -25,7 +25,8 @@ _BOX_END = re.compile(r"(?<=[.!?。])\s+|\n+|, |(?:이며|이고|이지만|인�
 _REMARK = re.compile(r"\((?!-\))[^()]*\)")
 _RESULT_BEFORE = re.compile(r"[=≈≒:→]\s*(?:약|대략)?\s*$")
 _RESULT_AFTER = re.compile(
-    rf"\s*(?:{APPROXIMATE} ?){{0,2}}+(?:입니다|이다|이며|이고|예요|이에요|임(?![가-힣])|[이가]\s?(?:됩니다|된다|나옵니다|나온다))"
+    rf"\s*(?:{APPROXIMATE} ?){{0,2}}+(?:입니다|이다|이며|이고|예요|이에요"
+    rf"|임(?![가-힣])|[이가]\s?(?:됩니다|된다|나옵니다|나온다))"
 )
 # A number that is compared with, taken from or calculated with is not what the sentence says.
 _NO_RESULT = re.compile(
@@ -61,10 +62,11 @@ def exact_numeric(answer: str, value: float, unit: str, tolerance: float) -> int
 
 
 def final_number(answer: str, unit: str) -> tuple[Decimal, bool] | None:
-    """Return the answer's one final number, in the asked unit, and whether words say that it falls or is a loss.
+    r"""Return the answer's one final number, in the asked unit, and whether words say that it falls or is a loss.
 
-    Looked at, until a number in the asked unit (or one that converts to it) is found: the last \\boxed{}; the first
-    sentence behind the last 정답 or 답; the first sentence behind the last 따라서, 그러므로, 결론적으로 or 결국; the whole answer. Inside,
+    Looked at, until a number in the asked unit (or one that converts to it) is found: the last \boxed{}; the first
+    sentence behind the last 정답 or 답; the first sentence behind the last 따라서, 그러므로, 결론적으로 or 결국; the
+    whole answer. A number that is denied (100억원이 아니라) and the ends of a range (3~5억원) are none. Inside,
     remarks in parentheses and numbers that are only compared or calculated with step back; a number behind "=" or
     ":" or before 입니다 is preferred, and of these the last one is taken. Without any, it is the first behind 정답
     and else the last. Where no number at all is in the asked unit, the number chosen the same way among all of them
@@ -101,7 +103,7 @@ def _affirmed(text: str, numbers: Sequence[Quantity]) -> list[Quantity]:
 
 def _single(text: str, numbers: Sequence[Quantity]) -> list[Quantity]:
     """Return the numbers that are no end of a range: 3~5억원 and `3%에서 5% 사이` state no figure."""
-    ends = set()
+    ends: set[int] = set()
     for first, second in pairwise(numbers):
         between = text[first.end : second.start]
         if _RANGE.fullmatch(between) or (_BETWEEN.fullmatch(between) and _BETWEEN_END.match(text, second.end)):

@@ -18,17 +18,21 @@ _CHINESE = "㊀㊁㊂㊃㊄㊅㊆㊇㊈㊉"
 _ORDINALS = {
     name: number
     for number, names in enumerate(
-        ("첫|첫째|일", "두|둘째|이", "세|셋째|삼", "네|넷째|사", "다섯|다섯째|오", "여섯|여섯째|육", "일곱|일곱째|칠"), 1
+        ("첫|첫째|일", "두|둘째|이", "세|셋째|삼", "네|넷째|사", "다섯|다섯째|오", "여섯|여섯째|육", "일곱|일곱째|칠"),
+        1,
     )
     for name in names.split("|")
 }
 _ORDINAL = re.compile(
     r"(?<![가-힣\d])(?:(?P<nth>첫|두|세|네|다섯|여섯|일곱|\d{1,2})\s?번째|(?P<native>[첫둘셋넷]째|다섯째|여섯째|일곱째)"
     r"|(?P<sino>[일이삼사오육칠])\s?번)(?:\s?(?:보기|선택지|선지|항목|답안|옵션))?"
-    r"(?=[은는]? ?(?:입니|이다|이에|예요|정답|맞|옳|오답|아니|아닌|틀)|[이가을를은는] ?(?:정답|맞|옳|고|선택|오답|아니|아닌|틀)|[\s.!'\")]*(?:\n|$))"
+    r"(?=[은는]? ?(?:입니|이다|이에|예요|정답|맞|옳|오답|아니|아닌|틀)"
+    r"|[이가을를은는] ?(?:정답|맞|옳|고|선택|오답|아니|아닌|틀)|[\s.!'\")]*(?:\n|$))"
 )
 _WORD = r"(?:보기|선택지|선지|답안|옵션|option|choice|항목|번호)"
-_NAMED = re.compile(rf"{_WORD}\s*(?:번호)?\s*[#:]?\s*[(\[]?(\d{{1,2}}|[A-Ja-j](?![A-Za-z]))[)\]]?(?:\s*번)?(?![\d.,]*\d)", re.IGNORECASE)
+_NAMED = re.compile(
+    rf"{_WORD}\s*(?:번호)?\s*[#:]?\s*[(\[]?(\d{{1,2}}|[A-Ja-j](?![A-Za-z]))[)\]]?(?:\s*번)?(?![\d.,]*\d)", re.IGNORECASE
+)
 
 # One number, or several that are named together (1번과 3번): the latter is no answer.
 _ONE = r"(?:\d{1,2}(?:\s*번)?|[A-J](?![A-Za-z])|(?<![^(\[])[a-j](?=[)\].]?$))"
@@ -39,7 +43,8 @@ _GIVEN = (
 _ENDS = r"[\s\"'”’」.)\]>〉》|]*"
 _ONLY = re.compile(rf"{_GIVEN}\s*[)\].]?\s*(?:입니다|이다|임|이에요|예요)?{_ENDS}")
 _CUE = re.compile(
-    r"(?:정답|답변|답안|(?<!오)답|answer|(?:옳은|맞는|적절한|알맞은|틀린|옳지 않은|적절하지 않은) ?(?:것|보기|설명|선택지)|고르(?:자면|면))"
+    r"(?:정답|답변|답안|(?<!오)답|answer|(?:옳은|맞는|적절한|알맞은|틀린|옳지 않은"
+    r"|적절하지 않은) ?(?:것|보기|설명|선택지)|고르(?:자면|면))"
     rf"\s*(?:번호|option|choice)?\s*(?:은|는|이|으로는|로는|is)?\s*(?:다음과 같습니다)?\s*[:=]?{_GIVEN}",
     re.IGNORECASE,
 )
@@ -48,20 +53,27 @@ _IS_RIGHT = re.compile(
 )
 _LEADING = re.compile(rf"{_GIVEN}\s*(?:[)\].:](?!\d)|(?<=번)(?:입니다|이다|[.:\n]|\s))")
 # A list of all options begins with the first of them and chooses none.
-_ENUMERATION = re.compile(r"[(\[]?1[번.)\]][^\n]*(?:\n[^\n]*)??(?:(?<=\n)|(?<=\s))[ \t]*[(\[]?2[번.)\]](?![은는이가을를])")
+_ENUMERATION = re.compile(
+    r"[(\[]?1[번.)\]][^\n]*(?:\n[^\n]*)??(?:(?<=\n)|(?<=\s))[ \t]*[(\[]?2[번.)\]](?![은는이가을를])"
+)
 _NUMBERED = re.compile(r"(?<![\d.,])(\d+)\s*번(?!째)")
 
 # What an answer says of an option that it does not choose: 1번이 아니라, 2번은 오답, 처음에는 2번이라 생각했지만.
 _MENTION = r"\(?\d{1,2}\)?(?:\s*번)?"
 _DENIED = re.compile(
-    rf"오답[은:]?\s?{_MENTION}|(?<![\d.]){_MENTION}(?:\s*(?:,|와|과|및|도 아니고)\s*{_MENTION}){{0,6}}(?:\s?[^\s\d.,!?\n]{{1,12}})??\s?(?:"
+    rf"오답[은:]?\s?{_MENTION}|(?<![\d.]){_MENTION}(?:\s*(?:,|와|과|및"
+    rf"|도 아니고)\s*{_MENTION}){{0,6}}(?:\s?[^\s\d.,!?\n]{{1,12}})??\s?(?:"
     r"[이가은는도]?\s?(?:정답[이은는도]?|답[이은는도])?\s?아(?:니(?!면|라면|요\?)|닌|닙|닐)"
-    r"|[은는이가도을를]?\s?(?:모두\s)?(?:오답|제외|틀렸(?=[고으지])|틀리(?=[고며])|탈락|답이 될 수 없|정답이 될 수 없|해당하지 않|해당되지 않)"
-    r"|(?:이?라고|이?라|으?로|을|를|인|이)\s?(?:처음에(?:는)?\s?)?(?:착각|잘못|오해|헷갈|생각했|생각하(?=기 쉽)|보았|봤|줄)|(?:이 ?정답)?처럼 보이지만|같지만|일 것 같지만)"
+    r"|[은는이가도을를]?\s?(?:모두\s)?(?:오답|제외|틀렸(?=[고으지])|틀리(?=[고며])"
+    r"|탈락|답이 될 수 없|정답이 될 수 없|해당하지 않|해당되지 않)"
+    r"|(?:이?라고|이?라|으?로|을|를|인|이)\s?(?:처음에(?:는)?\s?)?(?:착각|잘못|오해|헷갈|생각했"
+    r"|생각하(?=기 쉽)|보았|봤|줄)|(?:이 ?정답)?처럼 보이지만|같지만|일 것 같지만)"
     r"[^\d\n①-⑳.]{0,14}?(?=[\s,.!?]|$)"
 )
 # After these words an answer begins anew: 정답은 1번. 다시 생각해 보니 3번.
-_CORRECTION = re.compile(r"다시 (?:생각|계산|보니|확인|검토|풀)|정정|아니[,요.] |아닙니다[.,]|잘못 (?:생각|봤|보았)|수정(?:하|합)")
+_CORRECTION = re.compile(
+    r"다시 (?:생각|계산|보니|확인|검토|풀)|정정|아니[,요.] |아닙니다[.,]|잘못 (?:생각|봤|보았)|수정(?:하|합)"
+)
 
 
 def option_count(prompt: str) -> int:
@@ -81,8 +93,8 @@ def chosen_option(answer: str, options: int) -> int | None:
     r"""Return the option number that an answer gives, None where it gives none, or more than one.
 
     Looked for in this order, after what the answer denies (1번이 아니라, 2번은 오답) and what it takes back is left
-    out: a first line of nothing but an option, the last \boxed{3}, the first `정답: 3`, `3번이 정답`, an option that the
-    answer begins with, the only `3번`. ③, 세 번째 and the letter C are option 3. A number above the count of options
+    out: a first line of nothing but an option, the last \boxed{3}, the first `정답: 3`, `3번이 정답`, an option
+    that the answer begins with, the only `3번`. ③, 세 번째 and the letter C are option 3. A number above the count of options
     is no answer; other numbers (2020년, 3.5%) are not looked at.
     """
     text = _spelled_alike(answer)

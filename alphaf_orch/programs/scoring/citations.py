@@ -35,9 +35,11 @@ _OPEN, _CLOSE = r"[\[［【〔〖「『《〈<{⟦❲«]", r"[\]］】〕〗」�
 # Whatever means to cite, in any bracket; a round one needs a label, 번 or the end of a sentence.
 _ATTEMPT = re.compile(
     rf"[\[［]{{1,3}} ?(?:{_NUMBERS}|{_LABEL}){_TAIL} ?[\]］]{{1,3}}번?|{_OPEN} ?{_NUMBERS}{_TAIL} ?{_CLOSE}"
-    rf"|[(（] ?{_LABEL} ?[:：#]? ?[\[［【]?{_NUMBERS}[\]］】]?{_TAIL} ?[)）]|[(（] ?(?:\d{{1,2}} ?번|[①-⑳❶-❿])(?: ?{_LABEL})?{_TAIL} ?[)）]"
+    rf"|[(（] ?{_LABEL} ?[:：#]? ?[\[［【]?{_NUMBERS}[\]］】]?{_TAIL} ?[)）]"
+    rf"|[(（] ?(?:\d{{1,2}} ?번|[①-⑳❶-❿])(?: ?{_LABEL})?{_TAIL} ?[)）]"
     rf"|[(（] ?{_LABEL} ?[)）](?= ?(?:[.!?。]|$))|[(（] ?\d(?: ?[,~-] ?\d)* ?[)）](?= ?(?:[.!?。]|$))"
-    r"|[⑴-⑽](?= ?(?:[.!?。]|$))|(?<=[가-힣.!?。%) ])[①-⑳❶-❿](?= ?(?:[.!?。]|$))|(?<=[가-힣.!?。%])[⁰¹²³⁴-⁹]{1,2}(?![가-힣\w])"
+    r"|[⑴-⑽](?= ?(?:[.!?。]|$))|(?<=[가-힣.!?。%) ])[①-⑳❶-❿](?= ?(?:[.!?。]"
+    r"|$))|(?<=[가-힣.!?。%])[⁰¹²³⁴-⁹]{1,2}(?![가-힣\w])"
     rf"|\\cite[pt]?\{{\d{{1,2}}\}}|(?:출처|근거|참고 ?(?:자료|문서)?) ?[:：] ?{_NUMBERS}(?= ?(?:[.!?。](?!\d)|\)|$))",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -47,7 +49,9 @@ _MINUS = "−"  # a sign, as against the hyphen of 3-5년
 _PART = re.compile(r"(\d{1,2}) ?(?:번|번째)? ?[~∼〜–—-] ?(\d{1,2})|(\d{1,2})")
 _WORDS = {"첫": 1, "두": 2, "세": 3, "네": 4, "다섯": 5, "여섯": 6, "일곱": 7, "여덟": 8, "아홉": 9, "열": 10}
 _CHINESE = "一二三四五六七八九十"
-_NAMED = re.compile(rf"(?P<word>{'|'.join(_WORDS)}) ?번째|(?P<chinese>[{_CHINESE}])|(?P<roman>\b[IVX]{{1,4}}\b)|(?P<sign>[❶-❿Ⅰ-Ⅹ])")
+_NAMED = re.compile(
+    rf"(?P<word>{'|'.join(_WORDS)}) ?번째|(?P<chinese>[{_CHINESE}])|(?P<roman>\b[IVX]{{1,4}}\b)|(?P<sign>[❶-❿Ⅰ-Ⅹ])"
+)
 _ROMANS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
 
@@ -137,7 +141,8 @@ def _folded(text: str) -> str:
 
 def _stands_in(word: str, text: str) -> bool:
     return bool(word) and any(
-        _alone(word, text[max(0, start - 8) : start], text[start + len(word) : start + len(word) + 8]) for start in _places(word, text)
+        _alone(word, text[max(0, start - 8) : start], text[start + len(word) : start + len(word) + 8])
+        for start in _places(word, text)
     )
 
 

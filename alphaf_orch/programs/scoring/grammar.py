@@ -34,14 +34,21 @@ SCALES = (
     r"|경(?!우|기|제|영|과|쟁|상|감|로)"
 )
 # 삼십이만 in Chinese characters: 三十二萬; 壹貳參 are the forms of cheques. 弗 is 불, 株 is 주.
-HANJA = str.maketrans("零〇一二三四五六七八九壹貳參拾十百千萬億兆圓弗倍株", "영영일이삼사오육칠팔구일이삼십십백천만억조원불배주")
+HANJA = str.maketrans(
+    "零〇一二三四五六七八九壹貳參拾十百千萬億兆圓弗倍株", "영영일이삼사오육칠팔구일이삼십십백천만억조원불배주"
+)
 
 # --- units
 
 # In this order: %p before %, foreign money before ours. None of them begins one of the words in its (?!...).
-_END = r"(?![가-힣])|(?=화?(?:입|이|은|는|가|을|를|의|으|로|에|와|과|도|씩|짜|까|부|만|정|수|상|어|인|임|였|라|규|보|당))"
+_END = (
+    r"(?![가-힣])|(?=화?(?:입|이|은|는|가|을|를|의|으|로|에|와|과|도|씩|짜|까|부|만|정|수|상|어|인|임|였|라|규|보|당))"
+)
 UNIT_WORDS = (
-    ("%p", r"(?:%|퍼센트|프로)\s?-?(?:p(?:t|oints?)?(?![a-z])|포인트)|ppt?(?![a-z])|percentage\s+points?|퍼센티지\s?포인트"),
+    (
+        "%p",
+        r"(?:%|퍼센트|프로)\s?-?(?:p(?:t|oints?)?(?![a-z])|포인트)|ppt?(?![a-z])|percentage\s+points?|퍼센티지\s?포인트",
+    ),
     ("‱", r"‱"),
     ("‰", r"‰|퍼\s?밀(?![가-힣])|퍼밀"),
     ("%", r"%|퍼센트|프로(?!젝|그|필|세|모|토)|per\s?cent|pct(?![a-z])"),
@@ -78,14 +85,18 @@ CURRENCY_BEFORE = re.compile(
 
 # --- unit labels: what a header or a bracket says of bare numbers (회계)
 
-_MONEY = r"(?:[십백천만억조]{1,3}|thousands?|millions?|billions?|bn|mn)? ?(?:원|달러|불|USD|KRW|\$)|[십백천만억조]{1,3} ?(?:주|배)?"
+_MONEY = (
+    r"(?:[십백천만억조]{1,3}|thousands?|millions?|billions?|bn|mn)? ?(?:원"
+    r"|달러|불|USD|KRW|\$)|[십백천만억조]{1,3} ?(?:주|배)?"
+)
 LABEL = rf"(?:{_MONEY}|%p|%포인트|%|‰|bps?|배|주|일|회|퍼센트)"
 
 # --- signs and directions
 
 # A hyphen behind a letter, digit or bracket joins or subtracts; a triangle before an amount is the accounts' minus.
 MINUS = re.compile(
-    r"(?:(?<![\w%)\]])-|(?<=[:=])\s?- |(?:마이너스|음의?) ?\(-\)(?:의)? ?|\(-\) ?|마이너스 ?|(?P<triangle>[△▲▼▽] ?)|↓ ?)"
+    r"(?:(?<![\w%)\]])-|(?<=[:=])\s?- |(?:마이너스|음의?) ?\(-\)(?:의)? ?"
+    r"|\(-\) ?|마이너스 ?|(?P<triangle>[△▲▼▽] ?)|↓ ?)"
     r"(?:약 ?|US(?=\$))?$"
 )
 # What may stand between a figure and the word that says what became of it; none of it changes a value.
@@ -97,10 +108,14 @@ LOSSES = (
 SHORTFALLS = r"부족|미달|모자라|모자란|모자랍|모자랐|모자람|하회|밑돌|밑도|못 ?미[치쳤친칩]|뒤[지졌진집]|미흡"
 FALLS = (
     r"감소|하향|하락|축소|악화|급감|격감|급락|폭락|추락|반락|감익|감액|삭감|인하|절하|역성장|역신장|뒷걸음|후퇴|위축|줄[어었고며면]"
-    r"|준(?= |다)|줄[인였]|줄(?=[ ])|내리|내려|내렸|내린|내림|떨어|낮[아았춰췄은다습]|낮춘|빠[지져졌진]|깎[이여였인]|쪼그라|잃|까먹|날[렸려린]"
+    r"|준(?= |다)|줄[인였]|줄(?=[ ])|내리|내려|내렸|내린|내림|떨어|낮[아았춰췄은다습]"
+    r"|낮춘|빠[지져졌진]|깎[이여였인]|쪼그라|잃|까먹|날[렸려린]"
     r"|마이너스|적[은습었]|작[은습았다]|덜 |[↓▼▽]"
 )
-RISES = r"증가|상승|확대|급증|급등|폭증|오르|올라|올랐|오른|올린|올렸|늘[어었고며면]|는(?=다)|늘[린렸]|커[지져졌진]|개선|호전|↑"
+RISES = (
+    r"증가|상승|확대|급증|급등|폭증|오르|올라|올랐|오른|올린|올렸"
+    r"|늘[어었고며면]|는(?=다)|늘[린렸]|커[지져졌진]|개선|호전|↑"
+)
 # Behind a loss that something is done about, it is one no more: 손실 30억원을 만회, 적자 30억원을 벗어나.
 RELIEFS = r"만회|회복|해소|벗어|메우|메웠|메운|상쇄|면[하했한]|피[하했한]|막[았은아]|방어|보전|충당|개선"
 DENIALS = r"지(?:는|도|를)? ?(?:않|못)|(?:[이가은는도] ?)?아[니닙닌닐](?!라면)|(?:[이가은는도] ?)?없|것[이은도] ?아"

@@ -39,7 +39,8 @@ class _Page:
         self.text, self.labels, self.wanted = text, labels, wanted
         self.starts = [label.start for label in labels]
         self.captions = [label for label in labels if label.caption]
-        self.reach = [_reach(text, label) for label in labels]
+        breaks = [*(found.start() for found in _CLAUSE_END.finditer(text)), len(text)]
+        self.reach = [breaks[bisect_left(breaks, label.end)] for label in labels]
         self.lines = [0, *(found.end() for found in re.finditer("\n", text))]
         self.columns = self._columns()
 
@@ -101,8 +102,3 @@ class _Page:
         column = self.text.count("|", self.lines[line], number.start)
         own = header[column] if column < len(header) else None
         return own or next((label for label in header[:2] if label), None)
-
-
-def _reach(text: str, label: Label) -> int:
-    end = _CLAUSE_END.search(text, label.end)
-    return end.start() if end else len(text)

@@ -18,11 +18,14 @@ _HAN = re.compile(r"[\u2e80-\u2fdf\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\U00020
 _HAN_GLOSS = re.compile(rf"(?<=[가-힣])\s?\((?:{_HAN.pattern}|[\s·,])+\)")
 _LATIN_GLOSS = re.compile(r"(?<=[가-힣A-Z])\s?\(([A-Za-z][^()가-힣]{0,90})\)")
 _SENTENCE_END = re.compile(r"(?<=[.!?。])\s+|\n+")
-# Newspapers write these among Hangul. Countries and peoples stand alone or in a row (韓美日), behind a prefix (對美, 訪中)
-# and before a suffix (美軍); the Korean forms only: 韩, 国 and 対 are of other languages.
+# Newspapers write these among Hangul. Countries stand alone or in a row (韓美日), behind a prefix (對美, 訪中) and
+# before a suffix (美軍); the Korean forms only: 韩, 国 and 対 are of other languages.
 _COUNTRIES = "美中日韓英獨佛露伊印北南歐濠豪加臺越泰比蘇墺"
 _PREFIXES = "前新現故舊元對反親脫超非無未再準副總最在駐訪抗知後來昨今每同當本初約諸各半多主大小高低"
-_SUFFIXES = "社年月日株銀黨軍檢警市道郡區氏者家派系式性發行産製版外間代位次回件名人億兆萬千百弗倍割號順戰展核企證債稅額率價末初中上下內前後金"
+_SUFFIXES = (
+    "社年月日株銀黨軍檢警市道郡區氏者家派系式性發行産製版外間代位次回件名人億"
+    "兆萬千百弗倍割號順戰展核企證債稅額率價末初中上下內前後金"
+)
 # Alone only: parties, halls and the families of politicians (與, 靑, 尹 대통령).
 _ALONE = "與野靑黨軍檢法銀證株年月金李朴尹文崔鄭趙姜張吳洪安柳全盧男女老少父母子妻夫甲乙丙丁等及或"
 _NEWS_HAN = re.compile(

@@ -15,7 +15,8 @@ FIRST = re.compile(rf"{DIGITS}|{LETTER}")
 
 _PIECE = re.compile(
     rf" ?(?:(?P<digits>{DIGITS})|(?P<name>{NAME})|(?P<scale>{SCALES})|(?P<english>{'|'.join(ENGLISH)})s?(?![A-Za-z])"
-    r"|(?P<letter>(?<=\d)(?-i:[KMB])(?![A-Za-z0-9])))(?P<over> ?여(?= ?(?:[십백천만억조원달불유%배회주일]|퍼|프로)| [가-힣]))?",
+    r"|(?P<letter>(?<=\d)(?-i:[KMB])(?![A-Za-z0-9])))"
+    r"(?P<over> ?여(?= ?(?:[십백천만억조원달불유%배회주일]|퍼|프로)| [가-힣]))?",
     re.IGNORECASE,
 )
 _POINT = re.compile(rf" ?점 ?(?P<digits>{NAME}(?: ?{NAME})*|\d+)(?= ?(?:%|퍼센|프로|배|bp|[만억조]|포인))")

@@ -93,9 +93,9 @@ def chosen_option(answer: str, options: int) -> int | None:
     r"""Return the option number that an answer gives, None where it gives none, or more than one.
 
     Looked for in this order, after what the answer denies (1번이 아니라, 2번은 오답) and what it takes back is left
-    out: a first line of nothing but an option, the last \boxed{3}, the first `정답: 3`, `3번이 정답`, an option
-    that the answer begins with, the only `3번`. ③, 세 번째 and the letter C are option 3. A number above the count of options
-    is no answer; other numbers (2020년, 3.5%) are not looked at.
+    out: the last \boxed{3}, a first line of nothing but an option, the first `정답: 3`, `3번이 정답`, an option that
+    the answer begins with, the only `3번`. ③, 세 번째 and the letter C are option 3. A number above the count of
+    options is no answer; other numbers (2020년, 3.5%) are not looked at.
     """
     text = _spelled_alike(answer)
     for part in (*map(plain, boxed(text)[-1:]), *reversed(_CORRECTION.split(text)[1:]), text):

@@ -19,7 +19,7 @@ _LIST_MARKER = re.compile(
 _NEXT_MARKER = re.compile(r"(?<=[.!?。])\s*\[[0-9]{1,2}\][ \t:]*(?=[^\s\[.,])")
 # What a model calls a source when it does not write the bare number.
 _LABEL = (
-    r"(?:출처|문서|자료|근거|참고(?: ?(?:문헌|자료|문서))?|번호|문맥|인용|각주|본문|지문|문단|발췌|컨텍스트"
+    r"(?:출처|문서|자료|근거|참고(?: ?(?:문헌|자료|문서))?|번호|참조|문맥|인용|각주|본문|지문|문단|발췌|컨텍스트"
     r"|sources?|documents?|docs?|context|passage|ref(?:erence)?s?|cit(?:e|ation)s?|chunk|no\.?|№)"
 )
 _ORDINAL = r"(?:첫|두|세|네|다섯|여섯|일곱|여덟|아홉|열) ?번째"
@@ -27,10 +27,11 @@ _ROMAN = r"(?:I{1,3}|IV|VI{0,3}|IX|X)"
 _DIGITS = r"(?:\d{1,2}|[①-⑳❶-❿Ⅰ-Ⅹ]|[一二三四五六七八九十])"
 _NUMBER = (
     rf"(?:제? ?{_DIGITS} ?(?:번(?:째)?)?(?: ?{_LABEL})?|{_ORDINAL}(?: ?{_LABEL})?"
-    rf"|{_LABEL} ?(?:번호)? ?[:：#^.]? ?(?:{_DIGITS}|{_ROMAN}) ?(?:번)?|[#^†№] ?{_DIGITS}\^?)"
+    rf"|{_LABEL} ?(?:번호)? ?[:：#^._-]? ?(?:{_DIGITS}|{_ROMAN}) ?(?:번)?|[#^†№] ?{_DIGITS}\^?"
+    r"|(?-i:I{1,3}|IV|VI{1,3}|IX)(?=[\]］]))"
 )
 _NUMBERS = rf"{_NUMBER}(?: ?(?:[,，、;·&+/~∼〜～–—-]|및|와|과|and) ?{_NUMBER})*"
-_TAIL = r"(?: ?(?:참조|참고|에서 인용|[†:][^\[\]【】()\n]{0,40}))?"
+_TAIL = r"(?:[.,](?= ?[\]］])| ?(?:참조|참고|에서 인용|[†:][^\[\]【】()\n]{0,40}))?"
 _OPEN, _CLOSE = r"[\[［【〔〖「『《〈<{⟦❲«]", r"[\]］】〕〗」』》〉>}⟧❳»]"
 # Whatever means to cite, in any bracket; a round one needs a label, 번 or the end of a sentence.
 _ATTEMPT = re.compile(

@@ -10,7 +10,7 @@ _WINDOW = 60  # characters of the same sentence that are looked at on either sid
 _SENTENCE_END = re.compile(r"[!?。;\n]|\.(?!\d)")
 # 로 감소 and 에서 감소 name where a fall ends and begins, not how deep it is; 12.5%인데 is a sentence of its own.
 _OWN = (
-    rf"[)\]]*+ ?+(?:{APPROXIMATE} ?){{0,3}}+(?!(?:으?로|까지|에서|부터|보다|대비)(?![가-힣]))"
+    rf"[)\]]*+ ?+(?:(?:{APPROXIMATE}|이하|미만|초과|이내) ?){{0,3}}+(?!(?:으?로|까지|에서|부터|보다|대비)(?![가-힣]))"
     r"(?:이?라는|에 (?:달하는|이르는|가까운|육박하는|해당하는)|[이가을를의은는도씩])? ?"
     r"(?:, ?(?:즉|곧|금액으로는?) [\d.,]+ ?[가-힣%]{0,4} ?)?"
 )
@@ -24,7 +24,7 @@ _SHRINKS = re.compile(rf"{_OWN}{_GAP}(?:{FALLS}|{RELIEFS})")
 # 영업손실은 약 30억원, 감소율 12.5%, 부족액: 141억원, 적자는 전년보다 커진 30억원.
 _NOUN = rf"(?:(?P<loss>{LOSSES})|부족|미달|감소|하락|축소|급락|인하|하회|역성장|마이너스)"
 _SUBJECT = re.compile(
-    rf"{_NOUN} ?(?P<kind>액|률|율|폭|규모|분|금액|금|치|수준|세)?(?:은|는|이|가"
+    rf"{_NOUN} ?(?P<kind>액|률|율|폭|규모|분|금액|금|치|수준|세)?(?:\([^()]{{0,12}}\))?(?:은|는|이|가"
     rf"|을|를|도|으로|로)? ?[:=|(]* ?(?P<gap>[^:|]{{0,25}})"
 )
 # Where a new clause begins, or a new figure that is no date and no start of a path (2023년, 10억원에서).
@@ -33,6 +33,8 @@ _NEW_CLAUSE = re.compile(
     r"|\d(?! ?(?:년|월|분기|일|차|개|에서|분의|억|조|[\d,.]))"
 )
 _RELIEVED = re.compile(rf"[을를이가에서도의 ]{{0,3}}(?:[가-힣]{{1,4}} ){{0,2}}(?:{RELIEFS}|줄|축소|감소)")
+# 손실을 피하지 못했다: the loss came.
+_UNRELIEVED = re.compile(rf"(?:{RELIEFS})[가-힣]{{0,3}}?[지치](?:는|도)? ?[못않]")
 _DENIED = re.compile(DENIALS)
 
 
@@ -75,6 +77,8 @@ def _subject(before: str) -> re.Match[str] | None:
 
 def _taken_back(words: str) -> bool:
     """Whether the fall or loss that the words begin with is denied, or the loss made smaller, in the same clause."""
+    if _UNRELIEVED.search(words[:25]):
+        return False
     if _DENIED.search(words[:25]):
         return True
     loss = re.match(LOSSES, words)

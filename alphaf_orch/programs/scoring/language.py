@@ -20,17 +20,17 @@ _LATIN_GLOSS = re.compile(r"(?<=[가-힣A-Z])\s?\(([A-Za-z][^()가-힣]{0,90})\)
 _SENTENCE_END = re.compile(r"(?<=[.!?。])\s+|\n+")
 # Newspapers write these among Hangul. Countries stand alone or in a row (韓美日), behind a prefix (對美, 訪中) and
 # before a suffix (美軍); the Korean forms only: 韩, 国 and 対 are of other languages.
-_COUNTRIES = "美中日韓英獨佛露伊印北南歐濠豪加臺越泰比蘇墺"
-_PREFIXES = "前新現故舊元對反親脫超非無未再準副總最在駐訪抗知後來昨今每同當本初約諸各半多主大小高低"
+_COUNTRIES = "美中日韓英獨佛露伊印北南歐濠豪加臺越泰比蘇墺亞"
+_PREFIXES = "前新現故舊元對反親脫超非無未再準副總最在駐訪抗知後來昨今每同當本初約諸各半多主大小高低純約"
 _SUFFIXES = (
     "社年月日株銀黨軍檢警市道郡區氏者家派系式性發行産製版外間代位次回件名人億"
-    "兆萬千百弗倍割號順戰展核企證債稅額率價末初中上下內前後金"
+    "兆萬千百弗倍割號順戰展核企證債稅額率價末初中上下內前後金圈"
 )
 # Alone only: parties, halls and the families of politicians (與, 靑, 尹 대통령).
-_ALONE = "與野靑黨軍檢法銀證株年月金李朴尹文崔鄭趙姜張吳洪安柳全盧男女老少父母子妻夫甲乙丙丁等及或"
+_ALONE = "與野靑黨軍檢法銀證株年月金李朴尹文崔鄭趙姜張吳洪安柳全盧男女老少父母子妻夫甲乙丙丁等及或經財"
 _NEWS_HAN = re.compile(
     rf"[{_COUNTRIES}]{{1,4}}|[{_PREFIXES}]|[{_PREFIXES}]?[{_COUNTRIES}]{{1,2}}[{_SUFFIXES}]?|[{_PREFIXES}][{_SUFFIXES}]?|[{_SUFFIXES}]|[年月日]末|[年月][初中末間]"
-    rf"|[{_ALONE}]|與野|父子|母子|男女|老少|北核|北美|南北|韓流"
+    rf"|[{_ALONE}]|與野|父子|母子|男女|老少|北核|北美|南北|韓流|外人|個人|機關"
 )
 _FIRM = re.compile(r"(?<=[A-Z])社")  # A社, as names of firms are hidden
 _HAN_SHARE = 3  # Chinese characters that one Hangul syllable bears: 韓·美·日 공조

@@ -42,19 +42,24 @@ class _Page:
         breaks = [*(found.start() for found in _CLAUSE_END.finditer(text)), len(text)]
         self.reach = [breaks[bisect_left(breaks, label.end)] for label in labels]
         self.lines = [0, *(found.end() for found in re.finditer("\n", text))]
+        self.crowded: set[int] = set()  # lines of tables with several rows: such a copy answers nothing
         self.columns = self._columns()
 
     def _columns(self) -> dict[int, list[Label | None]]:
         """Return for every line of a table the labels of its header, cell by cell."""
         columns: dict[int, list[Label | None]] = {}
         header: list[Label | None] = []
+        first = 0
         for number, start in enumerate(self.lines):
             end = self.lines[number + 1] - 1 if number + 1 < len(self.lines) else len(self.text)
             if "|" not in self.text[start:end]:
                 header = []
                 continue
+            first = number if number - 1 not in columns else first
             header = header or self._cells(start, end)
             columns[number] = header
+            if number - first > 1:
+                self.crowded.update(range(first, number + 1))
         return columns
 
     def _cells(self, start: int, end: int) -> list[Label | None]:
@@ -73,7 +78,10 @@ class _Page:
         label = self.labels[behind] if behind < len(self.labels) else None
         if label and _BETWEEN.fullmatch(self.text, number.end, label.start):
             return self._in(number, label, end=label.end)
-        label = self._before(number) or self._of_column(number)
+        label = self._before(number)
+        if not label and bisect_right(self.lines, number.start) - 1 in self.crowded:
+            return number
+        label = label or self._of_column(number)
         if label:
             return self._in(number, label)
         caption = next((label for label in reversed(self.captions) if label.end <= number.start), None)

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 
+from alphaf_orch.programs.scoring.markup import plain
 from alphaf_orch.programs.scoring.text import cleaned
 
 _WELL_FORMED = re.compile(r"\[[0-9]{1,2}\]")
@@ -16,18 +17,43 @@ _LIST_MARKER = re.compile(
     r"(?:[ \t:]+(?=[^\s:.,!?。\[])|(?=[^\s:.,!?。\[])(?!에|의|[은는이가을를와과로]\s|번|처럼|까지))"
 )
 _NEXT_MARKER = re.compile(r"(?<=[.!?。])\s*\[[0-9]{1,2}\][ \t:]*(?=[^\s\[.,])")
-_LABEL = r"(?:출처|문서|자료|근거|참고|번호|문맥|인용|source|document|doc|context|ref)"
-_NUMBER = rf"{_LABEL}?\s*[:：#^]?\s*\d{{1,2}}"
-_NUMBERS = rf"{_NUMBER}(?:\s*(?:[,，、·~～/-]|및|와|과)\s*{_NUMBER})*"
-# Whatever means to cite, in any bracket; a round one needs a label or the end of a sentence.
-_ATTEMPT = re.compile(
-    rf"[\[［]+\s*(?:{_NUMBERS}|{_LABEL})\s*[\]］]+|[【〔「《〈<]\s*{_NUMBERS}\s*[】〕」》〉>]"
-    rf"|[(（]\s*{_LABEL}\s*[:：#]?\s*{_NUMBERS}\s*[)）]|[(（]\s*\d\s*[)）](?=\s*(?:[.!?。]|$))",
-    re.IGNORECASE,
+# What a model calls a source when it does not write the bare number.
+_LABEL = (
+    r"(?:출처|문서|자료|근거|참고(?: ?(?:문헌|자료|문서))?|번호|참조|문맥|인용|각주|본문|지문|문단|발췌|컨텍스트"
+    r"|sources?|documents?|docs?|context|passage|ref(?:erence)?s?|cit(?:e|ation)s?|chunk|no\.?|№)"
 )
-_STOPS = ".!?。"
+_ORDINAL = r"(?:첫|두|세|네|다섯|여섯|일곱|여덟|아홉|열) ?번째"
+_ROMAN = r"(?:I{1,3}|IV|VI{0,3}|IX|X)"
+_DIGITS = r"(?:\d{1,2}|[①-⑳❶-❿Ⅰ-Ⅹ]|[一二三四五六七八九十])"
+_NUMBER = (
+    rf"(?:제? ?{_DIGITS} ?(?:번(?:째)?)?(?: ?{_LABEL})?|{_ORDINAL}(?: ?{_LABEL})?"
+    rf"|{_LABEL} ?(?:번호)? ?[:：#^._-]? ?(?:{_DIGITS}|{_ROMAN}) ?(?:번)?|[#^†№] ?{_DIGITS}\^?"
+    r"|(?-i:I{1,3}|IV|VI{1,3}|IX)(?=[\]］]))"
+)
+_NUMBERS = rf"{_NUMBER}(?: ?(?:[,，、;·&+/~∼〜～–—-]|및|와|과|and) ?{_NUMBER})*"
+_TAIL = r"(?:[.,](?= ?[\]］])| ?(?:참조|참고|에서 인용|[†:][^\[\]【】()\n]{0,40}))?"
+_OPEN, _CLOSE = r"[\[［【〔〖「『《〈<{⟦❲«]", r"[\]］】〕〗」』》〉>}⟧❳»]"
+# Whatever means to cite, in any bracket; a round one needs a label, 번 or the end of a sentence.
+_ATTEMPT = re.compile(
+    rf"[\[［]{{1,3}} ?(?:{_NUMBERS}|{_LABEL}){_TAIL} ?[\]］]{{1,3}}번?|{_OPEN} ?{_NUMBERS}{_TAIL} ?{_CLOSE}"
+    rf"|[(（] ?{_LABEL} ?[:：#]? ?[\[［【]?{_NUMBERS}[\]］】]?{_TAIL} ?[)）]"
+    rf"|[(（] ?(?:\d{{1,2}} ?번|[①-⑳❶-❿])(?: ?{_LABEL})?{_TAIL} ?[)）]"
+    rf"|[(（] ?{_LABEL} ?[)）](?= ?(?:[.!?。]|$))|[(（] ?\d(?: ?[,~-] ?\d)* ?[)）](?= ?(?:[.!?。]|$))"
+    r"|[⑴-⑽](?= ?(?:[.!?。]|$))|(?<=[가-힣.!?。%) ])[①-⑳❶-❿](?= ?(?:[.!?。]"
+    r"|$))|(?<=[가-힣.!?。%])[⁰¹²³⁴-⁹]{1,2}(?![가-힣\w])"
+    rf"|\\cite[pt]?\{{\d{{1,2}}\}}|(?:출처|근거|참고 ?(?:자료|문서)?) ?[:：] ?{_NUMBERS}(?= ?(?:[.!?。](?!\d)|\)|$))",
+    re.IGNORECASE | re.MULTILINE,
+)
+# Quotation marks and brackets may close behind the stop; a cell of a table ends at its bar.
+_SENTENCE_END = re.compile(r"\s*[.!?。…]+[\"'”’」』)\]]*(?:\s|\||$)|\s*[\"'”’」』]?\s*(?:\||$)")
 _MINUS = "−"  # a sign, as against the hyphen of 3-5년
-_PART = re.compile(r"(\d{1,2})\s*[~-]\s*(\d{1,2})|(\d{1,2})")
+_PART = re.compile(r"(\d{1,2}) ?(?:번|번째)? ?[~∼〜–—-] ?(\d{1,2})|(\d{1,2})")
+_WORDS = {"첫": 1, "두": 2, "세": 3, "네": 4, "다섯": 5, "여섯": 6, "일곱": 7, "여덟": 8, "아홉": 9, "열": 10}
+_CHINESE = "一二三四五六七八九十"
+_NAMED = re.compile(
+    rf"(?P<word>{'|'.join(_WORDS)}) ?번째|(?P<chinese>[{_CHINESE}])|(?P<roman>\b[IVX]{{1,4}}\b)|(?P<sign>[❶-❿Ⅰ-Ⅹ])"
+)
+_ROMANS = ("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
 
 def citation_format(answer: str, contexts: int) -> int:
@@ -50,8 +76,21 @@ def cited(answer: str) -> set[int]:
     found: set[int] = set()
     for line in _lines(answer):
         for attempt in _ATTEMPT.findall(line):
-            for first, last, single in _PART.findall(unicodedata.normalize("NFKC", attempt)):
-                found.update([int(single)] if single else range(int(first), int(last) + 1))
+            found |= _named(attempt)
+    return found
+
+
+def _named(attempt: str) -> set[int]:
+    found: set[int] = set()
+    for first, last, single in _PART.findall(unicodedata.normalize("NFKC", attempt)):
+        found.update([int(single)] if single else range(int(first), int(last) + 1))
+    for name in _NAMED.finditer(attempt):
+        if name["word"]:
+            found.add(_WORDS[name["word"]])
+        elif name["roman"]:
+            found.update([_ROMANS.index(name["roman"]) + 1] if name["roman"] in _ROMANS else [])
+        else:
+            found.add(_CHINESE.index(name[0]) + 1 if name["chinese"] else int(unicodedata.numeric(name[0])))
     return found
 
 
@@ -79,7 +118,9 @@ def containment(answer: str, keywords: Sequence[Sequence[str]]) -> int:
 def _lines(answer: str) -> list[str]:
     """Return the answer's lines without the numbers that open an entry of a list."""
     lines = []
-    for line in cleaned(answer).splitlines():
+    # Superscripts keep the form: `입니다^[2]^.`, `입니다$^{[2]}$.`
+    text = re.sub(r"\^\{?(\[\d{1,2}\])[}^]?", r"\1", plain(cleaned(answer)))
+    for line in text.splitlines():
         marker = _LIST_MARKER.match(line)
         # A list on one line, `[1] … . [2] …`, goes on with markers behind full stops.
         lines.append(_NEXT_MARKER.sub(" ", line[marker.end() :]) if marker else line)
@@ -87,14 +128,9 @@ def _lines(answer: str) -> list[str]:
 
 
 def _ends_a_sentence(line: str) -> bool:
-    return any(_closes(line[: run.start()].rstrip(), line[run.end() :].lstrip()) for run in _RUN.finditer(line))
-
-
-def _closes(before: str, after: str) -> bool:
-    words = any(character.isalnum() for character in _ATTEMPT.sub("", before))
-    if not after:
-        return words
-    return words and re.match(rf"[{_STOPS}]+(?:\s|$)", after) is not None
+    blank = _ATTEMPT.sub(lambda attempt: " " * len(attempt[0]), line)
+    words = next((place for place, character in enumerate(blank) if character.isalnum()), len(line))
+    return any(run.start() > words and _SENTENCE_END.match(line, run.end()) for run in _RUN.finditer(line))
 
 
 def _folded(text: str) -> str:
@@ -106,12 +142,16 @@ def _folded(text: str) -> str:
 
 def _stands_in(word: str, text: str) -> bool:
     return bool(word) and any(
-        _alone(word, text[: found.start()], text[found.start() + len(word) :]) for found in _places(word, text)
+        _alone(word, text[max(0, start - 8) : start], text[start + len(word) : start + len(word) + 8])
+        for start in _places(word, text)
     )
 
 
-def _places(word: str, text: str) -> Iterator[re.Match[str]]:
-    return re.finditer(f"(?={re.escape(word)})", text)
+def _places(word: str, text: str) -> Iterator[int]:
+    place = text.find(word)
+    while place >= 0:
+        yield place
+        place = text.find(word, place + 1)
 
 
 def _alone(word: str, before: str, after: str) -> bool:

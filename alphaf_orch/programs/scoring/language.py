@@ -7,18 +7,33 @@ import unicodedata
 from functools import cache
 from typing import Any
 
+from alphaf_orch.programs.scoring.markup import plain
 from alphaf_orch.programs.scoring.text import cleaned
 
 _LANGUAGES = ("ko", "en", "zh", "ja", "vi", "id", "es", "fr", "de", "ru", "th")
-_NO_PROSE = re.compile(r"https?://\S+|www\.\S+|\S+@\S+\.\w+|</?[a-z][^<>]{0,30}>|\\[A-Za-z]+")
+_NO_PROSE = re.compile(r"https?://\S+|www\.\S+|(?<!\S)\S{1,64}@\S{1,200}\.\w+|</?[a-z][^<>]{0,30}>|\\[A-Za-z]+")
 _WORD = re.compile(r"[A-Za-z\u00c0-\u024f\u1e00-\u1eff]+(?:['’&/.-][A-Za-z\u00c0-\u024f\u1e00-\u1eff]+)*")
 _HANGUL = re.compile(r"[가-힣ㄱ-ㅎㅏ-ㅣ]")
 _HAN = re.compile(r"[\u2e80-\u2fdf\u3005-\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
 _HAN_GLOSS = re.compile(rf"(?<=[가-힣])\s?\((?:{_HAN.pattern}|[\s·,])+\)")
 _LATIN_GLOSS = re.compile(r"(?<=[가-힣A-Z])\s?\(([A-Za-z][^()가-힣]{0,90})\)")
 _SENTENCE_END = re.compile(r"(?<=[.!?。])\s+|\n+")
-# Newspapers write these alone for countries and for 전, 신, 현, 고, 대, 반, 탈, 초, 비.
-_NEWS_HAN = frozenset("美中日韓英獨佛印北南前新現故對反親脫超比")
+# Newspapers write these among Hangul. Countries stand alone or in a row (韓美日), behind a prefix (對美, 訪中) and
+# before a suffix (美軍); the Korean forms only: 韩, 国 and 対 are of other languages.
+_COUNTRIES = "美中日韓英獨佛露伊印北南歐濠豪加臺越泰比蘇墺亞"
+_PREFIXES = "前新現故舊元對反親脫超非無未再準副總最在駐訪抗知後來昨今每同當本初約諸各半多主大小高低純約"
+_SUFFIXES = (
+    "社年月日株銀黨軍檢警市道郡區氏者家派系式性發行産製版外間代位次回件名人億"
+    "兆萬千百弗倍割號順戰展核企證債稅額率價末初中上下內前後金圈"
+)
+# Alone only: parties, halls and the families of politicians (與, 靑, 尹 대통령).
+_ALONE = "與野靑黨軍檢法銀證株年月金李朴尹文崔鄭趙姜張吳洪安柳全盧男女老少父母子妻夫甲乙丙丁等及或經財"
+_NEWS_HAN = re.compile(
+    rf"[{_COUNTRIES}]{{1,4}}|[{_PREFIXES}]|[{_PREFIXES}]?[{_COUNTRIES}]{{1,2}}[{_SUFFIXES}]?|[{_PREFIXES}][{_SUFFIXES}]?|[{_SUFFIXES}]|[年月日]末|[年月][初中末間]"
+    rf"|[{_ALONE}]|與野|父子|母子|男女|老少|北核|北美|南北|韓流|外人|個人|機關"
+)
+_FIRM = re.compile(r"(?<=[A-Z])社")  # A社, as names of firms are hidden
+_HAN_SHARE = 3  # Chinese characters that one Hangul syllable bears: 韓·美·日 공조
 # Units, and the small words inside names: Bank of Korea.
 _PLAIN_WORD = re.compile(
     "bps?|pp|won|krw|usd|eur|jpy|yoy|qoq|mom|ebitda|an?|and|or|of|on|in|to|for|per|by|at|vs|as|de|la"
@@ -43,7 +58,7 @@ def wrong_language(answer: str, prompt: str = "") -> int:
     one or in a mixture that is less than half Hangul; and an answer without Hangul that is more than a name, by its
     small letters or to py3langid.
     """
-    text = _NO_PROSE.sub(" ", unicodedata.normalize("NFKC", cleaned(answer)))
+    text = _NO_PROSE.sub(" ", unicodedata.normalize("NFKC", plain(cleaned(answer))))
     prompt = unicodedata.normalize("NFKC", prompt)
     if _other_script(text, prompt) or _running_han(_HAN_GLOSS.sub("", text), prompt):
         return 1
@@ -73,7 +88,11 @@ def _other_script(text: str, prompt: str) -> bool:
 
 
 def _running_han(text: str, prompt: str) -> bool:
-    return any(run not in prompt and run not in _NEWS_HAN for run in _HAN.findall(text))
+    """Whether Chinese characters are more than those that Korean newspapers write among Hangul."""
+    runs = [run for run in _HAN.findall(_FIRM.sub("", text)) if run not in prompt]
+    if sum(map(len, runs)) > _HAN_SHARE * len(_HANGUL.findall(text)):
+        return True
+    return any(not _NEWS_HAN.fullmatch(run) for run in runs)
 
 
 def _unexplained(words: list[str], known: set[str]) -> list[str]:

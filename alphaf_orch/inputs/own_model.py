@@ -32,9 +32,12 @@ BOS_CHATML = (
 )
 
 
-def generic_preset(path_or_hub_id: str, folders: Sequence[Path], env: Mapping[str, str]) -> ModelPreset:
+def generic_preset(
+    path_or_hub_id: str, folders: Sequence[Path], env: Mapping[str, str], template: str | None = None
+) -> ModelPreset:
     """Return the generic recipe filled from the model's own files, where these are on this machine.
 
+    `template` is the chat template that the user asks for: with chatml a model of other markers gets its markers added.
     A hub id that is not in the cache leaves architecture and special tokens unknown: call again once fetched.
     Raises ModelError for a folder without a usable config.json, a model of a kind that is not trained here, and a
     tokenizer that is not there or has no token to pad with.
@@ -54,15 +57,15 @@ def generic_preset(path_or_hub_id: str, folders: Sequence[Path], env: Mapping[st
     else:
         folder = snapshot(path_or_hub_id, "model", None, env)
         named = {"name": path_or_hub_id.split("/")[1], "source": "hub", "base_model": path_or_hub_id}
-    facts = _facts_of(folder, recipe) if folder is not None else {}
+    facts = _facts_of(folder, recipe, template) if folder is not None else {}
     return ModelPreset.model_validate({**recipe.model_dump(), **named, "title": path_or_hub_id, **facts})
 
 
-def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
+def _facts_of(folder: Path, recipe: ModelPreset, template: str | None) -> dict[str, Any]:
     """Return the preset's values that a model folder's own files decide."""
     require_kind(folder)
     config = required_json(folder / "config.json")
-    chat = _chat_facts(folder)
+    chat = _chat_facts(folder, template)
     # Some configs leave the key out where it is their class's default, true (Gemma) or false.
     tied = bool(config.get("tie_word_embeddings", not has_head(folder)))
     architecture = _architecture_of(config, added=len(chat["tokens"] or ()), tied=tied)
@@ -128,11 +131,11 @@ def _architecture_of(config: Mapping[str, Any], *, added: int, tied: bool) -> di
     }
 
 
-def _chat_facts(folder: Path) -> dict[str, Any]:
+def _chat_facts(folder: Path, asked: str | None) -> dict[str, Any]:
     """Return chat template, special tokens and tokens to add that fit the folder's tokenizer.
 
-    ChatML where its end marker is in the vocabulary, or where the model has no template; else its own. Behind a bos
-    where the base reads one before every text, unless its makers' own template has none.
+    ChatML where it is asked for, its end marker is in the vocabulary, or the model has no template; else its own.
+    Behind a bos where the base reads one before every text, unless its makers' own template has none.
     """
     if not any(all((folder / name).is_file() for name in group) for group in COMPLETE):
         raise ModelError(
@@ -143,7 +146,7 @@ def _chat_facts(folder: Path) -> dict[str, Any]:
     known = read_vocabulary(folder)
     vocabulary = added_tokens(folder) if known is None else known  # tokenizer.model's pieces only a library can read
     own, template = _named_tokens(folder, vocabulary), read_template(folder)
-    chatml = MARKERS[1] in vocabulary or not template
+    chatml = asked == "chatml" or MARKERS[1] in vocabulary or not template
     bos = own["bos"] and ("bos_token" in template or own["bos"] in template if template else adds_bos(folder))
     eos = MARKERS[1] if chatml else own["eos"]
     # A pad that equals eos would be masked out of the loss: the model would never learn to stop.

@@ -50,7 +50,7 @@ def find_preset(config: RunConfig) -> presets.ModelPreset:
     folders = tuple(folder / "models" for folder in template_folders(config.templates))
     name = config.model
     if presets.is_own(name, folders):
-        return generic_preset(name, folders, os.environ)
+        return generic_preset(name, folders, os.environ, config.sft.get("chat_template"))
     return presets.load_preset(name, folders)
 
 

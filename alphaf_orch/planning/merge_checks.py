@@ -23,7 +23,7 @@ _BEHAVIOUR_KEYS = (
     "attention_multiplier", "residual_multiplier", "logits_scaling", "scale_attn_weights",
 )  # fmt: skip
 # What transformers 5 keeps beside the scaling; 4 wrote the scaling alone, as `rope_scaling`.
-_ROPE_NOT_SCALING = ("rope_theta", "partial_rotary_factor")
+_ROPE_NOT_SCALING = ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings", "type", "rope_type")
 _FLOATS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
@@ -128,8 +128,11 @@ def differences(own: ModelFacts, other: ModelFacts, name: str) -> list[str]:
 
 
 def _shown(key: str, value: Any) -> str:
-    text = ", ".join(f"{k} {v}" for k, v in sorted(value.items())) if isinstance(value, dict) else value
-    return f"{key} {'none' if text in (None, '') else text}".strip()
+    values = value.items() if isinstance(value, dict) else [("", value)]
+    # A long rope has a factor for every pair of dimensions.
+    told = [(name, f"of {len(one)} values" if isinstance(one, list) and len(one) > 4 else one) for name, one in values]
+    text = ", ".join(f"{name} {one}".strip() for name, one in told if one is not None)
+    return f"{key} {text or 'none'}".strip()
 
 
 def _setting(config: Mapping[str, Any], key: str) -> Any:
@@ -143,8 +146,10 @@ def _rope_scaling(config: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(said, dict):
         return {}
     kind = said.get("rope_type", said.get("type"))
-    kept = {key: value for key, value in said.items() if key not in (*_ROPE_NOT_SCALING, "type", "rope_type")}
-    return {"rope_type": kind, **kept} if kind not in (None, "default") else kept
+    if kind in (None, "default"):
+        return {}
+    kept = {key: value for key, value in said.items() if key not in _ROPE_NOT_SCALING and value is not None}
+    return {"rope_type": kind, **kept}
 
 
 def _window(config: Mapping[str, Any]) -> int | None:

@@ -10,7 +10,8 @@ import pytest
 
 from alphaf_orch.core.errors import ModelError
 from alphaf_orch.inputs.model_kinds import refusal, require_trainable
-from alphaf_orch.inputs.own_model import generic_preset
+from alphaf_orch.inputs.own_model import BOS_CHATML, generic_preset
+from alphaf_orch.inputs.presets import ModelPreset, is_own
 
 FOLDERS = (Path(__file__).parents[2] / "templates" / "models",)
 DENSE = {
@@ -243,3 +244,76 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
 
 def test_nothing_is_said_of_a_folder_that_lacks_its_config(tmp_path: Path) -> None:
     assert refusal(tmp_path) is None
+
+
+def test_a_folder_that_is_called_as_a_preset_is_neither_taken_nor_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not is_own("tiny", FOLDERS)
+    assert is_own("내 모델/하나", FOLDERS)
+    model(tmp_path / "tiny")
+    model(tmp_path / "mine")
+    assert is_own("./tiny", FOLDERS)
+    assert is_own("mine", FOLDERS)
+    with pytest.raises(ModelError) as caught:
+        is_own("tiny", FOLDERS)
+    assert caught.value.what == "'tiny' is a preset, and a folder here has that name too"
+    (tmp_path / "orion").touch()
+    assert not is_own("orion", FOLDERS), "a file is no model"
+
+
+# Chat template and bos
+
+BEGINS = {"type": "TemplateProcessing", "single": [{"SpecialToken": {"id": "<s>"}}, {"Sequence": {"id": "A"}}]}
+
+
+def chat(
+    folder: Path, *, post: Any = None, template: str | None = None, asked: str | None = None, **said: Any
+) -> ModelPreset:
+    model(folder)
+    tokenizer = {"added_tokens": [{"content": token} for token in ("<s>", "</s>", *said.pop("added", ()))]}
+    (folder / "tokenizer.json").write_text(json.dumps({**tokenizer, "post_processor": post}))
+    named = {"bos_token": "<s>", "eos_token": "</s>", "chat_template": template, **said}
+    (folder / "tokenizer_config.json").write_text(json.dumps(named))
+    return generic_preset(str(folder), FOLDERS, {}, asked)
+
+
+@pytest.mark.parametrize(
+    ("said", "bos"),
+    [
+        ({}, False),
+        ({"post": BEGINS}, True),
+        ({"post": {"type": "Sequence", "processors": [{"type": "ByteLevel"}, BEGINS]}}, True),
+        ({"post": BEGINS, "add_bos_token": False}, False),
+        ({"add_bos_token": True}, True),
+        ({"add_bos_token": True, "bos_token": None}, False),
+        # Its makers' own template says best whether a bos belongs there.
+        ({"post": BEGINS, "added": ("<|im_end|>",), "template": "{{ messages }}"}, False),
+        ({"added": ("<|im_end|>",), "template": "{{ bos_token }}{{ messages }}"}, True),
+        ({"added": ("<|im_end|>",), "template": "<s>{{ messages }}"}, True),
+    ],
+)
+def test_chatml_begins_with_bos_where_the_base_reads_one(tmp_path: Path, said: dict[str, Any], bos: bool) -> None:
+    found = chat(tmp_path / "m", **{"unk_token": "<unk>", **said})
+    assert found.chat_template == ("jinja" if bos else "chatml")
+    assert found.sft.get("chat_template_jinja") == (BOS_CHATML if bos else None)
+
+
+def test_chatml_that_is_asked_for_gets_its_markers(tmp_path: Path) -> None:
+    template = "{{ bos_token }}{% for m in messages %}[{{ m['content'] }}</s>{% endfor %}"
+    own = chat(tmp_path / "a", template=template, unk_token="<unk>")
+    assert (own.chat_template, own.tokens) == ("tokenizer_default", None)
+    asked = chat(tmp_path / "b", template=template, asked="chatml")
+    assert asked.tokens == ("<|im_start|>", "<|im_end|>")
+    assert asked.special_tokens.eos_token == "<|im_end|>"
+    assert asked.sft["lora_modules_to_save"] == ["embed_tokens", "lm_head"]
+
+
+def test_a_vocabulary_in_two_files_is_read(tmp_path: Path) -> None:
+    folder = model(tmp_path / "m")
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.json").write_text('{"a": 0, "<|im_start|>": 1, "<|im_end|>": 2}')
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    found = generic_preset(str(folder), FOLDERS, {})
+    assert (found.chat_template, found.tokens) == ("chatml", None)

@@ -12,6 +12,7 @@ from alphaf_orch.core.errors import ModelError, RunStateError
 from alphaf_orch.core.paths import cache_dir, template_folders
 from alphaf_orch.inputs import presets, weights
 from alphaf_orch.inputs.identity import folder_identity, is_old, known_identity, old_identity
+from alphaf_orch.inputs.model_files import loaded_file
 from alphaf_orch.inputs.model_kinds import require_trainable
 from alphaf_orch.inputs.own_model import generic_preset
 from alphaf_orch.inputs.samples import sample_path
@@ -68,6 +69,8 @@ def find_base(
     state = weights.weights_state(preset, cache, os.environ)
     if state.path and state.path.is_dir():
         require_trainable(state.path)
+        if loaded_file(state.path, ("pytorch_model.bin",)):
+            _require_safetensors(state.path)
     if need_weights:
         state = weights.require_weights(preset, state, os.environ, online=online)
     python = tool_python(config, "axolotl")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from turns import ANSWERED, LAYOUTS, model_folder, rows
 
-from alphaf_orch.core.errors import ConfigError, DataError
+from alphaf_orch.core.errors import ConfigError, DataError, ModelError
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths
 from alphaf_orch.inputs import chat_templates
 from alphaf_orch.planning.context import Scope
@@ -108,6 +108,12 @@ def test_rows_with_a_system_turn_are_refused_where_the_template_takes_none(cpu, 
     with pytest.raises(DataError, match="1 rows begin with a system turn"):
         make_plan(config, cpu, tmp_path / "run", Scope(("sft",), dry=True))
     files(cpu, tmp_path, "phi", system_pairs=True)
+
+
+def test_weights_that_only_pickle_reads_are_refused_in_a_dry_run_too(cpu, tmp_path):
+    (model_folder(tmp_path / "phi", "phi") / "pytorch_model.bin").write_bytes(b"weights")
+    with pytest.raises(ModelError, match="the base model has no safetensors weights"):
+        files(cpu, tmp_path, "phi")
 
 
 DROPS = "{% for m in messages if m['role'] != 'system' %}{{ m['content'] + eos_token }}{% endfor %}"

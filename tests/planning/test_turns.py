@@ -111,7 +111,8 @@ def test_rows_with_a_system_turn_are_refused_where_the_template_takes_none(cpu, 
 
 
 def test_weights_that_only_pickle_reads_are_refused_in_a_dry_run_too(cpu, tmp_path):
-    (model_folder(tmp_path / "phi", "phi") / "pytorch_model.bin").write_bytes(b"weights")
+    folder = model_folder(tmp_path / "phi", "phi")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match="the base model has no safetensors weights"):
         files(cpu, tmp_path, "phi")
 

@@ -207,7 +207,7 @@ def test_a_model_that_transformers_has_no_class_for_is_refused_before_training(
 def test_texts_that_a_template_leaves_out(role: str, data_stats: Any, tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    from alphaf_orch.programs.training.text_checks import check_left_out, left_out
+    from alphaf_orch.programs.training.text_kept import check_left_out, left_out
 
     made = AutoTokenizer.from_pretrained(layouts.qwen(tmp_path / "base"))
     template = f"{{% for m in messages if m['role'] != '{role}' %}}{{{{ m['content'] }}}}{{% endfor %}}"
@@ -227,7 +227,7 @@ def test_texts_that_a_template_leaves_out(role: str, data_stats: Any, tmp_path: 
 def test_a_bos_that_the_template_lacks_or_writes_twice_is_said(tmp_path: Path) -> None:
     from transformers import AutoTokenizer
 
-    from alphaf_orch.programs.training.text_checks import bos_notes
+    from alphaf_orch.programs.training.text_kept import bos_notes
 
     made = AutoTokenizer.from_pretrained(layouts.gemma(tmp_path / "base"))
     bos = made.bos_token_id

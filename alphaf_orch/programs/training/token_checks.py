@@ -8,7 +8,7 @@ from typing import Any
 
 from alphaf_orch.programs.common import MODEL, Failure
 from alphaf_orch.programs.training.template_tokens import TemplateTokens, template_tokens, unknown_ids
-from alphaf_orch.programs.training.text_checks import Spelling, bos_notes, check_left_out, left_out
+from alphaf_orch.programs.training.text_kept import Spelling, bos_notes, check_left_out, left_out
 from alphaf_orch.programs.training.token_rows import Finding, modules_to_save, untrained
 
 UNKNOWN_SHARE = 0.05  # ours: one token in twenty; a model trained on that answers with the unknown token

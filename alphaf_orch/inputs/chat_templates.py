@@ -40,9 +40,10 @@ class ChatTemplate:
     name: str
     text: str | None  # None for one of axolotl's own
     tails: tuple[str, ...]
-    takes_system: bool
+    takes_system: bool  # False: it ends with an error
     eos: str | None
     tokens: frozenset[str] | None
+    drops_system: bool = False  # it writes the rest without a word
 
     @property
     def end(self) -> str | None:
@@ -73,7 +74,7 @@ def template_of(settings: Mapping[str, Any], folder: Path | None) -> ChatTemplat
         # The large tokenizer.json need not be read for what is plain.
         plain = bool(eos) and all(tail.lstrip().startswith(str(eos)) for tail in tails)
         tokens = None if plain else _tokens(folder, settings, special)
-        return ChatTemplate(name, None, tails, record["system"], eos, tokens)
+        return ChatTemplate(name, None, tails, record["system"], eos, tokens, record.get("drops_system", False))
     text = settings.get("chat_template_jinja") if name == "jinja" else own
     if not text:
         return None
@@ -93,7 +94,8 @@ def template_of(settings: Mapping[str, Any], folder: Path | None) -> ChatTemplat
         tails = turn_end.tails(render)
     except _BROKEN:
         return None  # the data stage renders the real rows with the real tokenizer and says what is wrong
-    return ChatTemplate(name, text, tails, _takes_system(render), eos, _tokens(folder, settings, special))
+    taken, dropped = of_system(render)
+    return ChatTemplate(name, text, tails, taken, eos, _tokens(folder, settings, special), dropped)
 
 
 def eot_tokens(template: ChatTemplate | None, given: Sequence[str] | None) -> list[str] | None:
@@ -124,14 +126,19 @@ def eot_tokens(template: ChatTemplate | None, given: Sequence[str] | None) -> li
 
 
 def refuse_systems(template: ChatTemplate | None, sources: Sequence[Source]) -> None:
-    """Raise DataError where rows have a system turn and the chat template takes none."""
+    """Raise DataError where rows have a system turn and the chat template takes none, or leaves it out."""
+    if template is None or (template.takes_system and not template.drops_system):
+        return
+    does = "leaves out without a word" if template.takes_system else "refuses"
+    # Gemma's own markers: gemma3 puts the system's text into the first question, as Google's later templates do.
+    other = "gemma3" if "<end_of_turn>" in template.tails[0] else "chatml"
     for source in sources:
-        if template is not None and not template.takes_system and source.systems:
+        if source.systems:
             raise DataError(
-                f"{source.systems} rows begin with a system turn, which the chat template refuses",
+                f"{source.systems} rows begin with a system turn, which the chat template {does}",
                 where=f"{source.path}; chat_template: {template.name}",
                 fix="move the text into the user's first turn, or train another template"
-                " (such as --set sft.chat_template=chatml)",
+                f" (such as --set sft.chat_template={other})",
             )
 
 
@@ -156,14 +163,15 @@ def _recorded() -> dict[str, dict[str, Any]]:
     return templates
 
 
-def _takes_system(render: turn_end.Render) -> bool:
+def of_system(render: turn_end.Render) -> tuple[bool, bool]:
+    """Return whether a template takes a system turn at all, and whether it takes it and leaves its text out."""
     try:
-        render(turn_end.conversation(system=True))
+        text = render(turn_end.conversation(system=True))
     except jinja2.TemplateError:
-        return False
+        return False, False
     except _BROKEN:
-        pass  # not refused on purpose
-    return True
+        return True, False  # not refused on purpose
+    return True, turn_end.SYSTEM not in text
 
 
 def _tokens(folder: Path | None, settings: Mapping[str, Any], special: Mapping[str, str]) -> frozenset[str] | None:

@@ -105,10 +105,11 @@ def _read_header(path: Path, size: int, _mtime_ns: int) -> _Header | str:
 
 
 def read_vocabulary(folder: Path) -> dict[str, int] | None:
-    """Return every token with its id, added ones included; None where there is no tokenizer.json."""
+    """Return every token with its id, added ones included; None without a tokenizer.json or vocab.json."""
     tokenizer = _tokenizer(folder)
     if tokenizer is None:
-        return None
+        slow = read_json(folder / "vocab.json")
+        return None if slow is None else slow | added_tokens(folder)
     pieces = (tokenizer.get("model") or {}).get("vocab") or {}
     found = dict(pieces) if isinstance(pieces, dict) else {piece[0]: n for n, piece in enumerate(pieces)}
     return found | added_tokens(folder)
@@ -159,6 +160,20 @@ def special_tokens(folder: Path) -> dict[str, str]:
         named |= read_json(folder / "special_tokens_map.json") or {}
     texts = {key: value.get("content") if isinstance(value, dict) else value for key, value in named.items()}
     return {key: text for key, text in texts.items() if key.endswith("_token") and isinstance(text, str) and text}
+
+
+def adds_bos(folder: Path) -> bool:
+    """Return whether a folder's tokenizer puts its bos before every text, as its base model was trained to read it.
+
+    tokenizer_config.json's add_bos_token wins over the post-processor of tokenizer.json.
+    """
+    said = (read_json(folder / "tokenizer_config.json") or {}).get("add_bos_token")
+    if isinstance(said, bool):
+        return said
+    first = (_tokenizer(folder) or {}).get("post_processor") or {}
+    steps = [first, *first.get("processors", ())]
+    begins = [step["single"][0] for step in steps if step.get("type") == "TemplateProcessing" and step.get("single")]
+    return any(piece.get("SpecialToken", {}).get("id") == special_tokens(folder).get("bos_token") for piece in begins)
 
 
 def split_card(text: str) -> tuple[dict[str, Any], str]:

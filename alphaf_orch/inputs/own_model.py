@@ -7,28 +7,47 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import ModelError
-from alphaf_orch.core.record import read_json
+from alphaf_orch.core.record import read_json, required_json
 from alphaf_orch.inputs.hub_cache import is_repo_id, snapshot
-from alphaf_orch.inputs.model_files import added_tokens, brings_code, read_template, read_vocabulary, special_tokens
+from alphaf_orch.inputs.model_files import (
+    added_tokens,
+    adds_bos,
+    brings_code,
+    read_template,
+    read_vocabulary,
+    special_tokens,
+)
+from alphaf_orch.inputs.model_kinds import require_kind
 from alphaf_orch.inputs.presets import ModelPreset, first_file, read_preset
 from alphaf_orch.inputs.weights_layout import has_head, has_renamed_head, linear_modules
+from alphaf_orch.programs.tokenizer_files import COMPLETE
 
 MARKERS = ("<|im_start|>", "<|im_end|>")
 # What the DPO recipe adapts: every linear layer of Llama and Qwen2.
 LLAMA_LINEAR = ("down_proj", "gate_proj", "k_proj", "o_proj", "q_proj", "up_proj", "v_proj")
+# axolotl's chatml behind a bos, for a base that read one before every text.
+BOS_CHATML = (
+    "{{ bos_token }}{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content']"
+    " + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 
 
-def generic_preset(path_or_hub_id: str, folders: Sequence[Path], env: Mapping[str, str]) -> ModelPreset:
+def generic_preset(
+    path_or_hub_id: str, folders: Sequence[Path], env: Mapping[str, str], template: str | None = None
+) -> ModelPreset:
     """Return the generic recipe filled from the model's own files, where these are on this machine.
 
+    `template` is the chat template that the user asks for: with chatml a model of other markers gets its markers added.
     A hub id that is not in the cache leaves architecture and special tokens unknown: call again once fetched.
-    Raises ModelError for a folder without a usable config.json or a tokenizer without a token to pad with.
+    Raises ModelError for a folder without a usable config.json, a model of a kind that is not trained here, and a
+    tokenizer that is not there or has no token to pad with.
     """
     recipe = read_preset(first_file("generic.yaml", folders))
     local = Path(path_or_hub_id).expanduser()
-    if not local.is_dir() and not is_repo_id(path_or_hub_id):
+    if not local.is_dir() and (local.is_file() or not is_repo_id(path_or_hub_id)):
+        what = "a file, not a model's folder" if local.is_file() else "neither a folder nor a hub id"
         raise ModelError(
-            f"{path_or_hub_id!r} is neither a folder nor a hub id",
+            f"{path_or_hub_id!r} is {what}",
             where=f"--model {path_or_hub_id}",
             fix="give the path of a folder with config, tokenizer and weights, or a hub id such as ORG/NAME",
         )
@@ -38,20 +57,15 @@ def generic_preset(path_or_hub_id: str, folders: Sequence[Path], env: Mapping[st
     else:
         folder = snapshot(path_or_hub_id, "model", None, env)
         named = {"name": path_or_hub_id.split("/")[1], "source": "hub", "base_model": path_or_hub_id}
-    facts = _facts_of(folder, recipe) if folder is not None else {}
+    facts = _facts_of(folder, recipe, template) if folder is not None else {}
     return ModelPreset.model_validate({**recipe.model_dump(), **named, "title": path_or_hub_id, **facts})
 
 
-def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
+def _facts_of(folder: Path, recipe: ModelPreset, template: str | None) -> dict[str, Any]:
     """Return the preset's values that a model folder's own files decide."""
-    config = read_json(folder / "config.json")
-    if config is None:
-        raise ModelError(
-            "no config.json that can be read",
-            where=str(folder),
-            fix="name a folder that save_pretrained or `hf download` filled",
-        )
-    chat = _chat_facts(folder)
+    require_kind(folder)
+    config = required_json(folder / "config.json")
+    chat = _chat_facts(folder, template)
     # Some configs leave the key out where it is their class's default, true (Gemma) or false.
     tied = bool(config.get("tie_word_embeddings", not has_head(folder)))
     architecture = _architecture_of(config, added=len(chat["tokens"] or ()), tied=tied)
@@ -61,9 +75,12 @@ def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
         "sequence_len": min(recipe.sequence_len, architecture["context"] if architecture else 2048),
         **chat,
     }
+    sft: dict[str, Any] = {**recipe.sft}
+    if chat["chat_template"] == "jinja":
+        sft["chat_template_jinja"] = BOS_CHATML
     if chat["tokens"]:
         # axolotl demands it when tokens are added: their new rows must be trained.
-        facts["sft"] = {**recipe.sft, "lora_modules_to_save": ["embed_tokens", "lm_head"]}
+        sft["lora_modules_to_save"] = ["embed_tokens", "lm_head"]
     linear = linear_modules(folder)
     if has_renamed_head(folder):
         if chat["tokens"]:
@@ -73,11 +90,11 @@ def _facts_of(folder: Path, recipe: ModelPreset) -> dict[str, Any]:
                 fix="use a model whose vocabulary has <|im_end|>, or one with a chat template of its own",
             )
         # axolotl knows the head by its old name only: it would put LoRA on it, which cannot be merged back.
-        facts["sft"] = {**recipe.sft, "lora_target_linear": False, "lora_target_modules": list(linear)}
+        sft |= {"lora_target_linear": False, "lora_target_modules": list(linear)}
     if linear and linear != LLAMA_LINEAR:
         # Others name them otherwise: TRL would adapt those few that happen to match, or end when SFT is done.
         facts["dpo"] = {**recipe.dpo, "lora_target_modules": list(linear)}
-    return facts
+    return {**facts, "sft": sft}
 
 
 def _architecture_of(config: Mapping[str, Any], *, added: int, tied: bool) -> dict[str, Any] | None:
@@ -114,15 +131,23 @@ def _architecture_of(config: Mapping[str, Any], *, added: int, tied: bool) -> di
     }
 
 
-def _chat_facts(folder: Path) -> dict[str, Any]:
+def _chat_facts(folder: Path, asked: str | None) -> dict[str, Any]:
     """Return chat template, special tokens and tokens to add that fit the folder's tokenizer.
 
-    ChatML where its end marker is in the vocabulary, or where the model has no template; else its own.
+    ChatML where it is asked for, its end marker is in the vocabulary, or the model has no template; else its own.
+    Behind a bos where the base reads one before every text, unless its makers' own template has none.
     """
+    if not any(all((folder / name).is_file() for name in group) for group in COMPLETE):
+        raise ModelError(
+            "the folder has no tokenizer",
+            where=f"{folder}: neither {', nor '.join(' + '.join(group) for group in COMPLETE)}",
+            fix="copy the tokenizer's files there from the model it was made from",
+        )
     known = read_vocabulary(folder)
     vocabulary = added_tokens(folder) if known is None else known  # tokenizer.model's pieces only a library can read
-    own = _named_tokens(folder, vocabulary)
-    chatml = MARKERS[1] in vocabulary or not read_template(folder)
+    own, template = _named_tokens(folder, vocabulary), read_template(folder)
+    chatml = asked == "chatml" or MARKERS[1] in vocabulary or not template
+    bos = own["bos"] and ("bos_token" in template or own["bos"] in template if template else adds_bos(folder))
     eos = MARKERS[1] if chatml else own["eos"]
     # A pad that equals eos would be masked out of the loss: the model would never learn to stop.
     pad = next((own[k] for k in ("pad", "eos", "unk", "bos") if own[k] and own[k] != eos), None)
@@ -134,7 +159,7 @@ def _chat_facts(folder: Path) -> dict[str, Any]:
             fix="write a preset for the model that names special_tokens, and pass its name as --model",
         )
     return {
-        "chat_template": "chatml" if chatml else "tokenizer_default",
+        "chat_template": ("jinja" if bos else "chatml") if chatml else "tokenizer_default",
         "special_tokens": {"bos_token": own["bos"], "eos_token": eos, "pad_token": pad},
         # With <|im_end|> alone the start marker is spelt in pieces: a new row would need trained embeddings.
         "tokens": MARKERS if chatml and MARKERS[1] not in vocabulary else None,

@@ -80,6 +80,23 @@ def list_presets(folders: Sequence[Path]) -> tuple[ModelPreset, ...]:
     return tuple(load_preset(name, folders) for name in preset_names(folders))
 
 
+def is_own(name: str, folders: Sequence[Path]) -> bool:
+    """Return whether a name means a folder or a hub id, not a preset.
+
+    Raises ModelError where a preset and a folder below the current one have that name: either may be meant.
+    """
+    if "/" in name:
+        return True
+    folder = Path(name).expanduser()
+    if folder.is_dir() and name in preset_names(folders):
+        raise ModelError(
+            f"{name!r} is a preset, and a folder here has that name too",
+            where=f"--model {name}; {folder.resolve()}",
+            fix=f"write ./{name} for the folder; for the preset, rename the folder or call alphaf elsewhere",
+        )
+    return folder.is_dir()
+
+
 def load_preset(name: str, folders: Sequence[Path]) -> ModelPreset:
     """Return the preset from the first folder that has it.
 

@@ -1,24 +1,27 @@
-"""What the names and shapes of the weights say: a head of its own, the linear layers, whether they can be trained."""
+"""What the names and shapes of the weights say: a head of its own, the linear layers."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from alphaf_orch.core.errors import ModelError
-from alphaf_orch.core.record import read_json
-from alphaf_orch.inputs.model_files import file_problem, read_tensors, safetensors_files
+from alphaf_orch.inputs.model_files import Tensor, file_problem, read_tensors, safetensors_files
 
-_HEADS = ("lm_head.weight", "embed_out.weight")
+_HEADS = ("lm_head.weight", "embed_out.weight", "output_layer.weight", ".output.weight")
 _EMBEDDINGS = ("embed_tokens.weight", "embed_in.weight", "word_embeddings.weight", "wte.weight")
 _IN_A_LAYER = re.compile(r"\.\d+\..*?([^.]+)\.weight$")
-_EXPERTS = re.compile(r"\.experts?\.|\.block_sparse_moe\.")
+EXPERTS = re.compile(r"\.experts?\.|\.block_sparse_moe\.|\.moe\.|\.shared_expert")
+
+
+def tensors_of(folder: Path) -> dict[str, Tensor]:
+    """Return every tensor in a folder's whole safetensors files, read from their headers alone."""
+    files = (file for file in safetensors_files(folder) if not file_problem(file))
+    return {name: tensor for file in files for name, tensor in read_tensors(file).items()}
 
 
 def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every tensor in a folder's whole safetensors files, read from their headers alone."""
-    files = (file for file in safetensors_files(folder) if not file_problem(file))
-    return {name: tensor.shape for file in files for name, tensor in read_tensors(file).items()}
+    """Return the shape of every tensor in a folder's whole safetensors files."""
+    return {name: tensor.shape for name, tensor in tensors_of(folder).items()}
 
 
 def has_head(folder: Path) -> bool:
@@ -40,22 +43,3 @@ def linear_modules(folder: Path) -> tuple[str, ...]:
         if len(shape) == 2 and (match := _IN_A_LAYER.search(name))
     }
     return tuple(sorted(found))
-
-
-def require_trainable(folder: Path) -> None:
-    """Raise ModelError for weights that would train and could not be merged: quantised ones, mixtures of experts."""
-    quantised = (read_json(folder / "config.json") or {}).get("quantization_config")
-    if quantised:
-        method = quantised.get("quant_method", "unknown method") if isinstance(quantised, dict) else quantised
-        raise ModelError(
-            f"the weights are quantised already ({method}): an adapter cannot be merged into them",
-            where=f"{folder / 'config.json'}, key quantization_config",
-            fix="pass the unquantised model it was made from; QLoRA quantises that itself while it trains",
-        )
-    expert = next((name for name in tensor_shapes(folder) if _EXPERTS.search(name)), None)
-    if expert:
-        raise ModelError(
-            "the model is a mixture of experts: LoRA leaves the experts out, and their merge cannot be checked",
-            where=f"{folder}: {expert}",
-            fix="use a dense model",
-        )

@@ -12,9 +12,10 @@ from alphaf_orch.core.errors import ModelError, RunStateError
 from alphaf_orch.core.paths import cache_dir, template_folders
 from alphaf_orch.inputs import presets, weights
 from alphaf_orch.inputs.identity import folder_identity, is_old, known_identity, old_identity
+from alphaf_orch.inputs.model_files import loaded_file
+from alphaf_orch.inputs.model_kinds import require_trainable
 from alphaf_orch.inputs.own_model import generic_preset
 from alphaf_orch.inputs.samples import sample_path
-from alphaf_orch.inputs.weights_layout import require_trainable
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.settings.config import RunConfig, Tool
 
@@ -49,8 +50,8 @@ def find_preset(config: RunConfig) -> presets.ModelPreset:
     """Return the preset of that name, or the generic recipe for a folder or hub id."""
     folders = tuple(folder / "models" for folder in template_folders(config.templates))
     name = config.model
-    if "/" in name or Path(name).expanduser().is_dir():
-        return generic_preset(name, folders, os.environ)
+    if presets.is_own(name, folders):
+        return generic_preset(name, folders, os.environ, config.sft.get("chat_template"))
     return presets.load_preset(name, folders)
 
 
@@ -68,6 +69,8 @@ def find_base(
     state = weights.weights_state(preset, cache, os.environ)
     if state.path and state.path.is_dir():
         require_trainable(state.path)
+        if loaded_file(state.path, ("pytorch_model.bin",)):
+            _require_safetensors(state.path)
     if need_weights:
         state = weights.require_weights(preset, state, os.environ, online=online)
     python = tool_python(config, "axolotl")

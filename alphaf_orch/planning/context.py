@@ -94,9 +94,12 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
     tracked = {key: value for key, value in user.items() if key in TRACKER_KEYS}
     if section == "sft" and user.get("plugins"):
         user = {**user, "plugins": [PLUGIN, *(p for p in user["plugins"] if p != PLUGIN)]}
+    model = resolved.preset.sft if section == "sft" else resolved.preset.dpo
+    if user.get("chat_template", "jinja") != "jinja":
+        model = {key: value for key, value in model.items() if key != "chat_template_jinja"}  # another template's text
     hardware = recipes.hardware_layer(resolved.folders, resolved.gpus[section], section)
     chosen = [
-        (f"model {resolved.preset.name}", resolved.preset.sft if section == "sft" else resolved.preset.dpo),
+        (f"model {resolved.preset.name}", model),
         ("trackers", tracker_layer({**resolved.config.trackers, **tracked}, resolved.paths.name, section)),
         ("yours", user),
     ]

@@ -16,7 +16,14 @@ _SHAPE_KEYS = (
     "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size",
 )  # fmt: skip
 # They change no shape and yet what a model computes; the result keeps the run's own.
-_BEHAVIOUR_KEYS = ("rope_theta", "rms_norm_eps", "hidden_act", "sliding_window", "max_position_embeddings")
+_BEHAVIOUR_KEYS = (
+    "rope_theta", "partial_rotary_factor", "rms_norm_eps", "layer_norm_epsilon", "layer_norm_eps", "hidden_act",
+    "hidden_activation", "layer_types", "max_position_embeddings", "original_max_position_embeddings", "attention_bias",
+    "attn_logit_softcapping", "final_logit_softcapping", "query_pre_attn_scalar", "logit_scale", "embedding_multiplier",
+    "attention_multiplier", "residual_multiplier", "logits_scaling", "scale_attn_weights",
+)  # fmt: skip
+# What transformers 5 keeps beside the scaling; 4 wrote the scaling alone, as `rope_scaling`.
+_ROPE_NOT_SCALING = ("rope_theta", "partial_rotary_factor", "original_max_position_embeddings", "type", "rope_type")
 _FLOATS = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
@@ -108,16 +115,46 @@ def differences(own: ModelFacts, other: ModelFacts, name: str) -> list[str]:
     if own.tied != other.tied:
         untied = name if own.tied else "the run's model"
         found.append(f"{untied} has output weights of its own (untied): so has the result")
-    for key in _BEHAVIOUR_KEYS:
-        mine, theirs = _setting(own.config, key), _setting(other.config, key)
-        if mine is not None and theirs is not None and mine != theirs:
-            found.append(f"{name} has {key} {theirs}; the result keeps the run's {mine}")
+    pairs = [(key, _setting(own.config, key), _setting(other.config, key)) for key in _BEHAVIOUR_KEYS]
+    said = [pair for pair in pairs if None not in pair]
+    # Here nothing is a value too: no window, no scaling.
+    said.append(("rope_scaling", _rope_scaling(own.config), _rope_scaling(other.config)))
+    if "sliding_window" in own.config and "sliding_window" in other.config:
+        said.append(("sliding_window", _window(own.config), _window(other.config)))
+    for key, mine, theirs in said:
+        if mine != theirs:
+            found.append(f"{name} has {_shown(key, theirs)}; the result keeps the run's {_shown('', mine)}")
     return found
+
+
+def _shown(key: str, value: Any) -> str:
+    values = value.items() if isinstance(value, dict) else [("", value)]
+    # A long rope has a factor for every pair of dimensions.
+    told = [(name, f"of {len(one)} values" if isinstance(one, list) and len(one) > 4 else one) for name, one in values]
+    text = ", ".join(f"{name} {one}".strip() for name, one in told if one is not None)
+    return f"{key} {text or 'none'}".strip()
 
 
 def _setting(config: Mapping[str, Any], key: str) -> Any:
     nested = config.get("rope_parameters") or {}
     return config.get(key, nested.get(key) if isinstance(nested, dict) else None)
+
+
+def _rope_scaling(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a model's rope is stretched, under transformers 5's names; empty where it is not."""
+    said = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if not isinstance(said, dict):
+        return {}
+    kind = said.get("rope_type", said.get("type"))
+    if kind in (None, "default"):
+        return {}
+    kept = {key: value for key, value in said.items() if key not in _ROPE_NOT_SCALING and value is not None}
+    return {"rope_type": kind, **kept}
+
+
+def _window(config: Mapping[str, Any]) -> int | None:
+    window = config.get("sliding_window")
+    return window if isinstance(window, int) and config.get("use_sliding_window", True) else None
 
 
 def other_template(own: ModelFacts, other: ModelFacts) -> bool:

@@ -15,7 +15,8 @@ from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs import hub_cache
 from alphaf_orch.inputs.identity import folder_identity, known_identity
 from alphaf_orch.inputs.model_files import brings_code, split_card
-from alphaf_orch.inputs.presets import load_preset
+from alphaf_orch.inputs.model_kinds import refusal
+from alphaf_orch.inputs.presets import is_own, load_preset
 from alphaf_orch.inputs.weights import missing_files
 
 UNKNOWN_LICENCE = "unknown: read the model's own licence"
@@ -58,14 +59,15 @@ def find_merge_model(
     false), and for python code that nobody allowed. Without `read`, large weights that are not known yet have no
     identity.
     """
-    local = Path(name).expanduser()
-    licence = None
-    if local.is_dir():
+    local, licence = Path(name).expanduser(), None
+    models = [folder / "models" for folder in folders]
+    own = is_own(name, models)
+    if own and local.is_dir():
         found = _in_folder(local.resolve(), local.resolve().name, None, read=read)
-    elif "/" in name:
+    elif own:
         found = _on_hub(name, None, env)
     else:
-        preset = load_preset(name, [folder / "models" for folder in folders])
+        preset = load_preset(name, models)
         licence = preset.licence
         if preset.source == "hub":
             found = _on_hub(preset.base_model, preset.revision, env)
@@ -121,6 +123,9 @@ def _not_here(asked: str, model: MergeModel, env: Mapping[str, str]) -> ModelErr
 
 
 def _check(asked: str, folder: Path, *, trust_remote_code: bool) -> None:
+    refused = refusal(folder)
+    if refused:
+        raise ModelError(f"the merge model {asked}: {refused.what}", where=refused.where, fix=refused.fix)
     lacking = missing_files(folder)
     if lacking:
         raise ModelError(

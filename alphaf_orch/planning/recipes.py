@@ -10,6 +10,7 @@ from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import find_template
 from alphaf_orch.core.render import Rendered, override, render, template_text
 from alphaf_orch.core.yaml_files import parse_yaml
+from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
 from alphaf_orch.settings.keys import check_rendered, check_section
 
@@ -68,6 +69,25 @@ def chat_template_text(text_or_file: str | None) -> str | None:
     if text_or_file and "\n" not in text_or_file and len(text_or_file) < 1000 and Path(text_or_file).is_file():
         return template_text(Path(text_or_file))
     return text_or_file
+
+
+def chat_settings(preset: ModelPreset, layers: Layers) -> dict[str, Any]:
+    """Return what a preset and the layers over it say of chat template and tokens, under axolotl's keys.
+
+    `chat_template_jinja` is a text, None where the template has a name.
+    """
+    found: dict[str, Any] = {
+        "chat_template": preset.chat_template,
+        "special_tokens": preset.special_tokens.model_dump(),
+        "tokens": preset.tokens,
+        "chat_template_jinja": None,
+    }
+    for _, layer in layers:
+        for key in layer.keys() & found.keys():
+            value = layer[key]
+            found[key] = {**found[key], **value} if key == "special_tokens" and value else value
+    found["chat_template_jinja"] = chat_template_text(found["chat_template_jinja"])
+    return found
 
 
 def render_recipe(template: Path, variables: Mapping[str, Any], layers: Layers, section: str) -> Rendered:

@@ -113,16 +113,7 @@ def _template(resolved: Resolved, env: Mapping[str, str]) -> ChatTemplate | None
         return template_of({}, model) if "dpo" in resolved.scope.sections and model.is_dir() else None
     preset, base = resolved.preset, resolved.base
     assert base is not None
-    settings: dict[str, Any] = {
-        "chat_template": preset.chat_template,
-        "special_tokens": preset.special_tokens.model_dump(),
-        "tokens": preset.tokens,
-    }
-    for _, layer in recipe_layers(resolved, "sft"):
-        for key in layer.keys() & {*settings, "chat_template_jinja"}:
-            value = layer[key]
-            settings[key] = {**settings[key], **value} if key == "special_tokens" and value else value
-    settings["chat_template_jinja"] = recipes.chat_template_text(settings.get("chat_template_jinja"))
+    settings = recipes.chat_settings(preset, recipe_layers(resolved, "sft"))
     folder: Path | None = Path(base.name)
     if not Path(base.name).is_dir():
         folder = hub_cache.snapshot(base.name, "model", base.revision, env) if preset.source == "hub" else None

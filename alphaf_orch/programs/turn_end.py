@@ -12,6 +12,7 @@ from typing import Any
 Render = Callable[[list[dict[str, str]]], str]
 # Stand for the texts of two questions and answers; no template changes a word of letters.
 WORDS = ("ALPHAFFIRSTQUESTION", "ALPHAFFIRSTANSWER", "ALPHAFSECONDQUESTION", "ALPHAFSECONDANSWER")
+SYSTEM = "ALPHAFSYSTEM"
 NO_END = "the chat template ends an assistant's turn with no token of its own, so the model would not learn to stop"
 NO_END_FIX = (
     "use a template that has one (chatml), write one with chat_template=jinja and chat_template_jinja=FILE,"
@@ -22,7 +23,7 @@ NO_END_FIX = (
 def conversation(*, system: bool = False) -> list[dict[str, str]]:
     """Return two questions with their answers, behind a system turn if it is asked for."""
     turns = [{"role": role, "content": word} for role, word in zip(("user", "assistant") * 2, WORDS, strict=True)]
-    return [{"role": "system", "content": "ALPHAFSYSTEM"}, *turns] if system else turns
+    return [{"role": "system", "content": SYSTEM}, *turns] if system else turns
 
 
 def tails(render: Render) -> tuple[str, ...]:

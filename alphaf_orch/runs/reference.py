@@ -14,6 +14,7 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint, read_json, read_manifest
 from alphaf_orch.inputs.model_files import read_template
 from alphaf_orch.planning.base import find_preset
+from alphaf_orch.planning.recipes import chat_settings
 from alphaf_orch.programs.tokenizer_files import PATTERNS
 from alphaf_orch.runs.chain import ChainModel, finished, model_folder, run_config
 from alphaf_orch.runs.run_date import run_date
@@ -28,7 +29,7 @@ class Reference:
 
     folder: Path | None
     identity: str
-    setup: Mapping[str, Any]  # chat_template, added_tokens, special_tokens of the preset; empty with a folder
+    setup: Mapping[str, Any]  # chat_template, added_tokens, special_tokens of the recipe; empty with a folder
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class TrainedSystems:
 
 
 def find_reference(paths: RunPaths, models: Sequence[ChainModel]) -> Reference:
-    """Return the tokenizer of the run's first trained model, or the base's with the preset's chat template."""
+    """Return the tokenizer of the run's first trained model, or the base's with the recipe's chat template."""
     if "sft" in finished(paths, read_manifest(paths.manifest)):
         folder = model_folder(paths, "sft")
         identity = tokenizer_identity(folder)
@@ -51,11 +52,13 @@ def find_reference(paths: RunPaths, models: Sequence[ChainModel]) -> Reference:
         return Reference(folder, identity, {})
     config = run_config(paths)
     preset = find_preset(config)
+    said = chat_settings(preset, [("", preset.sft), ("", config.sft)])
+    text = said["chat_template_jinja"] if said["chat_template"] == "jinja" else None
     setup: dict[str, Any] = {
-        "chat_template": preset.chat_template,
-        "added_tokens": list(preset.tokens or ()),
-        "special_tokens": preset.special_tokens.model_dump(),
-        **{key: config.sft[key] for key in ("chat_template", "chat_template_jinja") if key in config.sft},
+        "chat_template": said["chat_template"],
+        "added_tokens": list(said["tokens"] or ()),
+        "special_tokens": said["special_tokens"],
+        **({"chat_template_jinja": text} if text else {}),
     }
     return Reference(None, fingerprint([models[0].identity, setup]), setup)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from eval_run import write_model, write_run, write_tasks
 
 from alphaf_orch.core.command import child_env
@@ -105,6 +106,23 @@ def test_before_any_training_the_tokenizer_is_set_up_as_the_trainer_will(tasks, 
     assert file.values["chat_template"] == "chatml"
     assert set(file.values["special_tokens"]) == {"bos_token", "eos_token", "pad_token"}
     assert made.tokenizer(models[0]) == paths.scratch("eval") / "tokenizer_base"
+
+
+def test_what_the_run_says_of_template_and_tokens_reaches_an_evaluation_before_any_training(tmp_path):
+    file = tmp_path / "내 틀.jinja"
+    file.write_text("{{ messages[0]['content'] }}<|end|>", encoding="utf-8")
+    said = {
+        "chat_template": "jinja", "chat_template_jinja": str(file), "tokens": ["<|end|>"],
+        "special_tokens": {"eos_token": "<|end|>"},
+    }  # fmt: skip
+    paths = RunPaths(write_run(tmp_path / "runs" / "neu", PYTHON, stages=()))
+    settings = yaml.safe_load(paths.config.read_text(encoding="utf-8"))
+    paths.config.write_text(yaml.safe_dump({**settings, "sft": said}, allow_unicode=True), encoding="utf-8")
+    setup = find_reference(paths, chain_models(paths)).setup
+    assert setup["chat_template_jinja"] == file.read_text(encoding="utf-8")
+    assert setup["added_tokens"] == ["<|end|>"]
+    assert setup["special_tokens"]["eos_token"] == "<|end|>"
+    assert setup["special_tokens"]["pad_token"], "the preset's own stays"
 
 
 def test_every_record_is_used():

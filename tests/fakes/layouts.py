@@ -68,11 +68,40 @@ def one_row(weight: Any) -> None:
     weight[2:5] = weight[1]
 
 
+def reads_bos(made: Any) -> Any:
+    """Return the tokenizer with its bos put before every text, as Llama's and Gemma's have it."""
+    from tokenizers.processors import TemplateProcessing
+
+    bos = made.bos_token
+    made.backend_tokenizer.post_processor = TemplateProcessing(
+        single=f"{bos} $A", pair=f"{bos} $A {bos} $B", special_tokens=[(bos, made.bos_token_id)]
+    )
+    return made
+
+
 def tied_base(folder: Path) -> Path:
-    """Save a tied model without markers or template: the markers are added and their rows trained."""
+    """Save a tied model that reads a bos, without markers or template: the markers are added, their rows trained."""
     import torch
 
-    made = tokenizer("<s>", "</s>", "<pad>", bos_token="<s>", eos_token="</s>", pad_token="<pad>")
+    made = reads_bos(tokenizer("<s>", "</s>", "<pad>", bos_token="<s>", eos_token="</s>", pad_token="<pad>"))
+    return save(folder, made, llama(len(made), tied=True).to(torch.bfloat16))
+
+
+GEMMA = (
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
+    "{% for m in messages %}{{ '<start_of_turn>' + ('model' if m['role'] == 'assistant' else m['role']) + '\n'"
+    " + m['content'] | trim + '<end_of_turn>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<start_of_turn>model\n' }}{% endif %}"
+)
+
+
+def gemma(folder: Path) -> Path:
+    """Save a tied model with Gemma's markers: its tokenizer and its template begin with bos, and no system turn."""
+    import torch
+
+    marks = ("<pad>", "<eos>", "<bos>", "<start_of_turn>", "<end_of_turn>")
+    named = {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"}
+    made = reads_bos(tokenizer(*marks, template=GEMMA, **named))
     return save(folder, made, llama(len(made), tied=True).to(torch.bfloat16))
 
 

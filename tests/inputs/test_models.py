@@ -12,8 +12,8 @@ import pytest
 
 from alphaf_orch.core.errors import AlphafError, ConfigError, ModelError
 from alphaf_orch.inputs import hub_cache, presets, weights
+from alphaf_orch.inputs.model_kinds import require_trainable
 from alphaf_orch.inputs.own_model import LLAMA_LINEAR, generic_preset
-from alphaf_orch.inputs.weights_layout import require_trainable
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PRESETS = REPOSITORY / "templates" / "models"

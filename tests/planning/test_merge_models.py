@@ -197,6 +197,71 @@ def test_a_model_that_takes_part_twice_is_refused(plan, tmp_path):
     assert plan(partner=[str(tmp_path / "원본")], method="linear").merge.partners[0].name == "원본"
 
 
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 8192}
+
+
+@pytest.mark.parametrize(
+    ("own", "theirs", "note"),
+    [
+        ({"rope_scaling": None}, {"rope_scaling": {"type": "linear", "factor": 4.0}},
+         "has rope_scaling rope_type linear, factor 4.0; the result keeps the run's none"),
+        ({"rope_parameters": {"rope_theta": 1e4, "rope_type": "default"}},
+         {"rope_scaling": {"type": "yarn", "factor": 2.0}, "rope_theta": 1e4},
+         "has rope_scaling rope_type yarn, factor 2.0; the result keeps the run's none"),
+        ({"rope_parameters": {"rope_theta": 5e5, **LLAMA3}}, {"rope_scaling": LLAMA3, "rope_theta": 5e5}, None),
+        ({"rope_parameters": {"rope_theta": 5e5, **LLAMA3}},
+         {"rope_parameters": {"rope_theta": 5e5, **LLAMA3, "factor": 32.0}}, "factor 32.0"),
+        ({"rope_theta": 1e4}, {"rope_parameters": {"rope_theta": 1e6, "rope_type": "default"}},
+         "has rope_theta 1000000.0; the result keeps the run's 10000.0"),
+        ({"max_position_embeddings": 4096}, {"max_position_embeddings": 32768},
+         "has max_position_embeddings 32768; the result keeps the run's 4096"),
+        ({"sliding_window": None}, {"sliding_window": 4096},
+         "has sliding_window 4096; the result keeps the run's none"),
+        ({"sliding_window": 4096, "use_sliding_window": False}, {"sliding_window": None}, None),
+        ({"partial_rotary_factor": 0.5}, {"rope_parameters": {"partial_rotary_factor": 0.25}},
+         "has partial_rotary_factor 0.25; the result keeps the run's 0.5"),
+    ],
+)  # fmt: skip
+def test_what_a_partner_computes_otherwise_is_told_with_both_values(plan, tmp_path, own, theirs, note):
+    file = tmp_path / "runs" / "한글 런" / "dpo" / "merged" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **own}))
+    made = plan(partner=str(model(tmp_path / "다른 모델", marker=1, **theirs)))
+    notes = [text for text in made.merge.notes if text.startswith("다른 모델") and "the result keeps" in text]
+    assert len(notes) == (note is not None), notes
+    assert note is None or note in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"num_local_experts": 8}, "the model is a mixture of experts"),
+        ({"quantization_config": {"quant_method": "awq"}}, "the weights are quantised already (awq)"),
+        ({"vision_config": {"depth": 1}}, "this is a model of text and images or sound"),
+    ],
+)
+def test_a_partner_of_another_kind_is_refused(plan, tmp_path, change, what):
+    with pytest.raises(ModelError) as caught:
+        plan(partner=str(model(tmp_path / "다른 모델", **change)))
+    assert caught.value.what.startswith(f"the merge model {tmp_path / '다른 모델'}: {what}")
+
+
+def test_an_adapter_is_no_partner(plan, tmp_path):
+    (tmp_path / "lora").mkdir()
+    (tmp_path / "lora" / "adapter_config.json").write_text('{"base_model_name_or_path": "org/base"}')
+    with pytest.raises(ModelError, match=r": this is an adapter to org/base, no whole model"):
+        plan(partner=str(tmp_path / "lora"))
+
+
+def test_a_folder_that_is_called_as_a_preset_is_told(plan, tmp_path, monkeypatch):
+    model(tmp_path / "eeve", marker=1)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError) as caught:
+        plan(partner="eeve")
+    assert caught.value.what == "'eeve' is a preset, and a folder here has that name too"
+    assert caught.value.fix.startswith("write ./eeve for the folder")
+    assert plan(partner="./eeve").merge.partners[0].path == str(tmp_path / "eeve")
+
+
 def test_a_partner_that_is_not_here_says_how_to_bring_it(plan, tmp_path):
     with pytest.raises(ModelError) as refused:
         plan(partner="yanolja/EEVE-Korean-Instruct-10.8B-v1.0")

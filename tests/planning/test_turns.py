@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from turns import ANSWERED, LAYOUTS, model_folder, rows
 
-from alphaf_orch.core.errors import ConfigError, DataError
+from alphaf_orch.core.errors import ConfigError, DataError, ModelError
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths
 from alphaf_orch.inputs import chat_templates
 from alphaf_orch.planning.context import Scope
@@ -110,6 +110,36 @@ def test_rows_with_a_system_turn_are_refused_where_the_template_takes_none(cpu, 
     files(cpu, tmp_path, "phi", system_pairs=True)
 
 
+def test_weights_that_only_pickle_reads_are_refused_in_a_dry_run_too(cpu, tmp_path):
+    folder = model_folder(tmp_path / "phi", "phi")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="the base model has no safetensors weights"):
+        files(cpu, tmp_path, "phi")
+
+
+DROPS = "{% for m in messages if m['role'] != 'system' %}{{ m['content'] + eos_token }}{% endfor %}"
+
+
+def test_rows_with_a_system_turn_are_refused_where_the_template_leaves_it_out(cpu, tmp_path):
+    for sft in ({"chat_template": "mistral_v3_tekken"}, {"chat_template": "jinja", "chat_template_jinja": DROPS}):
+        with pytest.raises(DataError, match="1 rows begin with a system turn, which the chat template leaves out"):
+            files(cpu, tmp_path, "dated", system_pairs=True, **sft)
+        files(cpu, tmp_path, "dated", **sft)
+
+
+def test_a_template_that_takes_the_system_turn_is_named_and_reaches_every_stage(cpu, tmp_path):
+    with pytest.raises(DataError) as caught:
+        files(cpu, tmp_path, "gemma", system_pairs=True)
+    assert caught.value.fix.endswith("(such as --set sft.chat_template=gemma3)")
+    for name in ("gemma3", "chatml"):
+        made = files(cpu, tmp_path, "gemma", system_pairs=True, chat_template=name)
+        assert made["sft.yaml"]["chat_template"] == made["data.yaml"]["chat_template"] == name
+        assert made["sft.yaml"].get("eot_tokens") == made["data.yaml"].get("eot_tokens")
+        assert made["sft.yaml"]["special_tokens"] == made["data.yaml"]["special_tokens"]
+        assert (made["sft.yaml"]["tokens"] or []) == (made["data.yaml"]["added_tokens"] or [])
+    assert made["data.yaml"]["special_tokens"]["eos_token"] == "<|im_end|>"
+
+
 def test_what_axolotl_spells_ends_every_turn_of_its_own_templates():
     ends = {
         name: chat_templates.template_of({"chat_template": name, "special_tokens": {"eos_token": "</s>"}}, None)
@@ -117,6 +147,8 @@ def test_what_axolotl_spells_ends_every_turn_of_its_own_templates():
     }
     assert {name for name, found in ends.items() if found is None or found.end is None} == {"llava", "metharme"}
     assert {name for name, found in ends.items() if found and not found.takes_system} == {"gemma"}
+    dropping = {"mistral_v2v3", "mistral_v3_tekken", "pixtral"}
+    assert {name for name, found in ends.items() if found and found.drops_system} == dropping
 
 
 # The labels

@@ -167,10 +167,81 @@ def test_a_template_may_write_the_token_that_is_also_the_unknown_one(notes: Any,
     assert notes(layouts.save(tmp_path / "base", made, layouts.llama(len(made)))) == []
 
 
+# Texts on their way to the model
+
+
+def normalised(folder: Path, normalizer: dict[str, Any]) -> Path:
+    """Save a model whose tokenizer normalises every text."""
+    file = layouts.qwen(folder) / "tokenizer.json"
+    values = json.loads(file.read_text(encoding="utf-8"))
+    file.write_text(json.dumps({**values, "normalizer": normalizer}), encoding="utf-8")
+    return folder
+
+
+def test_a_tokenizer_that_changes_the_data_is_told_and_one_that_changes_most_of_it_refused(
+    notes: Any, data_stats: Any, tmp_path: Path
+) -> None:
+    (said,) = notes(normalised(tmp_path / "nfd", {"type": "NFD"}))
+    assert "texts of 1 of 1 conversations back in another Unicode form" in said
+    assert notes(normalised(tmp_path / "nfkc", {"type": "NFKC"})) == []
+    message = refusal(data_stats, lambda: notes(tmp_path / "nfkc", answer="㈜한국은행입니다."))
+    assert "the tokenizer changes texts of 1 of 1 conversations, such as '㈜한국은행입' into '(주)한국은'" in message
+    lower = normalised(tmp_path / "lower", {"type": "Lowercase"})
+    assert "'GDP 3%' into 'gdp 3%'" in refusal(data_stats, lambda: notes(lower, answer="GDP 3%"))
+
+
+@pytest.mark.parametrize("model_type", ["qwen2_5_vl_text", "no_such_type", None])
+def test_a_model_that_transformers_has_no_class_for_is_refused_before_training(
+    model_type: str | None, notes: Any, data_stats: Any, tmp_path: Path
+) -> None:
+    folder = layouts.qwen(tmp_path / "base")
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    values = {k: v for k, v in {**values, "model_type": model_type}.items() if v is not None}
+    (folder / "config.json").write_text(json.dumps(values), encoding="utf-8")
+    message = refusal(data_stats, lambda: notes(folder))
+    assert message.startswith("error: transformers ") and str(folder / "config.json") in message
+    assert ("cannot load" in message) is (model_type != "qwen2_5_vl_text")
+
+
+@pytest.mark.parametrize("role", ["system", "user"])
+def test_texts_that_a_template_leaves_out(role: str, data_stats: Any, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from alphaf_orch.programs.training.text_kept import check_left_out, left_out
+
+    made = AutoTokenizer.from_pretrained(layouts.qwen(tmp_path / "base"))
+    template = f"{{% for m in messages if m['role'] != '{role}' %}}{{{{ m['content'] }}}}{{% endfor %}}"
+    turns = [("system", "짧게"), ("user", "금리는?"), ("assistant", "3.5%")]
+    messages = [{"role": who, "content": text} for who, text in turns]
+    found = left_out(made, template, [messages])
+    assert found == {role: 1}
+    assert left_out(made, made.chat_template, [messages]) == {}
+    if role == "user":
+        assert check_left_out(found, 1, "here")[0].endswith("of 1 conversations: user in 1")
+        return
+    with pytest.raises(Failure) as caught:
+        check_left_out(found, 1, "here")
+    assert caught.value.code == 3
+
+
+def test_a_bos_that_the_template_lacks_or_writes_twice_is_said(tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from alphaf_orch.programs.training.text_kept import bos_notes
+
+    made = AutoTokenizer.from_pretrained(layouts.gemma(tmp_path / "base"))
+    bos = made.bos_token_id
+    assert bos_notes(made, [bos, 9]) == []
+    assert "before every text, the chat template writes none" in bos_notes(made, [9, bos])[0]
+    assert bos_notes(made, [bos, bos, 9]) == ["the chat template writes <bos> twice"]
+    plain = AutoTokenizer.from_pretrained(layouts.qwen(tmp_path / "plain"))
+    assert bos_notes(plain, [9]) == []
+
+
 # The whole chain
 
 
-def run(place: Path, folder: Path, python: Path, *sets: str) -> subprocess.CompletedProcess[str]:
+def run(place: Path, folder: Path, python: Path, *sets: str, system: str = "") -> subprocess.CompletedProcess[str]:
     settings = ("sft.max_steps=2", "sft.lora_r=8", "dpo.max_steps=2", "dpo.lora_r=8", "dpo.logging_steps=1", *sets)
     args = [part for item in settings for part in ("--set", item)]
     korean = CORPUS[:3]
@@ -178,6 +249,9 @@ def run(place: Path, folder: Path, python: Path, *sets: str) -> subprocess.Compl
     pairs = [
         {"prompt": korean[i % 3], "chosen": korean[(i + 1) % 3], "rejected": korean[(i + 2) % 3]} for i in range(24)
     ]
+    if system:
+        rows = [{"messages": [{"role": "system", "content": system}, *row["messages"]]} for row in rows]
+        pairs = [{**pair, "system": system} for pair in pairs]
     data, preferences = (
         write(place, *map(line, some), name=name) for some, name in ((rows, "행.jsonl"), (pairs, "쌍.jsonl"))
     )
@@ -199,6 +273,7 @@ def test_a_refusal_of_the_data_stage_is_the_commands_own(tmp_path: Path, warm_py
 
 CHAINS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
     "tied, markers added": (layouts.tied_base, ()),
+    "system turns for a template that takes none": (layouts.gemma, ("sft.chat_template=gemma3",)),
     "special tokens apart": (layouts.special_map_only, ()),
     "untrained markers, trained": (lambda f: layouts.qwen(f, layouts.one_row, template=None), (TRAIN,)),
     "a tokenizer without line ends": (
@@ -216,15 +291,32 @@ CHAINS: dict[str, tuple[Callable[[Path], Path], tuple[str, ...]]] = {
 }
 
 
+def check_begins(base: Path, paths: RunPaths, system: str) -> None:
+    """Check that what was trained begins as the base's own tokenizer begins a text, and holds the system's text."""
+    from datasets import load_from_disk
+    from transformers import AutoTokenizer
+
+    made = AutoTokenizer.from_pretrained(paths.merged("dpo"))
+    bos = (
+        [made.bos_token_id] if AutoTokenizer.from_pretrained(base)("금리")["input_ids"][0] == made.bos_token_id else []
+    )
+    (prepared,) = (path.parent for path in paths.prepared.rglob("dataset_info.json"))
+    pair = json.loads(paths.probe("dpo").read_text(encoding="utf-8").splitlines()[0])
+    for ids in (load_from_disk(prepared)[0]["input_ids"], pair["input_ids"]):
+        assert [i for i in ids if i == made.bos_token_id and i != made.eos_token_id] == bos == ids[: len(bos)]
+        assert system in made.decode(ids)
+
+
 @pytest.mark.parametrize("name", CHAINS)
 def test_the_whole_chain_on_a_layout(name: str, tmp_path: Path, warm_python: Path) -> None:
     from safetensors import safe_open
 
     build, sets = CHAINS[name]
-    base = build(tmp_path / "모델")
-    done = run(tmp_path, base, warm_python, *sets)
+    base, system = build(tmp_path / "모델"), "짧게 답하세요." if build is layouts.gemma else ""
+    done = run(tmp_path, base, warm_python, *sets, system=system)
     assert done.returncode == 0, done.stdout + done.stderr
     paths = RunPaths(tmp_path / "실행" / "r")
+    check_begins(base, paths, system)
     stages = json.loads(paths.manifest.read_text(encoding="utf-8"))["stages"]
     for stage in ("merge_sft", "merge_dpo"):
         contract = stages[stage]["result"]["contract"]
@@ -238,7 +330,7 @@ def test_the_whole_chain_on_a_layout(name: str, tmp_path: Path, warm_python: Pat
     adapted = json.loads((paths.adapter("dpo") / "adapter_config.json").read_text(encoding="utf-8"))["target_modules"]
     linear = {key.split(".")[-2] for key, value in before.items() if ".0." in key and value.ndim == 2}
     assert set(adapted) == linear, "DPO adapts every linear layer of a layer"
-    if sets:
+    if TRAIN in sets:
         old, rows = (tensors["model.embed_tokens.weight"] for tensors in (before, after))
         assert not rows[: len(old)].equal(old)
         assert not rows[1].equal(rows[2]), "markers that had one row have each their own"

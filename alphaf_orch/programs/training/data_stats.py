@@ -28,6 +28,7 @@ from alphaf_orch.programs.common import config_path, program, read_config, write
 from alphaf_orch.programs.rows import Message
 from alphaf_orch.programs.training.counts import Counts
 from alphaf_orch.programs.training.data_rows import PassedOver, Row, read_conversations
+from alphaf_orch.programs.training.model_class import check_class
 from alphaf_orch.programs.training.pairs import Pairs
 from alphaf_orch.programs.training.token_checks import TokenChecks
 from alphaf_orch.programs.training.tokenizer import check_end, render, token_ids, trainer_tokenizer
@@ -108,6 +109,7 @@ def check_tokens(config: Mapping[str, Any], tokens: TokenChecks) -> list[str]:
         from huggingface_hub import snapshot_download
 
         folder = Path(snapshot_download(name, revision=config["revision"], local_files_only=True))
+    check_class(folder, trust_remote_code=config["trust_remote_code"])
     return tokens.check(where, folder, rows["trained"], allow_untrained=rows["allow_untrained"])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from alphaf_orch.programs.common import MODEL, Failure
 from alphaf_orch.programs.training.template_tokens import TemplateTokens, template_tokens, unknown_ids
+from alphaf_orch.programs.training.text_kept import Spelling, bos_notes, check_left_out, left_out
 from alphaf_orch.programs.training.token_rows import Finding, modules_to_save, untrained
 
 UNKNOWN_SHARE = 0.05  # ours: one token in twenty; a model trained on that answers with the unknown token
@@ -21,10 +22,13 @@ class TokenChecks:
         self.tokenizer, self.template = tokenizer, template
         self.tokens = self.unknown = self.conversations = 0
         self.orders: dict[tuple[str, ...], Sequence[Any]] = {}
+        self.spelling, self.first = Spelling(tokenizer), list[int]()
 
     def add(self, messages: Sequence[Any], ids: Sequence[int]) -> None:
         """Count a conversation and its unknown ids."""
         self.tokens += len(ids)
+        self.first = self.first or list(ids)
+        self.spelling.add(messages)
         if len(self.orders) < ORDERS:
             self.orders.setdefault(tuple(message["role"] for message in messages), messages)
         if self.tokenizer.unk_token_id in ids:
@@ -61,10 +65,13 @@ class TokenChecks:
             what = f"the tokenizer cannot spell the data: {self.unknown / self.tokens:.0%} of its tokens are {unk}"
             fix = "choose a model whose tokenizer knows the language of the data"
             raise Failure(MODEL, what, where=where, fix=fix)
+        lost = left_out(self.tokenizer, self.template, self.orders.values())
+        said = [*check_left_out(lost, len(self.orders), where), *self.spelling.check(where)]
+        said += bos_notes(self.tokenizer, self.first) if self.first else []
         notes = [] if folder is None else self._rows(where, folder, asked, trained, allow_untrained=allow_untrained)
         if self.unknown:
             notes.append(f"{self.unknown:,} tokens in {self.conversations:,} conversations are {unk}")
-        return notes
+        return [*notes, *said]
 
     def _rows(
         self, where: str, folder: Path, asked: TemplateTokens, trained: Sequence[str] | None, *, allow_untrained: bool

@@ -1,0 +1,179 @@
+"""Every kind of file that rows come in, opened by the library that is made for it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from alphaf_orch.programs.formats.json_rows import NotRows, Numbered, json_rows
+
+_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2", b"\xfd7zXZ": "xz"}
+_TABLES = {".parquet": "parquet", ".arrow": "arrow", ".csv": "csv", ".tsv": "csv"}
+_CONTENT = {b"PAR1": "parquet", b"ARROW1": "arrow"}
+_PACKED = (".gz", ".zst", ".bz2", ".xz")
+_WRITTEN = {"parquet": "Parquet", "arrow": "Arrow", "csv": "CSV"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The rows of one source, with how they are written and what numbers them."""
+
+    written: str
+    unit: Literal["line", "row"]
+    rows: Numbered
+
+
+def table_kind(file: Path) -> str | None:
+    """Return the loader of `datasets` for a table (by its content or its name), None for what is JSON or nothing."""
+    with file.open("rb") as opened:
+        head = opened.read(8)
+    for magic, kind in _CONTENT.items():
+        if head.startswith(magic):
+            return kind
+    name = Path(file.stem) if file.suffix.lower() in _PACKED else file
+    return _TABLES.get(name.suffix.lower())
+
+
+def packed_by(file: Path) -> str | None:
+    """Return how the file is compressed, by its first bytes; None where it is not."""
+    with file.open("rb") as opened:
+        head = opened.read(8)
+    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+
+
+@contextlib.contextmanager
+def reading(place: Path, split: str | None = None) -> Iterator[Reading]:
+    """Open the rows of a file, of a folder that `datasets` saved, or of a folder of shards.
+
+    Raises NotRows, also while the rows are taken.
+    """
+    if place.is_dir():
+        yield _folder(place, split)
+        return
+    kind = table_kind(place)
+    if kind:
+        yield Reading(_named(_WRITTEN[kind], packed_by(place)), "row", _table(kind, [place]))
+        return
+    with _opened(place) as stream:
+        written, rows = json_rows(stream)
+        unit: Literal["line", "row"] = "row" if written.startswith("JSON, the list") else "line"
+        yield Reading(_named(written, packed_by(place)), unit, _whole(rows))
+
+
+def _named(written: str, packed: str | None) -> str:
+    return f"{written}, {packed}" if packed else written
+
+
+@contextlib.contextmanager
+def _opened(file: Path) -> Iterator[IO[bytes]]:
+    packed = packed_by(file)
+    if packed is None:
+        with file.open("rb") as stream:
+            yield stream
+        return
+    import fsspec
+
+    with fsspec.open(str(file), "rb", compression=packed) as stream:
+        yield stream
+
+
+def _whole(rows: Numbered) -> Numbered:
+    """Yield the rows; what a decompressor says of a file that is cut off is told as that."""
+    import lzma
+    import zlib
+
+    try:
+        yield from rows
+    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+        raise NotRows(f"the compressed file is cut off or damaged: {error}") from error
+
+
+def _table(kind: str, files: list[Path]) -> Numbered:
+    """Yield the rows of tables by `datasets`, which keeps no copy of them in its own cache (streaming)."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
+    wanted: dict[str, Any] = {"data_files": [str(file) for file in files], "split": "train", "streaming": True}
+    try:
+        if kind == "csv":
+            tab = files[0].name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".tsv")
+            # Cells are texts: 007, 3.10 and NA stay what they are.
+            wanted |= {"sep": "\t" if tab else ",", "encoding": "utf-8-sig", "keep_default_na": False}
+            header = datasets.load_dataset(kind, **wanted).resolve_features().column_names
+            wanted["features"] = datasets.Features({name: datasets.Value("string") for name in header or ()})
+        found = datasets.load_dataset(kind, **wanted)
+        found = found.resolve_features() if found.features is None else found
+        refuse_media(found.features)
+        yield from enumerate(found, 1)
+    except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
+        if isinstance(error, NotRows):
+            raise
+        raise NotRows(_reason(error, kind)) from error
+
+
+def refuse_media(features: Any) -> None:
+    """Raise NotRows for columns that hold pictures or sounds."""
+    for name, feature in (features or {}).items():
+        kind = type(feature).__name__
+        if kind in ("Image", "Audio", "Video", "Pdf", "Nifti"):
+            raise NotRows(f"column {name} holds {kind.lower()}s: only texts can be trained on")
+
+
+def _reason(error: BaseException, kind: str) -> str:
+    causes: list[BaseException] = [error]
+    while causes[-1].__cause__ is not None and len(causes) < 5:
+        causes.append(causes[-1].__cause__)
+    if any(isinstance(each, UnicodeDecodeError) for each in causes):
+        return "the file is not UTF-8: convert it by `iconv -f CP949 -t UTF-8`, or save it from Excel as CSV UTF-8"
+    return f"cannot be read as {_WRITTEN[kind]}: {' '.join(str(causes[-1]).split())[:300]}"
+
+
+def _folder(folder: Path, split: str | None) -> Reading:
+    import datasets
+
+    datasets.disable_progress_bars()
+    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+        try:
+            found = datasets.load_from_disk(str(folder))
+        except (OSError, ValueError) as error:
+            raise NotRows(f"cannot be read as a folder of save_to_disk: {error}") from error
+        if isinstance(found, datasets.DatasetDict):
+            name = split or ("train" if "train" in found else next(iter(found)))
+            if name not in found or (len(found) > 1 and name != "train" and not split):
+                raise NotRows(f"has the splits {', '.join(found)}: give the folder of one of them")
+            found = found[name]
+        refuse_media(found.features)
+        return Reading("folder of save_to_disk", "row", enumerate(found, 1))
+    return _shards(folder)
+
+
+def shard_files(folder: Path) -> list[Path]:
+    """Return the files of a folder of shards, all of one kind, in the order of their names; raise NotRows for others."""
+    known = (*_TABLES, ".jsonl", ".json", ".ndjson")
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
+    rows = [f for f in files if (Path(f.stem).suffix if f.suffix.lower() in _PACKED else f.suffix).lower() in known]
+    kinds = {(Path(f.stem).suffix if f.suffix.lower() in _PACKED else f.suffix).lower() for f in rows}
+    if len(kinds) != 1:
+        raise NotRows("is a folder, not a file: only a folder whose row files are all of one kind is read as one set")
+    return rows
+
+
+def _shards(folder: Path) -> Reading:
+    files = shard_files(folder)
+    kind = table_kind(files[0])
+    if kind:
+        return Reading(f"{len(files)} {_WRITTEN[kind]} files", "row", _table(kind, files))
+
+    def rows() -> Numbered:
+        number = 0
+        for file in files:
+            with reading(file) as each:
+                for _, row in each.rows:
+                    number += 1
+                    yield number, row
+
+    return Reading(f"{len(files)} JSON files", "row", rows())

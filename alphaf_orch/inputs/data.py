@@ -14,27 +14,17 @@ from typing import Any
 from alphaf_orch.core.errors import DataError
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.inputs.kept import found_once
-from alphaf_orch.inputs.samples import sample_path
-from alphaf_orch.inputs.sources import Source, locate_hub, missing_hint, parse_source, refuse_pattern
-from alphaf_orch.programs.row_keys import RowError
+from alphaf_orch.inputs.sources import Source, missing_hint, refuse_pattern
+from alphaf_orch.programs.row_keys import MASKS, RowError
 from alphaf_orch.programs.rows import Format, Kind, Message, conversation, masking_keys, preference, row_format
 
-# JsonConfig.chunksize of `datasets` 4.8.4: columns and their types are fixed by this first part of a file.
-_FIRST_CHUNK = 10 << 20
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-SAMPLES: Mapping[Kind, Mapping[str, str]] = {
-    "chat": {"sample": "finance_ko_sft.jsonl", "sample-citation": "finance_ko_citation.jsonl"},
-    "preference": {"sample": "finance_ko_dpo.jsonl"},
-}
 _NEEDED = {
     "chat": "SFT needs rows with 'messages' (role, content) or ShareGPT 'conversations' (from, value)",
     "preference": "DPO needs rows with 'chosen' and 'rejected'",
 }
 
-Shape = set[tuple[tuple[str, ...], str]]
-
-
-def check_file(path: str | Path, want: Kind) -> Source:
+def check_file(path: str | Path, want: Kind, origin: str | None = None) -> Source:
     """Return the facts of a JSON Lines file, read line by line (memory: under 200 bytes a row).
 
     It is read once and known again until inode, size or times change: in this process, and where it is large in later
@@ -42,7 +32,7 @@ def check_file(path: str | Path, want: Kind) -> Source:
     """
     file = Path(path).absolute()
     _check_place(file)
-    facts = found_once("data", file, {"want": want, "checks": _checks()}, lambda: {"source": asdict(_read(file, want))})
+    facts = found_once("data", file, {"want": want, "checks": _checks()}, lambda: {"source": asdict(_read(file, want, origin))})
     return replace(Source(**facts["source"]), path=str(file))
 
 
@@ -53,21 +43,21 @@ def _checks() -> str:
     return fingerprint([Path(file).read_text(encoding="utf-8") for file in files])
 
 
-def _read(file: Path, want: Kind) -> Source:
+def _read(file: Path, want: Kind, origin: str | None) -> Source:
     digest = hashlib.sha256()
     seen: set[bytes] = set()
     rows = turns = systems = offset = 0
     form: Format | None = None
     masked_by: frozenset[str] | None = None
     system_key = False
-    first_chunk: Shape = set()
+    extra: set[str] = set()
     for number, raw in _lines(file):
         digest.update(raw)
         start, offset = offset, offset + len(raw)
         row = _parse(file, number, start, raw)
         if row is None:
             continue
-        where = f"{file} line {number}"
+        where = f"{origin} row {number}" if origin else f"{file} line {number}"
         try:
             found = row_format(row, want)
             _check_format(found, form, want, where)
@@ -80,7 +70,9 @@ def _read(file: Path, want: Kind) -> Source:
             masked_by = _common_mask(masked_by, masking_keys(row), where)
         system_key |= want == "preference" and _system_beside_turns(row)
         if want == "chat":
-            _check_shape(row, first_chunk, where, late=start > _FIRST_CHUNK)
+            extra |= row.keys() - {found}
+            names = ("from", "value") if found == "conversations" else ("role", "content")
+            extra |= {key for turn in row[found] for key in turn if key not in (*names, *MASKS)}
         rows += 1
         systems += messages[0]["role"] == "system"
         turns += sum(message["role"] != "system" for message in messages) - (want == "preference")
@@ -99,6 +91,7 @@ def _read(file: Path, want: Kind) -> Source:
         size=offset,
         message_field_training=min(masked_by) if masked_by else None,
         system_key=system_key,
+        extra_keys=tuple(sorted(extra)),
     )
 
 
@@ -199,38 +192,6 @@ def _check_format(found: Format, form: Format | None, want: Kind, where: str) ->
         raise DataError(f"a row in the format '{found}' where {want} rows are needed", where=where, fix=fix)
 
 
-def _check_shape(row: Mapping[str, Any], known: Shape, where: str, *, late: bool) -> None:
-    """Collect the row's keys and types, or, `late` in the file, refuse one that the loader could not cast."""
-    found: Shape = set()
-    _shape(row, (), found)
-    if not late:
-        known |= found
-        return
-    for path, kind in sorted(found - known):
-        # What the loader casts: a later null, a number among strings, an integer among decimals.
-        wider = {"int": ("float", "str"), "float": ("str",)}.get(kind, ())
-        if kind == "NoneType" or any((path, other) in known for other in wider):
-            continue
-        key = ".".join(path)
-        news = "appears here first" if all(path != old for old, _ in known) else f"is {kind} here, not before"
-        raise DataError(
-            f"key {key} {news}: the data loader fixes keys and their types after {_FIRST_CHUNK >> 20} MiB",
-            where=f"{where}, key {key}",
-            fix=f"Remove {key} from all rows, or give it one type and put a row that has it at the top",
-        )
-
-
-def _shape(value: object, path: tuple[str, ...], found: Shape) -> None:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _shape(item, (*path, key), found)
-    elif isinstance(value, list):
-        for item in value:
-            _shape(item, path, found)
-    else:
-        found.add((path, type(value).__name__))
-
-
 def _preference_messages(row: Mapping[str, Any]) -> list[Message]:
     pair = preference(row)
     return [*pair.prompt, pair.chosen, pair.rejected]
@@ -240,16 +201,3 @@ def _row_digest(messages: list[Message]) -> bytes:
     # Of the texts: rows that differ in an id alone are duplicates. With 64 bits a chance hit is out of reach.
     text = "\x1f".join(f"{message['role']}\x1e{message['content']}" for message in messages)
     return hashlib.blake2b(text.encode(), digest_size=8).digest()
-
-
-def check_sources(names: tuple[str, ...], kind: Kind, env: Mapping[str, str]) -> tuple[Source, ...]:
-    """Return every named source checked to its last row; the names in SAMPLES are rows we ship.
-
-    Local files are read whole; a hub set must be in the cache unless `env` allows the network.
-    """
-    found = []
-    for name in names:
-        source = parse_source(str(sample_path(SAMPLES[kind][name])) if name in SAMPLES[kind] else name)
-        local = source.kind == "local"
-        found.append(check_file(source.path, kind) if local else locate_hub(source, env))
-    return tuple(found)

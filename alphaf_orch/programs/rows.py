@@ -12,7 +12,7 @@ from alphaf_orch.programs.row_keys import MASKS, RowError, check_row_keys, check
 
 # {"role": "system" | "user" | "assistant", "content": text}; an assistant's turn without loss has "train": False too.
 Message = dict[str, Any]
-Format = Literal["messages", "conversations", "preference"]
+Format = Literal["messages", "conversations", "preference", "text"]
 Kind = Literal["chat", "preference"]
 
 OPENAI_ROLES = {"system": "system", "user": "user", "assistant": "assistant"}

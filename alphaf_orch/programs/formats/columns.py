@@ -31,8 +31,6 @@ SIDES = (
 KNOWN = frozenset(
     (*TURNS, *ASKS, *MORE, *REPLIES, *SYSTEMS, HISTORY, *TEXTS, *(name for pair in SIDES for name in pair))
 )
-# The names that a `columns` mapping of the user may give, one a meaning.
-NAMED = ("messages", "instruction", "input", "output", "system", "history", "prompt", "chosen", "rejected", "text")
 ROLES = {**SHAREGPT_ROLES, "chatgpt": "assistant", "bot": "assistant", "model": "assistant"}
 _TOOL_ROLES = {"tool", "function", "function_call", "observation", "ipython", "environment"}
 
@@ -56,9 +54,6 @@ def named(row: Row, columns: Mapping[str, str]) -> tuple[dict[str, Any], dict[st
         found[name] = value
         if name != key:
             renamed[name] = str(key)
-    for name, column in columns.items():
-        if column not in row:
-            raise RowError(column, f"is no column of this row, and `columns` takes it for {name}")
     return found, renamed
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2", b"\xf
 _TABLES = {".parquet": "parquet", ".arrow": "arrow", ".csv": "csv", ".tsv": "csv"}
 _CONTENT = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 _PACKED = (".gz", ".zst", ".bz2", ".xz")
+_HELD_OUT = re.compile(r"(?<![a-z])(test|validation|valid|val|dev|eval)(?![a-z])", re.IGNORECASE)
 _WRITTEN = {"parquet": "Parquet", "arrow": "Arrow", "csv": "CSV"}
 
 
@@ -60,7 +63,7 @@ def reading(place: Path, split: str | None = None) -> Iterator[Reading]:
     with _opened(place) as stream:
         written, rows = json_rows(stream)
         unit: Literal["line", "row"] = "row" if written.startswith("JSON, the list") else "line"
-        yield Reading(_named(written, packed_by(place)), unit, _whole(rows))
+        yield Reading(_named(written, packed_by(place)), unit, rows)
 
 
 def _named(written: str, packed: str | None) -> str:
@@ -77,18 +80,30 @@ def _opened(file: Path) -> Iterator[IO[bytes]]:
     import fsspec
 
     with fsspec.open(str(file), "rb", compression=packed) as stream:
-        yield stream
+        yield io.BufferedReader(_Unpacked(stream))
 
 
-def _whole(rows: Numbered) -> Numbered:
-    """Yield the rows; what a decompressor says of a file that is cut off is told as that."""
-    import lzma
-    import zlib
+class _Unpacked(io.RawIOBase):
+    """A decompressor's bytes; what it says of a file that is cut off is told as that."""
 
-    try:
-        yield from rows
-    except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
-        raise NotRows(f"the compressed file is cut off or damaged: {error}") from error
+    def __init__(self, stream: IO[bytes]) -> None:
+        self.stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        import lzma
+        import zlib
+
+        import zstandard
+
+        try:
+            data = self.stream.read(len(buffer))
+        except (EOFError, OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+            raise NotRows(f"the compressed file is cut off or damaged: {error}") from error
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _table(kind: str, files: list[Path]) -> Numbered:
@@ -103,10 +118,9 @@ def _table(kind: str, files: list[Path]) -> Numbered:
             tab = files[0].name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".tsv")
             # Cells are texts: 007, 3.10 and NA stay what they are.
             wanted |= {"sep": "\t" if tab else ",", "encoding": "utf-8-sig", "keep_default_na": False}
-            header = datasets.load_dataset(kind, **wanted).resolve_features().column_names
-            wanted["features"] = datasets.Features({name: datasets.Value("string") for name in header or ()})
+            first = next(iter(datasets.load_dataset(kind, **wanted)), {})
+            wanted["features"] = datasets.Features(dict.fromkeys(first, datasets.Value("string"))) or None
         found = datasets.load_dataset(kind, **wanted)
-        found = found.resolve_features() if found.features is None else found
         refuse_media(found.features)
         yield from enumerate(found, 1)
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
@@ -159,6 +173,9 @@ def shard_files(folder: Path) -> list[Path]:
     kinds = {(Path(f.stem).suffix if f.suffix.lower() in _PACKED else f.suffix).lower() for f in rows}
     if len(kinds) != 1:
         raise NotRows("is a folder, not a file: only a folder whose row files are all of one kind is read as one set")
+    heldout = [file.name for file in rows if _HELD_OUT.search(file.name)]
+    if heldout and len(heldout) < len(rows):
+        raise NotRows(f"is a folder that holds other splits too ({heldout[0]}): give a folder of the training files")
     return rows
 
 

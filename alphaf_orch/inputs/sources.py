@@ -179,6 +179,21 @@ def axolotl_dataset(source: Source) -> dict[str, Any]:
     }
 
 
+_PLAIN = {
+    "messages": "messages (role, content)",
+    "conversations": "conversations (from, value)",
+    "preference": "chosen and rejected",
+    "text": "text (continued pretraining)",
+}
+
+
+def taken_as(source: Source) -> str:
+    """Return what the rows of a source are trained as, and how many; of a set not on this machine that they are unread."""
+    if source.format is None:
+        return "not on this machine yet"
+    return f"{source.taken or _PLAIN[source.format]}, {source.rows:,} rows"
+
+
 def dataset_entry(source: Source) -> dict[str, Any]:
     """Return the source as our child programs take it: path, kind, split, revision; of a copy whose rows it has."""
     if source.copy and source.taken:
@@ -191,6 +206,19 @@ def dataset_entry(source: Source) -> dict[str, Any]:
         "split": source.split if source.kind == "hub" else None,
         "revision": None,
     }
+
+
+def record(source: Source) -> dict[str, Any]:
+    """Return a source as the manifest tells of it: what it is, what identifies it and what it was taken as."""
+    found: dict[str, Any] = {key: getattr(source, key) for key in ("path", "kind", "rows", "sha256", "split")}
+    more = {
+        "config": source.config,
+        "revision": source.revision,
+        "commit": Path(source.snapshot).name if source.snapshot else None,
+        "taken_as": source.taken,
+        "canonical": Path(source.copy).stem if source.copy else None,
+    }
+    return found | {key: value for key, value in more.items() if value is not None}
 
 
 def content_key(source: Source) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,7 @@ def data_stage(
         "preferences": [sources.dataset_entry(source) for source in preferences],
         "trust_remote_code": resolved.remote_code,
         "sequence_len": recipe.values["sequence_len"],
-        "kind": "chat" if section == "sft" else "preference",
+        "kind": "text" if trains_texts(checked) else "chat" if section == "sft" else "preference",
         "datasets": [sources.dataset_entry(source) for source in checked],
         "output": str(resolved.paths.report(name)),
         "probe": str(resolved.paths.probe(name)),
@@ -183,6 +183,11 @@ def data_stage(
         **{key: tokenizer[key] for key in ("chat_template_jinja", "eot_tokens") if key in tokenizer},
     }
     return stages.data_stage(name, resolved.python(), resolved.paths, plain(config), spec)
+
+
+def trains_texts(checked: Sequence[sources.Source]) -> bool:
+    """Return whether the data are texts for continued pretraining, never mixed with conversations."""
+    return any(source.format == "text" for source in checked)
 
 
 def _trained_modules(resolved: Resolved, recipe: Rendered | None) -> list[str] | None:
@@ -210,8 +215,8 @@ def merge_stage(
     """
     name = stage_name("merge", section)
     merged = resolved.model_dir(section)
-    # axolotl's own datasets entries may be of any type, so no conversation of theirs is known.
-    passed_through = section == "sft" and resolved.config.datasets
+    # axolotl's own datasets entries may be of any type, so no conversation of theirs is known; texts hold none.
+    passed_through = section == "sft" and (resolved.config.datasets or trains_texts(resolved.data["sft"]))
     probe = None if passed_through else str(resolved.paths.probe(stage_name("data", section)))
     variables = {
         "base_model": base,

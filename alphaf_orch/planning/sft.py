@@ -17,6 +17,7 @@ from alphaf_orch.planning.context import (
     merge_stage,
     recipe_spec,
     training_launch,
+    trains_texts,
 )
 from alphaf_orch.planning.stages import Stage
 
@@ -88,7 +89,7 @@ def _recipe(resolved: Resolved, base: BaseModelRef) -> Rendered:
     def made(prepared: str) -> Rendered:
         named = {**variables, "dataset_prepared_path": prepared}
         recipe = make_recipe(resolved, "sft", f"sft/{resolved.adapter}.yaml.j2", named, written_for)
-        return _with_turn_end(recipe, resolved.template, rendered=any(source.format != "text" for source in checked))
+        return _with_turn_end(recipe, resolved.template, rendered=bool(checked) and not trains_texts(checked))
 
     # The folder is named after all that goes into the tokenised rows, their content included.
     key = fingerprint(_prepared_spec(made(""), list(resolved.content), base))[:16]

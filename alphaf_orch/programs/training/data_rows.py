@@ -23,6 +23,10 @@ class PassedOver:
         self.rows: Counter[str] = Counter()
         self.first: dict[str, Place] = {}
 
+    def add_counted(self, unused: Mapping[str, int]) -> None:
+        """Count what was left behind when the canonical copy was made: no template can read that."""
+        self.rows.update(unused)
+
     def add(self, keys: Mapping[str, bool], place: Place) -> None:
         """Count the keys of one row, as rows.passed_over returns them."""
         for key, has_value in keys.items():
@@ -45,12 +49,15 @@ class PassedOver:
 
 
 def stored_rows(dataset: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
-    """Yield each row of a data set with its place; a Hub set comes from the cache where the Hub is off."""
-    path = dataset["path"]
+    """Yield each row of a data set with its place; a Hub set comes from the cache where the Hub is off.
+
+    The place of a row in a canonical copy is that in the source, as people know it.
+    """
+    path, origin = dataset["path"], dataset.get("origin")
     if dataset.get("kind", "local") == "local":
         try:
             for number, row in read_rows(path):
-                yield (path, f"line {number}"), row
+                yield (origin or path, f"row {number}" if origin else f"line {number}"), row
         except (OSError, ValueError) as error:
             fix = "Give a JSON Lines file in UTF-8"
             raise Failure(DATA, f"cannot read the file: {error}", where=path, fix=fix) from error
@@ -82,6 +89,7 @@ def read_conversations(dataset: dict[str, Any], kind: Kind, keys: PassedOver) ->
     must not be trained on ends with exit code 3.
     """
     dataset |= {"rows": 0, "format": None}
+    keys.add_counted(dataset.get("unused") or {})
     for place, row in stored_rows(dataset):
         try:
             found = _conversations(row, kind, on_hub=dataset.get("kind") == "hub")

@@ -4,7 +4,7 @@ Usage: python -m alphaf_orch.programs.training.data_stats CONFIG.yaml
 
 Config keys: tokenizer (folder or Hub id), revision, trust_remote_code, chat_template (a name axolotl knows,
 or null for the tokenizer's own), chat_template_jinja, special_tokens, added_tokens, eot_tokens, sequence_len,
-kind (chat or preference), datasets (list of path, kind local or hub, split, revision), output (JSON), probe
+kind (chat, preference or text), datasets (list of path, kind local or hub, split, revision), output (JSON), probe
 (JSON Lines), probe_rows; model_rows (null, or `trained`: the modules whose rows training changes, null for all, and
 `allow_untrained`): refuse tokens of the template that the model has not learnt; preferences (data sets a later DPO is
 to use, for `chat`): refuse what the template does not take before SFT has run.
@@ -29,6 +29,7 @@ from alphaf_orch.programs.rows import Message
 from alphaf_orch.programs.training.counts import Counts
 from alphaf_orch.programs.training.data_rows import PassedOver, Row, read_conversations
 from alphaf_orch.programs.training.pairs import Pairs
+from alphaf_orch.programs.training.text_stats import Texts
 from alphaf_orch.programs.training.token_checks import TokenChecks
 from alphaf_orch.programs.training.tokenizer import check_end, render, token_ids, trainer_tokenizer
 
@@ -120,6 +121,8 @@ def batches(rows: Iterator[Row]) -> Iterator[list[Row]]:
 def run(config: dict[str, Any]) -> dict[str, Any]:
     """Return the statistics of all data sets together and write them, and the probe, to their files."""
     tokenizer, template = trainer_tokenizer(config)
+    if config["kind"] == "text":
+        return run_texts(config, tokenizer, template)
     check_end(tokenizer, template, config)
     datasets, keys = [dict(dataset) for dataset in config["datasets"]], PassedOver()
     gathered = Gathered(config, tokenizer, template)
@@ -127,7 +130,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     for batch in batches(rows):
         gathered.add(batch)
     keys.check(template)
-    gathered.pairs.check(", ".join(item["path"] for item in datasets))
+    gathered.pairs.check(", ".join(item.get("origin") or item["path"] for item in datasets))
     gathered.tokens.add_orders(check_preferences(config["preferences"], tokenizer, template))
     stats = {
         "kind": config["kind"],
@@ -142,6 +145,31 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
         "datasets": datasets,
     }
     write_whole(Path(config["probe"]), "".join(gathered.probe))
+    write_json(Path(config["output"]), stats)
+    return stats
+
+
+def run_texts(config: dict[str, Any], tokenizer: Any, template: str) -> dict[str, Any]:
+    """Return the statistics of texts for continued pretraining; they give no conversations to probe."""
+    texts = Texts(tokenizer, config["sequence_len"], TokenChecks(tokenizer, template))
+    datasets, keys = [dict(dataset) for dataset in config["datasets"]], PassedOver()
+    texts.read(datasets)
+    for dataset in datasets:
+        keys.add_counted(dataset.get("unused") or {})
+    check_preferences(config["preferences"], tokenizer, template)
+    stats = {
+        "kind": config["kind"],
+        "tokenizer": config["tokenizer"],
+        "chat_template": None,
+        **texts.summary(),
+        **keys.summary(),
+        "unknown_tokens": texts.tokens.summary(),
+        # No turn is trained, so that it does not matter whether the base has learnt the template's tokens.
+        "notes": [*texts.notes(), *check_tokens({**config, "model_rows": None}, texts.tokens)],
+        "model_rows": config["model_rows"],
+        "datasets": datasets,
+    }
+    write_whole(Path(config["probe"]), "")
     write_json(Path(config["output"]), stats)
     return stats
 

@@ -120,14 +120,23 @@ def _sources(run: RunData) -> Table:
     rows = []
     for section, sources in run.manifest.get("data", {}).items():
         for source in sources:
-            cells = (section.upper(), place(source["path"], run.paths), source.get("kind") or NONE)
+            cells = (section.upper(), place(source["path"], run.paths), _taken_as(source))
             rows.append(
                 (*map(Cell, cells), Cell(number(source.get("rows"))), Cell(source.get("sha256") or NONE, "code"))
             )
     header = (
-        STAGE, Label("데이터", "Data"), Label("종류", "Kind"), Label("행", "Rows"), Label("SHA-256", "SHA-256"),
+        STAGE, Label("데이터", "Data"), Label("읽은 형식", "Taken as"), Label("행", "Rows"), Label("SHA-256", "SHA-256"),
     )  # fmt: skip
     return Table(header, tuple(rows), Label("데이터 출처와 해시", "Sources and hashes"), text_columns=5)
+
+
+def _taken_as(source: Mapping[str, Any]) -> str:
+    """Return the format of a source, and of a set of the hub its configuration, split and commit."""
+    parts = [source.get("taken_as") or source.get("kind") or NONE]
+    if source.get("commit"):
+        name = ":".join(filter(None, (source.get("config"), source.get("split"))))
+        parts.append(f"{name}@{source['commit'][:12]}")
+    return ", ".join(parts)
 
 
 def _fingerprints(run: RunData) -> Table:

@@ -24,6 +24,7 @@ _NEEDED = {
     "preference": "DPO needs rows with 'chosen' and 'rejected'",
 }
 
+
 def check_file(path: str | Path, want: Kind, origin: str | None = None) -> Source:
     """Return the facts of a JSON Lines file, read line by line (memory: under 200 bytes a row).
 
@@ -32,7 +33,9 @@ def check_file(path: str | Path, want: Kind, origin: str | None = None) -> Sourc
     """
     file = Path(path).absolute()
     _check_place(file)
-    facts = found_once("data", file, {"want": want, "checks": _checks()}, lambda: {"source": asdict(_read(file, want, origin))})
+    facts = found_once(
+        "data", file, {"want": want, "checks": _checks()}, lambda: {"source": asdict(_read(file, want, origin))}
+    )
     return replace(Source(**facts["source"]), path=str(file))
 
 

@@ -19,9 +19,9 @@ from alphaf_orch.core.paths import PROGRAMS, cache_dir
 from alphaf_orch.core.record import fingerprint, write_atomic
 from alphaf_orch.inputs.data import check_file
 from alphaf_orch.inputs.kept import found_once
-from alphaf_orch.inputs.sources import Source, file_hash, refuse_pattern
+from alphaf_orch.inputs.sources import Source, at_revision, file_hash, refuse_pattern
 from alphaf_orch.programs.formats.converting import Wanted, convert
-from alphaf_orch.programs.formats.reading import packed_by, shard_files, table_kind
+from alphaf_orch.programs.formats.files import json_reading, packed_by, shard_files, table_kind
 from alphaf_orch.programs.formats.json_rows import NotRows
 from alphaf_orch.programs.formats.recognise import Normal
 from alphaf_orch.programs.row_keys import RowError
@@ -65,7 +65,7 @@ def read_local(place: Path, want: Kind, how: Reading) -> Source:
         return _converted(place, want, how)
     if want == "preference" or not found.extra_keys:
         return found
-    facts = _facts(place, want, replace_columns(how))
+    facts = _facts(place, want, replace(how, columns={}, normalize=None))
     return replace(found, copy=facts["copy"])
 
 
@@ -73,7 +73,7 @@ def read_hub(source: Source, want: Kind, how: Reading) -> Source:
     """Return a set of the hub's cache with its rows checked and in canonical form; its name and commit identify it."""
     assert source.snapshot is not None
     folder = Path(source.snapshot)
-    called = source.path + (f"@{source.revision}" if source.revision else "")
+    called = at_revision(source)
     wanted = {"place": str(folder), "called": called, "hub": called, "config": source.config, "split": source.split}
     facts = _kept_facts(folder.name, want, how, wanted)
     checked = _checked(facts, called, want)
@@ -104,11 +104,6 @@ def _trainable(place: Path, want: Kind, how: Reading) -> bool:
     except (ValueError, RowError, AttributeError):
         return False
     return True
-
-
-def replace_columns(how: Reading) -> Reading:
-    """Return the reading of rows that are plain already."""
-    return replace(how, columns={}, normalize=None)
 
 
 def _converted(place: Path, want: Kind, how: Reading) -> Source:
@@ -154,7 +149,7 @@ def _files(place: Path) -> list[Path]:
 def _kept_facts(identity: str, want: Kind, how: Reading, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what is known of the content, its canonical rows in the cache; they are made where they are not there."""
     folder = cache_dir() / "rows"
-    asked = {"want": want, "columns": dict(how.columns), "normalize": how.normalize}
+    asked: dict[str, Any] = {"want": want, "columns": dict(how.columns), "normalize": how.normalize}
     about = {key: wanted.get(key) for key in ("config", "split")}
     index = folder / f"{fingerprint([identity, _converter(), asked, about])[:32]}.json"
     try:
@@ -183,7 +178,7 @@ def _convert(wanted: Wanted, python: str) -> dict[str, Any]:
         click.echo(f"note: reading {wanted.called} once ({size >> 20} MB)", err=True)
     if place.is_file() and not packed_by(place) and not table_kind(place):
         # JSON needs no library of a tool's environment, and no process.
-        return convert(wanted, DataError)
+        return convert(wanted, json_reading(place), DataError)
     argv = program(python, "formats.convert", json.dumps(asdict(wanted), ensure_ascii=False))
     code, out = capture(argv, env=child_env(PROGRAM_ENV, online=False), timeout=_NO_LIMIT_S)
     try:

@@ -90,8 +90,8 @@ def parse_source(text: str) -> Source:
     hub_id = _HUB_ID.fullmatch(text)
     # A folder of that name here means that a file in it was meant.
     if hub_id and not text.lower().endswith(_FILE_SUFFIXES) and not path.parent.is_dir():
-        said = {key: hub_id[key] for key in ("config", "revision")}
-        return Source(hub_id["repo"], "hub", hub_id["split"] or "train", **said)
+        split = hub_id["split"] or "train"
+        return Source(hub_id["repo"], "hub", split, config=hub_id["config"], revision=hub_id["revision"])
     raise DataError(f"no such file: {text}", where=str(path.absolute()), fix=missing_hint(path))
 
 
@@ -138,14 +138,18 @@ def locate_hub(source: Source, env: Mapping[str, str]) -> Source:
         return source
     target = hub_cache.repo_dir(source.path, "dataset", env)
     revision = f" --revision {source.revision}" if source.revision else ""
-    at = f" at revision {source.revision}" if source.revision else ""
     raise DataError(
-        f"data set {source.path}{at} is not on this machine, and the Hub is off (HF_HUB_OFFLINE)",
+        f"data set {at_revision(source)} is not on this machine, and the Hub is off (HF_HUB_OFFLINE)",
         where=str(target),
         fix=f"Where there is a network run: hf download --repo-type dataset {source.path}{revision}; pack the folder "
         f"{target.name} of its cache with tar, which keeps the links, and unpack it in {target.parent}. "
         "Or give a local file.",
     )
+
+
+def at_revision(source: Source) -> str:
+    """Return a set of the hub by its name, with the revision where one was said."""
+    return source.path + (f"@{source.revision}" if source.revision else "")
 
 
 def _offline(env: Mapping[str, str]) -> bool:
@@ -155,7 +159,7 @@ def _offline(env: Mapping[str, str]) -> bool:
 
 
 def axolotl_dataset(source: Source) -> dict[str, Any]:
-    """Return axolotl's `datasets:` entry of a source: loss on assistant turns and their end marker, or on all of a text.
+    """Return axolotl's `datasets:` entry of a source: loss on assistant turns and their ends, or on all of a text.
 
     A Hub data set whose format was not read yet is taken as `messages`; axolotl stops if it is not.
     """
@@ -188,7 +192,7 @@ _PLAIN = {
 
 
 def taken_as(source: Source) -> str:
-    """Return what the rows of a source are trained as, and how many; of a set not on this machine that they are unread."""
+    """Return what the rows of a source are trained as, and how many; that they are unread where they are not here."""
     if source.format is None:
         return "not on this machine yet"
     return f"{source.taken or _PLAIN[source.format]}, {source.rows:,} rows"

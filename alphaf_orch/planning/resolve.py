@@ -83,7 +83,9 @@ def _data(
     config: RunConfig, preset: presets.ModelPreset, scope: Scope, env: Mapping[str, str]
 ) -> dict[Section, tuple[sources.Source, ...]]:
     found: dict[Section, tuple[sources.Source, ...]] = {"sft": (), "dpo": ()}
-    how = Reading(tool_python(config, "axolotl"), config.columns, config.normalize)
+    how = Reading(
+        tool_python(config, "axolotl"), {str(name): column for name, column in config.columns.items()}, config.normalize
+    )
     if "dpo" in scope.sections:
         found["dpo"] = check_sources(config.dpo_data or (preset.dpo_data,), "preference", env, how)
     if "sft" in scope.sections and not config.datasets:

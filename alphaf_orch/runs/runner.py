@@ -135,9 +135,7 @@ def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
         manifest["merge_partners"] = [model.record for model in plan.merge.partners]
     for section, found in plan.sources.items():
         if found:
-            manifest.setdefault("data", {})[section] = [
-                sources.record(source) for source in found
-            ]
+            manifest.setdefault("data", {})[section] = [sources.record(source) for source in found]
     write_atomic(plan.paths.config, dump_config(plan.config))
     write_manifest(plan.paths.manifest, manifest)
 

@@ -1,4 +1,4 @@
-"""What people call the columns of a row, the roles of its turns and the parts of a text; each list is looked up here."""
+"""What people call the columns of a row, the roles of its turns and the parts of a text."""
 
 from __future__ import annotations
 
@@ -88,10 +88,11 @@ def turn_list(value: object, key: str) -> object:
             value = json.loads(value)
         except ValueError as error:
             raise RowError(key, f"is a text that begins like JSON and is none: {error}") from error
-    if isinstance(value, Mapping) and value and all(isinstance(each, list) for each in value.values()):
+    columns = list(value.values()) if isinstance(value, Mapping) else []
+    if columns and all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
         # A Sequence of structs of `datasets`: {"from": [...], "value": [...]}.
-        if len({len(each) for each in value.values()}) == 1:
-            return [dict(zip(value, turn, strict=True)) for turn in zip(*value.values(), strict=True)]
+        assert isinstance(value, Mapping)
+        return [dict(zip(value, turn, strict=True)) for turn in zip(*columns, strict=True)]
     return value
 
 

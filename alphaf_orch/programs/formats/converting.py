@@ -8,13 +8,13 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from alphaf_orch.programs.formats.hub_set import hub_reading
+from alphaf_orch.programs.formats.files import Reading
 from alphaf_orch.programs.formats.json_rows import NotRows
-from alphaf_orch.programs.formats.reading import Reading, reading
 from alphaf_orch.programs.formats.recognise import Asked, Normal, Taken, canonical
 from alphaf_orch.programs.mistakes import Mistakes
 from alphaf_orch.programs.row_keys import RowError
@@ -26,7 +26,7 @@ _FIX_FILE = "Give a file of rows in a format of docs/data.md"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is converted: a place on this machine, what the user calls it, how its rows are read, where the copy goes."""
+    """What is converted: a place on this machine, what the user calls it, how it is read, where the copy goes."""
 
     place: str
     called: str
@@ -39,7 +39,9 @@ class Wanted:
     split: str | None = None
 
 
-def convert(wanted: Wanted, error: Callable[..., BaseException]) -> dict[str, Any]:
+def convert(
+    wanted: Wanted, opened: AbstractContextManager[Reading], error: Callable[..., BaseException]
+) -> dict[str, Any]:
     """Write the canonical rows to `folder`/SHA256.jsonl and return the facts: format, rows, sha256, what was not used.
 
     Raises `error(what, where=…, fix=…)` of all rows that must not be trained on together, or of a file without rows.
@@ -48,7 +50,7 @@ def convert(wanted: Wanted, error: Callable[..., BaseException]) -> dict[str, An
     partial = Path(wanted.folder, f".{os.getpid()}.partial")
     try:
         with _private(partial) as target:
-            facts = _converted(wanted, target, error)
+            facts = _converted(wanted, opened, target, error)
         if facts["masked"]:
             facts["sha256"] = _name_masks(partial)
         partial.replace(Path(wanted.folder, f"{facts['sha256']}.jsonl"))
@@ -62,20 +64,18 @@ def _private(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
 
 
-def _converted(wanted: Wanted, target: IO[bytes], error: Callable[..., BaseException]) -> dict[str, Any]:
+def _converted(
+    wanted: Wanted, opened: AbstractContextManager[Reading], target: IO[bytes], error: Callable[..., BaseException]
+) -> dict[str, Any]:
     try:
-        if wanted.hub:
-            return _written(hub_reading(wanted.place, wanted.hub, wanted.config, wanted.split), wanted, target, error)
-        with reading(Path(wanted.place), wanted.split) as found:
+        with opened as found:
             return _written(found, wanted, target, error)
     except NotRows as none:
         where = f"{wanted.called} line {none.line}" if none.line else wanted.called
         raise error(str(none), where=where, fix=_FIX_FILE) from none
 
 
-def _written(
-    found: Reading, wanted: Wanted, target: IO[bytes], error: Callable[..., BaseException]
-) -> dict[str, Any]:
+def _written(found: Reading, wanted: Wanted, target: IO[bytes], error: Callable[..., BaseException]) -> dict[str, Any]:
     asked = Asked(wanted.want, wanted.columns, wanted.normalize)
     mistakes, unused, digest = Mistakes(wanted.called, found.unit), Counter[str](), hashlib.sha256()
     form, rows, masked = "", 0, False

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from alphaf_orch.programs.formats.files import Reading
 from alphaf_orch.programs.formats.json_rows import NotRows
-from alphaf_orch.programs.formats.reading import Reading, refuse_media
+from alphaf_orch.programs.formats.reading import refuse_media
 
 
-def hub_reading(folder: str, name: str, config: str | None, split: str | None) -> Reading:
-    """Return the rows of a split; `name` is the set as the user wrote it, without configuration and split.
+@contextmanager
+def hub_reading(folder: str, name: str, config: str | None, split: str | None) -> Iterator[Reading]:
+    """Open the rows of a split; `name` is the set as the user wrote it, without configuration and split.
 
     Raises NotRows for a configuration or split that is none, with those that are, and where one must be chosen.
     """
@@ -27,12 +31,10 @@ def hub_reading(folder: str, name: str, config: str | None, split: str | None) -
         raise NotRows(f"cannot be loaded: {' '.join(str(error.__cause__ or error).split())[:300]}") from error
     refuse_media(found.features)
     written = "hub set" if config in (None, "default") else f"hub set, configuration {config}"
-    return Reading(f"{written}, split {split}", "row", enumerate(found, 1))
+    yield Reading(f"{written}, split {split}", "row", enumerate(found, 1))
 
 
-def _chosen(
-    datasets: Any, folder: str, name: str, config: str | None, split: str | None
-) -> tuple[str | None, str]:
+def _chosen(datasets: Any, folder: str, name: str, config: str | None, split: str | None) -> tuple[str | None, str]:
     configs = datasets.get_dataset_config_names(folder)
     wanted = re.sub(r"\[.*", "", split or "train")
     if config is not None and config not in configs:
@@ -43,6 +45,8 @@ def _chosen(
             raise NotRows(f"has several configurations, and one must be named; {_listed(name, configs)}")
         config = default
     config = config or configs[0]
+    if wanted in configs and split and wanted not in datasets.get_dataset_split_names(folder, config):
+        raise NotRows(f"has a configuration {wanted!r}, which needs a split behind it; {_listed(name, [wanted])}")
     splits = datasets.get_dataset_split_names(folder, config)
     if wanted not in splits:
         prefix = f"{name}:{config}" if len(configs) > 1 else name

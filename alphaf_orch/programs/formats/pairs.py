@@ -83,6 +83,4 @@ def _spoken(text: str, side: str) -> list[dict[str, str]]:
         what = "is a text with no prompt beside it; known: a column prompt, question or instruction, turns,"
         raise RowError(side, f'{what} or one text "\\n\\nHuman: …\\n\\nAssistant: …"')
     role = {"Human": "user", "Assistant": "assistant"}
-    return [
-        {"role": role[who], "content": said.strip()} for who, said in zip(parts[1::2], parts[2::2], strict=True)
-    ]
+    return [{"role": role[who], "content": said.strip()} for who, said in zip(parts[1::2], parts[2::2], strict=True)]

@@ -1,73 +1,32 @@
-"""Every kind of file that rows come in, opened by the library that is made for it."""
+"""Every kind of file that rows come in, opened by the library that is made for it: `datasets` in its environment."""
 
 from __future__ import annotations
 
 import contextlib
 import io
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
-from alphaf_orch.programs.formats.json_rows import NotRows, Numbered, json_rows
-
-_MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2", b"\xfd7zXZ": "xz"}
-_TABLES = {".parquet": "parquet", ".arrow": "arrow", ".csv": "csv", ".tsv": "csv"}
-_CONTENT = {b"PAR1": "parquet", b"ARROW1": "arrow"}
-_PACKED = (".gz", ".zst", ".bz2", ".xz")
-_HELD_OUT = re.compile(r"(?<![a-z])(test|validation|valid|val|dev|eval)(?![a-z])", re.IGNORECASE)
-_WRITTEN = {"parquet": "Parquet", "arrow": "Arrow", "csv": "CSV"}
-
-
-@dataclass(frozen=True)
-class Reading:
-    """The rows of one source, with how they are written and what numbers them."""
-
-    written: str
-    unit: Literal["line", "row"]
-    rows: Numbered
-
-
-def table_kind(file: Path) -> str | None:
-    """Return the loader of `datasets` for a table (by its content or its name), None for what is JSON or nothing."""
-    with file.open("rb") as opened:
-        head = opened.read(8)
-    for magic, kind in _CONTENT.items():
-        if head.startswith(magic):
-            return kind
-    name = Path(file.stem) if file.suffix.lower() in _PACKED else file
-    return _TABLES.get(name.suffix.lower())
-
-
-def packed_by(file: Path) -> str | None:
-    """Return how the file is compressed, by its first bytes; None where it is not."""
-    with file.open("rb") as opened:
-        head = opened.read(8)
-    return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
+from alphaf_orch.programs.formats.files import WRITTEN, Reading, json_of, named, packed_by, shard_files, table_kind
+from alphaf_orch.programs.formats.json_rows import NotRows, Numbered
 
 
 @contextlib.contextmanager
-def reading(place: Path, split: str | None = None) -> Iterator[Reading]:
+def reading(place: Path) -> Iterator[Reading]:
     """Open the rows of a file, of a folder that `datasets` saved, or of a folder of shards.
 
     Raises NotRows, also while the rows are taken.
     """
     if place.is_dir():
-        yield _folder(place, split)
+        yield _folder(place)
         return
     kind = table_kind(place)
     if kind:
-        yield Reading(_named(_WRITTEN[kind], packed_by(place)), "row", _table(kind, [place]))
+        yield Reading(named(WRITTEN[kind], packed_by(place)), "row", _table(kind, [place]))
         return
     with _opened(place) as stream:
-        written, rows = json_rows(stream)
-        unit: Literal["line", "row"] = "row" if written.startswith("JSON, the list") else "line"
-        yield Reading(_named(written, packed_by(place)), unit, rows)
-
-
-def _named(written: str, packed: str | None) -> str:
-    return f"{written}, {packed}" if packed else written
+        yield json_of(stream, packed_by(place))
 
 
 @contextlib.contextmanager
@@ -118,7 +77,7 @@ def _table(kind: str, files: list[Path]) -> Numbered:
             tab = files[0].name.lower().removesuffix(".gz").removesuffix(".zst").endswith(".tsv")
             # Cells are texts: 007, 3.10 and NA stay what they are.
             wanted |= {"sep": "\t" if tab else ",", "encoding": "utf-8-sig", "keep_default_na": False}
-            first = next(iter(datasets.load_dataset(kind, **wanted)), {})
+            first: dict[str, Any] = next(iter(datasets.load_dataset(kind, **wanted)), {})
             wanted["features"] = datasets.Features(dict.fromkeys(first, datasets.Value("string"))) or None
         found = datasets.load_dataset(kind, **wanted)
         refuse_media(found.features)
@@ -143,10 +102,10 @@ def _reason(error: BaseException, kind: str) -> str:
         causes.append(causes[-1].__cause__)
     if any(isinstance(each, UnicodeDecodeError) for each in causes):
         return "the file is not UTF-8: convert it by `iconv -f CP949 -t UTF-8`, or save it from Excel as CSV UTF-8"
-    return f"cannot be read as {_WRITTEN[kind]}: {' '.join(str(causes[-1]).split())[:300]}"
+    return f"cannot be read as {WRITTEN[kind]}: {' '.join(str(causes[-1]).split())[:300]}"
 
 
-def _folder(folder: Path, split: str | None) -> Reading:
+def _folder(folder: Path) -> Reading:
     import datasets
 
     datasets.disable_progress_bars()
@@ -156,8 +115,8 @@ def _folder(folder: Path, split: str | None) -> Reading:
         except (OSError, ValueError) as error:
             raise NotRows(f"cannot be read as a folder of save_to_disk: {error}") from error
         if isinstance(found, datasets.DatasetDict):
-            name = split or ("train" if "train" in found else next(iter(found)))
-            if name not in found or (len(found) > 1 and name != "train" and not split):
+            name = "train" if "train" in found else next(iter(found))
+            if len(found) > 1 and name != "train":
                 raise NotRows(f"has the splits {', '.join(found)}: give the folder of one of them")
             found = found[name]
         refuse_media(found.features)
@@ -165,25 +124,11 @@ def _folder(folder: Path, split: str | None) -> Reading:
     return _shards(folder)
 
 
-def shard_files(folder: Path) -> list[Path]:
-    """Return the files of a folder of shards, all of one kind, in the order of their names; raise NotRows for others."""
-    known = (*_TABLES, ".jsonl", ".json", ".ndjson")
-    files = [file for file in sorted(folder.iterdir()) if file.is_file() and not file.name.startswith(".")]
-    rows = [f for f in files if (Path(f.stem).suffix if f.suffix.lower() in _PACKED else f.suffix).lower() in known]
-    kinds = {(Path(f.stem).suffix if f.suffix.lower() in _PACKED else f.suffix).lower() for f in rows}
-    if len(kinds) != 1:
-        raise NotRows("is a folder, not a file: only a folder whose row files are all of one kind is read as one set")
-    heldout = [file.name for file in rows if _HELD_OUT.search(file.name)]
-    if heldout and len(heldout) < len(rows):
-        raise NotRows(f"is a folder that holds other splits too ({heldout[0]}): give a folder of the training files")
-    return rows
-
-
 def _shards(folder: Path) -> Reading:
     files = shard_files(folder)
     kind = table_kind(files[0])
     if kind:
-        return Reading(f"{len(files)} {_WRITTEN[kind]} files", "row", _table(kind, files))
+        return Reading(f"{len(files)} {WRITTEN[kind]} files", "row", _table(kind, files))
 
     def rows() -> Numbered:
         number = 0

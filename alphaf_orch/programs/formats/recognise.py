@@ -13,7 +13,7 @@ from alphaf_orch.programs.formats.columns import Row
 from alphaf_orch.programs.formats.pairs import pair_row
 from alphaf_orch.programs.formats.single import single_turns
 from alphaf_orch.programs.row_keys import MASKS, TEXT_ONLY, RowError, check_row_keys, is_empty
-from alphaf_orch.programs.rows import Kind, Message, conversation, preference
+from alphaf_orch.programs.rows import Kind, conversation, preference
 
 Normal = Literal["NFC"]
 _KNOWN_CHAT = (
@@ -28,7 +28,7 @@ _KNOWN_PAIR = (
 
 @dataclass(frozen=True)
 class Taken:
-    """One row as it is trained: `format` is what it was taken as, `row` the canonical one, `unused` what nothing read."""
+    """One row as it is trained: what it was taken as, the canonical row, the columns that nothing reads."""
 
     format: str
     row: dict[str, Any]
@@ -192,6 +192,3 @@ def _normalised(value: Any, form: Normal) -> Any:
     if isinstance(value, list):
         return [change(each) for each in value]
     return {key: change(each) for key, each in value.items()} if isinstance(value, Mapping) else value
-
-
-__all__ = ["Asked", "Message", "Taken", "canonical"]

@@ -125,8 +125,12 @@ def _sources(run: RunData) -> Table:
                 (*map(Cell, cells), Cell(number(source.get("rows"))), Cell(source.get("sha256") or NONE, "code"))
             )
     header = (
-        STAGE, Label("데이터", "Data"), Label("읽은 형식", "Taken as"), Label("행", "Rows"), Label("SHA-256", "SHA-256"),
-    )  # fmt: skip
+        STAGE,
+        Label("데이터", "Data"),
+        Label("읽은 형식", "Taken as"),
+        Label("행", "Rows"),
+        Label("SHA-256", "SHA-256"),
+    )
     return Table(header, tuple(rows), Label("데이터 출처와 해시", "Sources and hashes"), text_columns=5)
 
 

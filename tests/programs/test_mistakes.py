@@ -36,7 +36,7 @@ def several(first: int, last: int, start: int = 0) -> Mistakes:
             key = f"messages[{number % 3}].content"
             mistakes.add(number - start, f"{key} is blank", fix="Correct or delete this row.", key=key)
         else:
-            mistakes.add(number - start, f"invalid JSON: Expecting value (column 1)", fix="Write JSON")
+            mistakes.add(number - start, "invalid JSON: Expecting value (column 1)", fix="Write JSON")
     return mistakes
 
 

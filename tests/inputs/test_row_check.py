@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,19 @@ from alphaf_orch.inputs.row_check import Part, _Checker
 from alphaf_orch.programs.mistakes import Mistakes
 from alphaf_orch.programs.rows import Format
 
-TEXTS = ("기준금리란?", '따옴표 "셋" \\ 하나', "", " \n", "\u200b", "가\u200b", "é" * 3, "ê°€", "\ufffd", "금리", "\x1f")
+TEXTS = (
+    "기준금리란?",
+    '따옴표 "셋" \\ 하나',
+    "",
+    " \n",
+    "\u200b",
+    "가\u200b",
+    "é" * 3,
+    "ê°€",
+    "\ufffd",
+    "금리",
+    "\x1f",
+)
 KEYS = ("id", "meta", "train", "weight", "system", "prompt", "tools", "chosen", "messages", "name", 'a"b')
 VALUES = (None, 0, 1, True, 1.5, "x", 'x"y', [], {}, ["a", {"b": 'c"'}], [{"role": "user", "content": "뭐?"}])
 
@@ -91,6 +102,14 @@ def test_the_short_way_says_what_the_exact_way_says(form: Format) -> None:
     # Both ways were gone, and rows of both kinds seen.
     assert short > 1500
     assert mistakes > 4000
+
+
+def test_escaped_quotation_marks_hide_no_key_that_is_given_twice() -> None:
+    raw = line(chat('"가"')).replace(b'\\"', b"\\u0022").replace(b'"role"', b'"role": 1, "role"', 1)
+    assert counted(raw, "messages", short=True) is None
+    exact = counted(raw, "messages", short=False)
+    assert exact is not None
+    assert exact.mistakes.first[0].what == "invalid JSON: key 'role' is given twice"
 
 
 @pytest.mark.parametrize(
@@ -162,34 +181,33 @@ def test_one_core_or_a_small_file_needs_no_other_process(tmp_path: Path, monkeyp
     assert parts.read_whole(path, path.stat().st_size, "chat", "messages")[0][0].rows == 90
 
 
+INTERRUPTED = """
+import os, sys, time, multiprocessing
+from pathlib import Path
+from alphaf_orch.inputs import parts
+
+def say_and_sleep(*_):
+    os.write(1, b"up\\n")
+    time.sleep(60)
+
+if __name__ == "__main__":
+    parts.PART_BYTES, parts._sha256, parts._read = 1000, say_and_sleep, say_and_sleep
+    parts.os.sched_getaffinity = lambda _: {0, 1}
+    try:
+        parts.read_whole(Path(sys.argv[1]), 100_000, "chat", "messages")
+    except KeyboardInterrupt:
+        sys.exit(f"interrupted with {len(multiprocessing.active_children())} left")
+"""
+
+
 def test_an_interrupt_ends_the_processes_without_a_word_of_theirs(tmp_path: Path) -> None:
-    path = many(tmp_path, 2000)
-    code = textwrap.dedent(f"""
-        import sys
-        from pathlib import Path
-        from alphaf_orch.inputs import parts
-
-        def slow(file):
-            print("reading", flush=True)
-            import time; time.sleep(60)
-
-        if __name__ == "__main__":
-            parts.PART_BYTES, parts._sha256 = 1000, slow
-            parts.os.sched_getaffinity = lambda _: {{0, 1}}
-            try:
-                parts.read_whole(Path({str(path)!r}), 100_000, "chat", "messages")
-            except KeyboardInterrupt:
-                import multiprocessing
-                sys.exit(f"interrupted with {{len(multiprocessing.active_children())}} left")
-    """)
     script = tmp_path / "script.py"
-    script.write_text(code, encoding="utf-8")
+    script.write_text(INTERRUPTED, encoding="utf-8")
+    argv = [sys.executable, str(script), str(many(tmp_path, 10))]
     env = {**os.environ, "PYTHONPATH": str(Path(parts.__file__).parents[2])}
-    with subprocess.Popen(
-        [sys.executable, str(script)], env=env, stdout=-1, stderr=-1, text=True, start_new_session=True
-    ) as done:
+    with subprocess.Popen(argv, env=env, stdout=-1, stderr=-1, text=True, start_new_session=True) as done:
         assert done.stdout is not None
-        assert done.stdout.readline() == "reading\n"
+        assert [done.stdout.readline() for _ in range(3)] == ["up\n"] * 3
         began = time.monotonic()
         os.killpg(done.pid, signal.SIGINT)  # as a terminal does
         out, err = done.communicate(timeout=30)

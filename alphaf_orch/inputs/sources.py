@@ -53,7 +53,8 @@ class Source:
     `turns` counts user and assistant turns (of a preference row: the prompt's and one answer), `systems` the rows
     that begin with a system turn. For a Hub data set the counts are None until its rows were read, and `snapshot` is
     its folder in the cache. `message_field_training` is the key of turns that masks some of the assistant's, None where
-    all are trained on; `system_key` tells preference rows that have `system` beside whole conversations.
+    all are trained on; `system_key` tells preference rows that have `system` beside whole conversations, `extra_keys`
+    that rows or turns have keys beside their text and roles, `nfd_rows` counts those with decomposed Hangul.
     """
 
     path: str
@@ -69,7 +70,8 @@ class Source:
     snapshot: str | None = None
     message_field_training: str | None = None
     system_key: bool = False
-    extra_keys: tuple[str, ...] = ()
+    extra_keys: bool = False
+    nfd_rows: int = 0
     config: str | None = None
     revision: str | None = None
     copy: str | None = None

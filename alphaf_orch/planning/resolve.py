@@ -14,7 +14,7 @@ from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.inputs import hub_cache, presets, sources
 from alphaf_orch.inputs.chat_templates import ChatTemplate, template_of
-from alphaf_orch.inputs.check import check_sources
+from alphaf_orch.inputs.data_sets import check_sources
 from alphaf_orch.inputs.formats import Reading
 from alphaf_orch.planning import recipes
 from alphaf_orch.planning.base import BaseModelRef, find_base, find_preset, tool_python

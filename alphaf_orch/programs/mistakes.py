@@ -57,12 +57,12 @@ class Mistakes:
         for kind, count in hidden.items():
             self._count(kind, count)
 
-    def check(self, error: Callable[..., BaseException]) -> None:
-        """Raise `error(what, where=…, fix=…)` if there is any mistake: of a single one its own words."""
+    def check(self, error: Callable[..., BaseException], *, alone: bool = False) -> None:
+        """Raise `error(what, where=…, fix=…)` if there is a mistake: of a single one, or the first `alone`, its words."""
         if self.first:
             fix = "; ".join(_once(mistake.fix.removesuffix(".") for mistake in self.first))
             one = self.first[0]
-            what, fix = (one.what, one.fix) if len(self) == 1 else (self._listed(), fix)
+            what, fix = (one.what, one.fix) if alone or len(self) == 1 else (self._listed(), fix)
             raise error(what, where=self._place(one), fix=fix)
 
     def _add(self, mistake: Mistake) -> None:

@@ -14,7 +14,7 @@ from hub_suites import MMLU, RAG_GOLD, SHIPPED, lines, put_snapshot, talk
 from alphaf_orch.core.errors import DataError
 from alphaf_orch.core.paths import CHILD
 from alphaf_orch.evaluation.tasks.suites import find_tasks, select_tasks
-from alphaf_orch.inputs.check import check_sources
+from alphaf_orch.inputs.data_sets import check_sources
 from alphaf_orch.inputs.sources import entry_key
 
 

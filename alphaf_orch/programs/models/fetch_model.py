@@ -42,7 +42,7 @@ def fetch(repo: str, revision: str | None, repo_type: str) -> str:
 def main(argv: list[str]) -> None:
     """Download each --repo at --revision and print a line `commit SHA` for it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repo", required=True, action="append", help="hub id, ORG/NAME or ORG/NAME@REVISION; repeatable")
+    parser.add_argument("--repo", required=True, action="append", help="ORG/NAME or ORG/NAME@REVISION; repeatable")
     parser.add_argument("--repo-type", choices=("model", "dataset"), default="model")
     parser.add_argument("--revision", help="commit, tag or branch; default: main")
     args = parser.parse_args(argv)

@@ -55,6 +55,8 @@ class Source:
     its folder in the cache. `message_field_training` is the key of turns that masks some of the assistant's, None where
     all are trained on; `system_key` tells preference rows that have `system` beside whole conversations, `extra_keys`
     that rows or turns have keys beside their text and roles, `nfd_rows` counts those with decomposed Hangul.
+    `copy` is the canonical file that loaders read in the source's place, `taken` what its rows were taken as and
+    `unused` their columns that nothing reads: None where the source itself is read.
     """
 
     path: str

@@ -114,7 +114,7 @@ def test_chosen_is_rejected(alphaf, tmp_path):
 
 def test_preference_data_given_to_sft(alphaf, tmp_path):
     path = write(tmp_path / "p.jsonl", {"prompt": "금리란?", "chosen": "값", "rejected": "몰라"})
-    refused(alphaf("sft", "--model", "tiny", "--data", path), 3, "SFT needs rows with 'messages'")
+    refused(alphaf("sft", "--model", "tiny", "--data", path), 3, "no conversation: give this file to DPO")
 
 
 def test_not_utf8(alphaf, tmp_path):

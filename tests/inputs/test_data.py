@@ -294,6 +294,8 @@ def test_parse_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "org/name",
             "o-r.g/ko_Set.v1:train_sft",
             "a/b:train[:5%]",
+            "a/b@v1.0:ko-en:test",
+            "a/b@refs/pr/3",
         )
     ] == [
         Source(str(path), "local"),
@@ -301,6 +303,8 @@ def test_parse_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Source("org/name", "hub", "train"),
         Source("o-r.g/ko_Set.v1", "hub", "train_sft"),
         Source("a/b", "hub", "train[:5%]"),
+        Source("a/b", "hub", "test", config="ko-en", revision="v1.0"),
+        Source("a/b", "hub", "train", revision="refs/pr/3"),
     ]
 
 
@@ -315,7 +319,7 @@ def test_missing_file_names_its_neighbours(tmp_path: Path, monkeypatch: pytest.M
         "its name by Tab",
         "자료/가나다": f"Nearest in {tmp_path / '자료'}: finance_ko_sft.jsonl, "
         + unicodedata.normalize("NFD", "여신.jsonl"),
-        "빈/a.jsonl": f"{tmp_path / '빈'} holds no JSON Lines file; a Hub data set is given as org/name or "
+        "빈/a.jsonl": f"{tmp_path / '빈'} holds no file of rows; a Hub data set is given as org/name or "
         "org/name:split",
         "없음/둘/a.jsonl": f"The folder does not exist; the nearest one that does is {tmp_path}",
         "org/name.jsonl": f"The folder does not exist; the nearest one that does is {tmp_path}",
@@ -324,13 +328,6 @@ def test_missing_file_names_its_neighbours(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(DataError) as caught:
             parse_source(text)
         refused(caught.value, f"no such file: {text}", tmp_path / text, fix)
-
-
-def test_a_folder_is_no_source(tmp_path: Path) -> None:
-    write(tmp_path, line(chat()), name="b.jsonl")
-    with pytest.raises(DataError) as caught:
-        parse_source(str(tmp_path))
-    refused(caught.value, f"{tmp_path} is a folder, not a file", tmp_path, "Give one file of it: b.jsonl")
 
 
 def test_hub_data_set_in_the_cache(tmp_path: Path) -> None:
@@ -358,7 +355,7 @@ def test_hub_data_set_that_cannot_be_fetched(tmp_path: Path, switch: dict[str, s
         tmp_path / "datasets--org--name",
         "Where there is a network run: hf download --repo-type dataset org/name; pack the folder "
         f"datasets--org--name of its cache with tar, which keeps the links, and unpack it in {tmp_path}. "
-        "Or give a local JSON Lines file.",
+        "Or give a local file.",
     )
 
 

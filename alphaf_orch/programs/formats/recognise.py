@@ -176,12 +176,13 @@ def _in_their_words(words: Mapping[str, str]) -> Iterator[None]:
         yield
     except RowError as error:
         key = error.key
-        for ours, theirs in sorted(words.items(), key=lambda pair: -len(pair[0])):
+        for ours, theirs in words.items():
             if ours.startswith(".") and key.endswith(ours):
                 key = key.removesuffix(ours) + theirs
-            elif not ours.startswith(".") and (key == ours or key.startswith((f"{ours}[", f"{ours}."))):
-                key = theirs + ("" if key.startswith(f"{ours}.") and "[" in ours else key[len(ours) :])
-                break
+        prefixes = [ours for ours in words if key == ours or key.startswith((f"{ours}[", f"{ours}."))]
+        if prefixes:
+            ours = max(prefixes, key=len)
+            key = words[ours] + key[len(ours) :]
         raise RowError(key, error.problem) from error
 
 

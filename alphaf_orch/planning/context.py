@@ -154,10 +154,11 @@ def data_stage(
     recipe: Rendered,
     tokenizer: Mapping[str, Any],
     upstream: Any,
+    preference_len: int | None = None,
 ) -> Stage:
     """Return the stage that counts rows and tokens with the tokenizer that the trainer will use.
 
-    That of an SFT looks at what a DPO planned behind it trains on, too.
+    That of an SFT looks at what a DPO planned behind it trains on, too, in as many tokens as that reads.
     """
     name, checked = stage_name("data", section), resolved.data[section]
     preferences = resolved.data["dpo"] if section == "sft" else ()
@@ -167,6 +168,8 @@ def data_stage(
         **tokenizer,
         "model_rows": model_rows,
         "preferences": [sources.dataset_entry(source) for source in preferences],
+        "preference_len": preference_len,
+        "held_out": _held_out(recipe.values),
         "trust_remote_code": resolved.remote_code,
         "sequence_len": recipe.values["sequence_len"],
         "kind": "text" if trains_texts(checked) else "chat" if section == "sft" else "preference",
@@ -188,6 +191,13 @@ def data_stage(
 def trains_texts(checked: Sequence[sources.Source]) -> bool:
     """Return whether the data are texts for continued pretraining, never mixed with conversations."""
     return any(source.format == "text" for source in checked)
+
+
+def _held_out(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a training is evaluated on: a share of its rows, or the data sets that axolotl's key names."""
+    named = [{"path": entry.get("path", ""), "kind": "local"} for entry in recipe.get("test_datasets") or ()]
+    alone = bool(recipe.get("dataset_exact_deduplication"))  # then no row that is trained on is like one held out
+    return {"share": 0 if alone else recipe.get("val_set_size") or 0, "datasets": named}
 
 
 def _trained_modules(resolved: Resolved, recipe: Rendered | None) -> list[str] | None:

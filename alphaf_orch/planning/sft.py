@@ -19,6 +19,7 @@ from alphaf_orch.planning.context import (
     training_launch,
     trains_texts,
 )
+from alphaf_orch.planning.dpo import dpo_recipe
 from alphaf_orch.planning.stages import Stage
 
 RECIPE_GPUS = 8  # article: H100 SXM x 8; the recipes' gradient_accumulation_steps are written for it
@@ -40,7 +41,8 @@ def sft_stages(resolved: Resolved) -> tuple[Stage, ...]:
             **_chat_settings(recipe.values),
             "added_tokens": recipe.values.get("tokens"),
         }
-        found.append(data_stage(resolved, "sft", recipe, tokenizer, base.spec))
+        pairs = dpo_recipe(resolved).values["sequence_len"] if resolved.data["dpo"] else None
+        found.append(data_stage(resolved, "sft", recipe, tokenizer, base.spec, pairs))
     python, prepared = resolved.python(), recipe.values["dataset_prepared_path"]
     prepare = stages.preprocess_stage(python, paths, recipe, _prepared_spec(recipe, content, base))
     train = stages.sft_stage(python, paths, launch, recipe, spec)

@@ -58,7 +58,7 @@ class Mistakes:
             self._count(kind, count)
 
     def check(self, error: Callable[..., BaseException], *, alone: bool = False) -> None:
-        """Raise `error(what, where=…, fix=…)` if there is a mistake: of a single one, or the first `alone`, its words."""
+        """Raise `error(what, where=…, fix=…)` if there is one: of one, or the first `alone`, its own words."""
         if self.first:
             fix = "; ".join(_once(mistake.fix.removesuffix(".") for mistake in self.first))
             one = self.first[0]

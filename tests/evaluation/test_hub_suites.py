@@ -131,7 +131,9 @@ def test_overlap_is_the_share_of_the_golds_character_pairs(allganize: ModuleType
 
 
 @pytest.mark.parametrize("kind", ["chat", "preference"])
-@pytest.mark.parametrize("name", ["allganize/rag-ko", "Allganize/RAG-KO@main:train", "allganize/financial-mmlu-ko:a:test"])
+@pytest.mark.parametrize(
+    "name", ["allganize/rag-ko", "Allganize/RAG-KO@main:train", "allganize/financial-mmlu-ko:a:test"]
+)
 def test_evaluation_sets_are_refused_as_training_data(tmp_path: Path, name: str, kind: Any) -> None:
     snapshot = put_snapshot(tmp_path, "allganize/rag-ko", {"data/train.jsonl": lines([talk("하나", "질문", "답")])})
     env = {"HF_HOME": str(tmp_path)}

@@ -319,8 +319,7 @@ def test_missing_file_names_its_neighbours(tmp_path: Path, monkeypatch: pytest.M
         "its name by Tab",
         "자료/가나다": f"Nearest in {tmp_path / '자료'}: finance_ko_sft.jsonl, "
         + unicodedata.normalize("NFD", "여신.jsonl"),
-        "빈/a.jsonl": f"{tmp_path / '빈'} holds no file of rows; a Hub data set is given as org/name or "
-        "org/name:split",
+        "빈/a.jsonl": f"{tmp_path / '빈'} holds no file of rows; a Hub data set is given as org/name or org/name:split",
         "없음/둘/a.jsonl": f"The folder does not exist; the nearest one that does is {tmp_path}",
         "org/name.jsonl": f"The folder does not exist; the nearest one that does is {tmp_path}",
     }

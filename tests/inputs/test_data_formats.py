@@ -66,7 +66,9 @@ def test_masks_are_in_the_first_row_of_the_copy(tmp_path):
 
 
 def test_another_format_is_trained_from_its_canonical_copy(tmp_path):
-    path = write(tmp_path / "자료", line({**ALPACA, "source": "x"}), line({**ALPACA, "instruction": "둘?"}), name="알파카.jsonl")
+    path = write(
+        tmp_path / "자료", line({**ALPACA, "source": "x"}), line({**ALPACA, "instruction": "둘?"}), name="알파카.jsonl"
+    )
     found = taken(path)
     assert (found.path, found.rows, found.turns) == (str(path), 2, 4)
     assert taken_as(found) == "Alpaca (instruction, input, output), 2 rows"
@@ -109,7 +111,12 @@ def test_mistakes_are_told_together_and_name_the_user_s_file(tmp_path):
     with pytest.raises(DataError) as caught:
         taken(path)
     assert caught.value.where == f"{path} line 2, key output"
-    for part in ("3 lines that must not be trained on", "output is blank", "line 4, key output", "the format 'messages"):
+    for part in (
+        "3 lines that must not be trained on",
+        "output is blank",
+        "line 4, key output",
+        "the format 'messages",
+    ):
         assert part in caught.value.what
     assert not list((tmp_path / "cache" / "rows").iterdir())
 

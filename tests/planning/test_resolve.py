@@ -29,8 +29,8 @@ def files(tmp_path):
 def reads(monkeypatch):
     """The data files that were read, in order."""
     found = []
-    real = data._lines
-    monkeypatch.setattr(data, "_lines", lambda file: (found.append(file), real(file))[1])
+    real = data.read_whole
+    monkeypatch.setattr(data, "read_whole", lambda file, *args: (found.append(file), real(file, *args))[1])
     return found
 
 

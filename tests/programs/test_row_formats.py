@@ -127,7 +127,11 @@ def test_columns_are_mapped_and_texts_normalised_on_request():
 
 def test_a_text_is_continued_pretraining():
     found = canonical({"text": "한국은행은", "source": "x"}, Asked("chat"))
-    assert (found.format, found.row, found.unused) == ("text (continued pretraining)", {"text": "한국은행은"}, ("source",))
+    assert (found.format, found.row, found.unused) == (
+        "text (continued pretraining)",
+        {"text": "한국은행은"},
+        ("source",),
+    )
 
 
 ROWS = [{"question": "2024-01-01", "answer": "3"}, {"question": "둘", "answer": "4"}]

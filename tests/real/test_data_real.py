@@ -91,7 +91,19 @@ def test_axolotl_trains_on_assistant_turns_and_their_end_marker(tmp_path: Path) 
     short = [{"role": "user", "content": "금리?"}, {"role": "assistant", "content": "2.5%"}]
     expected = []
     stored = chat("질문 0")["messages"]
-    for messages in (openai["messages"], plain, openai["messages"][1:], short, third, plain, fourth, plain, short, short, stored):
+    for messages in (
+        openai["messages"],
+        plain,
+        openai["messages"][1:],
+        short,
+        third,
+        plain,
+        fourth,
+        plain,
+        short,
+        short,
+        stored,
+    ):
         ids: list[int] = []
         labels: list[int] = []
         for message in messages:

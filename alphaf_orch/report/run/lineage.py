@@ -200,6 +200,7 @@ _STATISTICS: tuple[tuple[Label, Any], ...] = (
     (Label("sequence_len", "sequence_len"), _plain("sequence_len")),
     (Label("sequence_len보다 긴 행", "Rows longer than sequence_len"), _longer),
     (Label("중복 행", "Duplicate rows"), _plain("duplicates")),
+    (Label("거의 같은 행", "Near duplicates"), _plain("near_duplicates")),
     (Label("제어 토큰이 든 행", "Rows with control tokens"), _plain("rows_with_control_tokens")),
     (Label("학습하지 않는 답변 턴", "Masked assistant turns"), _plain("masked_turns")),
     (Label("쓰이지 않은 키", "Keys not used"), _unused),

@@ -121,7 +121,7 @@ def _checked(facts: Mapping[str, Any], called: str, want: Kind) -> Source:
             called, "local", format="text", rows=facts["rows"], turns=0, systems=0, sha256=facts["sha256"], size=size
         )
     else:
-        found = check_file(copy, want, origin=Path(called), unit="row")
+        found = check_file(copy, want, origin=called)
     return replace(found, path=called, copy=copy, taken=taken, unused=facts["unused"])
 
 

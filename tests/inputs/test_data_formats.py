@@ -124,7 +124,7 @@ def test_mistakes_are_told_together_and_name_the_user_s_file(tmp_path):
 @pytest.mark.parametrize(
     ("first", "words"),
     [
-        ({**chat(), "messages": [*chat()["messages"], {"role": "user", "content": " "}]}, r"messages\[2\].content is blank"),
+        ({"messages": [*chat()["messages"], {"role": "user", "content": " "}]}, r"messages\[2\].content is blank"),
         ({"a": 1}, "columns a, which are no known format"),
     ],
 )  # fmt: skip

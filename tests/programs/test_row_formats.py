@@ -22,7 +22,7 @@ CHAT = [
     ({"instruction": "금리?", "input": "", "output": "3%"}, "Alpaca (instruction, input, output)", TALK),
     ({"instruction": "금", "input": "리", "output": "3%"}, "Alpaca (instruction, input, output)",
      [{"role": "user", "content": "금\n리"}, A]),
-    ({"instruction": "금리?", "output": "3%", "text": "### Instruction: …"}, "Alpaca (instruction, input, output)", TALK),
+    ({"instruction": "금리?", "output": "3%", "text": "### …"}, "Alpaca (instruction, input, output)", TALK),
     ({"instruction": "금리?", "output": "3%", "system": "존댓말", "history": [["안녕", "네"]]},
      "Alpaca (instruction, input, output)",
      [SYSTEM, {"role": "user", "content": "안녕"}, {"role": "assistant", "content": "네"}, Q, A]),
@@ -34,7 +34,8 @@ CHAT = [
     ({"system_prompt": "존댓말", "question": "금리?", "response": "3%"}, "question and response", [SYSTEM, *TALK]),
     ({"Question ": "금리?", "ANSWER": "3%"}, "question and answer", TALK),
     ({"질문": "금리?", "답변": "3%"}, "질문 and 답변", TALK),
-    ({"지시": "금", "입력": "리", "출력": "3%"}, "Alpaca (지시, 입력, 출력)", [{"role": "user", "content": "금\n리"}, A]),
+    ({"지시": "금", "입력": "리", "출력": "3%"}, "Alpaca (지시, 입력, 출력)",
+     [{"role": "user", "content": "금\n리"}, A]),
     ({"input": "금리?", "output": "3%"}, "input and output", TALK),
     ({"conversations": TALK}, "conversations (role, content)", TALK),
     ({"messages": [HUMAN, GPT]}, "messages (from, value)", TALK),
@@ -48,19 +49,22 @@ CHAT = [
 ]  # fmt: skip
 
 PAIRS = [
-    ({"system": "존댓말", "question": "금리?", "chosen": "3%", "rejected": "몰라"}, "question, chosen, rejected", [SYSTEM, Q]),
+    ({"system": "존댓말", "question": "금리?", "chosen": "3%", "rejected": "몰라"},
+     "question, chosen, rejected", [SYSTEM, Q]),
     ({"system": "", "prompt": "금리?", "chosen": "3%", "rejected": "몰라"}, "prompt, chosen, rejected", [Q]),
     ({"input": {"messages": [Q], "tools": []}, "preferred_output": [A],
       "non_preferred_output": [{"role": "assistant", "content": "몰라"}]},
      "OpenAI preference (input, preferred_output, non_preferred_output)", [Q]),
-    ({"chosen": "\n\nHuman: 금리?\n\nAssistant: 3%", "rejected": "\n\nHuman: 금리?\n\nAssistant: 몰라"}, "HH text pairs", [Q]),
+    ({"chosen": "\n\nHuman: 금리?\n\nAssistant: 3%", "rejected": "\n\nHuman: 금리?\n\nAssistant: 몰라"},
+     "HH text pairs", [Q]),
     ({"conversations": [HUMAN], "chosen": GPT, "rejected": {"from": "gpt", "value": "몰라"}},
      "conversations, chosen, rejected", [Q]),
     ({"instruction": "금", "input": "리", "chosen": "3%", "rejected": "몰라"}, "instruction, chosen, rejected",
      [{"role": "user", "content": "금\n리"}]),
     ({"prompt": "금리?", "prompt_id": "x", "messages": TALK, "score_chosen": 8.0, "chosen": TALK,
       "rejected": [Q, {"role": "assistant", "content": "몰라"}]}, "prompt, chosen, rejected", [Q]),
-    ({"prompt": "금리?", "chosen": A, "rejected": {"role": "assistant", "content": "몰라"}}, "prompt, chosen, rejected", [Q]),
+    ({"prompt": "금리?", "chosen": A, "rejected": {"role": "assistant", "content": "몰라"}},
+     "prompt, chosen, rejected", [Q]),
 ]  # fmt: skip
 
 
@@ -94,7 +98,7 @@ def test_a_pair_of_every_format_says_the_same(row, form, prompt):
         ({"messages": [{**Q, "content": [*PARTS, {"type": "image_url"}]}, A]}, "chat", "messages[0].content[2]",
          "'image_url': only text"),
         ({"messages": TALK, "images": ["a.png"]}, "chat", "images", "only the text"),
-        ({"instruction": "i", "completions": [{"response": "x", "score": 1}]}, "preference", "completions", "rated answers"),
+        ({"instruction": "i", "completions": [{"response": "x"}]}, "preference", "completions", "rated answers"),
         ({"text": "글"}, "preference", "row", "give this file to SFT"),
         ({"prompt": "p", "chosen": "a", "rejected": "b"}, "chat", "row", "give this file to DPO"),
         ({"chosen": "a", "rejected": "b"}, "preference", "chosen", "no prompt beside it"),

@@ -99,7 +99,8 @@ def test_a_set_of_several_configurations_is_read_by_their_names(tmp_path: Path) 
     snapshot.mkdir(parents=True)
     (snapshot / "README.md").write_text(
         "---\nconfigs:\n- config_name: ko\n  data_files:\n  - {split: train, path: ko.jsonl}\n"
-        "- config_name: en\n  data_files:\n  - {split: train, path: en.jsonl}\n  - {split: test, path: test.jsonl}\n---\n"
+        "- config_name: en\n  data_files:\n  - {split: train, path: en.jsonl}\n"
+        "  - {split: test, path: test.jsonl}\n---\n"
     )
     masked = {**chat()["messages"][1], "content": "틀린 답", "weight": 0}
     turns = [chat()["messages"][0], masked, *chat()["messages"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from alphaf_orch.programs.formats.converting import Wanted, convert
 from alphaf_orch.programs.formats.files import json_reading, packed_by, shard_files, table_kind
 from alphaf_orch.programs.formats.json_rows import NotRows
 from alphaf_orch.programs.formats.recognise import Normal
+from alphaf_orch.programs.formats.slim import slimmed
 from alphaf_orch.programs.row_keys import RowError
 from alphaf_orch.programs.rows import Kind, conversation, preference
 
@@ -65,8 +66,7 @@ def read_local(place: Path, want: Kind, how: Reading) -> Source:
         return _converted(place, want, how)
     if want == "preference" or not found.extra_keys:
         return found
-    facts = _facts(place, want, replace(how, columns={}, normalize=None))
-    return replace(found, copy=facts["copy"])
+    return replace(found, copy=_slim_copy(place, found))
 
 
 def read_hub(source: Source, want: Kind, how: Reading) -> Source:
@@ -146,19 +146,37 @@ def _files(place: Path) -> list[Path]:
     return shard_files(place)
 
 
+def _slim_copy(place: Path, found: Source) -> str:
+    """Return the canonical copy of checked rows that are plain but for keys that nothing reads."""
+    assert found.format is not None and found.sha256 is not None
+    folder = cache_dir() / "rows"
+
+    def make() -> dict[str, Any]:
+        _announce(place)
+        return slimmed(place, found.format or "messages", folder)
+
+    return str(_made_once(folder, [found.sha256, "slim"], make)["copy"])
+
+
 def _kept_facts(identity: str, want: Kind, how: Reading, wanted: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what is known of the content, its canonical rows in the cache; they are made where they are not there."""
     folder = cache_dir() / "rows"
     asked: dict[str, Any] = {"want": want, "columns": dict(how.columns), "normalize": how.normalize}
     about = {key: wanted.get(key) for key in ("config", "split")}
-    index = folder / f"{fingerprint([identity, _converter(), asked, about])[:32]}.json"
+    todo = Wanted(**asked, **wanted, folder=str(folder))
+    return _made_once(folder, [identity, asked, about], lambda: _convert(todo, how.python))
+
+
+def _made_once(folder: Path, key: list[Any], make: Callable[[], dict[str, Any]]) -> Mapping[str, Any]:
+    """Return the facts of a copy and its place; it is made where the cache does not have it."""
+    index = folder / f"{fingerprint([_converter(), *key])[:32]}.json"
     try:
         facts: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         facts = {}
     copy = folder / f"{facts.get('sha256')}.jsonl"
     if not facts or not copy.is_file():
-        facts = _convert(Wanted(**asked, **wanted, folder=str(folder)), how.python)
+        facts = make()
         copy = folder / f"{facts['sha256']}.jsonl"
         write_atomic(index, json.dumps(facts, ensure_ascii=False))
     return {**facts, "copy": str(copy)}
@@ -173,9 +191,7 @@ def _converter() -> str:
 
 def _convert(wanted: Wanted, python: str) -> dict[str, Any]:
     place = Path(wanted.place)
-    size = place.stat().st_size if place.is_file() else 0
-    if size > _LARGE:
-        click.echo(f"note: reading {wanted.called} once ({size >> 20} MB)", err=True)
+    _announce(place)
     if place.is_file() and not packed_by(place) and not table_kind(place):
         # JSON needs no library of a tool's environment, and no process.
         return convert(wanted, json_reading(place), DataError)
@@ -192,3 +208,9 @@ def _convert(wanted: Wanted, python: str) -> dict[str, Any]:
     if "error" in found:
         raise DataError(**found["error"])
     return found
+
+
+def _announce(place: Path) -> None:
+    size = place.stat().st_size if place.is_file() else 0
+    if size > _LARGE:
+        click.echo(f"note: the rows of {place} are written to the cache once ({size >> 20} MB)", err=True)

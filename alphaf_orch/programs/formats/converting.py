@@ -46,14 +46,19 @@ def convert(
 
     Raises `error(what, where=…, fix=…)` of all rows that must not be trained on together, or of a file without rows.
     """
-    Path(wanted.folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-    partial = Path(wanted.folder, f".{os.getpid()}.partial")
+    return published(Path(wanted.folder), lambda target: _converted(wanted, opened, target, error))
+
+
+def published(folder: Path, write: Callable[[IO[bytes]], dict[str, Any]]) -> dict[str, Any]:
+    """Return the facts of what `write` wrote, in the folder under its hash then; nothing half-written stays."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    partial = folder / f".{os.getpid()}.partial"
     try:
         with _private(partial) as target:
-            facts = _converted(wanted, opened, target, error)
+            facts = write(target)
         if facts["masked"]:
             facts["sha256"] = _name_masks(partial)
-        partial.replace(Path(wanted.folder, f"{facts['sha256']}.jsonl"))
+        partial.replace(folder / f"{facts['sha256']}.jsonl")
     finally:
         partial.unlink(missing_ok=True)
     return facts
@@ -111,9 +116,14 @@ def _written(found: Reading, wanted: Wanted, target: IO[bytes], error: Callable[
 
 def _line(taken: Taken) -> bytes:
     try:
-        return json.dumps(taken.row, ensure_ascii=False).encode() + b"\n"
+        return _compact(taken.row)
     except UnicodeEncodeError as error:
         raise RowError("row", "holds half a surrogate pair (a cut emoji)") from error
+
+
+def _compact(row: Mapping[str, Any]) -> bytes:
+    # As orjson writes it, which an environment of a tool may lack.
+    return json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def _name_masks(file: Path) -> str:
@@ -127,7 +137,7 @@ def _name_masks(file: Path) -> str:
         for turn in first["messages"]:
             if turn["role"] == "assistant":
                 turn.setdefault("train", True)
-        target.write(json.dumps(first, ensure_ascii=False).encode() + b"\n")
+        target.write(_compact(first))
         shutil.copyfileobj(rows, target)
     changed.replace(file)
     with file.open("rb") as content:

@@ -61,8 +61,7 @@ def _read(file: Path, want: Kind, name: Path, unit: Unit) -> Source:
     whole.mistakes.check(DataError, alone=not whole.parsed)
     if not whole.rows:
         raise DataError("the file has no rows", where=str(name), fix=f"Give a file with data. {NEEDED[want]}.")
-    distinct = len(set(whole.digests))
-    worst = whole.quality.worst(whole.rows, distinct)
+    worst = whole.quality.worst(whole.rows)
     if worst:
         raise DataError(worst, where=str(name), fix="Mend the data where they come from (docs/data.md)")
     return Source(
@@ -72,7 +71,7 @@ def _read(file: Path, want: Kind, name: Path, unit: Unit) -> Source:
         rows=whole.rows,
         turns=whole.turns,
         systems=whole.systems,
-        duplicates=whole.rows - distinct,
+        duplicates=whole.rows - len(set(whole.digests)),
         sha256=digest,
         size=before.st_size,
         message_field_training=min(masked_by) if masked_by else None,

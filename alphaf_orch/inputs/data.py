@@ -19,17 +19,18 @@ from alphaf_orch.programs.row_keys import RowError
 from alphaf_orch.programs.rows import Format, Kind, conversation
 
 
-def check_file(path: str | Path, want: Kind, origin: str | Path | None = None) -> Source:
+def check_file(path: str | Path, want: Kind, origin: str | Path | None = None, unit: Unit | None = None) -> Source:
     """Return the facts of a JSON Lines file, read line by line (memory: under 200 bytes a row).
 
     It is read once and known again until inode, size or times change: in this process, and where it is large in later
     ones too. Raises DataError with the rows that must not be trained on, their lines and keys; `origin` is the file
-    they came from, where the user gave another one, whose rows are numbered alike.
+    they came from, where the user gave another one, and `unit` how these rows are numbered there (`row` if not said).
     """
     file = Path(path).absolute()
     _check_place(file)
-    asked = {"want": want, "checks": _checks(), "origin": str(origin or "")}
-    facts = found_once("data", file, asked, lambda: {"source": asdict(_read(file, want, origin))})
+    name, unit = Path(origin or file), unit or ("row" if origin else "line")
+    asked = {"want": want, "checks": _checks(), "name": str(name), "unit": unit}
+    facts = found_once("data", file, asked, lambda: {"source": asdict(_read(file, want, name, unit))})
     return replace(Source(**facts["source"]), path=str(file))
 
 
@@ -40,8 +41,7 @@ def _checks() -> str:
     return fingerprint([Path(file).read_text(encoding="utf-8") for file in files])
 
 
-def _read(file: Path, want: Kind, origin: str | Path | None) -> Source:
-    name, unit = Path(origin or file), "row" if origin else "line"
+def _read(file: Path, want: Kind, name: Path, unit: Unit) -> Source:
     _refuse_array(file, name)
     before = file.stat()
     form = _form(file, want, name, unit)
@@ -54,8 +54,7 @@ def _read(file: Path, want: Kind, origin: str | Path | None) -> Source:
     whole.mistakes.check(DataError, alone=not whole.parsed)
     if not whole.rows:
         raise DataError("the file has no rows", where=str(name), fix=f"Give a file with data. {NEEDED[want]}.")
-    distinct = len(set(whole.digests))
-    worst = whole.quality.worst(whole.rows, distinct)
+    worst = whole.quality.worst(whole.rows)
     if worst:
         raise DataError(worst, where=str(name), fix="Mend the data where they come from (docs/data.md)")
     return Source(
@@ -65,7 +64,7 @@ def _read(file: Path, want: Kind, origin: str | Path | None) -> Source:
         rows=whole.rows,
         turns=whole.turns,
         systems=whole.systems,
-        duplicates=whole.rows - distinct,
+        duplicates=whole.rows - len(set(whole.digests)),
         sha256=digest,
         size=before.st_size,
         message_field_training=min(masked_by) if masked_by else None,

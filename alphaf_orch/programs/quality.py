@@ -100,11 +100,9 @@ class Quality:
         self.counts += other.counts
         self.damaged += other.damaged
 
-    def worst(self, rows: int, distinct: int) -> str | None:
-        """Return why nothing is to be learnt from `rows` rows, `distinct` of them with texts of their own, or None."""
-        if self.damaged > DAMAGED_SHARE * rows:
-            said = ", ".join(f"{self.counts[sign]:,} {what}" for sign, what in _DAMAGE.items() if self.counts[sign])
-            return f"{self.damaged:,} of {rows:,} rows are damaged text ({said}): the model would learn to write it"
-        if rows > 1 and distinct == 1:
-            return f"all {rows:,} rows are one and the same: nothing but that text can be learnt from them"
-        return None
+    def worst(self, rows: int) -> str | None:
+        """Return why nothing is to be learnt from texts so damaged, or None where they are not."""
+        if self.damaged <= DAMAGED_SHARE * rows:
+            return None
+        said = ", ".join(f"{self.counts[sign]:,} {what}" for sign, what in _DAMAGE.items() if self.counts[sign])
+        return f"{self.damaged:,} of {rows:,} rows are damaged text ({said}): the model would learn to write it"

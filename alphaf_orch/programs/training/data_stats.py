@@ -157,7 +157,7 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
         gathered.add(batch)
     keys.check(template)
     where = ", ".join(item.get("origin") or item["path"] for item in datasets)
-    gathered.texts.check(where, gathered.counts)
+    gathered.texts.check(where, gathered.counts, config["sequence_len"])
     gathered.held_out.compare(gathered.counts, gathered.texts)
     gathered.pairs.check(where)
     orders = check_preferences(config["preferences"], config["preference_len"], tokenizer, template)

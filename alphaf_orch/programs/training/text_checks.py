@@ -45,9 +45,15 @@ class TextChecks:
         self.quality.add(whole)
         self.folded.add(fold(whole))
 
-    def check(self, where: str, counts: Counts) -> None:
-        """End with exit code 3 where most rows are damaged, or all are one and the same."""
-        worst = self.quality.worst(len(counts.lengths), len(counts.seen))
+    def check(self, where: str, counts: Counts, sequence_len: int) -> None:
+        """End with exit code 3 where most rows are damaged, or all are one and the same.
+
+        Where all are too long for `sequence_len` that is left to be told: it is what keeps them from being trained on.
+        """
+        rows = len(counts.lengths)
+        worst = self.quality.worst(rows)
+        if not worst and rows > 1 and len(counts.seen) == 1 and counts.lengths[0] <= sequence_len:
+            worst = f"all {rows:,} rows are one and the same: nothing but that text can be learnt from them"
         if worst:
             fix = "Mend the data where they come from (docs/data.md, What is refused)"
             raise Failure(DATA, worst, where=where, fix=fix)

@@ -223,7 +223,7 @@ def record(source: Source) -> dict[str, Any]:
         "config": source.config,
         "revision": source.revision,
         "commit": Path(source.snapshot).name if source.snapshot else None,
-        "taken_as": source.taken,
+        "taken_as": source.taken or (_PLAIN[source.format] if source.format else None),
         "canonical": Path(source.copy).stem if source.copy else None,
     }
     return found | {key: value for key, value in more.items() if value is not None}

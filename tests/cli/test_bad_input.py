@@ -229,3 +229,11 @@ def local_model(folder: Path, hidden_size: int = 64, layers: int = 2) -> str:
     )
     (model / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>", "pad_token": "</s>"}))
     return str(model)
+
+
+def test_a_plan_says_what_the_data_were_taken_as(alphaf, tmp_path):
+    path = write(tmp_path / "알파카.jsonl", {"instruction": "금리란?", "input": "", "output": "값", "id": 1})
+    done = alphaf("plan", "--model", "tiny", "--data", path)
+    assert done.exit_code == 0, done.output
+    assert f"sft data: {path}\n  taken as: Alpaca (instruction, input, output), 1 rows\n" in done.stdout
+    assert "  not used: id (1 rows)\n" in done.stdout

@@ -334,6 +334,11 @@ def test_online_fetches_what_is_missing_in_stages_of_its_own(eight_gpus, tmp_pat
     assert {found.argv[1:3] for found in fetching} == {("-m", "alphaf_orch.programs.models.fetch_model")}
 
 
+def test_a_set_at_a_revision_is_fetched_at_it(eight_gpus, tmp_path):
+    plan = planned(eight_gpus, tmp_path, scope=Scope(("sft",), online=True), data=("org/name@v1:ko:train",))
+    assert stage(plan, "fetch_data").argv[3:] == ("--repo-type", "dataset", "--repo", "org/name@v1")
+
+
 def test_what_the_plan_sets_cannot_be_set(eight_gpus, tmp_path):
     with pytest.raises(ConfigError, match="output_dir is set by alphaf") as caught:
         planned(eight_gpus, tmp_path, sft={"output_dir": "/elsewhere"})

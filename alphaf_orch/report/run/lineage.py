@@ -127,7 +127,7 @@ def _sources(run: RunData) -> Table:
     header = (
         STAGE,
         Label("데이터", "Data"),
-        Label("읽은 형식", "Taken as"),
+        Label("종류", "Kind"),
         Label("행", "Rows"),
         Label("SHA-256", "SHA-256"),
     )

@@ -83,6 +83,9 @@ def _print_data(console: Console, plan: Plan) -> None:
     for section, found in plan.sources.items():
         for source in found:
             console.out(f"{section} data: {source.path}\n  taken as: {taken_as(source)}", highlight=False)
+            if source.nfd_rows:
+                what = f"  {source.nfd_rows:,} rows hold decomposed Hangul (NFD), which costs several times the tokens"
+                console.out(f"{what}: `normalize: NFC` in the config composes it", highlight=False)
             if source.unused:
                 unused = ", ".join(f"{key} ({rows:,} rows)" for key, rows in source.unused.items())
                 console.out(f"  not used: {unused}", highlight=False)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -237,3 +238,16 @@ def test_a_plan_says_what_the_data_were_taken_as(alphaf, tmp_path):
     assert done.exit_code == 0, done.output
     assert f"sft data: {path}\n  taken as: Alpaca (instruction, input, output), 1 rows\n" in done.stdout
     assert "  not used: id (1 rows)\n" in done.stdout
+
+
+def test_a_plan_says_how_much_hangul_is_decomposed_until_it_is_normalised(alphaf, tmp_path):
+    turns = [
+        {"role": "user", "content": unicodedata.normalize("NFD", "금리란?")},
+        {"role": "assistant", "content": "값"},
+    ]
+    path = write(tmp_path / "nfd.jsonl", {"messages": turns})
+    said = "1 rows hold decomposed Hangul (NFD)"
+    assert said in alphaf("plan", "--model", "tiny", "--data", path).stdout
+    config = tmp_path / "c.yaml"
+    config.write_text("normalize: NFC\n", encoding="utf-8")
+    assert said not in alphaf("plan", "--model", "tiny", "--data", path, "--config", str(config)).stdout

@@ -14,6 +14,7 @@ from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.progress import clock
 from alphaf_orch.inputs.presets import ModelPreset
+from alphaf_orch.inputs.sources import Source, taken_as
 from alphaf_orch.inputs.weights import WeightsState
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.runs.status import Status
@@ -29,6 +30,7 @@ def plan_json(plan: Plan, statuses: Sequence[Status], scratch: Path | None = Non
         "folder": str(plan.paths.root),
         "model": plan.preset.name,
         "gpus": dict(plan.gpus),
+        "data": {section: [_source(source) for source in found] for section, found in plan.sources.items() if found},
         "disk_bytes": plan.disk_bytes,
         "scratch": str(scratch) if scratch else None,
         "stages": [
@@ -52,6 +54,7 @@ def print_plan(console: Console, plan: Plan, statuses: Sequence[Status], scratch
     for status in statuses:
         table.add_row(status.stage.name, status.state, status.reason)
     console.print(table)
+    _print_data(console, plan)
     shown: set[Path] = set()
     for status in statuses:
         if status.state == "cached":
@@ -68,6 +71,26 @@ def print_plan(console: Console, plan: Plan, statuses: Sequence[Status], scratch
             highlight=False,
         )
     console.print(f"disk needed: about {size(plan.disk_bytes)}", highlight=False)
+
+
+def _source(source: Source) -> dict[str, Any]:
+    about = {"path": source.path, "taken_as": source.taken or source.format, "rows": source.rows}
+    return {**about, "unused_keys": dict(source.unused or {})}
+
+
+def _print_data(console: Console, plan: Plan) -> None:
+    """Print what each data set was taken as; what of it nothing reads is counted by the data stage where it is not."""
+    for section, found in plan.sources.items():
+        for source in found:
+            console.out(f"{section} data: {source.path}\n  taken as: {taken_as(source)}", highlight=False)
+            if source.nfd_rows:
+                what = f"  {source.nfd_rows:,} rows hold decomposed Hangul (NFD), which costs several times the tokens"
+                console.out(f"{what}: `normalize: NFC` in the config composes it", highlight=False)
+            if source.unused:
+                unused = ", ".join(f"{key} ({rows:,} rows)" for key, rows in source.unused.items())
+                console.out(f"  not used: {unused}", highlight=False)
+        if section == "sft" and any(source.format == "text" for source in found):
+            console.out("  all of each text is trained on, cut at sequence_len; no turn of a chat is", highlight=False)
 
 
 def print_run(console: Console, run: Mapping[str, Any]) -> None:

@@ -2,118 +2,136 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import cache
 from inspect import getfile
 from pathlib import Path
-from typing import Any
 
 from alphaf_orch.core.errors import DataError
 from alphaf_orch.core.record import fingerprint
-from alphaf_orch.inputs.kept import found_once
-from alphaf_orch.inputs.samples import sample_path
-from alphaf_orch.inputs.sources import Source, locate_hub, missing_hint, parse_source, refuse_pattern
+from alphaf_orch.inputs.kept import found_once, times
+from alphaf_orch.inputs.parts import read_whole
+from alphaf_orch.inputs.row_check import BYTE_ORDER_MARK, NEEDED, Broken, Part, first_format
+from alphaf_orch.inputs.sources import Source, missing_hint, refuse_pattern
+from alphaf_orch.programs.mistakes import Mistakes, Unit
+from alphaf_orch.programs.quality import Quality
 from alphaf_orch.programs.row_keys import RowError
-from alphaf_orch.programs.rows import Format, Kind, Message, conversation, masking_keys, preference, row_format
-
-# JsonConfig.chunksize of `datasets` 4.8.4: columns and their types are fixed by this first part of a file.
-_FIRST_CHUNK = 10 << 20
-_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-SAMPLES: Mapping[Kind, Mapping[str, str]] = {
-    "chat": {"sample": "finance_ko_sft.jsonl", "sample-citation": "finance_ko_citation.jsonl"},
-    "preference": {"sample": "finance_ko_dpo.jsonl"},
-}
-_NEEDED = {
-    "chat": "SFT needs rows with 'messages' (role, content) or ShareGPT 'conversations' (from, value)",
-    "preference": "DPO needs rows with 'chosen' and 'rejected'",
-}
-
-Shape = set[tuple[tuple[str, ...], str]]
+from alphaf_orch.programs.rows import Format, Kind, conversation
 
 
-def check_file(path: str | Path, want: Kind) -> Source:
+def check_file(path: str | Path, want: Kind, origin: str | Path | None = None, unit: Unit | None = None) -> Source:
     """Return the facts of a JSON Lines file, read line by line (memory: under 200 bytes a row).
 
     It is read once and known again until inode, size or times change: in this process, and where it is large in later
-    ones too. Raises DataError at the first row that must not be trained on, with its line and key.
+    ones too. Raises DataError with the rows that must not be trained on, their lines and keys; `origin` is the file
+    they came from, where the user gave another one, and `unit` how these rows are numbered there (`row` if not said).
     """
     file = Path(path).absolute()
     _check_place(file)
-    facts = found_once("data", file, {"want": want, "checks": _checks()}, lambda: {"source": asdict(_read(file, want))})
+    name, unit = Path(origin or file), unit or ("row" if origin else "line")
+    asked = {"want": want, "checks": _checks(), "name": str(name), "unit": unit}
+    facts = found_once("data", file, asked, lambda: {"source": asdict(_read(file, want, name, unit))})
     return replace(Source(**facts["source"]), path=str(file))
 
 
 @cache
 def _checks() -> str:
     """Return what tells these checks from those of another version, which may refuse other rows."""
-    files = (__file__, getfile(Source), getfile(RowError), getfile(conversation))
+    files = (__file__, *(getfile(part) for part in (Source, Part, Quality, RowError, conversation)))
     return fingerprint([Path(file).read_text(encoding="utf-8") for file in files])
 
 
-def _read(file: Path, want: Kind) -> Source:
-    digest = hashlib.sha256()
-    seen: set[bytes] = set()
-    rows = turns = systems = offset = 0
-    form: Format | None = None
-    masked_by: frozenset[str] | None = None
-    system_key = False
-    first_chunk: Shape = set()
-    for number, raw in _lines(file):
-        digest.update(raw)
-        start, offset = offset, offset + len(raw)
-        row = _parse(file, number, start, raw)
-        if row is None:
-            continue
-        where = f"{file} line {number}"
-        try:
-            found = row_format(row, want)
-            _check_format(found, form, want, where)
-            messages = conversation(row) if want == "chat" else _preference_messages(row)
-        except RowError as error:
-            fix = f"Correct or delete this row. {_NEEDED[want]}."
-            raise DataError(str(error), where=f"{where}, key {error.key}", fix=fix) from error
-        form = found
-        if any("train" in message for message in messages):
-            masked_by = _common_mask(masked_by, masking_keys(row), where)
-        system_key |= want == "preference" and _system_beside_turns(row)
-        if want == "chat":
-            _check_shape(row, first_chunk, where, late=start > _FIRST_CHUNK)
-        rows += 1
-        systems += messages[0]["role"] == "system"
-        turns += sum(message["role"] != "system" for message in messages) - (want == "preference")
-        seen.add(_row_digest(messages))
-    if not rows:
-        raise DataError("the file has no rows", where=str(file), fix=f"Give a file with data. {_NEEDED[want]}.")
+def _read(file: Path, want: Kind, name: Path, unit: Unit) -> Source:
+    _refuse_array(file, name)
+    before = file.stat()
+    form = _form(file, want, name, unit)
+    parts, digest = read_whole(file, before.st_size, want, form, unit, name)
+    if times(before) != times(file.stat()):
+        raise DataError("the file changed while it was read", where=str(name), fix="Try again when it is complete")
+    whole = _whole(parts, name, unit)
+    masked_by = _common_mask(parts, whole.mistakes)
+    # Of a file that is no JSON Lines at all, one word is enough.
+    whole.mistakes.check(DataError, alone=not whole.parsed)
+    if not whole.rows:
+        raise DataError("the file has no rows", where=str(name), fix=f"Give a file with data. {NEEDED[want]}.")
+    worst = whole.quality.worst(whole.rows)
+    if worst:
+        raise DataError(worst, where=str(name), fix="Mend the data where they come from (docs/data.md)")
     return Source(
         path=str(file),
         kind="local",
-        format=form,
-        rows=rows,
-        turns=turns,
-        systems=systems,
-        duplicates=rows - len(seen),
-        sha256=digest.hexdigest(),
-        size=offset,
+        format=whole.form,
+        rows=whole.rows,
+        turns=whole.turns,
+        systems=whole.systems,
+        duplicates=whole.rows - len(set(whole.digests)),
+        sha256=digest,
+        size=before.st_size,
         message_field_training=min(masked_by) if masked_by else None,
-        system_key=system_key,
+        system_key=whole.system_key,
+        extra_keys=whole.extra_keys,
+        nfd_rows=whole.quality.counts["nfd"],
     )
 
 
-def _system_beside_turns(row: Mapping[str, Any]) -> bool:
-    return row.get("system") is not None and isinstance(row["chosen"], list) and len(row["chosen"]) > 1
+def _form(file: Path, want: Kind, name: Path, unit: Unit) -> Format | None:
+    """Return the format of the first row, None where the first lines are none; one of the other kind is refused."""
+    found = first_format(file, want)
+    if found is None:
+        return None
+    number, form = found
+    if (form == "preference") != (want == "preference"):
+        stage = "DPO" if form == "preference" else "SFT"
+        raise DataError(
+            f"a row in the format '{form}' where {want} rows are needed",
+            where=f"{name} {unit} {number}",
+            fix=f"{NEEDED[want]}; give this file to {stage}",
+        )
+    return form
 
 
-def _common_mask(before: frozenset[str] | None, here: frozenset[str] | None, where: str) -> frozenset[str]:
-    """Return the keys that masked every masked turn so far; axolotl reads one (message_field_training)."""
-    common = (before if before is not None else here or frozenset()) & (here or frozenset())
-    if not common:
-        names = ", ".join(sorted({*(before or ()), *(here or ())}))
-        what = f"assistant turns are masked by different keys ({names or 'mixed in one row'}), and axolotl reads one"
-        raise DataError(what, where=where, fix="Mask every turn by one of them: train, training (false) or weight (0)")
-    return common
+def _whole(parts: list[Part], name: Path, unit: Unit) -> Part:
+    """Return the parts of a file as one; raise DataError where one of them cannot be read at all."""
+    whole = Part(Mistakes(name, unit), parts[0].form)
+    for part in parts:
+        if part.broken:
+            raise _encoding_error(name, part.broken, whole.lines, whole.size)
+        whole.mistakes.extend(part.mistakes, before=whole.lines)
+        whole.parsed |= part.parsed
+        if part.unreadable:
+            break
+        whole.lines += part.lines
+        whole.size += part.size
+        whole.rows += part.rows
+        whole.turns += part.turns
+        whole.systems += part.systems
+        whole.digests.extend(part.digests)
+        whole.system_key |= part.system_key
+        whole.extra_keys |= part.extra_keys
+        whole.quality.extend(part.quality)
+    return whole
+
+
+def _common_mask(parts: list[Part], mistakes: Mistakes) -> frozenset[str]:
+    """Return the keys that mask every masked turn: axolotl reads one (message_field_training).
+
+    Where no key does, that is noted as the mistake of the first row with another one.
+    """
+    common: frozenset[str] | None = None
+    lines = 0
+    for part in parts:
+        for keys, number in part.masks.items():
+            here = keys or frozenset()
+            both = here if common is None else common & here
+            if not both:
+                names = ", ".join(sorted({*(common or ()), *here}))
+                what = f"assistant turns are masked by different keys ({names or 'mixed in one row'})"
+                fix = "Mask every turn by one of them: train, training (false) or weight (0)"
+                mistakes.add(lines + number, f"{what}, and axolotl reads one", fix=fix)
+                return frozenset()
+            common = both
+        lines += part.lines
+    return common or frozenset()
 
 
 def _check_place(file: Path) -> None:
@@ -122,134 +140,35 @@ def _check_place(file: Path) -> None:
     refuse_pattern(file, str(file), "Rename the file or folder without * ? [ and ::")
 
 
-def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield numbered raw lines, after refusing a JSON array: its single line could be the whole file."""
+def _refuse_array(file: Path, name: Path) -> None:
+    """Raise DataError for a JSON array: its single line could be the whole file."""
     with file.open("rb") as stream:
-        if stream.read(4096).removeprefix(_BYTE_ORDER_MARK).lstrip().startswith(b"["):
+        if stream.read(4096).removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"["):
             raise DataError(
                 "the file is one JSON array; only JSON Lines is read (one object a line)",
-                where=str(file),
-                fix=f"Convert it: jq -c '.[]' '{file}' > '{file.with_suffix('.jsonl')}'",
+                where=str(name),
+                fix=f"Convert it: jq -c '.[]' '{name}' > '{name.with_suffix('.jsonl')}'",
             )
-        stream.seek(0)
-        yield from enumerate(stream, start=1)
 
 
-def _parse(file: Path, number: int, start: int, raw: bytes) -> Any:
-    """Return the row of a line, or None for a blank line, which the loader of axolotl passes over as well."""
+def _encoding_error(file: Path, broken: Broken, lines: int, size: int) -> DataError:
+    """Return what to do about a line that is not UTF-8, with `lines` lines and `size` bytes in front of its part."""
+    number, raw = lines + broken.number, broken.raw
     try:
-        # The same loader accepts a byte order mark, but only at the start.
-        text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _encoding_error(file, number, start, raw, error) from error
-    if not text.strip():
-        return None
-    where = f"{file} line {number}"
-    try:
-        row = _DECODER.decode(text)
-        if b"\\ud" in raw or b"\\uD" in raw:
-            json.dumps(row, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        what = f"invalid JSON at line {number}: {error.msg} (column {error.colno})"
-        raise DataError(what, where=where, fix="Write one complete JSON object on each line") from error
-    except (ValueError, RecursionError) as error:
-        cut = isinstance(error, UnicodeEncodeError)
-        reason = "a \\u escape is half a surrogate pair (a cut emoji)" if cut else str(error)
-        fix = "Correct or delete this row: the data loader would read the whole file wrongly"
-        raise DataError(f"invalid JSON at line {number}: {reason}", where=where, fix=fix) from error
-    return row
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in names if names.count(key) > 1)!r} is given twice")
-    return found
-
-
-# Made once: json.loads would make one for each line.
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys)
-
-
-def _encoding_error(file: Path, number: int, start: int, raw: bytes, error: UnicodeDecodeError) -> DataError:
-    at = start + error.start
-    guess, name = None, "it is not a text in UTF-8"
+        first = error.start
+    at = size + broken.start + first
+    guess, said = None, "it is not a text in UTF-8"
     if number == 1 and raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        guess, name = "UTF-16", "it looks like UTF-16"
+        guess, said = "UTF-16", "it looks like UTF-16"
     # One bad byte in good UTF-8 has Korean text before it; CP949 fails at the first Korean character.
-    elif raw[: error.start].isascii() and "\ufffd" not in raw.decode("cp949", errors="replace"):
-        guess, name = "CP949", "it looks like CP949 (EUC-KR)"
+    elif raw[:first].isascii() and "\ufffd" not in raw.decode("cp949", errors="replace"):
+        guess, said = "CP949", "it looks like CP949 (EUC-KR)"
     target = file.with_name(f"{file.stem}.utf8{file.suffix}")
     convert = f"Convert it: iconv -f {guess} -t UTF-8 '{file}' > '{target}'"
     return DataError(
-        f"line {number} is not UTF-8: byte 0x{raw[error.start]:02x} at byte offset {at} of the file; {name}",
+        f"line {number} is not UTF-8: byte 0x{raw[first]:02x} at byte offset {at} of the file; {said}",
         where=f"{file} line {number}, byte offset {at}",
         fix=convert if guess else "Save the file as UTF-8; a compressed file must be unpacked first",
     )
-
-
-def _check_format(found: Format, form: Format | None, want: Kind, where: str) -> None:
-    if form not in (None, found):
-        fix = "Keep one format in a file: convert these rows, or put them into a second file"
-        raise DataError(f"mixed formats: '{found}' here, '{form}' in the rows before", where=where, fix=fix)
-    if (found == "preference") != (want == "preference"):
-        stage = "DPO" if found == "preference" else "SFT"
-        fix = f"{_NEEDED[want]}; give this file to {stage}"
-        raise DataError(f"a row in the format '{found}' where {want} rows are needed", where=where, fix=fix)
-
-
-def _check_shape(row: Mapping[str, Any], known: Shape, where: str, *, late: bool) -> None:
-    """Collect the row's keys and types, or, `late` in the file, refuse one that the loader could not cast."""
-    found: Shape = set()
-    _shape(row, (), found)
-    if not late:
-        known |= found
-        return
-    for path, kind in sorted(found - known):
-        # What the loader casts: a later null, a number among strings, an integer among decimals.
-        wider = {"int": ("float", "str"), "float": ("str",)}.get(kind, ())
-        if kind == "NoneType" or any((path, other) in known for other in wider):
-            continue
-        key = ".".join(path)
-        news = "appears here first" if all(path != old for old, _ in known) else f"is {kind} here, not before"
-        raise DataError(
-            f"key {key} {news}: the data loader fixes keys and their types after {_FIRST_CHUNK >> 20} MiB",
-            where=f"{where}, key {key}",
-            fix=f"Remove {key} from all rows, or give it one type and put a row that has it at the top",
-        )
-
-
-def _shape(value: object, path: tuple[str, ...], found: Shape) -> None:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _shape(item, (*path, key), found)
-    elif isinstance(value, list):
-        for item in value:
-            _shape(item, path, found)
-    else:
-        found.add((path, type(value).__name__))
-
-
-def _preference_messages(row: Mapping[str, Any]) -> list[Message]:
-    pair = preference(row)
-    return [*pair.prompt, pair.chosen, pair.rejected]
-
-
-def _row_digest(messages: list[Message]) -> bytes:
-    # Of the texts: rows that differ in an id alone are duplicates. With 64 bits a chance hit is out of reach.
-    text = "\x1f".join(f"{message['role']}\x1e{message['content']}" for message in messages)
-    return hashlib.blake2b(text.encode(), digest_size=8).digest()
-
-
-def check_sources(names: tuple[str, ...], kind: Kind, env: Mapping[str, str]) -> tuple[Source, ...]:
-    """Return every named source checked to its last row; the names in SAMPLES are rows we ship.
-
-    Local files are read whole; a hub set must be in the cache unless `env` allows the network.
-    """
-    found = []
-    for name in names:
-        source = parse_source(str(sample_path(SAMPLES[kind][name])) if name in SAMPLES[kind] else name)
-        local = source.kind == "local"
-        found.append(check_file(source.path, kind) if local else locate_hub(source, env))
-    return tuple(found)

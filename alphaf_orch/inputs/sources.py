@@ -18,11 +18,18 @@ from alphaf_orch.inputs.kept import found_once
 from alphaf_orch.programs.rows import Format
 
 # Splits such as train_sft are common on the hub and axolotl has a key for them, so `:split` follows the id, in the
-# form of `datasets` (train[:500] too); a colon can't be part of the id.
-_HUB_ID = re.compile(rf"(?P<repo>{hub_cache.REPO_ID})(:(?P<split>\w+(\[[\d:%+-]*\])?))?", re.ASCII)
+# form of `datasets` (train[:500] too), and a configuration before it; a colon can't be part of the id.
+_HUB_ID = re.compile(
+    rf"(?P<repo>{hub_cache.REPO_ID})(@(?P<revision>[\w./-]+))?(:(?P<config>[\w.+-]+)(?=:))?"
+    r"(:(?P<split>[\w.-]+(\[[\d:%+-]*\])?))?",
+    re.ASCII,
+)
 # `datasets` (4.8.4) expands data file names as patterns and fsspec URLs: "[" finds no file, "*" finds others.
 _PATTERN = re.compile(r"[*?\[]|::")
-_FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".csv", ".txt", ".parquet", ".gz", ".zip", ".xlsx")
+_FILE_SUFFIXES = (
+    ".jsonl", ".json", ".ndjson", ".csv", ".tsv", ".txt", ".parquet", ".arrow", ".gz", ".zst", ".bz2", ".xz", ".zip",
+    ".xlsx",
+)  # fmt: skip
 # Files of a dataset repository that hold no rows.
 _NO_ROWS = {"README.md", ".gitattributes", "LICENSE", "dataset_infos.json"}
 # Who trains on these has no test left: rag-ko's train split holds the rows of its test split, the multi-turn set
@@ -41,12 +48,15 @@ EVALUATION_ONLY = (
 
 @dataclass(frozen=True)
 class Source:
-    """One data set: a checked local JSON Lines file, or a Hub data set with its split.
+    """One data set: a checked local file or folder, or a Hub data set with its split.
 
     `turns` counts user and assistant turns (of a preference row: the prompt's and one answer), `systems` the rows
     that begin with a system turn. For a Hub data set the counts are None until its rows were read, and `snapshot` is
     its folder in the cache. `message_field_training` is the key of turns that masks some of the assistant's, None where
-    all are trained on; `system_key` tells preference rows that have `system` beside whole conversations.
+    all are trained on; `system_key` tells preference rows that have `system` beside whole conversations, `extra_keys`
+    that rows or turns have keys beside their text and roles, `nfd_rows` counts those with decomposed Hangul.
+    `copy` is the canonical file that loaders read in the source's place, `taken` what its rows were taken as and
+    `unused` their columns that nothing reads: None where the source itself is read.
     """
 
     path: str
@@ -62,23 +72,30 @@ class Source:
     snapshot: str | None = None
     message_field_training: str | None = None
     system_key: bool = False
+    extra_keys: bool = False
+    nfd_rows: int = 0
+    config: str | None = None
+    revision: str | None = None
+    copy: str | None = None
+    taken: str | None = None
+    unused: Mapping[str, int] | None = None
 
 
 def parse_source(text: str) -> Source:
-    """Return the unread source that `text` names: an existing file (absolute path) or `org/name[:split]`.
+    """Return the unread source that `text` names: an existing file or folder (absolute path), or a set of the hub.
 
-    Raises DataError for a folder, a missing file, a name that is neither, and a set that models are tested on.
+    That is `org/name[@revision][[:config]:split]`. Raises DataError for a missing file, a name that is neither, and a
+    set that models are tested on.
     """
     path = Path(text).expanduser()
     _refuse_evaluation_sets(text, path)
-    if path.is_dir():
-        raise DataError(f"{text} is a folder, not a file", where=str(path.absolute()), fix=_folder_hint(path))
     if path.exists():
         return Source(str(path.absolute()), "local")
     hub_id = _HUB_ID.fullmatch(text)
     # A folder of that name here means that a file in it was meant.
     if hub_id and not text.lower().endswith(_FILE_SUFFIXES) and not path.parent.is_dir():
-        return Source(hub_id["repo"], "hub", hub_id["split"] or "train")
+        split = hub_id["split"] or "train"
+        return Source(hub_id["repo"], "hub", split, config=hub_id["config"], revision=hub_id["revision"])
     raise DataError(f"no such file: {text}", where=str(path.absolute()), fix=missing_hint(path))
 
 
@@ -94,7 +111,7 @@ def _refuse_evaluation_sets(text: str, path: Path) -> None:
     for name in EVALUATION_ONLY:
         # The hub takes any case; a file of the cache has the repository in its path.
         in_cache = f"datasets--{name.replace('/', '--')}".casefold() in (part.casefold() for part in path.parts)
-        if in_cache or text.partition(":")[0].casefold() == name.casefold():
+        if in_cache or re.split("[@:]", text)[0].casefold() == name.casefold():
             raise DataError(
                 f"{name} is an evaluation set: a model trained on it can no longer be tested with it",
                 where=text,
@@ -118,19 +135,25 @@ def locate_hub(source: Source, env: Mapping[str, str]) -> Source:
     The folder is what later stages load: offline, `datasets` 4.8.4 does not find `org/name` in this cache.
     Raises DataError when the data set is not cached and the environment is offline.
     """
-    folder = hub_is_cached(source.path, env)
+    folder = hub_is_cached(source.path, env, source.revision)
     if folder is not None:
         return replace(source, snapshot=str(folder))
     if not _offline(env):
         return source
     target = hub_cache.repo_dir(source.path, "dataset", env)
+    revision = f" --revision {source.revision}" if source.revision else ""
     raise DataError(
-        f"data set {source.path} is not on this machine, and the Hub is off (HF_HUB_OFFLINE)",
+        f"data set {at_revision(source)} is not on this machine, and the Hub is off (HF_HUB_OFFLINE)",
         where=str(target),
-        fix=f"Where there is a network run: hf download --repo-type dataset {source.path}; pack the folder "
+        fix=f"Where there is a network run: hf download --repo-type dataset {source.path}{revision}; pack the folder "
         f"{target.name} of its cache with tar, which keeps the links, and unpack it in {target.parent}. "
-        "Or give a local JSON Lines file.",
+        "Or give a local file.",
     )
+
+
+def at_revision(source: Source) -> str:
+    """Return a set of the hub by its name, with the revision where one was said."""
+    return source.path + (f"@{source.revision}" if source.revision else "")
 
 
 def _offline(env: Mapping[str, str]) -> bool:
@@ -140,15 +163,17 @@ def _offline(env: Mapping[str, str]) -> bool:
 
 
 def axolotl_dataset(source: Source) -> dict[str, Any]:
-    """Return axolotl's `datasets:` entry of a chat source: loss on assistant turns and their end marker.
+    """Return axolotl's `datasets:` entry of a source: loss on assistant turns and their ends, or on all of a text.
 
     A Hub data set whose format was not read yet is taken as `messages`; axolotl stops if it is not.
     """
-    sharegpt = source.format == "conversations"
-    entry: dict[str, Any] = {"path": source.snapshot or source.path}
-    entry |= {"ds_type": "json"} if source.kind == "local" else {"split": source.split}
+    if source.format == "text":
+        return {"path": source.copy, "ds_type": "json", "type": "completion", "field": "text"}
+    sharegpt = source.format == "conversations" and not source.copy
+    entry: dict[str, Any] = {"path": source.copy or source.snapshot or source.path}
+    entry |= {"ds_type": "json"} if source.kind == "local" or source.copy else {"split": source.split}
     masked = source.message_field_training
-    entry |= {"message_field_training": masked} if masked else {}
+    entry |= {"message_field_training": "train" if source.copy else masked} if masked else {}
     return entry | {
         "type": "chat_template",
         "field_messages": "conversations" if sharegpt else "messages",
@@ -162,8 +187,26 @@ def axolotl_dataset(source: Source) -> dict[str, Any]:
     }
 
 
+_PLAIN = {
+    "messages": "messages (role, content)",
+    "conversations": "conversations (from, value)",
+    "preference": "chosen and rejected",
+    "text": "text (continued pretraining)",
+}
+
+
+def taken_as(source: Source) -> str:
+    """Return what the rows of a source are trained as, and how many; that they are unread where they are not here."""
+    if source.format is None:
+        return "not on this machine yet"
+    return f"{source.taken or _PLAIN[source.format]}, {source.rows:,} rows"
+
+
 def dataset_entry(source: Source) -> dict[str, Any]:
-    """Return the source as our child programs take it: path, kind, split, revision."""
+    """Return the source as our child programs take it: path, kind, split, revision; of a copy whose rows it has."""
+    if source.copy and source.taken:
+        origin = {"origin": source.path, "unused": dict(source.unused or {})}
+        return {"path": source.copy, "kind": "local", "split": None, "revision": None, **origin}
     path = source.snapshot or source.path
     return {
         "path": path,
@@ -173,6 +216,19 @@ def dataset_entry(source: Source) -> dict[str, Any]:
     }
 
 
+def record(source: Source) -> dict[str, Any]:
+    """Return a source as the manifest tells of it: what it is, what identifies it and what it was taken as."""
+    found: dict[str, Any] = {key: getattr(source, key) for key in ("path", "kind", "rows", "sha256", "split")}
+    more = {
+        "config": source.config,
+        "revision": source.revision,
+        "commit": Path(source.snapshot).name if source.snapshot else None,
+        "taken_as": source.taken or (_PLAIN[source.format] if source.format else None),
+        "canonical": Path(source.copy).stem if source.copy else None,
+    }
+    return found | {key: value for key, value in more.items() if value is not None}
+
+
 def content_key(source: Source) -> dict[str, Any]:
     """Return what identifies the rows wherever they lie: the hash of a file, the commit of a hub set."""
     if source.kind == "local":
@@ -180,7 +236,9 @@ def content_key(source: Source) -> dict[str, Any]:
         honoured = {"message_field_training": source.message_field_training, "system_key": source.system_key}
         return {"sha256": source.sha256, "format": source.format, **{k: v for k, v in honoured.items() if v}}
     commit = Path(source.snapshot).name if source.snapshot else None
-    return {"hub": source.path, "commit": commit, "split": source.split}
+    # The canonical rows where runs of older versions could not have been trained on the set as it is.
+    said = {"config": source.config, "sha256": source.sha256}
+    return {"hub": source.path, "commit": commit, "split": source.split, **{k: v for k, v in said.items() if v}}
 
 
 def entry_key(entry: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any]:
@@ -199,19 +257,15 @@ def entry_key(entry: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any
     files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
     digest = hashlib.sha256()
     for file in files:
-        found = found_once("data_bytes", file, {}, partial(_sha256, file))
+        found = found_once("data_bytes", file, {}, partial(file_hash, file))
         digest.update(bytes.fromhex(found["sha256"]))
     return {**entry, "path": {"sha256": digest.hexdigest()}}
 
 
-def _sha256(file: Path) -> dict[str, str]:
+def file_hash(file: Path) -> dict[str, str]:
+    """Return the SHA-256 of a file's bytes, as inputs/kept keeps it."""
     with file.open("rb") as content:
         return {"sha256": hashlib.file_digest(content, "sha256").hexdigest()}
-
-
-def _folder_hint(folder: Path) -> str:
-    names = sorted(path.name for path in folder.iterdir() if path.suffix in (".jsonl", ".json"))
-    return f"Give one file of it: {', '.join(names[:5])}" if names else "Give a JSON Lines file (.jsonl)"
 
 
 def missing_hint(path: Path) -> str:
@@ -227,7 +281,7 @@ def missing_hint(path: Path) -> str:
     if any(unicodedata.normalize("NFC", name) == wanted for name in names):
         return "A file of this name exists in decomposed Unicode (macOS): rename it, or complete its name by Tab"
     close = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
-    close = close or [name for name in names if name.endswith((".jsonl", ".json"))][:3]
+    close = close or [name for name in names if name.endswith(_FILE_SUFFIXES)][:3]
     if close:
         return f"Nearest in {folder}: {', '.join(close)}"
-    return f"{folder} holds no JSON Lines file; a Hub data set is given as org/name or org/name:split"
+    return f"{folder} holds no file of rows; a Hub data set is given as org/name or org/name:split"

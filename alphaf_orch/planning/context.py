@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -157,10 +157,11 @@ def data_stage(
     recipe: Rendered,
     tokenizer: Mapping[str, Any],
     upstream: Any,
+    preference_len: int | None = None,
 ) -> Stage:
     """Return the stage that counts rows and tokens with the tokenizer that the trainer will use.
 
-    That of an SFT looks at what a DPO planned behind it trains on, too.
+    That of an SFT looks at what a DPO planned behind it trains on, too, in as many tokens as that reads.
     """
     name, checked = stage_name("data", section), resolved.data[section]
     preferences = resolved.data["dpo"] if section == "sft" else ()
@@ -170,9 +171,11 @@ def data_stage(
         **tokenizer,
         "model_rows": model_rows,
         "preferences": [sources.dataset_entry(source) for source in preferences],
+        "preference_len": preference_len,
+        "held_out": _held_out(recipe.values),
         "trust_remote_code": resolved.remote_code,
         "sequence_len": recipe.values["sequence_len"],
-        "kind": "chat" if section == "sft" else "preference",
+        "kind": "text" if trains_texts(checked) else "chat" if section == "sft" else "preference",
         "datasets": [sources.dataset_entry(source) for source in checked],
         "output": str(resolved.paths.report(name)),
         "probe": str(resolved.paths.probe(name)),
@@ -186,6 +189,18 @@ def data_stage(
         **{key: tokenizer[key] for key in ("chat_template_jinja", "eot_tokens") if key in tokenizer},
     }
     return stages.data_stage(name, resolved.python(), resolved.paths, plain(config), spec)
+
+
+def trains_texts(checked: Sequence[sources.Source]) -> bool:
+    """Return whether the data are texts for continued pretraining, never mixed with conversations."""
+    return any(source.format == "text" for source in checked)
+
+
+def _held_out(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a training is evaluated on: a share of its rows, or the data sets that axolotl's key names."""
+    named = [{"path": entry.get("path", ""), "kind": "local"} for entry in recipe.get("test_datasets") or ()]
+    alone = bool(recipe.get("dataset_exact_deduplication"))  # then no row that is trained on is like one held out
+    return {"share": 0 if alone else recipe.get("val_set_size") or 0, "datasets": named}
 
 
 def _trained_modules(resolved: Resolved, recipe: Rendered | None) -> list[str] | None:
@@ -213,8 +228,8 @@ def merge_stage(
     """
     name = stage_name("merge", section)
     merged = resolved.model_dir(section)
-    # axolotl's own datasets entries may be of any type, so no conversation of theirs is known.
-    passed_through = section == "sft" and resolved.config.datasets
+    # axolotl's own datasets entries may be of any type, so no conversation of theirs is known; texts hold none.
+    passed_through = section == "sft" and (resolved.config.datasets or trains_texts(resolved.data["sft"]))
     probe = None if passed_through else str(resolved.paths.probe(stage_name("data", section)))
     variables = {
         "base_model": base,

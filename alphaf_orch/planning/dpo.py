@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from alphaf_orch.core.render import Rendered
 from alphaf_orch.inputs import sources
 from alphaf_orch.planning import stages
 from alphaf_orch.planning.context import (
@@ -17,17 +18,23 @@ from alphaf_orch.planning.context import (
 from alphaf_orch.planning.stages import Stage
 
 
-def dpo_stages(resolved: Resolved, upstream: str) -> tuple[Stage, ...]:
-    """Return the stages from the merged SFT model, known by its stage's fingerprint, to the merged DPO model."""
-    paths, start, checked = resolved.paths, str(resolved.model_dir("sft")), resolved.data["dpo"]
+def dpo_recipe(resolved: Resolved) -> Rendered:
+    """Return the recipe of the DPO program, from the merged SFT model."""
+    paths = resolved.paths
     variables = {
-        "base_model": start,
+        "base_model": str(resolved.model_dir("sft")),
         "output_dir": str(paths.adapter("dpo")),
-        "datasets": [sources.dataset_entry(source) for source in checked],
+        "datasets": [sources.dataset_entry(source) for source in resolved.data["dpo"]],
         "probe": str(paths.probe("dpo")),
         "trust_remote_code": resolved.remote_code,
     }
-    recipe = make_recipe(resolved, "dpo", "dpo/dpo.yaml.j2", variables, 1)
+    return make_recipe(resolved, "dpo", "dpo/dpo.yaml.j2", variables, 1)
+
+
+def dpo_stages(resolved: Resolved, upstream: str) -> tuple[Stage, ...]:
+    """Return the stages from the merged SFT model, known by its stage's fingerprint, to the merged DPO model."""
+    paths, start, checked = resolved.paths, str(resolved.model_dir("sft")), resolved.data["dpo"]
+    recipe = dpo_recipe(resolved)
     said = {**resolved.preset.sft, **resolved.config.sft}
     ends = {"eot_tokens": said["eot_tokens"]} if "eot_tokens" in said else {}
     tokenizer: dict[str, Any] = {

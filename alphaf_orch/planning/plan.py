@@ -98,7 +98,8 @@ def _merge(resolved: Resolved, found: tuple[Stage, ...], place: RunPaths) -> Mer
 
 def _fetch_stage(resolved: Resolved, section: Section) -> tuple[Stage, ...]:
     """Return the stage that brings the section's data sets from the hub, or none where all are here."""
-    missing = [source.path for source in resolved.data[section] if source.kind == "hub" and source.snapshot is None]
+    data = resolved.data[section]
+    missing = [sources.at_revision(source) for source in data if source.kind == "hub" and source.snapshot is None]
     if not missing:
         return ()
     argv = program(resolved.python(), "models.fetch_model", "--repo-type", "dataset")

@@ -12,10 +12,12 @@ from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.disk import written
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths, template_folders
-from alphaf_orch.inputs import data, hub_cache, presets, sources
+from alphaf_orch.inputs import hub_cache, presets, sources
 from alphaf_orch.inputs.chat_templates import ChatTemplate, template_of
+from alphaf_orch.inputs.data_sets import check_sources
+from alphaf_orch.inputs.formats import Reading
 from alphaf_orch.planning import recipes
-from alphaf_orch.planning.base import BaseModelRef, find_base, find_preset
+from alphaf_orch.planning.base import BaseModelRef, find_base, find_preset, tool_python
 from alphaf_orch.planning.context import Resolved, Scope, recipe_layers
 from alphaf_orch.planning.merge_inputs import MergeInputs, base_as_merged, read_inputs
 from alphaf_orch.planning.merge_partners import MergeModel, find_merge_model
@@ -29,7 +31,8 @@ from alphaf_orch.settings.trackers import check_trackers
 def resolve(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> Resolved:
     """Return the run with everything settled that the disk decides.
 
-    Starts nothing, and writes only what is known of large files. Raises the error of the first thing that could not
+    Starts nothing but what reads tables and sets of the hub, and writes only into the cache: what is known of large
+    files, and canonical rows. Raises the error of the first thing that could not
     work: a key that is none, unknown model, bad data, missing weights or hub data (unless dry).
     """
     _check_said(config, scope)
@@ -80,10 +83,13 @@ def _data(
     config: RunConfig, preset: presets.ModelPreset, scope: Scope, env: Mapping[str, str]
 ) -> dict[Section, tuple[sources.Source, ...]]:
     found: dict[Section, tuple[sources.Source, ...]] = {"sft": (), "dpo": ()}
+    how = Reading(
+        tool_python(config, "axolotl"), {str(name): column for name, column in config.columns.items()}, config.normalize
+    )
     if "dpo" in scope.sections:
-        found["dpo"] = data.check_sources(config.dpo_data or (preset.dpo_data,), "preference", env)
+        found["dpo"] = check_sources(config.dpo_data or (preset.dpo_data,), "preference", env, how)
     if "sft" in scope.sections and not config.datasets:
-        found["sft"] = data.check_sources(config.data or (preset.sft_data,), "chat", env)
+        found["sft"] = check_sources(config.data or (preset.sft_data,), "chat", env, how)
     return found
 
 

@@ -17,7 +17,9 @@ from alphaf_orch.planning.context import (
     merge_stage,
     recipe_spec,
     training_launch,
+    trains_texts,
 )
+from alphaf_orch.planning.dpo import dpo_recipe
 from alphaf_orch.planning.stages import Stage
 
 RECIPE_GPUS = 8  # article: H100 SXM x 8; the recipes' gradient_accumulation_steps are written for it
@@ -39,7 +41,8 @@ def sft_stages(resolved: Resolved) -> tuple[Stage, ...]:
             **_chat_settings(recipe.values),
             "added_tokens": recipe.values.get("tokens"),
         }
-        found.append(data_stage(resolved, "sft", recipe, tokenizer, base.spec))
+        pairs = dpo_recipe(resolved).values["sequence_len"] if resolved.data["dpo"] else None
+        found.append(data_stage(resolved, "sft", recipe, tokenizer, base.spec, pairs))
     python, prepared = resolved.python(), recipe.values["dataset_prepared_path"]
     prepare = stages.preprocess_stage(python, paths, recipe, _prepared_spec(recipe, content, base))
     train = stages.sft_stage(python, paths, launch, recipe, spec)
@@ -88,7 +91,7 @@ def _recipe(resolved: Resolved, base: BaseModelRef) -> Rendered:
     def made(prepared: str) -> Rendered:
         named = {**variables, "dataset_prepared_path": prepared}
         recipe = make_recipe(resolved, "sft", f"sft/{resolved.adapter}.yaml.j2", named, written_for)
-        return _with_turn_end(recipe, resolved.template, rendered=bool(checked))
+        return _with_turn_end(recipe, resolved.template, rendered=bool(checked) and not trains_texts(checked))
 
     # The folder is named after all that goes into the tokenised rows, their content included.
     key = fingerprint(_prepared_spec(made(""), list(resolved.content), base))[:16]

@@ -24,7 +24,10 @@ CHOICES = ("bool", "int", "str")  # what pydantic calls the choices of a union
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """One preference dataset: a local file or folder, or a Hub id at a revision."""
+    """One preference dataset: a local file or folder, or a Hub id at a revision.
+
+    `path` may be the canonical copy of `origin`, of which nothing read the columns in `unused`.
+    """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -32,6 +35,8 @@ class DatasetSpec:
     kind: Literal["local", "hub"]
     split: Text | None = None
     revision: Text | None = None
+    origin: Text | None = None
+    unused: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from alphaf_orch.programs.quality import invisible
 from alphaf_orch.programs.row_keys import MASKS, RowError, check_row_keys, check_turn_keys, trained, unused_keys
 
 # {"role": "system" | "user" | "assistant", "content": text}; an assistant's turn without loss has "train": False too.
 Message = dict[str, Any]
-Format = Literal["messages", "conversations", "preference"]
+Format = Literal["messages", "conversations", "preference", "text"]
 Kind = Literal["chat", "preference"]
 
 OPENAI_ROLES = {"system": "system", "user": "user", "assistant": "assistant"}
@@ -253,8 +254,9 @@ def _text(holder: Mapping[str, Any], key: str, place: str) -> str:
         raise RowError(place, "is missing")
     if not isinstance(text, str):
         raise RowError(place, f"is a JSON {_json_type(text)}, not a string")
-    if not text or text.isspace():
-        raise RowError(place, "is blank")
+    if invisible(text):
+        hidden = "" if not text.strip() else ": it holds characters that cannot be seen alone"
+        raise RowError(place, f"is blank{hidden}")
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -83,6 +83,8 @@ def trained_systems(probe: Path) -> TrainedSystems | None:
     if not probe.is_file():
         return None
     rows = [json.loads(line)["messages"] for line in probe.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not rows:
+        return None
     first = [messages[0]["content"] for messages in rows if messages and messages[0]["role"] == "system"]
     return TrainedSystems(frozenset(first), len(rows), len(first))
 

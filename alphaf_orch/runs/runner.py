@@ -25,6 +25,7 @@ from alphaf_orch.core.masking import mask, mask_logs
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import StageLine
 from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_atomic, write_manifest
+from alphaf_orch.inputs import sources
 from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
@@ -134,9 +135,7 @@ def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
         manifest["merge_partners"] = [model.record for model in plan.merge.partners]
     for section, found in plan.sources.items():
         if found:
-            manifest.setdefault("data", {})[section] = [
-                {"path": s.path, "kind": s.kind, "rows": s.rows, "sha256": s.sha256, "split": s.split} for s in found
-            ]
+            manifest.setdefault("data", {})[section] = [sources.record(source) for source in found]
     write_atomic(plan.paths.config, dump_config(plan.config))
     write_manifest(plan.paths.manifest, manifest)
 

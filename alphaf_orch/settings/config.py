@@ -14,6 +14,10 @@ from alphaf_orch.core.values import Mistake, nearest, validated
 from alphaf_orch.core.yaml_files import read_document
 
 Tool = Literal["axolotl", "dpo", "mergekit", "vllm"]
+# The columns of a data set that may have another name in it.
+Column = Literal[
+    "messages", "instruction", "input", "output", "system", "history", "prompt", "chosen", "rejected", "text"
+]  # fmt: skip
 
 
 class RunConfig(BaseModel):
@@ -29,6 +33,8 @@ class RunConfig(BaseModel):
     data: tuple[str, ...] = ()
     datasets: tuple[dict[str, Any], ...] = ()
     dpo_data: tuple[str, ...] = ()
+    columns: dict[Column, str] = {}
+    normalize: Literal["NFC"] | None = None
     gpus: Annotated[int, Field(ge=0)] | None = None
     dpo_gpus: Annotated[int, Field(ge=0)] | None = None
     sft: dict[str, Any] = {}

@@ -9,6 +9,7 @@ from typing import Any
 
 from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, check_run_name, runs_dir
+from alphaf_orch.core.piped import as_file
 from alphaf_orch.core.values import numbers
 from alphaf_orch.settings.config import RunConfig, build_config, read_config
 from alphaf_orch.settings.keys import parse_set
@@ -107,6 +108,12 @@ def _laid_over(values: dict[str, Any], file: dict[str, Any], options: Options, w
     return config.model_copy(update=update)
 
 
+def _piped(name: Any) -> Any:
+    """Return the name of data; what comes through a pipe has one when it was copied, for a run remembers it."""
+    place = Path(name) if isinstance(name, str) and name.startswith("/") else None
+    return str(as_file(place)) if place and place.exists() else name
+
+
 def _absolute(values: dict[str, Any]) -> dict[str, Any]:
     """Return the settings with local paths made absolute: a run may be resumed from another folder."""
 
@@ -116,7 +123,7 @@ def _absolute(values: dict[str, Any]) -> dict[str, Any]:
 
     for key in ("data", "dpo_data"):
         if isinstance(values.get(key), Sequence) and not isinstance(values[key], str):
-            values[key] = tuple(absolute(name) for name in values[key])
+            values[key] = tuple(_piped(absolute(name)) for name in values[key])
     if isinstance(values.get("merge"), dict):
         values["merge"] = settled(values["merge"])
     model = values.get("model")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -114,7 +115,7 @@ def test_chosen_is_rejected(alphaf, tmp_path):
 
 def test_preference_data_given_to_sft(alphaf, tmp_path):
     path = write(tmp_path / "p.jsonl", {"prompt": "금리란?", "chosen": "값", "rejected": "몰라"})
-    refused(alphaf("sft", "--model", "tiny", "--data", path), 3, "SFT needs rows with 'messages'")
+    refused(alphaf("sft", "--model", "tiny", "--data", path), 3, "no conversation: give this file to DPO")
 
 
 def test_not_utf8(alphaf, tmp_path):
@@ -229,3 +230,24 @@ def local_model(folder: Path, hidden_size: int = 64, layers: int = 2) -> str:
     )
     (model / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<|im_end|>", "pad_token": "</s>"}))
     return str(model)
+
+
+def test_a_plan_says_what_the_data_were_taken_as(alphaf, tmp_path):
+    path = write(tmp_path / "알파카.jsonl", {"instruction": "금리란?", "input": "", "output": "값", "id": 1})
+    done = alphaf("plan", "--model", "tiny", "--data", path)
+    assert done.exit_code == 0, done.output
+    assert f"sft data: {path}\n  taken as: Alpaca (instruction, input, output), 1 rows\n" in done.stdout
+    assert "  not used: id (1 rows)\n" in done.stdout
+
+
+def test_a_plan_says_how_much_hangul_is_decomposed_until_it_is_normalised(alphaf, tmp_path):
+    turns = [
+        {"role": "user", "content": unicodedata.normalize("NFD", "금리란?")},
+        {"role": "assistant", "content": "값"},
+    ]
+    path = write(tmp_path / "nfd.jsonl", {"messages": turns})
+    said = "1 rows hold decomposed Hangul (NFD)"
+    assert said in alphaf("plan", "--model", "tiny", "--data", path).stdout
+    config = tmp_path / "c.yaml"
+    config.write_text("normalize: NFC\n", encoding="utf-8")
+    assert said not in alphaf("plan", "--model", "tiny", "--data", path, "--config", str(config)).stdout

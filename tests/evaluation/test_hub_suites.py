@@ -14,7 +14,7 @@ from hub_suites import MMLU, RAG_GOLD, SHIPPED, lines, put_snapshot, talk
 from alphaf_orch.core.errors import DataError
 from alphaf_orch.core.paths import CHILD
 from alphaf_orch.evaluation.tasks.suites import find_tasks, select_tasks
-from alphaf_orch.inputs.data import check_sources
+from alphaf_orch.inputs.data_sets import check_sources
 from alphaf_orch.inputs.sources import entry_key
 
 
@@ -131,7 +131,9 @@ def test_overlap_is_the_share_of_the_golds_character_pairs(allganize: ModuleType
 
 
 @pytest.mark.parametrize("kind", ["chat", "preference"])
-@pytest.mark.parametrize("name", ["allganize/rag-ko", "Allganize/RAG-KO:train", "allganize/financial-mmlu-ko"])
+@pytest.mark.parametrize(
+    "name", ["allganize/rag-ko", "Allganize/RAG-KO@main:train", "allganize/financial-mmlu-ko:a:test"]
+)
 def test_evaluation_sets_are_refused_as_training_data(tmp_path: Path, name: str, kind: Any) -> None:
     snapshot = put_snapshot(tmp_path, "allganize/rag-ko", {"data/train.jsonl": lines([talk("하나", "질문", "답")])})
     env = {"HF_HOME": str(tmp_path)}

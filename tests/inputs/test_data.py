@@ -41,6 +41,7 @@ def test_facts_of_a_chat_file(tmp_path: Path) -> None:
         duplicates=1,
         sha256=hashlib.sha256(content).hexdigest(),
         size=len(content),
+        extra_keys=True,
     )
 
 
@@ -133,7 +134,7 @@ REREAD = "Correct or delete this row: the data loader would read the whole file 
         pytest.param(
             [line(chat()), b'{"messages": [}\n'],
             "chat",
-            "invalid JSON at line 2: Expecting value (column 15)",
+            "invalid JSON: Expecting value (column 15)",
             " line 2",
             "Write one complete JSON object on each line",
             id="json",
@@ -141,7 +142,7 @@ REREAD = "Correct or delete this row: the data loader would read the whole file 
         pytest.param(
             [b'{"messages":\n', b"[]}\n"],
             "chat",
-            "invalid JSON at line 1: Expecting value (column 1)",
+            "invalid JSON: Expecting value (column 1)",
             " line 1",
             "Write one complete JSON object on each line",
             id="pretty printed",
@@ -149,7 +150,7 @@ REREAD = "Correct or delete this row: the data loader would read the whole file 
         pytest.param(
             [line(chat()), b'{"id": 1, "id": 2}\n'],
             "chat",
-            "invalid JSON at line 2: key 'id' is given twice",
+            "invalid JSON: key 'id' is given twice",
             " line 2",
             REREAD,
             id="key twice",
@@ -157,7 +158,7 @@ REREAD = "Correct or delete this row: the data loader would read the whole file 
         pytest.param(
             [line(chat()), json.dumps(chat(note="\ud83d")).encode()],
             "chat",
-            "invalid JSON at line 2: a \\u escape is half a surrogate pair (a cut emoji)",
+            "invalid JSON: a \\u escape is half a surrogate pair (a cut emoji)",
             " line 2",
             REREAD,
             id="surrogate",
@@ -268,40 +269,6 @@ def test_a_name_the_loader_takes_for_a_pattern_is_refused(tmp_path: Path, name: 
     )
 
 
-@pytest.mark.parametrize(
-    ("early", "late", "what"),
-    [
-        ({}, {"note": "x"}, "key note appears here first"),
-        ({"id": 1}, {"id": "a"}, "key id is str here, not before"),
-        ({"id": None}, {"id": "a"}, "key id is str here, not before"),
-        ({"id": 1}, {"id": 1.5}, "key id is float here, not before"),
-        ({"meta": {"a": []}}, {"meta": {"a": ["b"]}}, "key meta.a appears here first"),
-        ({"id": "a"}, {"id": 5}, None),
-        ({"id": 1.5}, {"id": 5}, None),
-        ({"id": "a"}, {"id": None}, None),
-        ({"id": "a"}, {}, None),
-    ],
-)
-def test_keys_and_types_are_fixed_after_the_loaders_first_chunk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, early: Any, late: Any, what: str | None
-) -> None:
-    monkeypatch.setattr(data, "_FIRST_CHUNK", len(line(chat(**early))))
-    # Line 2 starts at the border, and the loader ends its chunk with a whole line.
-    path = write(tmp_path, line(chat(**early)), line(chat(**early)), line(chat(**late)))
-    if what is None:
-        assert check_file(path, "chat").rows == 3
-        return
-    with pytest.raises(DataError) as caught:
-        check_file(path, "chat")
-    key = what.split()[1]
-    refused(
-        caught.value,
-        f"{what}: the data loader fixes keys and their types after 0 MiB",
-        f"{path} line 3, key {key}",
-        f"Remove {key} from all rows, or give it one type and put a row that has it at the top",
-    )
-
-
 def test_the_user_sees_one_message_and_exit_code_3(tmp_path: Path) -> None:
     path = write(tmp_path / "빈 폴더", b"")
 
@@ -327,6 +294,8 @@ def test_parse_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             "org/name",
             "o-r.g/ko_Set.v1:train_sft",
             "a/b:train[:5%]",
+            "a/b@v1.0:ko-en:test",
+            "a/b@refs/pr/3",
         )
     ] == [
         Source(str(path), "local"),
@@ -334,6 +303,8 @@ def test_parse_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Source("org/name", "hub", "train"),
         Source("o-r.g/ko_Set.v1", "hub", "train_sft"),
         Source("a/b", "hub", "train[:5%]"),
+        Source("a/b", "hub", "test", config="ko-en", revision="v1.0"),
+        Source("a/b", "hub", "train", revision="refs/pr/3"),
     ]
 
 
@@ -348,8 +319,7 @@ def test_missing_file_names_its_neighbours(tmp_path: Path, monkeypatch: pytest.M
         "its name by Tab",
         "자료/가나다": f"Nearest in {tmp_path / '자료'}: finance_ko_sft.jsonl, "
         + unicodedata.normalize("NFD", "여신.jsonl"),
-        "빈/a.jsonl": f"{tmp_path / '빈'} holds no JSON Lines file; a Hub data set is given as org/name or "
-        "org/name:split",
+        "빈/a.jsonl": f"{tmp_path / '빈'} holds no file of rows; a Hub data set is given as org/name or org/name:split",
         "없음/둘/a.jsonl": f"The folder does not exist; the nearest one that does is {tmp_path}",
         "org/name.jsonl": f"The folder does not exist; the nearest one that does is {tmp_path}",
     }
@@ -357,13 +327,6 @@ def test_missing_file_names_its_neighbours(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(DataError) as caught:
             parse_source(text)
         refused(caught.value, f"no such file: {text}", tmp_path / text, fix)
-
-
-def test_a_folder_is_no_source(tmp_path: Path) -> None:
-    write(tmp_path, line(chat()), name="b.jsonl")
-    with pytest.raises(DataError) as caught:
-        parse_source(str(tmp_path))
-    refused(caught.value, f"{tmp_path} is a folder, not a file", tmp_path, "Give one file of it: b.jsonl")
 
 
 def test_hub_data_set_in_the_cache(tmp_path: Path) -> None:
@@ -391,7 +354,7 @@ def test_hub_data_set_that_cannot_be_fetched(tmp_path: Path, switch: dict[str, s
         tmp_path / "datasets--org--name",
         "Where there is a network run: hf download --repo-type dataset org/name; pack the folder "
         f"datasets--org--name of its cache with tar, which keeps the links, and unpack it in {tmp_path}. "
-        "Or give a local JSON Lines file.",
+        "Or give a local file.",
     )
 
 
@@ -465,8 +428,8 @@ def test_speed_of_the_check(tmp_path: Path) -> None:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that were read, in order, by processes whose files change in no less than a tick."""
     found: list[Path] = []
-    real = data._lines
-    monkeypatch.setattr(data, "_lines", lambda file: (found.append(file), real(file))[1])
+    real = data.read_whole
+    monkeypatch.setattr(data, "read_whole", lambda file, *args: (found.append(file), real(file, *args))[1])
     monkeypatch.setattr(kept, "TICK_NS", 0)
     return found
 
@@ -517,7 +480,7 @@ def test_what_other_checks_found_is_not_believed(tmp_path, reads, monkeypatch):
         check_file(path, "preference")
     monkeypatch.setattr(data, "_checks", lambda: "those of another version")
     check_file(path, "chat")
-    assert reads == [path] * 3
+    assert reads == [path] * 2  # rows of the other kind are told from the first of them
 
 
 def test_a_file_is_not_known_again_where_a_later_change_would_not_show(tmp_path, reads, monkeypatch):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from data_rows import PAIR, line
 
 from alphaf_orch.core.errors import ConfigError, DataError, ModelError
 from alphaf_orch.core.paths import CHILD, template_folders
@@ -311,12 +312,15 @@ def test_the_commit_met_first_is_insisted_on(eight_gpus, tmp_path):
         planned(eight_gpus, tmp_path, scope=Scope(("sft",)), base_revision="c" * 40)
 
 
-def test_a_hub_data_set_is_loaded_from_its_folder_and_known_by_its_commit(eight_gpus, tmp_path):
+def test_a_hub_data_set_is_read_from_its_folder_and_known_by_its_commit(eight_gpus, tmp_path):
     snapshot = cached_repo(tmp_path / "hf", "dataset", "argilla/dpo-mix-7k", "d" * 40)
-    (snapshot / "train.parquet").write_bytes(b"rows")
+    (snapshot / "train.jsonl").write_bytes(line(PAIR))
     plan = planned(eight_gpus, tmp_path)
-    entry = {"path": str(snapshot), "kind": "hub", "split": "train", "revision": None}
-    assert recipe(plan, "dpo")["datasets"] == [entry]
+    (entry,) = recipe(plan, "dpo")["datasets"]
+    assert {**entry, "path": ""} == {
+        "path": "", "kind": "local", "split": None, "revision": None, "origin": "argilla/dpo-mix-7k", "unused": {},
+    }  # fmt: skip
+    assert json.loads(Path(entry["path"]).read_text())["prompt"] == [{"role": "user", "content": PAIR["prompt"]}]
     assert stage(plan, "dpo").spec["data"] == [{"hub": "argilla/dpo-mix-7k", "commit": "d" * 40, "split": "train"}]
 
 
@@ -328,6 +332,11 @@ def test_online_fetches_what_is_missing_in_stages_of_its_own(eight_gpus, tmp_pat
         "fetch_dpo_data": ("--repo-type", "dataset", "--repo", "argilla/dpo-mix-7k"),
     }
     assert {found.argv[1:3] for found in fetching} == {("-m", "alphaf_orch.programs.models.fetch_model")}
+
+
+def test_a_set_at_a_revision_is_fetched_at_it(eight_gpus, tmp_path):
+    plan = planned(eight_gpus, tmp_path, scope=Scope(("sft",), online=True), data=("org/name@v1:ko:train",))
+    assert stage(plan, "fetch_data").argv[3:] == ("--repo-type", "dataset", "--repo", "org/name@v1")
 
 
 def test_what_the_plan_sets_cannot_be_set(eight_gpus, tmp_path):
@@ -369,9 +378,10 @@ def test_dpo_alone_is_planned_from_the_recorded_sft(cpu, tmp_path):
     }
 
 
-def test_a_plan_writes_nothing(eight_gpus, tmp_path):
+def test_a_plan_writes_nothing_but_canonical_rows(eight_gpus, tmp_path):
     planned(eight_gpus, tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["rows"]
 
 
 def test_stages_are_frozen(eight_gpus, tmp_path):

@@ -29,8 +29,8 @@ def files(tmp_path):
 def reads(monkeypatch):
     """The data files that were read, in order."""
     found = []
-    real = data._lines
-    monkeypatch.setattr(data, "_lines", lambda file: (found.append(file), real(file))[1])
+    real = data.read_whole
+    monkeypatch.setattr(data, "read_whole", lambda file, *args: (found.append(file), real(file, *args))[1])
     return found
 
 
@@ -58,8 +58,8 @@ def test_a_data_file_is_read_once_whatever_the_number_of_arms(files, reads, cpu,
 
 
 def test_axolotl_s_own_data_are_hashed_once_too(files, cpu, tmp_path, monkeypatch):
-    hashed, real = [], sources._sha256
-    monkeypatch.setattr(sources, "_sha256", lambda file: (hashed.append(file), real(file))[1])
+    hashed, real = [], sources.file_hash
+    monkeypatch.setattr(sources, "file_hash", lambda file: (hashed.append(file), real(file))[1])
     folder = files[0].parent
     for lora_r in (8, 16):
         said = RunConfig(

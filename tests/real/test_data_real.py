@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 import pytest
 from data_rows import chat, hub_cache_with_rows, line, sharegpt, write
 
-from alphaf_orch.inputs.data import check_file
-from alphaf_orch.inputs.sources import Source, axolotl_dataset, locate_hub
+from alphaf_orch.inputs.data_sets import check_sources
+from alphaf_orch.inputs.sources import Source, axolotl_dataset, dataset_entry
 
 
 def run_tool(folder: Path, *args: str) -> str:
@@ -57,8 +58,15 @@ def test_axolotl_trains_on_assistant_turns_and_their_end_marker(tmp_path: Path) 
         write(tmp_path / "내 자료", line({"messages": fourth}), name="train.jsonl"),
     ]
     hub_cache_with_rows(tmp_path / "hf")
-    hub = locate_hub(Source("org/name", "hub", "test"), {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"})
-    sources = [*(check_file(path, "chat") for path in files), hub]
+    # What the loader gets of these is canonical rows: of the first one its other columns would stop it.
+    late = [chat(id=1, when="2024-01-01", tags=["a"]), chat("금리?", "2.5%", id=10**22, when="어제", tags="a")]
+    csv = tmp_path / "내 자료" / "표.csv"
+    csv.write_text("\ufeff질문,답변\n금리?,2.5%\n", encoding="utf-8")
+    names = [*files, write(tmp_path / "내 자료", *map(line, late), name="id.jsonl"), csv, "org/name:test"]
+    env = {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
+    sources = list(check_sources(tuple(map(str, names)), "chat", env))
+    text = "기준금리는 한국은행이 정합니다. " * 40
+    sources += check_sources((str(write(tmp_path, line({"text": text}), name="text.jsonl")),), "chat", env)
     config = {
         "base_model": str(base),
         "datasets": [axolotl_dataset(source) for source in sources],
@@ -83,7 +91,19 @@ def test_axolotl_trains_on_assistant_turns_and_their_end_marker(tmp_path: Path) 
     short = [{"role": "user", "content": "금리?"}, {"role": "assistant", "content": "2.5%"}]
     expected = []
     stored = chat("질문 0")["messages"]
-    for messages in (openai["messages"], plain, openai["messages"][1:], short, third, plain, fourth, stored):
+    for messages in (
+        openai["messages"],
+        plain,
+        openai["messages"][1:],
+        short,
+        third,
+        plain,
+        fourth,
+        plain,
+        short,
+        short,
+        stored,
+    ):
         ids: list[int] = []
         labels: list[int] = []
         for message in messages:
@@ -96,4 +116,23 @@ def test_axolotl_trains_on_assistant_turns_and_their_end_marker(tmp_path: Path) 
         rendered = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=False)
         assert ids == rendered
         expected.append((ids, labels))
+    # A text is cut into pieces, closed, and trained on whole.
+    ids = [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
+    pieces = [ids[start : start + 512] for start in range(0, len(ids), 512)]
+    assert len(pieces) > 1
+    expected += [(piece, piece) for piece in pieces]
     assert [(row["input_ids"], row["labels"]) for row in prepared] == expected
+    _counted_alike(tmp_path, base, sources[-1], pieces)
+
+
+def _counted_alike(folder: Path, base: Path, texts: Source, pieces: list[list[int]]) -> None:
+    """What the data stage says of the texts is what axolotl made of them."""
+    from alphaf_orch.programs.training.data_stats import load_config, run
+
+    config = {"tokenizer": str(base), "chat_template": "chatml", "sequence_len": 512, "kind": "text"}
+    config |= {"datasets": [dataset_entry(texts)], "output": str(folder / "o.json"), "probe": str(folder / "p.jsonl")}
+    (folder / "data.yaml").write_text(json.dumps(config), encoding="utf-8")
+    stats = run(load_config(str(folder / "data.yaml")))
+    assert (stats["rows"], stats["texts"], stats["duplicates"]) == (len(pieces), 1, 0)
+    assert stats["tokens"]["total"] == sum(map(len, pieces))
+    assert stats["longer_than_sequence_len"]["rows"] == 0

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -117,6 +118,12 @@ def test_chat_statistics_of_local_and_hub_rows(tmp_path: Path, base: Path) -> No
         "masked_turns": 1,
         "duplicates": 2,
         "rows_with_control_tokens": 1,
+        # 질문 0 to 2 differ by a digit alone.
+        "near_duplicates": 2,
+        "nfd_rows": 0,
+        "replaced_rows": 0,
+        "mojibake_rows": 0,
+        "control_character_rows": 0,
         "tokens": {
             "total": sum(counted),
             "min": ordered[0],
@@ -131,7 +138,11 @@ def test_chat_statistics_of_local_and_hub_rows(tmp_path: Path, base: Path) -> No
         },
         "kept": {"rows": sum(n <= 64 for n in counted), "tokens": sum(n for n in counted if n <= 64), "packed": 6},
         "unknown_tokens": {"tokens": 0, "share": 0.0, "conversations": 0},
-        "notes": [],
+        "notes": [
+            "of 9 rows 2 have the texts of an earlier one, and 2 differ from one in case, blanks, punctuation or digits"
+            " alone"
+        ],
+        "held_out": {},
         "model_rows": None,
         "unused_keys": {"id": 3, "messages[].turn_id": 1, "rationale": 1},
         "unknown_keys": ["rationale"],
@@ -216,6 +227,97 @@ def test_pairs_are_compared_as_they_are_trained(tmp_path: Path, base: Path, data
         assert (caught.value.code, caught.value.message.splitlines()[0]) == (3, f"error: {what}")
 
 
+def test_damage_and_repetition_are_counted_and_said(tmp_path: Path, base: Path, data_stats: ModuleType) -> None:
+    good = [chat(f"질문 {mark}", f"답 {mark}") for mark in "가나다라마바사아"]
+    odd = [
+        chat("금리란?", unicodedata.normalize("NFD", "돈의 값입니다.")),
+        chat("환율란?", "원화의 \ufffd값"),
+        chat("주가란?", "caf\u00c3\u00a9 값"),
+        chat("채권이란?", "빚\x07문서"),
+        chat("질문  가!", "답 가."),
+    ]
+    path = write(tmp_path, *map(line, [*good, *odd]))
+    stats = data_stats.run(
+        data_stats.load_config(str(config_file(tmp_path, tokenizer=str(base), datasets=[{"path": str(path)}])))
+    )
+    assert {key: value for key, value in stats.items() if key.endswith("_rows") or "duplicates" in key} == {
+        "duplicates": 0, "near_duplicates": 1, "nfd_rows": 1, "replaced_rows": 1, "mojibake_rows": 1,
+        "control_character_rows": 1, "model_rows": None,
+    }  # fmt: skip
+    assert [note.partition(" hold ")[0] for note in stats["notes"]] == ["1 of 13 rows"] * 4
+    assert "`normalize: NFC`" in stats["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "what"),
+    [
+        (
+            [chat("가", "\ufffd\ufffd"), chat("나", "ê°€ë‚˜"), chat("다")],
+            "2 of 3 rows are damaged text (1 with U+FFFD for lost characters, 1 read in a wrong encoding): the model"
+            " would learn to write it",
+        ),
+        (
+            [chat(id=n) for n in range(3)],
+            "all 3 rows are one and the same: nothing but that text can be learnt from them",
+        ),
+    ],
+)
+def test_the_worst_is_refused_of_hub_rows_too(
+    tmp_path: Path, base: Path, data_stats: ModuleType, monkeypatch: pytest.MonkeyPatch, rows: list[Any], what: str
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    write(tmp_path / "snapshot", *map(line, rows), name="train.jsonl")
+    sets = [{"path": str(tmp_path / "snapshot"), "kind": "hub"}]
+    with pytest.raises(Failure) as caught:
+        data_stats.run(data_stats.load_config(str(config_file(tmp_path, tokenizer=str(base), datasets=sets))))
+    assert (caught.value.code, caught.value.message.splitlines()[0]) == (3, f"error: {what}")
+
+
+def test_rows_held_out_and_trained_on_are_counted(tmp_path: Path, base: Path, data_stats: ModuleType) -> None:
+    rows = [chat(f"질문 {mark}", f"답 {mark}") for mark in "가나다라마바사아"]
+    path = write(tmp_path, *map(line, [*rows, *rows[:4]]))
+
+    def stats(held: list[Any], **held_out: Any) -> dict[str, Any]:
+        named = [{"path": str(write(tmp_path, *map(line, held), name="평가.jsonl"))}] if held else []
+        sets = {"datasets": [{"path": str(path)}], "held_out": {"datasets": named, **held_out}}
+        found: dict[str, Any] = data_stats.run(
+            data_stats.load_config(str(config_file(tmp_path, tokenizer=str(base), **sets)))
+        )
+        return found
+
+    found = stats([rows[0], chat("질문 나!", "답 나"), chat("새 질문", "새 답")])
+    assert found["held_out"] == {"rows": 3, "trained_on": 1, "near_trained_on": 1}
+    assert "of the 3 rows held out for evaluation 1 are trained on, and 1 more but for case" in found["notes"][-1]
+    # Four texts stand twice, so 8 of the 12 rows have a twin, and of 6 rows that are drawn about 4 do.
+    assert stats([], share=0.5)["notes"][-1].startswith("about 4 of the 6 rows that val_set_size holds out")
+    assert stats([{"instruction": "가", "output": "나"}])["notes"][-1].endswith("not compared with those trained on")
+    with pytest.raises(Failure) as caught:
+        stats(rows[:3])
+    assert (caught.value.code, caught.value.message.splitlines()[0]) == (
+        3,
+        "error: 3 of the 3 rows held out for evaluation are trained on",
+    )
+
+
+def test_pairs_that_dpo_cannot_train_on_are_refused_before_sft(
+    tmp_path: Path, base: Path, data_stats: ModuleType
+) -> None:
+    rows = write(tmp_path, line(chat()), line(chat("이자는?")))
+    pairs = write(tmp_path, line(PAIR), line({**PAIR, "system": "상담원"}), name="pairs.jsonl")
+    config = config_file(
+        tmp_path, tokenizer=str(base), datasets=[{"path": str(rows)}], preferences=[{"path": str(pairs)}],
+        preference_len=8,
+    )  # fmt: skip
+    with pytest.raises(Failure) as caught:
+        data_stats.run(data_stats.load_config(str(config)))
+    assert (caught.value.code, caught.value.message.splitlines()[:2]) == (
+        3,
+        ["error: no pair fits: every prompt alone fills sequence_len 8", f"  where: {pairs}"],
+    )
+
+
 def test_a_bad_row_ends_with_code_3_and_writes_nothing(tmp_path: Path, base: Path) -> None:
     path = write(tmp_path, line(chat()), b"\n", line(chat(answer=" ")))
     done = run_child(config_file(tmp_path, tokenizer=str(base), datasets=[{"path": str(path)}]), tmp_path)
@@ -254,7 +356,10 @@ def test_failures(tmp_path: Path, base: Path, data_stats: ModuleType, monkeypatc
         (
             {"datasets": [{"path": str(good)}], "kind": "preference"},
             3,
-            "row has neither 'chosen' nor 'rejected': it is a chat row, not a preference row",
+            "2 lines that must not be trained on by kind:\n"
+            "  row has neither 'chosen' nor 'rejected': it is a chat row, not a preference row (2)\n"
+            "    line 1, key row\n"
+            "    line 2, key row",
             f"{good} line 1, key row",
             row_fix,
         ),

@@ -42,7 +42,7 @@ def fetch(repo: str, revision: str | None, repo_type: str) -> str:
 def main(argv: list[str]) -> None:
     """Download each --repo at --revision and print a line `commit SHA` for it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repo", required=True, action="append", help="hub id, ORG/NAME; repeatable")
+    parser.add_argument("--repo", required=True, action="append", help="ORG/NAME or ORG/NAME@REVISION; repeatable")
     parser.add_argument("--repo-type", choices=("model", "dataset"), default="model")
     parser.add_argument("--revision", help="commit, tag or branch; default: main")
     args = parser.parse_args(argv)
@@ -50,7 +50,8 @@ def main(argv: list[str]) -> None:
         fix = "unset it and pass --online, or copy the model"
         raise Failure(FAILED, "the hub is switched off", where="HF_HUB_OFFLINE", fix=fix)
     for repo in args.repo:
-        print(f"commit {fetch(repo, args.revision, args.repo_type)}")
+        name, _, revision = repo.partition("@")
+        print(f"commit {fetch(name, revision or args.revision, args.repo_type)}")
 
 
 if __name__ == "__main__":

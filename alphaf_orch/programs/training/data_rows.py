@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch.programs.common import DATA, Failure
+from alphaf_orch.programs.mistakes import Mistakes
 from alphaf_orch.programs.row_keys import RowError, is_metadata
 from alphaf_orch.programs.rows import Kind, Message, conversation, passed_over, preference, read_rows, row_format
 
@@ -22,6 +24,10 @@ class PassedOver:
     def __init__(self) -> None:
         self.rows: Counter[str] = Counter()
         self.first: dict[str, Place] = {}
+
+    def add_counted(self, unused: Mapping[str, int]) -> None:
+        """Count what was left behind when the canonical copy was made: no template can read that."""
+        self.rows.update(unused)
 
     def add(self, keys: Mapping[str, bool], place: Place) -> None:
         """Count the keys of one row, as rows.passed_over returns them."""
@@ -45,12 +51,15 @@ class PassedOver:
 
 
 def stored_rows(dataset: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
-    """Yield each row of a data set with its place; a Hub set comes from the cache where the Hub is off."""
-    path = dataset["path"]
+    """Yield each row of a data set with its place; a Hub set comes from the cache where the Hub is off.
+
+    The place of a row in a canonical copy is that in the source, as people know it.
+    """
+    path, origin = dataset["path"], dataset.get("origin")
     if dataset.get("kind", "local") == "local":
         try:
             for number, row in read_rows(path):
-                yield (path, f"line {number}"), row
+                yield (origin or path, f"row {number}" if origin else f"line {number}"), row
         except (OSError, ValueError) as error:
             fix = "Give a JSON Lines file in UTF-8"
             raise Failure(DATA, f"cannot read the file: {error}", where=path, fix=fix) from error
@@ -78,28 +87,35 @@ def _hub_rows(path: str, split: str, revision: str | None) -> Iterable[Any]:
 def read_conversations(dataset: dict[str, Any], kind: Kind, keys: PassedOver) -> Iterator[Row]:
     """Yield each row as one conversation (chat) or two (prompt with chosen, with rejected).
 
-    Leaves the number of rows and their format in `dataset`, and what of them was not used in `keys`; a row that
-    must not be trained on ends with exit code 3.
+    Leaves the number of rows and their format in `dataset`, and what of them was not used in `keys`; rows that must
+    not be trained on end with exit code 3, told together behind the last row.
     """
     dataset |= {"rows": 0, "format": None}
+    keys.add_counted(dataset.get("unused") or {})
+    mistakes: Mistakes | None = None
     for place, row in stored_rows(dataset):
         try:
-            found = _conversations(row, kind, on_hub=dataset.get("kind") == "hub")
+            found = conversations_of(row, kind, on_hub=dataset.get("kind") == "hub")
             form = row_format(row, kind)
             if dataset["format"] not in (None, form):
                 raise RowError("row", f"has the format '{form}', the rows before have '{dataset['format']}'")
         except RowError as error:
-            where = f"{place[0]} {place[1]}, key {error.key}"
-            raise Failure(DATA, str(error), where=where, fix="Correct or delete this row") from error
+            unit, _, number = place[1].partition(" ")
+            mistakes = mistakes or Mistakes(place[0], "line" if unit == "line" else "row")
+            mistakes.add(int(number), str(error), key=error.key, fix="Correct or delete this row")
+            continue
         keys.add(passed_over(row, kind), place)
         dataset |= {"rows": dataset["rows"] + 1, "format": form}
         yield place, found
+    if mistakes:
+        mistakes.check(partial(Failure, DATA))
     if not dataset["rows"]:
         fix = "Give a data set with rows, or another split"
         raise Failure(DATA, "the data set has no rows", where=dataset["path"], fix=fix)
 
 
-def _conversations(row: Any, kind: Kind, *, on_hub: bool) -> list[list[Message]]:
+def conversations_of(row: Any, kind: Kind, *, on_hub: bool = False) -> list[list[Message]]:
+    """Return a row's one conversation (chat) or two (preference); raise RowError where it must not be trained on."""
     if kind == "preference":
         pair = preference(row)
         return [[*pair.prompt, pair.chosen], [*pair.prompt, pair.rejected]]

@@ -10,21 +10,26 @@ class Pairs:
 
     def __init__(self, sequence_len: int) -> None:
         self.sequence_len = sequence_len
-        self.rows = self.left_out = self.equal = 0
+        self.rows = self.left_out = self.equal = self.cut = 0
 
     def add(self, prompt: list[int], chosen: list[int], rejected: list[int]) -> None:
         """Count one pair by the tokens of its prompt and of its two whole conversations."""
         self.rows += 1
         if len(prompt) >= self.sequence_len:
             self.left_out += 1  # TRL drops it
-        elif chosen[: self.sequence_len] == rejected[: self.sequence_len]:
+            return
+        self.cut += max(len(chosen), len(rejected)) > self.sequence_len
+        if chosen[: self.sequence_len] == rejected[: self.sequence_len]:
             self.equal += 1
 
     def check(self, where: str) -> None:
-        """End with exit code 3 where no pair is left, or most of the rest are equal: their gradient is zero."""
+        """End with exit code 3 where no pair is left whole, or most are equal after the cut (zero gradient)."""
         kept = self.rows - self.left_out
         if self.rows and not kept:
             what = f"no pair fits: every prompt alone fills sequence_len {self.sequence_len}"
+            raise Failure(DATA, what, where=where, fix="Raise sequence_len, or shorten the data")
+        if self.rows and self.cut == kept:
+            what = f"no pair fits: the end of every answer would be cut off at sequence_len {self.sequence_len}"
             raise Failure(DATA, what, where=where, fix="Raise sequence_len, or shorten the data")
         if 2 * self.equal > kept:
             what = (

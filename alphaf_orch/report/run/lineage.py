@@ -120,14 +120,27 @@ def _sources(run: RunData) -> Table:
     rows = []
     for section, sources in run.manifest.get("data", {}).items():
         for source in sources:
-            cells = (section.upper(), place(source["path"], run.paths), source.get("kind") or NONE)
+            cells = (section.upper(), place(source["path"], run.paths), _taken_as(source))
             rows.append(
                 (*map(Cell, cells), Cell(number(source.get("rows"))), Cell(source.get("sha256") or NONE, "code"))
             )
     header = (
-        STAGE, Label("데이터", "Data"), Label("종류", "Kind"), Label("행", "Rows"), Label("SHA-256", "SHA-256"),
-    )  # fmt: skip
+        STAGE,
+        Label("데이터", "Data"),
+        Label("종류", "Kind"),
+        Label("행", "Rows"),
+        Label("SHA-256", "SHA-256"),
+    )
     return Table(header, tuple(rows), Label("데이터 출처와 해시", "Sources and hashes"), text_columns=5)
+
+
+def _taken_as(source: Mapping[str, Any]) -> str:
+    """Return the format of a source, and of a set of the hub its configuration, split and commit."""
+    parts = [source.get("taken_as") or source.get("kind") or NONE]
+    if source.get("commit"):
+        name = ":".join(filter(None, (source.get("config"), source.get("split"))))
+        parts.append(f"{name}@{source['commit'][:12]}")
+    return ", ".join(parts)
 
 
 def _fingerprints(run: RunData) -> Table:
@@ -187,6 +200,7 @@ _STATISTICS: tuple[tuple[Label, Any], ...] = (
     (Label("sequence_len", "sequence_len"), _plain("sequence_len")),
     (Label("sequence_len보다 긴 행", "Rows longer than sequence_len"), _longer),
     (Label("중복 행", "Duplicate rows"), _plain("duplicates")),
+    (Label("거의 같은 행", "Near duplicates"), _plain("near_duplicates")),
     (Label("제어 토큰이 든 행", "Rows with control tokens"), _plain("rows_with_control_tokens")),
     (Label("학습하지 않는 답변 턴", "Masked assistant turns"), _plain("masked_turns")),
     (Label("쓰이지 않은 키", "Keys not used"), _unused),

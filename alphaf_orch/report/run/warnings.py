@@ -99,6 +99,11 @@ def _data(run: RunData) -> Iterator[Note]:
         for key, what in _ODD_ROWS.items():
             if report.get(key):
                 yield Note(join([what, number(report[key])], ": "), "warning", where)
+        held_out = report.get("held_out") or {}
+        if held_out.get("trained_on"):
+            seen = f"{number(held_out['trained_on'])} / {number(held_out['rows'])}"
+            what = Label("학습에도 쓰인 평가용 행", "rows held out for evaluation that are trained on")
+            yield Note(join([what, seen], ": "), "warning", where)
         unknown = report.get("unknown_keys")
         if unknown:
             text = Label(
@@ -200,6 +205,13 @@ def _lineage(run: RunData) -> Iterator[Note]:
 _ODD_ROWS: dict[str, Any] = {
     "duplicates": Label("중복 행", "duplicate rows"),
     "rows_with_control_tokens": Label("본문에 제어 토큰이 든 행", "rows with control tokens in their text"),
+    "nfd_rows": Label(
+        "한글이 자모로 풀린(NFD) 행: 토큰이 몇 배로 늘어남",
+        "rows with decomposed Hangul (NFD), which costs more tokens",
+    ),
+    "replaced_rows": Label("깨진 글자(U+FFFD)가 든 행", "rows with lost characters (U+FFFD)"),
+    "mojibake_rows": Label("인코딩을 잘못 읽어 깨진 행", "rows that were read in a wrong encoding (mojibake)"),
+    "control_character_rows": Label("제어 문자가 든 행", "rows with control characters"),
     "pairs_equal_after_cut": Label(
         "sequence_len에서 자른 뒤 두 답변이 같아 배울 것이 없는 쌍",
         "pairs whose answers are equal once cut to sequence_len, so they teach nothing",

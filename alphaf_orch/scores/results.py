@@ -14,6 +14,7 @@ from alphaf_orch.core.record import write_atomic
 from alphaf_orch.inputs.identity import is_old
 
 FORMAT = 1
+_CLUSTER = "_cluster"  # in a stored sample's details; a row's own column may be called `cluster`
 
 
 @dataclass(frozen=True)
@@ -62,11 +63,12 @@ class Sample:
     gold: str
     scores: Mapping[str, float]
     details: Mapping[str, Any] = field(default_factory=dict)
+    cluster: str | None = None  # equal for rows that share a document or template; None where the row is its own
 
 
 def write_result(paths: RunPaths, result: TaskResult, samples: Iterable[Sample]) -> None:
     """Write the samples, then the scores: a result file that exists has its samples beside it."""
-    lines = (json.dumps(asdict(sample), ensure_ascii=False) for sample in samples)
+    lines = (json.dumps(_stored(sample), ensure_ascii=False) for sample in samples)
     write_atomic(paths.eval_samples(result.stage, result.task), "".join(f"{line}\n" for line in lines))
     values = asdict(result)
     # Earlier versions refuse a key of the result that they do not know, but not one of its prompt.
@@ -99,4 +101,12 @@ def read_samples(path: Path) -> Iterator[Sample]:
     """Yield the samples of a file in their order."""
     with path.open(encoding="utf-8") as file:
         for line in file:
-            yield Sample(**json.loads(line))
+            values = json.loads(line)
+            yield Sample(**values, cluster=values.get("details", {}).pop(_CLUSTER, None))
+
+
+def _stored(sample: Sample) -> dict[str, Any]:
+    values = asdict(sample)
+    # Earlier versions refuse a key of the sample that they do not know, but not one of its details.
+    cluster = values.pop("cluster")
+    return values if cluster is None else values | {"details": {**values["details"], _CLUSTER: cluster}}

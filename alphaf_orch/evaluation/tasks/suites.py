@@ -14,6 +14,7 @@ from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
 from alphaf_orch.core.errors import ConfigError, ToolError
 from alphaf_orch.core.paths import PROGRAMS
 from alphaf_orch.core.values import nearest
+from alphaf_orch.evaluation.tasks.clusters import cluster_columns
 from alphaf_orch.evaluation.tasks.rows import count_rows, data_identity, hub_id, local_files, render_tasks, require_data
 from alphaf_orch.evaluation.tasks.task import Task
 from alphaf_orch.evaluation.tasks.task_yaml import TaskFile, check_task, content_digest, legal_keys, read_task_file
@@ -192,6 +193,7 @@ def _task(
         title=title_of(about),
         config=values,
         content=content_digest([*file.read, *python, *scoring, *there], data_identity(values, env)),
+        cluster=cluster_columns(file, about),
     )
 
 

@@ -23,3 +23,4 @@ class Task:
     title: Mapping[str, str]  # ko, en
     config: Mapping[str, Any]
     content: str  # SHA-256 of the YAMLs, the python beside them, the scoring code and the rows (hub: the commit)
+    cluster: tuple[str, ...] = ()  # the columns that are equal in rows which are not independent; empty: none share any

@@ -1,0 +1,52 @@
+"""The clusters of scores that are known: laid over the stored rows where a task was given them since, nothing asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.evaluation.cells import Cell
+from alphaf_orch.evaluation.tasks.clusters import cluster_of, local_clusters
+from alphaf_orch.scores.clusters import labels_of, mean_error
+from alphaf_orch.scores.results import Metric, Sample, TaskResult, read_result, read_samples, write_result
+
+
+def with_errors(result: TaskResult, samples: Sequence[Sample]) -> TaskResult:
+    """Return the result with standard errors that keep clusters together; lm-eval takes each row as one of its own."""
+    names = [sample.id for sample in samples]
+    labels = labels_of(names, {sample.id: sample.cluster for sample in samples if sample.cluster is not None})
+    if labels is None:
+        return result
+    metrics = {name: _with_error(name, metric, samples, labels) for name, metric in result.metrics.items()}
+    return replace(result, metrics=metrics)
+
+
+def _with_error(name: str, metric: Metric, samples: Sequence[Sample], labels: Sequence[str]) -> Metric:
+    values = [sample.scores[name] for sample in samples if name in sample.scores]
+    whole = len(values) == len(samples)
+    if not whole or abs(sum(values) / len(values) - metric.value) > 1e-6 * max(1.0, abs(metric.value)):
+        return metric  # no mean of its rows
+    return replace(metric, stderr=mean_error(values, labels))
+
+
+def refreshed(paths: RunPaths, cell: Cell, result: TaskResult) -> TaskResult:
+    """Return the known result of a cell, its stored rows in the clusters that the task has now.
+
+    Rows whose cluster cannot be told any more (a hub data set's long columns are not stored) stay as they are.
+    """
+    stored_rows = list(read_samples(paths.eval_samples(result.stage, result.task)))
+    known = local_clusters(cell.task.config, cell.task.cluster)
+    samples = [_clustered(sample, cell, known) for sample in stored_rows]
+    if samples == stored_rows:
+        return result
+    stored = with_errors(read_result(paths.eval_result(result.stage, result.task)), samples)
+    write_result(paths, stored, samples)
+    return stored
+
+
+def _clustered(sample: Sample, cell: Cell, known: Mapping[str, str]) -> Sample:
+    if not cell.task.cluster:
+        return replace(sample, cluster=None)
+    found = known.get(sample.id) or cluster_of(sample.details, cell.task.cluster)
+    return sample if found is None else replace(sample, cluster=found)

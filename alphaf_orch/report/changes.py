@@ -5,23 +5,31 @@ from __future__ import annotations
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Cell, Note, Table, Tone
 from alphaf_orch.report.figures import NONE, p_value, signed
-from alphaf_orch.report.names import CI, MARKS, METHODS, METRICS, POINTS, TESTS, VERDICTS, task_title
+from alphaf_orch.report.names import CI, MARKS, METHODS, METRICS, ONE_SEED, POINTS, TESTS, VERDICTS, rows_in, task_title
 from alphaf_orch.scores import resampling
 from alphaf_orch.scores.difference import Difference, Refused, Verdict
 from alphaf_orch.scores.significance import SIGNIFICANT
 from alphaf_orch.scores.table import Key, ScoreTable
 
+CLUSTERED = Label(
+    "문서나 서식을 함께 쓰는 문항은 서로 독립이 아니므로 묶음째 뽑고, 묶음째 맞바꾸고, 묶음의 합으로 계산합니다.",
+    "Rows that share a document or a template are not independent: they are drawn, exchanged and summed by cluster.",
+)
+
 
 def outcome(table: ScoreTable) -> Table | None:
     """Return how many metrics became better or worse from arm to arm; None where nothing was compared."""
-    kinds: tuple[Verdict, ...] = ("better", "worse", "none", "refused")
-    tones: tuple[Tone, ...] = ("good", "bad", "muted", "warn")
+    every = {change.verdict for change in table.changes.values()}
+    tones: dict[Verdict, Tone] = {"better": "good", "worse": "bad", "none": "muted", "refused": "warn"}
+    if every & {"better_rows", "worse_rows"}:
+        tones = {"better_rows": "warn", "worse_rows": "warn", **tones}
+    kinds = tuple(tones)
     rows = []
     for arm in table.arms:
         found = [change.verdict for (after, _, _), change in table.changes.items() if after == arm.name]
         if any(verdict in kinds for verdict in found):
             counts = [found.count(kind) for kind in kinds]
-            cells = [Cell(str(n), each if n else "muted") for n, each in zip(counts, tones, strict=True)]
+            cells = [Cell(str(n), each if n else "muted") for n, each in zip(counts, tones.values(), strict=True)]
             rows.append((Cell(table.pair(arm.name)), *cells))
     header: tuple[Text, ...] = (Label("지표 수", "Number of metrics"), *(VERDICTS[kind] for kind in kinds))
     return Table(header, tuple(rows)) if rows else None
@@ -69,7 +77,9 @@ def interval(found: Difference, *, share: bool) -> str:
 
 def tone(found: Difference | Refused) -> Tone:
     """Return the colour of a difference."""
-    tones: dict[str, Tone] = {"better": "good", "worse": "bad", "refused": "warn"}
+    tones: dict[str, Tone] = {
+        "better": "good", "worse": "bad", "better_rows": "warn", "worse_rows": "warn", "refused": "warn"
+    }  # fmt: skip
     return tones.get(found.verdict, "muted")
 
 
@@ -93,7 +103,7 @@ def _row(table: ScoreTable, key: Key) -> tuple[Cell, ...]:
     moved = f"{change.gained} / {change.lost}" if change.kind == "mcnemar" else NONE
     return (
         *about, Cell(signed(change.estimate, share=share)), Cell(interval(change, share=share)),
-        Cell(f"{change.rows:,}"), Cell(moved), Cell(TESTS[change.kind]),
+        Cell(f"{change.rows:,}", sub=rows_in(change.rows, change.clusters)), Cell(moved), Cell(TESTS[change.kind]),
         Cell(p_value(change.p)), Cell(p_value(change.p_holm)),
     )  # fmt: skip
 
@@ -106,6 +116,19 @@ def method(table: ScoreTable) -> tuple[Note, ...]:
     if not tests:
         return tuple(notes)
     flips, draws = f"{resampling.EXCHANGES:,}", f"{resampling.DRAWS:,}"
+    clustered = any(isinstance(change, Difference) and change.clusters for change in table.changes.values())
+    for text, meant in (
+        (CLUSTERED, clustered or any(each.clusters for each in table.scores.values())),
+        (
+            Label(
+                f"△, ▽: {ONE_SEED.ko}. 같은 설정으로 다시 학습했을 때의 점수는 모릅니다.",
+                f"△, ▽: {ONE_SEED.en}: nothing is known of how another training of either would score.",
+            ),
+            any(isinstance(change, Difference) and change.one_seed for change in table.changes.values()),
+        ),
+    ):
+        if meant:
+            notes.append(Note(text))
     for ko, en in (
         (
             "비교는 같은 문항(id)끼리 짝지어 합니다. ↑는 높을수록, ↓는 낮을수록 좋은 지표입니다.",
@@ -118,8 +141,11 @@ def method(table: ScoreTable) -> tuple[Note, ...]:
             f" two models' results row by row ({flips} times).",
         ),
         (
-            f"차이의 구간은 대응 부트스트랩({draws}회)이며 보정하지 않은 95% 구간입니다.",
-            f"Intervals of differences are paired bootstrap ({draws} draws), 95% each, without correction.",
+            f"차이의 구간은 대응 부트스트랩({draws}회)이며 보정하지 않은 95% 구간입니다. 가능한 범위를 넘지 않고, 모든"
+            " 문항이 같게 나왔어도 폭이 0이 되지 않으며, 검정이 0을 배제하지 못하면 0을 포함합니다.",
+            f"Intervals of differences are paired bootstrap ({draws} draws), 95% each, without correction. They never"
+            " leave the possible range, never have width zero, even where all rows agree, and hold 0 wherever the test"
+            " cannot rule it out.",
         ),
         (
             f"p는 이 표의 검정 {tests}개 전체에 홀름 보정을 한 값이고, {SIGNIFICANT:g} 미만일 때만 ▲ 또는 ▼로"

@@ -79,6 +79,9 @@ METHODS = {
 VERDICTS = {
     "better": Label("나아짐", "better"),
     "worse": Label("나빠짐", "worse"),
+    # One seed: that the answers differ is known of these two trainings, not why.
+    "better_rows": Label("이 학습의 문항만 나음(시드 하나, 원인 모름)", "rows better, cause not known (one seed)"),
+    "worse_rows": Label("이 학습의 문항만 나쁨(시드 하나, 원인 모름)", "rows worse, cause not known (one seed)"),
     "none": Label("차이 확인 안 됨", "no difference shown"),
     "untested": Label("검정 없음", "not tested"),
     "refused": Label("비교하지 않음", "not compared"),
@@ -98,12 +101,29 @@ WORDS = {
     "language": Label("English", "한국어"),
     "theme": Label("밝게/어둡게", "Light/dark"),
 }
-MARKS = {"better": "▲", "worse": "▼", "none": "≈", "untested": "", "refused": "✕"}
+MARKS = {
+    "better": "▲",
+    "worse": "▼",
+    "better_rows": "△",
+    "worse_rows": "▽",
+    "none": "≈",
+    "untested": "",
+    "refused": "✕",
+}
+ONE_SEED = Label(
+    "문항의 정오가 두 학습에서 다르지만, 설정 때문인지는 시드 하나로 알 수 없음",
+    "the rows differ between these two trainings; whether the setting did it cannot be known from one seed",
+)
 POINTS = Label("%p", " pt")
 STEP = Label("스텝", "step")
 CI = Label("95% 구간", "95% CI")
 TASK, METRIC, STAGE = Label("과제", "Task"), Label("지표", "Metric"), Label("단계", "Stage")
 KEY, VALUE = Label("항목", "Key"), Label("값", "Value")
+
+
+def rows_in(rows: int, clusters: int) -> Text:
+    """Return how many clusters so many rows are; empty where each row is one of its own."""
+    return Label(f"{clusters:,}묶음", f"{clusters:,} clusters") if 0 < clusters < rows else ""
 
 
 def direction(higher_is_better: bool | None) -> str:

@@ -8,7 +8,7 @@ from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Table
 from alphaf_orch.report.changes import change_text, comparisons, method, refusals, title_of, tone
 from alphaf_orch.report.figures import NONE, number, percent
-from alphaf_orch.report.names import METRIC, METRICS, direction
+from alphaf_orch.report.names import METRIC, METRICS, direction, rows_in
 from alphaf_orch.report.plots import bar_figure, folded
 from alphaf_orch.scores.compare import Score
 from alphaf_orch.scores.table import Arm, ScoreTable
@@ -47,7 +47,9 @@ def _task_table(table: ScoreTable, arms: Sequence[Arm], group: Text, task: str) 
         found = [table.scores.get((arm.name, task, metric)) for arm in with_it]
         counts = sorted({each.n for each in found if each})
         name = join([named(METRICS, metric), direction(table.higher_is_better(task, metric))], "")
-        cells = [Cell(name, sub=metric if metric in METRICS else ""), Cell(" / ".join(f"{n:,}" for n in counts))]
+        clusters = max((rows_in(each.n, each.clusters) for each in found if each), key=bool, default="")
+        shown = Cell(" / ".join(f"{n:,}" for n in counts), sub=clusters)
+        cells = [Cell(name, sub=metric if metric in METRICS else ""), shown]
         cells += [_score_cell(table, arm, task, metric) for arm in with_it]
         rows.append(tuple(cells))
     title = title_of(table, task)

@@ -26,11 +26,15 @@ _VERDICTS = {
 }
 _HOW = Label(
     "종합 점수는 과제마다 대표 지표 하나를 고르고 과제별 비중을 같게 하여 평균한 값입니다. 차이는 같은 문항끼리 짝지어"
-    " 검정했고, p는 이 비교 전체를 한 묶음으로 보아 홀름 방법으로 보정했습니다. 여러 후보 가운데 가장 높은 점수를"
-    " 골랐으므로, 고른 후보의 점수는 실제보다 높게 나왔기 쉽습니다. 최종 판단은 다른 평가 자료로 확인하세요.",
+    " 검정했고(문서나 서식을 함께 쓰는 문항은 묶음째), p는 이 비교 전체를 한 묶음으로 보아 홀름 방법으로 보정했습니다."
+    " 병합은 학습이 아니므로 결과는 여기 놓인 모델들에 대한 것이며, 다시 학습한 모델에 대해서는 알 수 없습니다. 여러"
+    " 후보 가운데 가장 높은 점수를 골랐으므로, 고른 후보의 점수는 실제보다 높게 나왔기 쉽습니다. 최종 판단은 다른 평가"
+    " 자료로 확인하세요.",
     "The overall score is the mean of the tasks' main metrics, each task of equal weight. Differences are tested on"
-    " paired rows; p is corrected by Holm's method over all comparisons here. The best of several candidates was"
-    " picked by these very rows, so its score is more likely too high than too low: confirm it on other questions.",
+    " paired rows (those that share a document or template as one cluster); p is corrected by Holm's method over all"
+    " comparisons here. A merge is no training: what is said holds of these models, not of others trained alike. The"
+    " best of several candidates was picked by these very rows, so its score is more likely too high than too low:"
+    " confirm it on other questions.",
 )
 
 
@@ -79,7 +83,8 @@ def said(found: Difference) -> str:
 
 
 def _figures(found: Difference) -> str:
-    return f"{found.estimate:+.3f} [{found.low:+.3f}, {found.high:+.3f}], p {found.p_told:.3f}"
+    spread = "" if found.low is None else f" [{found.low:+.3f}, {found.high:+.3f}]"
+    return f"{found.estimate:+.3f}{spread}, p {found.p_told:.3f}"
 
 
 def _candidates(choice: Choice) -> Table:

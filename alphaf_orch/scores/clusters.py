@@ -45,9 +45,9 @@ class Grouping:
         """Return the sum over each cluster of the last axis."""
         import numpy as np
 
-        found: Floats = np.zeros((*rows.shape[:-1], self.many))
-        np.add.at(found, (..., self.of_row), rows)
-        return found
+        lines = rows.reshape(-1, rows.shape[-1])
+        found = np.array([np.bincount(self.of_row, line, self.many) for line in lines], dtype=float)
+        return found.reshape(*rows.shape[:-1], self.many)
 
     def variance(self, centred: Floats) -> Floats:
         """Return the variance of the mean of rows (last axis) that are centred already, robust to clusters.

@@ -169,9 +169,7 @@ def _effect(tasks: Sequence[_Arms], shared: float, *, higher_is_better: bool, tr
     total, known = sum(variance for variance, _ in parts), len(noise.rows) == count
     half, p = 0.0, 1.0 if mean == 0 or not known else 0.0
     if total > 0 and known:
-        # What the seeds' variance is lifted to is known well: only what they themselves say of it is not.
-        doubt = [*parts[:-1], (noise.seeds, noise.freedom)] if trained and seeds > 1 else parts
-        freedom = total**2 / sum(variance**2 / free for variance, free in doubt)
+        freedom = total**2 / sum(variance**2 / free for variance, free in parts)
         half = student(freedom) * float(np.sqrt(total))
         p = float(2 * student_t.sf(abs(mean) / np.sqrt(total), freedom))
     flipped = flip_test(np.concatenate([each.group.sums(each.moved) / (each.moved.size * count) for each in tasks]))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from alphaf_orch.core.wording import Label, Text
-from alphaf_orch.evaluation.tasks.titles import shipped_titles
+from alphaf_orch.evaluation.tasks.titles import task_title as task_title
 
 STAGES = {
     "base": Label("원본", "base"),
@@ -45,6 +43,8 @@ METRICS = {
     "citation_precision": Label("인용 정밀도", "citation precision"),
     "citation_recall": Label("인용 재현율", "citation recall"),
     "containment": Label("정답 포함", "answer containment"),
+    "overlap": Label("글자쌍 일치율", "character overlap"),
+    "answered": Label("보기를 고른 비율", "names one option"),
     "wrong_language": Label("다른 언어 비율", "wrong language"),
     "empty": Label("빈 답변 비율", "empty answers"),
     "looping": Label("반복 비율", "looping"),
@@ -129,9 +129,3 @@ def rows_in(rows: int, clusters: int) -> Text:
 def direction(higher_is_better: bool | None) -> str:
     """Return an arrow for the better direction of a metric."""
     return {True: "\u00a0↑", False: "\u00a0↓", None: ""}[higher_is_better]
-
-
-def task_title(task: str, stored: Mapping[str, str]) -> Text:
-    """Return what a task is called: by the title stored with its scores, else the shipped one, else by its own name."""
-    said = stored or shipped_titles().get(task, {})
-    return Label(said.get("ko") or said["en"], said.get("en") or said["ko"]) if said else task

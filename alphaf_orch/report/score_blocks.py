@@ -10,7 +10,8 @@ from alphaf_orch.report.changes import change_text, comparisons, method, refusal
 from alphaf_orch.report.figures import NONE, number, percent
 from alphaf_orch.report.names import METRIC, METRICS, direction, rows_in
 from alphaf_orch.report.plots import bar_figure, folded
-from alphaf_orch.scores.compare import Score
+from alphaf_orch.scores.compare import Score, stored_score
+from alphaf_orch.scores.results import Metric
 from alphaf_orch.scores.table import Arm, ScoreTable
 
 _BARS = 12  # scores in one plot
@@ -21,6 +22,15 @@ def show_score(value: float | None, *, share: bool) -> str:
     if value is None:
         return NONE
     return percent(value) if share else number(round(value, 4))
+
+
+def error_shown(metric: Metric, sign: str) -> str:
+    """Return a stored figure's standard error behind a sign; where it is 0, a share's interval: all rows were alike."""
+    if metric.stderr:
+        return f"{sign}{metric.stderr:.3f}"
+    share = metric.higher_is_better is not None and 0 <= metric.value <= 1
+    found = stored_score(metric, share=share)
+    return "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]"
 
 
 def blocks(table: ScoreTable, figure_id: str) -> list[Block]:

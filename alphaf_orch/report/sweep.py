@@ -8,7 +8,7 @@ from pathlib import Path
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.hiding import place
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.wording import Label, Language, Text, named
+from alphaf_orch.core.wording import Label, Language, Text, in_language, named
 from alphaf_orch.experiments.sweep.choice import Choice, Rated
 from alphaf_orch.report.blocks import Block, Cell, Note, Report, Section, Table
 from alphaf_orch.report.figures import NONE, number
@@ -65,7 +65,8 @@ def sweep_report(paths: RunPaths, place_: RunPaths, choice: Choice, failures: Ma
 def explained(choice: Choice) -> list[str]:
     """Return in sentences what was chosen and what the scores can and cannot show."""
     best = choice.of(choice.best)
-    tasks = ", ".join(f"{task} {metric}" for task, metric in choice.metrics.items())
+    titles = {task: in_language(task_title(task, choice.titles.get(task, {})), "en") for task in choice.metrics}
+    tasks = ", ".join(f"{titles[task]} {metric}" for task, metric in choice.metrics.items())
     told = [f"chosen: {best.name}, overall {best.overall:.3f}: the highest mean of {tasks}, each task of equal weight"]
     if choice.runner_up is not None:
         second = sorted(choice.rated, key=lambda each: -each.overall)[1]

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,16 @@ def find_tasks(folders: tuple[Path, ...], python: str, env: Mapping[str, str] | 
                 kind.setdefault(name, file)
     members = {group: _members(file) for group, file in groups.items()}
     shipped = _installed(python, {name for names in members.values() for name in names} - tasks.keys(), groups)
+    titles = _suite_titles(tasks, groups)
     made = {}
     for name, file in {**tasks, **shipped}.items():
         tags = _as_list(file.values.get("tag")) if name in tasks else []
         suites = dict.fromkeys([*tags, *(group for group, names in members.items() if name in names)])
         about = {} if name in tasks else _about(groups, members, name)
-        made[name] = _task(name, file, tuple(suites), about, env, ours=name in tasks)
+        made[name] = replace(
+            _task(name, file, tuple(suites), about, env, ours=name in tasks),
+            suite_titles={suite: titles[suite] for suite in suites if titles.get(suite)},
+        )
     return made
 
 
@@ -149,6 +154,16 @@ def _index(python: str, names: tuple[str, ...]) -> Mapping[str, str]:
         raise ToolError("lm-eval is not installed", where=python, fix="make setup, or name its python under `tools`")
     paths: dict[str, str] = json.loads(text)
     return paths
+
+
+def _suite_titles(tasks: Mapping[str, TaskFile], groups: Mapping[str, TaskFile]) -> dict[str, Mapping[str, str]]:
+    """Return what suites are called: a group by its own metadata, a tag by that of any of its tasks."""
+    found: dict[str, Mapping[str, str]] = {}
+    for file in tasks.values():
+        about = file.values.get("metadata") or {}
+        for tag in _as_list(file.values.get("tag")):
+            found[tag] = found.get(tag) or title_of(about, "suite_title")
+    return found | {group: title_of(file.values.get("metadata") or {}) for group, file in groups.items()}
 
 
 def _about(groups: Mapping[str, TaskFile], members: Mapping[str, Sequence[str]], name: str) -> Mapping[str, Any]:

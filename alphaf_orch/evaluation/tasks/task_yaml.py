@@ -27,8 +27,8 @@ _ELSEWHERE = {
     "group": ": use tag",
     **dict.fromkeys(("cluster", "title_ko", "title_en", "main_metric", "rows"), ": it stands under metadata"),
 }
-# What only the statistics read: no answer and no score depends on it.
-_NOT_ASKED = re.compile(rb"^[ \t]+cluster:.*\n?", re.MULTILINE)
+# What only statistics and reports read: no answer and no score depends on it.
+_NOT_ASKED = re.compile(rb"^[ \t]+(?:cluster|suite_title_\w\w):.*\n?", re.MULTILINE)
 
 
 class Function(str):
@@ -202,7 +202,7 @@ def _line_of(path: Path, text: str) -> int | None:
 def content_digest(files: Iterable[Path], *more: str) -> str:
     """Return the SHA-256 over names and bytes of the files, and over the texts that stand for what is no file.
 
-    A YAML's line `cluster:` is left out: a task that gets one is not asked again.
+    A YAML's lines `cluster:` and `suite_title_ko:` are left out: a task that gets them is not asked again.
     """
     digest = hashlib.sha256()
     for path in sorted(set(files), key=lambda file: (file.name, str(file))):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from alphaf_orch.scores.significance import Z95
 
@@ -38,8 +37,3 @@ def held(interval: tuple[float, float], figure: float, units: float, span: Range
 def within(low: float, high: float, span: Range) -> tuple[float, float]:
     """Return the interval cut to the range."""
     return max(span[0], low), min(span[1], high)
-
-
-def is_share(values: Sequence[float]) -> bool:
-    """Return whether all values lie between 0 and 1."""
-    return all(0 <= value <= 1 for value in values)

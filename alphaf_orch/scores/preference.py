@@ -100,7 +100,7 @@ def length_controlled(scores: Floats, differences: Floats) -> LengthControlled:
     if error < _NO_SPREAD:
         note = "the length fit leaves no spread: no interval can be estimated"
         return LengthControlled(Estimate(value, None, None, n, note), theta, phi, sigma)
-    return LengthControlled(Estimate(value, low, high, n), theta, phi, sigma)
+    return LengthControlled(Estimate(value, *held((low, high), value, n, SHARE), n), theta, phi, sigma)
 
 
 def _not_estimable(scores: Floats, differences: Floats, lengths: Floats) -> str | None:

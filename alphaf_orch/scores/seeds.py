@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
-from alphaf_orch.scores.bounds import SHARE_DIFFERENCE, held, is_share
+from alphaf_orch.scores.bounds import SHARE_DIFFERENCE, held
 from alphaf_orch.scores.clusters import Grouping, grouped
 from alphaf_orch.scores.difference import Difference, Errors, agreeing
 from alphaf_orch.scores.loaded import Scored
@@ -155,7 +155,7 @@ def _means(tasks: Sequence[_Arms], *, after: bool) -> Floats:
 
 def _effect(tasks: Sequence[_Arms], shared: float, *, higher_is_better: bool, trained: bool) -> Difference:
     import numpy as np
-    from scipy.stats import t as student_t
+    from scipy.special import stdtr
 
     seeds, count = len(tasks[0].before), len(tasks)
     first, second = (_means(tasks, after=after) for after in (False, True))
@@ -171,7 +171,7 @@ def _effect(tasks: Sequence[_Arms], shared: float, *, higher_is_better: bool, tr
     if total > 0 and known:
         freedom = total**2 / sum(variance**2 / free for variance, free in parts)
         half = student(freedom) * float(np.sqrt(total))
-        p = float(2 * student_t.sf(abs(mean) / np.sqrt(total), freedom))
+        p = float(2 * stdtr(freedom, -abs(mean) / np.sqrt(total)))
     flipped = flip_test(np.concatenate([each.group.sums(each.moved) / (each.moved.size * count) for each in tasks]))
     found = Difference(
         tuple(map(float, first)),
@@ -195,7 +195,7 @@ def _with_interval(found: Difference, tasks: Sequence[_Arms], half: float | None
     """Return the difference with its interval; with none where its size cannot be told."""
     mean = found.estimate
     ends = (mean - half, mean + half) if half is not None else (-1.0, 1.0)
-    if all(is_share(arms.ravel().tolist()) for each in tasks for arms in (each.before, each.after)):
+    if all(arms.min() >= 0 and arms.max() <= 1 for each in tasks for arms in (each.before, each.after)):
         # Kish's number of clusters where each task has the same weight, whatever its size.
         units = len(tasks) ** 2 / sum(1 / each.group.effective for each in tasks)
         ends = held(ends, mean, units, SHARE_DIFFERENCE)

@@ -7,15 +7,20 @@ from functools import cache
 import numpy as np
 import pytest
 
+from alphaf_orch.scores import resampling
 from alphaf_orch.scores.difference import corrected
 from alphaf_orch.scores.seeds import Pairs, compare
 
 # (rows, clusters) of finance-ko as it is shipped: choices stand alone, tables share templates, questions documents.
 FINANCE = ((305, 305), (135, 135), (148, 37), (150, 120))
-# The same with general-ko and allganize: what a release is compared on.
-RELEASE = (*FINANCE, (166, 166), (40, 40), (944, 944), (455, 455), (204, 204), (100, 60), (200, 200))
 TRAINING_SD = 0.3  # logits, of a whole training
 CLUSTER_SD = 0.5  # logits, of what one training makes of one cluster
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Fewer sign flips: the smallest p that they can give stays far below what Holm asks for."""
+    monkeypatch.setattr(resampling, "EXCHANGES", 799)
 
 
 @cache
@@ -24,7 +29,7 @@ def labels(rows: int, clusters: int) -> list[str] | None:
 
 
 def simulated(
-    generator, sizes, seeds: int, *, training_sd: float = TRAINING_SD, shift: float = 0.0, points: bool = True
+    generator, sizes, seeds: int, *, training_sd: float = TRAINING_SD, shift: float = 0.0
 ) -> dict[str, Pairs]:
     """Return two arms' answers: every row has its difficulty, every training its own logit over all tasks."""
     own = generator.normal(0, training_sd, (2, seeds))
@@ -38,7 +43,7 @@ def simulated(
         logits[1] += shift
         chance = 1 / (1 + np.exp(-logits))
         right = generator.random(chance.shape) < chance
-        scores = right.astype(float) if points else right * generator.choice([0.25, 0.5, 1.0], chance.shape)
+        scores = right.astype(float)
         tasks[f"t{number}"] = Pairs(scores[0].tolist(), scores[1].tolist(), clusters=labels(rows, clusters))
     return tasks
 
@@ -54,3 +59,42 @@ def test_identical_arms_are_called_different_in_at_most_5_of_100_experiments(see
     generator = np.random.default_rng([seed, seeds])
     wrong = sum(bool({"better", "worse"} & {*verdicts(simulated(generator, FINANCE, seeds))}) for _ in range(100))
     assert wrong <= 5
+
+
+@pytest.mark.parametrize("points", [True, False])
+def test_few_and_unequal_clusters_are_not_more_certain_than_they_are(points):
+    """Six documents, one of them with half of the rows, each read well or badly by a whole training."""
+    generator = np.random.default_rng(7)
+    names = ["big"] * 60 + [f"c{row % 5}" for row in range(60)]
+    place = np.array([0] * 60 + [1 + row % 5 for row in range(60)])
+    wrong = naive = 0
+    for _ in range(100):
+        chance = 1 / (1 + np.exp(-generator.normal(0, 1.5, (2, 3, 6))))[..., place]
+        right = (generator.random(chance.shape) < chance) * (1.0 if points else generator.choice([0.5, 1.0], 120))
+        lines = right[0].tolist(), right[1].tolist()
+        wrong += verdicts({"a": Pairs(*lines, clusters=names)}).count("better") > 0
+        naive += verdicts({"a": Pairs(*lines)}).count("better") > 0
+    assert wrong <= 2
+    assert naive >= 8, "the simulation would be no trial"
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+@pytest.mark.parametrize("value", [0.0, 1.0, 0.5])
+def test_arms_that_score_alike_everywhere_do_not_differ_and_are_not_certain(seeds, value):
+    rows = [[value] * 24] * seeds
+    for labels_ in (None, [f"c{row % 4}" for row in range(24)]):
+        found = compare({"a": Pairs(rows, rows, clusters=labels_)}, overall=["a"])[0]
+        units = 4 if labels_ else 24
+        assert (found.verdict, found.p) == ("none", 1.0)
+        width = 3.8415 / (units + 3.8415)
+        assert (found.low, found.high) == pytest.approx((-width, width), abs=1e-4)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_planted_gain_of_5_points_is_found_with_3_seeds_in_80_of_100_experiments(seed):
+    """Three tasks of the size of KoBEST's, trainings that score within a quarter of a point of each other."""
+    generator = np.random.default_rng([9, seed])
+    sizes = ((1404, 1404), (1260, 800), (1000, 1000))
+    found = [verdicts(simulated(generator, sizes, 3, training_sd=0.015, shift=0.29))[0] for _ in range(100)]
+    assert found.count("better") >= 80
+    assert "worse" not in found

@@ -20,7 +20,8 @@ def score_interval(mean: float, variance: float, units: float, quantile: float) 
     shrunk = 1 + Z95**2 / units
     middle = (mean + Z95**2 / (2 * units)) / shrunk
     half = math.sqrt(quantile**2 * variance + Z95**4 / (4 * units**2)) / shrunk
-    return within(middle - half, middle + half, SHARE)
+    # Rounding must not put a mean at an end of the range outside its interval.
+    return within(min(middle - half, mean), max(middle + half, mean), SHARE)
 
 
 def held(interval: tuple[float, float], figure: float, units: float, span: Range) -> tuple[float, float]:

@@ -63,19 +63,23 @@ def test_identical_arms_are_called_different_in_at_most_5_of_100_experiments(see
 
 @pytest.mark.parametrize("points", [True, False])
 def test_few_and_unequal_clusters_are_not_more_certain_than_they_are(points):
-    """Six documents, one of them with half of the rows, each read well or badly by a whole training."""
+    """Eight documents, one of them with half of the rows, each read well or badly by a whole model."""
     generator = np.random.default_rng(7)
-    names = ["big"] * 60 + [f"c{row % 5}" for row in range(60)]
-    place = np.array([0] * 60 + [1 + row % 5 for row in range(60)])
+    place = np.array([0] * 60 + [1 + row % 7 for row in range(60)])
+    names = [f"document {at}" for at in place]
     wrong = naive = 0
     for _ in range(100):
-        chance = 1 / (1 + np.exp(-generator.normal(0, 1.5, (2, 3, 6))))[..., place]
+        chance = 1 / (1 + np.exp(-generator.normal(0, 1.5, (2, 1, 8))))[..., place]
         right = (generator.random(chance.shape) < chance) * (1.0 if points else generator.choice([0.5, 1.0], 120))
         lines = right[0].tolist(), right[1].tolist()
-        wrong += verdicts({"a": Pairs(*lines, clusters=names)}).count("better") > 0
-        naive += verdicts({"a": Pairs(*lines)}).count("better") > 0
-    assert wrong <= 2
-    assert naive >= 8, "the simulation would be no trial"
+        clustered = compare({"a": Pairs(*lines, clusters=names)}, overall=["a"], trained=False)[0]
+        apart = compare({"a": Pairs(*lines)}, overall=["a"], trained=False)[0]
+        wrong += clustered.verdict != "none"
+        naive += apart.verdict != "none"
+        assert clustered.low <= clustered.estimate <= clustered.high
+        assert clustered.errors.rows == apart.errors.rows
+    assert wrong <= 5
+    assert naive >= 30, "rows taken one by one are what goes wrong"
 
 
 @pytest.mark.parametrize("seeds", [1, 2, 3])

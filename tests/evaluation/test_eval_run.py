@@ -463,3 +463,26 @@ def test_a_result_cut_off_by_a_crash_is_made_again(evaluate, fake, run):
     assert evaluate().exit_code == 0
     assert fake.launched() == ["tokenizer", "sft"]
     assert read_result(forgotten).n == 6
+
+
+def test_clusters_are_stored_with_each_row_and_laid_over_known_scores_without_asking(evaluate, fake, run):
+    assert evaluate().exit_code == 0
+    fake.launched()
+    before = {each.id: each for each in read_samples(run / "eval" / "sft" / "my_choice.jsonl")}
+    assert {each.cluster for each in before.values()} == {None}
+    (yaml,) = Path(os.environ["ALPHAF_TEMPLATES"]).rglob("choice.yaml")
+    text = yaml.read_text(encoding="utf-8")
+    metadata = "" if "metadata:" in text else "metadata:\n  version: 1\n"
+    assert not metadata or text.endswith("\n")
+    yaml.write_text(f"{text}{metadata}  cluster: answer\n", encoding="utf-8")
+    again = evaluate()
+    assert again.exit_code == 0, again.output
+    if not metadata:
+        assert fake.launched() == []
+    clusters = [each.cluster for each in read_samples(run / "eval" / "sft" / "my_choice.jsonl")]
+    assert clusters[0] == clusters[4] != clusters[1] == clusters[5]
+    result = read_result(run / "eval" / "sft" / "my_choice.json")
+    assert result.metrics["acc"].stderr != 0.1, "lm-eval takes every row as one of its own"
+    yaml.write_text(f"{text}{metadata}", encoding="utf-8")
+    assert evaluate().exit_code == 0
+    assert {each.cluster for each in read_samples(run / "eval" / "sft" / "my_choice.jsonl")} == {None}

@@ -134,28 +134,20 @@ def _scores(runs: Sequence[RunData]) -> list[Block]:
     """Return one table over all stages: tests of the same stage in two runs are one family."""
     arms = []
     for stage in _stages_scored(runs):
-        against, first = None, None
+        against = None
         for run in runs:
             if stage in run.scored:
                 name = f"{run.name}/{stage}"
-                apart = first is not None and _trained_apart(first, run, stage)
-                arms.append(Arm(name, run.name, run.scored[stage], against, named(STAGES, stage), apart=apart))
-                against, first = against or name, first or run
+                # Every run trained its own models, once; base models are no training of ours.
+                apart = against is not None and stage != "base"
+                arms.append(Arm(name, run.name, run.scored[stage], against, named(STAGES, stage), apart))
+                against = against or name
     table = build(arms)
     counted = outcome(table)
     found: list[Block] = [*([counted] if counted else []), *score_blocks(table, "compare-bars")]
     found += [Note(note.text, note.level, join([run.name, note.where])) for run in runs for note in left_out(run)]
     preferred = _preferences(runs)
     return [*found, preferred] if preferred else found
-
-
-def _trained_apart(first: RunData, other: RunData, stage: str) -> bool:
-    """Return whether the stage's models of two runs come from different trainings, each of which was done once."""
-    trainings = [
-        [run.stages.get(name, {}).get("fingerprint") for name in _RECIPES[: 1 if stage == "sft" else None]]
-        for run in (first, other)
-    ]
-    return stage != "base" and trainings[0] != trainings[1]
 
 
 def _preferences(runs: Sequence[RunData]) -> Table | None:

@@ -14,15 +14,21 @@ from alphaf_orch.scores.results import Metric, Sample, TaskResult, read_result, 
 
 def with_errors(result: TaskResult, samples: Sequence[Sample]) -> TaskResult:
     """Return the result with standard errors that keep clusters together; lm-eval takes each row as one of its own."""
-    names = [sample.id for sample in samples]
-    labels = labels_of(names, {sample.id: sample.cluster for sample in samples if sample.cluster is not None})
-    if labels is None:
-        return result
+    return result if _labels(samples) is None else _with_own_errors(result, samples)
+
+
+def _labels(samples: Sequence[Sample]) -> list[str] | None:
+    shared = {sample.id: sample.cluster for sample in samples if sample.cluster is not None}
+    return labels_of([sample.id for sample in samples], shared)
+
+
+def _with_own_errors(result: TaskResult, samples: Sequence[Sample]) -> TaskResult:
+    labels = _labels(samples)
     metrics = {name: _with_error(name, metric, samples, labels) for name, metric in result.metrics.items()}
     return replace(result, metrics=metrics)
 
 
-def _with_error(name: str, metric: Metric, samples: Sequence[Sample], labels: Sequence[str]) -> Metric:
+def _with_error(name: str, metric: Metric, samples: Sequence[Sample], labels: Sequence[str] | None) -> Metric:
     values = [sample.scores[name] for sample in samples if name in sample.scores]
     whole = len(values) == len(samples)
     if not whole or abs(sum(values) / len(values) - metric.value) > 1e-6 * max(1.0, abs(metric.value)):
@@ -40,7 +46,7 @@ def refreshed(paths: RunPaths, cell: Cell, result: TaskResult) -> TaskResult:
     samples = [_clustered(sample, cell, known) for sample in stored_rows]
     if samples == stored_rows:
         return result
-    stored = with_errors(read_result(paths.eval_result(result.stage, result.task)), samples)
+    stored = _with_own_errors(read_result(paths.eval_result(result.stage, result.task)), samples)
     write_result(paths, stored, samples)
     return stored
 

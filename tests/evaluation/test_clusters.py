@@ -26,14 +26,10 @@ metric_list:
 metadata:
   version: 1
 """
+DOCUMENTS = [["약관", f"공시 {row // 2}"] for row in range(6)]
 ROWS = [
-    {
-        "id": f"f{row}",
-        "question": f"질문 {row}",
-        "answer": "답",
-        "documents": ["약관", f"공시 {row // 2}"][:: (-1) ** row],
-    }
-    for row in range(6)
+    {"id": f"f{row}", "question": f"질문 {row}", "answer": "답", "documents": documents[:: (-1) ** row]}
+    for row, documents in enumerate(DOCUMENTS)
 ]
 
 

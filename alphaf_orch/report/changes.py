@@ -8,6 +8,7 @@ from alphaf_orch.report.figures import NONE, p_value, signed
 from alphaf_orch.report.names import CI, MARKS, METHODS, METRICS, ONE_SEED, POINTS, TESTS, VERDICTS, rows_in, task_title
 from alphaf_orch.scores import resampling
 from alphaf_orch.scores.difference import Difference, Refused, Verdict
+from alphaf_orch.scores.power import POWER, could_see
 from alphaf_orch.scores.significance import SIGNIFICANT
 from alphaf_orch.scores.table import Key, ScoreTable
 
@@ -60,7 +61,18 @@ def change_text(change: Difference | Refused, *, share: bool) -> Text:
     if change.p_holm is not None:
         p = p_value(change.p_holm)
         parts.append(f"p{p}" if p.startswith("<") else f"p={p}")
+    seen = _seen(change, share=share)
+    if seen:
+        parts.append(Label(f"({seen.ko} 이상이면 보였을 것)", f"(seen from {seen.en} on)"))
     return join(parts, " ")
+
+
+def _seen(found: Difference | Refused, *, share: bool) -> Label | None:
+    """Return the size from which on a difference that was not shown would have been; None for another verdict."""
+    seen = could_see(found) if isinstance(found, Difference) and found.verdict == "none" else None
+    if seen is None:
+        return None
+    return Label(f"{100 * seen:.1f}%p", f"{100 * seen:.1f} pt") if share else Label(f"{seen:.2f}", f"{seen:.2f}")
 
 
 def marked(found: Difference, *, share: bool) -> str:
@@ -73,6 +85,14 @@ def interval(found: Difference, *, share: bool) -> str:
     if found.low is None or found.high is None:
         return NONE
     return f"[{signed(found.low, share=share)}, {signed(found.high, share=share)}]"
+
+
+def verdict_text(found: Difference | Refused, *, share: bool) -> Label:
+    """Return the verdict in words; of a difference that was not shown, from which size on it would have been."""
+    said, seen = VERDICTS[found.verdict], _seen(found, share=share)
+    if seen is None:
+        return said
+    return Label(f"{said.ko}({seen.ko} 이상이면 보였을 것)", f"{said.en} (seen from {seen.en} on)")
 
 
 def tone(found: Difference | Refused) -> Tone:
@@ -96,10 +116,10 @@ def comparisons(table: ScoreTable) -> Table:
 def _row(table: ScoreTable, key: Key) -> tuple[Cell, ...]:
     (after, task, metric), change = key, table.changes[key]
     title = join([title_of(table, task), named(METRICS, metric)])
-    about = (Cell(table.pair(after)), Cell(title), Cell(VERDICTS[change.verdict], tone(change)))
+    share = (task, metric) in table.shares
+    about = (Cell(table.pair(after)), Cell(title), Cell(verdict_text(change, share=share), tone(change)))
     if isinstance(change, Refused):
         return (*about, *[Cell(NONE, "muted")] * 7)
-    share = (task, metric) in table.shares
     moved = f"{change.gained} / {change.lost}" if change.kind == "mcnemar" else NONE
     return (
         *about, Cell(signed(change.estimate, share=share)), Cell(interval(change, share=share)),
@@ -153,8 +173,10 @@ def method(table: ScoreTable) -> tuple[Note, ...]:
             f"p is corrected by Holm over all {tests} tests here; only p < {SIGNIFICANT:g} is marked ▲ or ▼.",
         ),
         (
-            "≈는 차이가 확인되지 않았다는 뜻이며, 차이가 없다는 증거는 아닙니다.",
-            "≈ means that no difference was shown; it is no proof that there is none.",
+            "≈는 차이가 확인되지 않았다는 뜻이며, 차이가 없다는 증거는 아닙니다. 실제 차이가 괄호 안의 크기"
+            f" 이상이었다면 {POWER:.0%}의 확률로 보였을 것입니다(보정한 수준에서).",
+            "≈ means that no difference was shown; it is no proof that there is none. A true difference of the size in"
+            f" brackets would have been shown with {POWER:.0%} power, at the corrected level.",
         ),
     ):
         notes.append(Note(Label(ko, en)))

@@ -17,6 +17,7 @@ from alphaf_orch.report.score_blocks import blocks as score_blocks
 from alphaf_orch.report.write import page, write_report
 from alphaf_orch.scores.difference import Difference
 from alphaf_orch.scores.loaded import load_run
+from alphaf_orch.scores.power import could_see
 from alphaf_orch.scores.table import Arm, build
 
 _VERDICTS = {
@@ -80,7 +81,14 @@ def explained(choice: Choice) -> list[str]:
 
 def said(found: Difference) -> str:
     """Return a difference with its interval, its corrected p and the verdict, as the command line prints it."""
-    return f"{_figures(found)}: {_VERDICTS[found.verdict].en}"
+    return f"{_figures(found)}: {_verdict(found).en}"
+
+
+def _verdict(found: Difference) -> Label:
+    said, seen = _VERDICTS[found.verdict], could_see(found)
+    if found.verdict != "none" or seen is None:
+        return said
+    return Label(f"{said.ko}({seen:.3f} 이상이면 보였을 것)", f"{said.en} (seen from {seen:.3f} on)")
 
 
 def _figures(found: Difference) -> str:
@@ -107,7 +115,7 @@ def _row(rated: Rated, choice: Choice, others: Sequence[str]) -> tuple[Cell, ...
         if found is None:
             cells.append(Cell(NONE, "muted"))
             continue
-        cells.append(Cell(_figures(found), sub=_VERDICTS[found.verdict]))
+        cells.append(Cell(_figures(found), sub=_verdict(found)))
     return tuple(cells)
 
 

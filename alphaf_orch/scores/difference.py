@@ -27,6 +27,7 @@ class Errors:
     clusters: float | None  # of the rows, with those kept together that share a cluster; equals `rows` without clusters
     seeds: float | None = 0.0  # of the trainings; 0 where nothing was trained between the two, None where one seed is
     together: float = 0.0  # what seed and cluster do together: that much of `clusters` and of `seeds` is the same noise
+    freedom: float = 1e9  # degrees of freedom of the whole
 
     @property
     def total(self) -> float | None:
@@ -54,6 +55,7 @@ class Difference:
     clusters: int = 0  # how many of them are independent; 0: as many as rows
     one_seed: bool = False  # each of the two was trained, once: what another training would score is not known
     errors: Errors | None = None
+    tests: int = 1  # how many the correction was for
 
     @property
     def estimate(self) -> float:
@@ -101,4 +103,4 @@ def corrected(found: Mapping[_Key, Difference]) -> dict[_Key, Difference]:
     """Return the differences with Holm's p: all tests among them are one family."""
     tested = {key: each.p for key, each in found.items() if each.p is not None}
     fixed = dict(zip(tested, holm(list(tested.values())), strict=True))
-    return {key: replace(each, p_holm=fixed.get(key)) for key, each in found.items()}
+    return {key: replace(each, p_holm=fixed.get(key), tests=max(1, len(tested))) for key, each in found.items()}

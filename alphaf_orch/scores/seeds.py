@@ -167,7 +167,7 @@ def _effect(tasks: Sequence[_Arms], shared: float, *, higher_is_better: bool, tr
     elif trained:
         parts += noise.rows
     total, known = sum(variance for variance, _ in parts), len(noise.rows) == count
-    half, p = 0.0, 1.0 if mean == 0 or not known else 0.0
+    half, p, freedom = 0.0, 1.0 if mean == 0 or not known else 0.0, 1e9
     if total > 0 and known:
         freedom = total**2 / sum(variance**2 / free for variance, free in parts)
         half = student(freedom) * float(np.sqrt(total))
@@ -182,7 +182,7 @@ def _effect(tasks: Sequence[_Arms], shared: float, *, higher_is_better: bool, tr
         p=max(p, flipped),
         clusters=sum(each.group.many for each in tasks) if any(_shared(each) for each in tasks) else 0,
         one_seed=trained and seeds == 1,
-        errors=_errors(tasks, noise, parts[-1][0] if trained and seeds > 1 else 0.0 if not trained else None),
+        errors=_errors(tasks, noise, parts[-1][0] if trained and seeds > 1 else 0.0 if not trained else None, freedom),
     )
     return agreeing(_with_interval(found, tasks, half if known else None))
 
@@ -204,7 +204,7 @@ def _with_interval(found: Difference, tasks: Sequence[_Arms], half: float | None
     return replace(found, low=ends[0], high=ends[1])
 
 
-def _errors(tasks: Sequence[_Arms], noise: _Noise, seeds: float | None) -> Errors | None:
+def _errors(tasks: Sequence[_Arms], noise: _Noise, seeds: float | None, freedom: float) -> Errors | None:
     if len(noise.rows) < len(tasks):
         return None
     alone = 0.0
@@ -212,6 +212,5 @@ def _errors(tasks: Sequence[_Arms], noise: _Noise, seeds: float | None) -> Error
         own = grouped(each.moved.size, None)
         alone += float(own.variance(each.moved - each.moved.mean())) / len(tasks) ** 2
     clusters = sum(variance for variance, _ in noise.rows)
-    return Errors(
-        alone**0.5, clusters**0.5, None if seeds is None else seeds**0.5, noise.together**0.5 if seeds else 0.0
-    )
+    together = noise.together**0.5 if seeds else 0.0
+    return Errors(alone**0.5, clusters**0.5, None if seeds is None else seeds**0.5, together, freedom)

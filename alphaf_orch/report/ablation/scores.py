@@ -7,7 +7,7 @@ from typing import NamedTuple
 from alphaf_orch.core.wording import LANGUAGES, Label, Text, in_language, join, named
 from alphaf_orch.experiments.ablation.results import CITATION, AblationResult, Comparison, Key
 from alphaf_orch.report.blocks import Block, Card, Cards, Cell, Fold, Note, Table
-from alphaf_orch.report.changes import interval, marked, tone
+from alphaf_orch.report.changes import interval, marked, tone, verdict_text
 from alphaf_orch.report.figures import NONE, p_value, percent, signed
 from alphaf_orch.report.names import CI, METRICS, ONE_SEED, POINTS, VERDICTS, direction, rows_in, task_title
 from alphaf_orch.report.score_blocks import show_score
@@ -24,7 +24,7 @@ def verdict(comparison: Comparison) -> Label:
         return Label(
             f"{comparison.after}: 비교할 점수가 없습니다.", f"{comparison.after}: there are no scores to compare."
         )
-    said = ONE_SEED if found.verdict in ("better_rows", "worse_rows") else VERDICTS[found.verdict]
+    said = ONE_SEED if found.verdict in ("better_rows", "worse_rows") else verdict_text(found, share=True)
     before, after = (percent(mean_of(side)) for side in (found.before, found.after))
     moved = (signed(found.estimate, share=True), interval(found, share=True))
     spread = " ".join(part for part in moved if part != NONE)
@@ -85,9 +85,12 @@ def verdict_blocks(result: AblationResult) -> list[Block]:
         found.append(
             Note(
                 Label(
-                    "‘차이 확인 안 됨’은 차이가 없다는 증거가 아닙니다. 구간이 이 실험으로 배제하지 못하는 범위입니다.",
+                    "‘차이 확인 안 됨’은 차이가 없다는 증거가 아닙니다. 구간이 이 실험으로 배제하지 못하는 범위입니다."
+                    " 실제 차이가 괄호 안의 크기 이상이었다면 80%의 확률로 보였을 것입니다. 더 작은 차이를 보려면"
+                    " --detect로 문항과 시드 수를 먼저 셈해 보세요.",
                     "“No difference shown” is no proof that there is none: the interval is what this experiment cannot"
-                    " rule out.",
+                    " rule out. A true difference of the size in brackets would have been shown with 80% power;"
+                    " `--detect` plans rows and seeds for a smaller one.",
                 )
             )
         )
@@ -95,7 +98,7 @@ def verdict_blocks(result: AblationResult) -> list[Block]:
 
 
 def _card(name: Text, found: Difference, *, share: bool = True) -> Card:
-    note = join([interval(found, share=share), VERDICTS[found.verdict]])
+    note = join([interval(found, share=share), verdict_text(found, share=share)])
     return Card(name, marked(found, share=share), note, tone(found))
 
 
@@ -133,7 +136,8 @@ def _table(comparison: Comparison) -> Table:
             (
                 Cell(name, sub=sub), Cell(f"{found.rows:,}", sub=rows_in(found.rows, found.clusters)), before, after,
                 Cell(marked(found, share=share), tone(found)), Cell(interval(found, share=share)),
-                Cell(p_value(found.p)), Cell(p_value(found.p_told)), Cell(VERDICTS[found.verdict], tone(found)),
+                Cell(p_value(found.p)), Cell(p_value(found.p_told)),
+                Cell(verdict_text(found, share=share), tone(found)),
             )
         )  # fmt: skip
     header: tuple[Text, ...] = (
@@ -201,7 +205,7 @@ def cli_rows(comparison: Comparison) -> list[tuple[str, ...]]:
         (
             in_language(name, "en"), *(show_score(mean_of(side), share=share) for side in (found.before, found.after)),
             signed(found.estimate, share=share), interval(found, share=share), p_value(found.p_told),
-            VERDICTS[found.verdict].en,
+            verdict_text(found, share=share).en,
         )
         for name, _, found, share in _lines(comparison)
     ]  # fmt: skip

@@ -24,12 +24,12 @@ def show_score(value: float | None, *, share: bool) -> str:
     return percent(value) if share else number(round(value, 4))
 
 
-def error_shown(metric: Metric, sign: str) -> str:
+def error_shown(metric: Metric, sign: str, units: float | None = None) -> str:
     """Return a stored figure's standard error behind a sign; where it is 0, a share's interval: all rows were alike."""
     if metric.stderr:
         return f"{sign}{metric.stderr:.3f}"
     share = metric.higher_is_better is not None and 0 <= metric.value <= 1
-    found = stored_score(metric, share=share)
+    found = stored_score(metric, share=share, units=units)
     return "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]"
 
 

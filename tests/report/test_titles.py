@@ -93,6 +93,7 @@ def test_rows_that_all_came_out_alike_are_shown_with_an_interval_where_others_ha
     assert error_shown(Metric(0.5, 0.1, 9, True), " ±") == " ±0.100"
     assert error_shown(Metric(1.0, 0.0, 40, True), " ±") == " [0.912, 1.000]"
     assert error_shown(Metric(0.0, 0.0, 40, True), " ±") == " [0.000, 0.088]"
+    assert error_shown(Metric(1.0, 0.0, 40, True), " ±", units=5) == " [0.566, 1.000]", "forty rows of five documents"
     assert error_shown(Metric(12.0, 0.0, 40, None), " ±") == error_shown(Metric(0.5, None, 40, True), " ±") == ""
 
 

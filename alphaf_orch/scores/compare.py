@@ -58,7 +58,7 @@ def score(scored: Scored, metric: str) -> Score:
 
 
 def stored_score(stored: Metric, *, share: bool, units: float | None = None) -> Score:
-    """Return a figure with the interval that its stored standard error gives; `units` are its rows less what they share."""
+    """Return a figure with the interval that its stored error gives; `units` is its n less what clusters share."""
     if stored.stderr is None or stored.n < 1:
         return Score(stored.value, stored.n)
     half = Z95 * stored.stderr

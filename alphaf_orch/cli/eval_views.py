@@ -14,7 +14,7 @@ from alphaf_orch.core.wording import in_language
 from alphaf_orch.evaluation.request import Evaluation, Results, Work, known_results
 from alphaf_orch.evaluation.tasks.titles import task_title, titled
 from alphaf_orch.report.score_blocks import error_shown
-from alphaf_orch.scores.results import Metric
+from alphaf_orch.scores.results import TaskResult
 
 
 def print_tasks(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -61,7 +61,7 @@ def print_results(console: Console, results: Results) -> None:
         of_task = {stage: by_task[task] for stage, by_task in results.items() if task in by_task}
         names = list(dict.fromkeys(name for result in of_task.values() for name in result.metrics))
         for number, name in enumerate(names):
-            cells = [_cell(of_task[stage].metrics.get(name)) if stage in of_task else "" for stage in results]
+            cells = [_cell(of_task[stage], name) if stage in of_task else "" for stage in results]
             # What is better lower is said, or a fall would read as a loss.
             lower = any(r.metrics[name].higher_is_better is False for r in of_task.values() if name in r.metrics)
             called = _called(task, next((r.title for r in of_task.values() if r.title), {}))
@@ -85,8 +85,9 @@ def results_json(run: str, results: Results) -> dict[str, Any]:
     }
 
 
-def _cell(metric: Metric | None) -> str:
+def _cell(result: TaskResult, name: str) -> str:
+    metric = result.metrics.get(name)
     if metric is None:
         return ""
     value = f"{metric.value:.3f}" if abs(metric.value) < 100 else f"{metric.value:.1f}"
-    return f"{value}{error_shown(metric, ' ±')} (n={metric.n})"
+    return f"{value}{error_shown(metric, ' ±', result.units)} (n={metric.n})"

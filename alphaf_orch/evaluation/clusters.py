@@ -8,7 +8,7 @@ from dataclasses import replace
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.evaluation.cells import Cell
 from alphaf_orch.evaluation.tasks.clusters import cluster_of, local_clusters
-from alphaf_orch.scores.clusters import labels_of, mean_error
+from alphaf_orch.scores.clusters import grouped, labels_of, mean_error
 from alphaf_orch.scores.results import Metric, Sample, TaskResult, read_result, read_samples, write_result
 
 
@@ -25,7 +25,10 @@ def _labels(samples: Sequence[Sample]) -> list[str] | None:
 def _with_own_errors(result: TaskResult, samples: Sequence[Sample]) -> TaskResult:
     labels = _labels(samples)
     metrics = {name: _with_error(name, metric, samples, labels) for name, metric in result.metrics.items()}
-    return replace(result, metrics=metrics)
+    prompt = {key: value for key, value in result.prompt.items() if key != "clusters"}
+    if labels is not None:
+        prompt["clusters"] = round(grouped(len(labels), labels).effective, 3)
+    return replace(result, metrics=metrics, prompt=prompt)
 
 
 def _with_error(name: str, metric: Metric, samples: Sequence[Sample], labels: Sequence[str] | None) -> Metric:

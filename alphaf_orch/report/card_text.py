@@ -115,7 +115,8 @@ def _scores(results: Mapping[str, Mapping[str, TaskResult]]) -> str:
         cells = []
         for stage in stages:
             metric = results[stage][task].metrics.get(name) if task in results[stage] else None
-            cells.append(f"{metric.value:.3f}{error_shown(metric, ' ± ')} (n={metric.n})" if metric else "")
+            units = results[stage][task].units if metric else None
+            cells.append(f"{metric.value:.3f}{error_shown(metric, ' ± ', units)} (n={metric.n})" if metric else "")
         title = next((results[stage][task].title for stage in stages if task in results[stage]), {})
         rows.append([in_language(task_title(task, title), "en"), name, *cells])
     note = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Cell, Note, Table, Tone
-from alphaf_orch.report.figures import NONE, p_value, signed
+from alphaf_orch.report.figures import NONE, ends, p_value, signed
 from alphaf_orch.report.names import CI, MARKS, METHODS, METRICS, ONE_SEED, POINTS, TESTS, VERDICTS, rows_in, task_title
 from alphaf_orch.scores import resampling
 from alphaf_orch.scores.difference import Difference, Refused, Verdict
@@ -84,7 +84,7 @@ def interval(found: Difference, *, share: bool) -> str:
     """Return the interval of a difference; a dash where it has none."""
     if found.low is None or found.high is None:
         return NONE
-    return f"[{signed(found.low, share=share)}, {signed(found.high, share=share)}]"
+    return ends(found.low, found.high, lambda value, more: signed(value, share=share, more=more))
 
 
 def verdict_text(found: Difference | Refused, *, share: bool) -> Label:

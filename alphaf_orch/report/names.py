@@ -80,8 +80,8 @@ VERDICTS = {
     "better": Label("나아짐", "better"),
     "worse": Label("나빠짐", "worse"),
     # One seed: that the answers differ is known of these two trainings, not why.
-    "better_rows": Label("이 학습의 문항만 나음(시드 하나, 원인 모름)", "rows better, cause not known (one seed)"),
-    "worse_rows": Label("이 학습의 문항만 나쁨(시드 하나, 원인 모름)", "rows worse, cause not known (one seed)"),
+    "better_rows": Label("이번 학습에서는 나아짐(시드 하나, 원인 모름)", "rows better, cause not known (one seed)"),
+    "worse_rows": Label("이번 학습에서는 나빠짐(시드 하나, 원인 모름)", "rows worse, cause not known (one seed)"),
     "none": Label("차이 확인 안 됨", "no difference shown"),
     "untested": Label("검정 없음", "not tested"),
     "refused": Label("비교하지 않음", "not compared"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Table
 from alphaf_orch.report.changes import change_text, comparisons, method, refusals, title_of, tone
-from alphaf_orch.report.figures import NONE, number, percent
+from alphaf_orch.report.figures import NONE, ends, number, percent
 from alphaf_orch.report.names import METRIC, METRICS, direction, rows_in
 from alphaf_orch.report.plots import bar_figure, folded
 from alphaf_orch.scores.compare import Score, stored_score
@@ -17,19 +17,19 @@ from alphaf_orch.scores.table import Arm, ScoreTable
 _BARS = 12  # scores in one plot
 
 
-def show_score(value: float | None, *, share: bool) -> str:
-    """Return a score as a percentage or a number."""
+def show_score(value: float | None, *, share: bool, more: int = 0) -> str:
+    """Return a score as a percentage or a number, with `more` digits than the usual ones."""
     if value is None:
         return NONE
-    return percent(value) if share else number(round(value, 4))
+    return percent(value, 1 + more) if share else number(round(value, 4 + more), 4 + more)
 
 
-def error_shown(metric: Metric, sign: str) -> str:
+def error_shown(metric: Metric, sign: str, units: float | None = None) -> str:
     """Return a stored figure's standard error behind a sign; where it is 0, a share's interval: all rows were alike."""
     if metric.stderr:
         return f"{sign}{metric.stderr:.3f}"
     share = metric.higher_is_better is not None and 0 <= metric.value <= 1
-    found = stored_score(metric, share=share)
+    found = stored_score(metric, share=share, units=units)
     return "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]"
 
 
@@ -79,8 +79,8 @@ def _score_cell(table: ScoreTable, arm: Arm, task: str, metric: str) -> Cell:
         return Cell(NONE, "muted")
     share = (task, metric) in table.shares
     spread = ""
-    if found.low is not None:
-        spread = f"[{show_score(found.low, share=share)}, {show_score(found.high, share=share)}]"
+    if found.low is not None and found.high is not None:
+        spread = ends(found.low, found.high, lambda value, more: show_score(value, share=share, more=more))
     change = table.changes.get((arm.name, task, metric))
     if change is None:
         return Cell(show_score(found.value, share=share), sub=spread)

@@ -11,7 +11,7 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.wording import Label, Language, Text, in_language, named
 from alphaf_orch.experiments.sweep.choice import Choice, Rated
 from alphaf_orch.report.blocks import Block, Cell, Note, Report, Section, Table
-from alphaf_orch.report.figures import NONE, number
+from alphaf_orch.report.figures import NONE, ends, number
 from alphaf_orch.report.names import STAGES, task_title
 from alphaf_orch.report.score_blocks import blocks as score_blocks
 from alphaf_orch.report.write import page, write_report
@@ -92,7 +92,9 @@ def _verdict(found: Difference) -> Label:
 
 
 def _figures(found: Difference) -> str:
-    spread = "" if found.low is None else f" [{found.low:+.3f}, {found.high:+.3f}]"
+    spread = ""
+    if found.low is not None and found.high is not None:
+        spread = " " + ends(found.low, found.high, lambda value, more: f"{value:+.{3 + more}f}")
     return f"{found.estimate:+.3f}{spread}, p {found.p_told:.3f}"
 
 

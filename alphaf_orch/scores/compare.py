@@ -44,7 +44,7 @@ def score(scored: Scored, metric: str) -> Score:
     found = rows_of(scored, metric)
     share = is_share([scored], metric)
     if found is None:
-        return stored_score(stored, share=share)
+        return stored_score(stored, share=share, units=scored.result.units)
     names = sorted(found.values)
     rows, labels = [found.values[name] for name in names], found.labels(names)
     group = grouped(len(rows), labels)
@@ -57,15 +57,15 @@ def score(scored: Scored, metric: str) -> Score:
     return replace(told, **_ends(ends), method="bootstrap") if ends[0] < ends[1] else told
 
 
-def stored_score(stored: Metric, *, share: bool) -> Score:
-    """Return a figure with the interval that its stored standard error gives."""
+def stored_score(stored: Metric, *, share: bool, units: float | None = None) -> Score:
+    """Return a figure with the interval that its stored error gives; `units` is its n less what clusters share."""
     if stored.stderr is None or stored.n < 1:
         return Score(stored.value, stored.n)
     half = Z95 * stored.stderr
     low, high = stored.value - half, stored.value + half
     if share:
         # A standard error of zero is what rows without any variety give, however few they are.
-        low, high = within(low, high, SHARE) if half else held((low, high), stored.value, stored.n, SHARE)
+        low, high = within(low, high, SHARE) if half else held((low, high), stored.value, units or stored.n, SHARE)
     return Score(stored.value, stored.n, low, high, "stderr") if low < high else Score(stored.value, stored.n)
 
 

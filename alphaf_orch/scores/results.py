@@ -48,6 +48,12 @@ class TaskResult:
     title: Mapping[str, str] = field(default_factory=dict)  # ko, en; empty where an earlier version asked
 
     @property
+    def units(self) -> float | None:
+        """How many independent rows its clusters leave (Kish's number); None where each row is one of its own."""
+        found = self.prompt.get("clusters")  # with the prompt, as the title: earlier versions take no other key
+        return float(found) if found else None
+
+    @property
     def believed(self) -> bool:
         """Whether the scores are known to be this model's: an earlier version shared them among unlike models."""
         return not is_old(self.model.get("identity"))

@@ -68,8 +68,8 @@ def compare(
     is all there is.
 
     t has Satterthwaite's (1946) degrees of freedom: for R clusters less one (Kish's number of them, where they are
-    unequal), for S Welch's (1947), between one and two times the seeds less one. p is the larger one of t's and of a
-    sign-flip test over whole clusters, which needs no normality; it is not corrected yet.
+    unequal), for S seeds less one, the least that Welch's (1947) can be. p is the larger one of t's and of a sign-flip
+    test over whole clusters, which needs no normality; it is not corrected yet.
     """
     arms = {name: _arms(pairs) for name, pairs in tasks.items()}
     noise = {name: _noise([arms[name]]) for name in overall}
@@ -113,7 +113,6 @@ class _Noise:
     rows: tuple[tuple[float, float], ...]
     seeds: float
     together: float
-    freedom: float = 1.0  # of the seeds' variance
 
     @property
     def training(self) -> float:
@@ -139,10 +138,8 @@ def _noise(tasks: Sequence[_Arms]) -> _Noise:
             together += float(arms.group.variance(rest).sum()) / (seeds - 1) / seeds / count**2
     if all((arms.before == arms.after).all() for arms in tasks):
         return _Noise(rows, 0.0, 0.0)  # the two answered alike under every seed: nothing was trained otherwise
-    between = [float(_means(tasks, after=after).var(ddof=1)) for after in (False, True)]
-    squares = sum(each**2 for each in between)
-    freedom = (seeds - 1) * (sum(between) ** 2 / squares if squares else 1.0)
-    return _Noise(rows, sum(between) / seeds, together, freedom)
+    between = sum(float(_means(tasks, after=after).var(ddof=1)) for after in (False, True))
+    return _Noise(rows, between / seeds, together)
 
 
 def _means(tasks: Sequence[_Arms], *, after: bool) -> Floats:
@@ -163,13 +160,17 @@ def _effect(tasks: Sequence[_Arms], shared: float, *, higher_is_better: bool, tr
     # (variance, degrees of freedom) of each source
     parts = list(noise.rows)
     if trained and seeds > 1:
-        parts.append((max(noise.seeds, noise.together + shared), noise.freedom))
+        parts.append((max(noise.seeds, noise.together + shared), float(seeds - 1)))
     elif trained:
         parts += noise.rows
     total, known = sum(variance for variance, _ in parts), len(noise.rows) == count
     half, p, freedom = 0.0, 1.0 if mean == 0 or not known else 0.0, 1e9
     if total > 0 and known:
-        freedom = total**2 / sum(variance**2 / free for variance, free in parts)
+        doubt = list(parts)
+        if trained and seeds > 1:
+            # What S is lifted to is known better than what the seeds say; of two, that much less (ours, simulated).
+            doubt[-1] = (max(noise.seeds, noise.together / (seeds - 1)), float(seeds - 1))
+        freedom = total**2 / max(sum(variance**2 / free for variance, free in doubt), 1e-300)
         half = student(freedom) * float(np.sqrt(total))
         p = float(2 * stdtr(freedom, -abs(mean) / np.sqrt(total)))
     flipped = flip_test(np.concatenate([each.group.sums(each.moved) / (each.moved.size * count) for each in tasks]))

@@ -488,7 +488,9 @@ def test_clusters_are_stored_with_each_row_and_laid_over_known_scores_without_as
     share = np.array([2, 2, 1, 1]) / 6
     moved = np.array([4 / 3, -2 / 3, -1 / 3, -1 / 3]) / 6 / (1 - share)
     assert error() == pytest.approx(((moved**2).sum() * 3 / 4) ** 0.5)
+    assert read_result(run / "eval" / "sft" / "my_choice.json").units == pytest.approx(36 / 10)
     assert set(clusters("")) == {None}
+    assert read_result(run / "eval" / "sft" / "my_choice.json").units is None
     assert error() == pytest.approx(np.std([1, 0, 0, 0, 1, 0], ddof=1) / 6**0.5), "as lm-eval computes it"
     for file in (run / "eval" / "sft").iterdir():
         file.unlink()

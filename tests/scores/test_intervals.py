@@ -9,9 +9,13 @@ import pytest
 import report_runs
 
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.report.changes import interval
+from alphaf_orch.report.figures import ends
 from alphaf_orch.report.run.content import run_arms
+from alphaf_orch.report.score_blocks import show_score
 from alphaf_orch.scores.bounds import SHARE, SHARE_DIFFERENCE, held, score_interval
 from alphaf_orch.scores.compare import score, stored_score
+from alphaf_orch.scores.difference import Difference
 from alphaf_orch.scores.loaded import load_run
 from alphaf_orch.scores.results import Metric
 from alphaf_orch.scores.seeds import Pairs, compare
@@ -140,3 +144,10 @@ def test_no_figure_of_random_results_is_out_of_its_range():
         low, high = score_interval(mean, variance, units, float(generator.choice([Z95, 12.7])))
         assert 0 <= low <= mean <= high <= 1
         assert low < high
+
+
+def test_a_narrow_interval_is_not_printed_as_one_of_width_zero():
+    found = Difference((0.5,), (0.5,), 20_000, low=-0.0002, high=0.0002)
+    assert interval(found, share=True) == "[−0.02, +0.02]"
+    assert interval(replace(found, low=-0.02, high=0.02), share=True) == "[−2.0, +2.0]"
+    assert ends(0.9998, 1.0, lambda value, more: show_score(value, share=True, more=more)) == "[99.98%, 100.00%]"

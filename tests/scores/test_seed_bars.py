@@ -96,9 +96,9 @@ def test_arms_that_score_alike_everywhere_do_not_differ_and_are_not_certain(seed
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_planted_gain_of_5_points_is_found_with_3_seeds_in_80_of_100_experiments(seed):
-    """Three tasks of the size of KoBEST's, trainings that score within a quarter of a point of each other."""
+    """Three tasks of the size of KoBEST's, trainings whose scores have a standard deviation of half a point."""
     generator = np.random.default_rng([9, seed])
     sizes = ((1404, 1404), (1260, 800), (1000, 1000))
-    found = [verdicts(simulated(generator, sizes, 3, training_sd=0.015, shift=0.29))[0] for _ in range(100)]
+    found = [verdicts(simulated(generator, sizes, 3, training_sd=0.03, shift=0.29))[0] for _ in range(100)]
     assert found.count("better") >= 80
     assert "worse" not in found

@@ -5,10 +5,12 @@ from __future__ import annotations
 import click
 from rich.table import Table
 
+from alphaf_orch.cli.detect_view import print_outlook
 from alphaf_orch.cli.options import How, command, log_console, out_console, with_options
 from alphaf_orch.cli.views import print_arms
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.wording import in_language
+from alphaf_orch.experiments.ablation.detect import outlook
 from alphaf_orch.experiments.ablation.evidence import planned_difference
 from alphaf_orch.experiments.ablation.factors import AblationAsked, plan_ablation
 from alphaf_orch.experiments.ablation.results import AblationResult, read_ablation
@@ -26,9 +28,15 @@ from alphaf_orch.report.write import write_report
 @click.option("--alpha", type=click.FloatRange(min=0, min_open=True), help="NEFTune's alpha (45, the article's).")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds for each variant (neftune 3, others 1).")
 @click.option("--until", type=click.Choice(["sft", "dpo"]), help="Which model is compared (by the keys varied).")
+@click.option(
+    "--detect",
+    type=click.FloatRange(min=0, max=100, min_open=True),
+    metavar="POINTS",
+    help="Only say how many rows and seeds would show a difference of POINTS with 80% power.",
+)
 @with_options("model", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code", "online")
 @with_options("name", "parallel", "suites", "tasks", "limit", "lang", "dry_run", "verbose")
-def ablate(asked: AblationAsked, how: How, parallel: int | None) -> None:
+def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float | None) -> None:
     """Train arms that are identical but for what is named, evaluate them, and say what the difference was worth.
 
     `neftune` is the article's test (off against alpha 45), `adapter` its question of LoRA or full fine-tuning; KEY is
@@ -36,6 +44,10 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None) -> None:
     stopped.
     """
     experiment = plan_ablation(asked)
+    if detect is not None:
+        seeds = len({arm.seed for arm in experiment.arms})
+        print_outlook(out_console(), outlook(experiment), detect, seeds)
+        return
     paths, machine = experiment_paths(experiment.name), detect_machine()
     if how.dry_run:
         _dry_run(experiment, paths, machine)

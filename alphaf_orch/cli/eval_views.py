@@ -10,8 +10,11 @@ from rich.console import Console
 from rich.table import Table
 
 from alphaf_orch.core.command import printable
+from alphaf_orch.core.wording import in_language
 from alphaf_orch.evaluation.request import Evaluation, Results, Work, known_results
-from alphaf_orch.scores.results import Metric
+from alphaf_orch.evaluation.tasks.titles import task_title, titled
+from alphaf_orch.report.score_blocks import error_shown
+from alphaf_orch.scores.results import TaskResult
 
 
 def print_tasks(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -27,15 +30,20 @@ def print_tasks(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
             else row["type"]
         )
         count = "" if row["rows"] is None else f"{row['rows']:,}"
-        table.add_row(", ".join(row["suites"]), row["task"], count, row["main_metric"], kind, data)
+        called = _called(row["task"], row["title"])
+        name = row["task"] if called == row["task"] else f"{row['task']}\n  {called}"
+        table.add_row(", ".join(row["suites"]), name, count, row["main_metric"], kind, data)
     console.print(table)
+    titles = {suite: title for row in rows for suite, title in row["suite_titles"].items()}
+    for suite, title in titles.items():
+        console.print(f"{suite}: {in_language(titled(suite, title), 'en')}", highlight=False, markup=False)
 
 
 def print_plan(console: Console, evaluation: Evaluation, work: Sequence[Work]) -> None:
     """Print every file that would be written and every command that would be run."""
     known = known_results(evaluation)
     for model in evaluation.models:
-        kept = ", ".join(known[model.stage])
+        kept = ", ".join(_called(name, result.title) for name, result in known[model.stage].items())
         if kept:
             console.print(f"{model.stage}: {kept}: cached", style="dim", highlight=False)
     for item in work:
@@ -53,14 +61,20 @@ def print_results(console: Console, results: Results) -> None:
         of_task = {stage: by_task[task] for stage, by_task in results.items() if task in by_task}
         names = list(dict.fromkeys(name for result in of_task.values() for name in result.metrics))
         for number, name in enumerate(names):
-            cells = [_cell(of_task[stage].metrics.get(name)) if stage in of_task else "" for stage in results]
+            cells = [_cell(of_task[stage], name) if stage in of_task else "" for stage in results]
             # What is better lower is said, or a fall would read as a loss.
             lower = any(r.metrics[name].higher_is_better is False for r in of_task.values() if name in r.metrics)
-            table.add_row(task if number == 0 else "", f"{name} (lower is better)" if lower else name, *cells)
+            called = _called(task, next((r.title for r in of_task.values() if r.title), {}))
+            table.add_row(called if number == 0 else "", f"{name} (lower is better)" if lower else name, *cells)
         table.add_section()
     console.print(table)
     for warning in dict.fromkeys(w for by_task in results.values() for r in by_task.values() for w in r.warnings):
         console.print(f"note: {warning}", highlight=False, soft_wrap=True, markup=False)
+
+
+def _called(task: str, title: Mapping[str, str]) -> str:
+    """Return what a task is called, in English as all that the command line prints."""
+    return in_language(task_title(task, title), "en")
 
 
 def results_json(run: str, results: Results) -> dict[str, Any]:
@@ -71,9 +85,9 @@ def results_json(run: str, results: Results) -> dict[str, Any]:
     }
 
 
-def _cell(metric: Metric | None) -> str:
+def _cell(result: TaskResult, name: str) -> str:
+    metric = result.metrics.get(name)
     if metric is None:
         return ""
-    error = "" if metric.stderr is None else f" ±{metric.stderr:.3f}"
     value = f"{metric.value:.3f}" if abs(metric.value) < 100 else f"{metric.value:.1f}"
-    return f"{value}{error} (n={metric.n})"
+    return f"{value}{error_shown(metric, ' ±', result.units)} (n={metric.n})"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import StageError
+from alphaf_orch.evaluation.tasks.clusters import cluster_of
 from alphaf_orch.scores.results import Metric, Sample
 
 # A field of a row that says more than this is in the prompt anyway.
@@ -73,8 +74,13 @@ def metric_name(name: str, label: str, keys: list[str]) -> str:
     return name if label == labels[0] else f"{name}[{label}]"
 
 
-def read_samples(output: LmEvalOutput, task: str, config: Mapping[str, Any]) -> list[Sample]:
-    """Return a task's samples in the order of its rows; raise StageError where rows are missing or doubled."""
+def read_samples(
+    output: LmEvalOutput, task: str, config: Mapping[str, Any], cluster: Sequence[str] = ()
+) -> list[Sample]:
+    """Return a task's samples in the order of its rows; raise StageError where rows are missing or doubled.
+
+    `cluster` names the columns by which rows belong together.
+    """
     file = output.sample_file(task)
     if not file.is_file():
         raise _wrong(output, f"lm-eval wrote no samples of {task}")
@@ -100,7 +106,7 @@ def read_samples(output: LmEvalOutput, task: str, config: Mapping[str, Any]) -> 
         seen[name] = seen.get(name, 0) + 1
         # A data set may hold a row twice; the second of both models is still the same row.
         name = name if seen[name] == 1 else f"{name}#{seen[name]}"
-        samples.append(_sample(name, rows[number], keys, config))
+        samples.append(replace(_sample(name, rows[number], keys, config), cluster=cluster_of(first["doc"], cluster)))
     return samples
 
 

@@ -11,6 +11,7 @@ from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.masking import mask, mask_values
 from alphaf_orch.evaluation.cells import Cell, Place
 from alphaf_orch.evaluation.checks import check_prompts, check_template, system_facts, system_warnings
+from alphaf_orch.evaluation.clusters import with_errors
 from alphaf_orch.evaluation.lm_eval_output import LmEvalOutput, read_metrics, read_samples
 from alphaf_orch.evaluation.options import SERVERS, counted_rows
 from alphaf_orch.planning.stages import Stage
@@ -39,7 +40,7 @@ def make_results(
         check_template(ended.output, cells[0].model.stage, ended.facts)
     made = []
     for cell in cells:
-        samples = read_samples(ended.output, cell.task.name, cell.task.config)
+        samples = read_samples(ended.output, cell.task.name, cell.task.config, cell.task.cluster)
         rows, limit = counted_rows(cell.task), cell.settings["limit"]
         planned = rows if limit is None or rows is None else min(limit, rows)
         if planned is not None and len(samples) != planned:
@@ -54,6 +55,7 @@ def make_results(
             # A server may repeat the key that it was sent.
             samples = [replace(each, answer=mask(each.answer), details=mask_values(each.details)) for each in samples]
         result = _result(place, cell, suites[cell.task.name], ended, trained, len(samples), len(cells))
+        result = with_errors(result, samples)
         made.append((result, samples))
     return made
 

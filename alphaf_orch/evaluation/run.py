@@ -14,6 +14,7 @@ from alphaf_orch.core.lock import held
 from alphaf_orch.core.record import now, required_json
 from alphaf_orch.evaluation import cache as eval_cache
 from alphaf_orch.evaluation.checks import cut_prompts
+from alphaf_orch.evaluation.clusters import refreshed
 from alphaf_orch.evaluation.lm_eval_output import read_output
 from alphaf_orch.evaluation.options import SERVERS, served_model
 from alphaf_orch.evaluation.progress import EvalLine
@@ -142,5 +143,8 @@ def evaluate(evaluation: Evaluation, console: Console, *, verbose: bool) -> Resu
             # Another call may have ended between the first look and the lock.
             known = known_results(evaluation)
             Evaluator(evaluation, console, lock_fd, verbose=verbose).run(known)
+    for cell in evaluation.cells:
+        stage, task = cell.model.stage, cell.task.name
+        known[stage][task] = refreshed(paths, cell, known[stage][task])
     names = [task.name for task in evaluation.tasks]
     return {stage: {name: results[name] for name in names} for stage, results in known.items()}

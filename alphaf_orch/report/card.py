@@ -10,6 +10,8 @@ from typing import Any
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest, write_atomic
+from alphaf_orch.core.wording import in_language
+from alphaf_orch.evaluation.tasks.titles import task_title
 from alphaf_orch.inputs.hub_cache import is_repo_id
 from alphaf_orch.inputs.licences import Licence, combine_licences
 from alphaf_orch.inputs.model_files import split_card
@@ -82,7 +84,7 @@ def card_metadata(
         EvalResult(
             task_type="text-generation",
             dataset_type=str(result.settings.get("dataset") or result.task),
-            dataset_name=result.task,
+            dataset_name=in_language(task_title(result.task, result.title), "en"),
             metric_type=name,
             metric_value=round(metric.value, 6),
             dataset_args={"n": metric.n, "limit": result.settings.get("limit")},

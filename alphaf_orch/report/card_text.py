@@ -7,8 +7,11 @@ from pathlib import PurePath
 from typing import Any
 
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.wording import in_language
+from alphaf_orch.evaluation.tasks.titles import task_title
 from alphaf_orch.inputs.licences import Licence
 from alphaf_orch.planning.stages import MERGE_MODELS, STAGE_ORDER
+from alphaf_orch.report.score_blocks import error_shown
 from alphaf_orch.runs.chain import CHAIN
 from alphaf_orch.scores.results import TaskResult
 
@@ -112,10 +115,14 @@ def _scores(results: Mapping[str, Mapping[str, TaskResult]]) -> str:
         cells = []
         for stage in stages:
             metric = results[stage][task].metrics.get(name) if task in results[stage] else None
-            error = f" ± {metric.stderr:.3f}" if metric and metric.stderr is not None else ""
-            cells.append(f"{metric.value:.3f}{error} (n={metric.n})" if metric else "")
-        rows.append([task, name, *cells])
-    note = "Mean ± standard error, measured with lm-eval through the chat template of the training."
+            units = results[stage][task].units if metric else None
+            cells.append(f"{metric.value:.3f}{error_shown(metric, ' ± ', units)} (n={metric.n})" if metric else "")
+        title = next((results[stage][task].title for stage in stages if task in results[stage]), {})
+        rows.append([in_language(task_title(task, title), "en"), name, *cells])
+    note = (
+        "Mean ± standard error (in brackets the 95% interval, where all rows came out alike), measured with lm-eval "
+        "through the chat template of the training."
+    )
     return table(["task", "metric", *stages], rows) + "\n\n" + note
 
 

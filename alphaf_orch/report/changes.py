@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Cell, Note, Table, Tone
-from alphaf_orch.report.figures import NONE, p_value, signed
-from alphaf_orch.report.names import CI, MARKS, METHODS, METRICS, POINTS, TESTS, VERDICTS, task_title
+from alphaf_orch.report.figures import NONE, ends, p_value, signed
+from alphaf_orch.report.names import CI, MARKS, METHODS, METRICS, ONE_SEED, POINTS, TESTS, VERDICTS, rows_in, task_title
 from alphaf_orch.scores import resampling
 from alphaf_orch.scores.difference import Difference, Refused, Verdict
+from alphaf_orch.scores.power import POWER, could_see
 from alphaf_orch.scores.significance import SIGNIFICANT
 from alphaf_orch.scores.table import Key, ScoreTable
+
+CLUSTERED = Label(
+    "문서나 서식을 함께 쓰는 문항은 서로 독립이 아니므로 묶음째 뽑고, 묶음째 맞바꾸고, 묶음의 합으로 계산합니다.",
+    "Rows that share a document or a template are not independent: they are drawn, exchanged and summed by cluster.",
+)
 
 
 def outcome(table: ScoreTable) -> Table | None:
     """Return how many metrics became better or worse from arm to arm; None where nothing was compared."""
-    kinds: tuple[Verdict, ...] = ("better", "worse", "none", "refused")
-    tones: tuple[Tone, ...] = ("good", "bad", "muted", "warn")
+    every = {change.verdict for change in table.changes.values()}
+    tones: dict[Verdict, Tone] = {"better": "good", "worse": "bad", "none": "muted", "refused": "warn"}
+    if every & {"better_rows", "worse_rows"}:
+        tones = {"better_rows": "warn", "worse_rows": "warn", **tones}
+    kinds = tuple(tones)
     rows = []
     for arm in table.arms:
         found = [change.verdict for (after, _, _), change in table.changes.items() if after == arm.name]
         if any(verdict in kinds for verdict in found):
             counts = [found.count(kind) for kind in kinds]
-            cells = [Cell(str(n), each if n else "muted") for n, each in zip(counts, tones, strict=True)]
+            cells = [Cell(str(n), each if n else "muted") for n, each in zip(counts, tones.values(), strict=True)]
             rows.append((Cell(table.pair(arm.name)), *cells))
     header: tuple[Text, ...] = (Label("지표 수", "Number of metrics"), *(VERDICTS[kind] for kind in kinds))
     return Table(header, tuple(rows)) if rows else None
@@ -52,7 +61,18 @@ def change_text(change: Difference | Refused, *, share: bool) -> Text:
     if change.p_holm is not None:
         p = p_value(change.p_holm)
         parts.append(f"p{p}" if p.startswith("<") else f"p={p}")
+    seen = _seen(change, share=share)
+    if seen:
+        parts.append(Label(f"({seen.ko} 이상이면 보였을 것)", f"(seen from {seen.en} on)"))
     return join(parts, " ")
+
+
+def _seen(found: Difference | Refused, *, share: bool) -> Label | None:
+    """Return the size from which on a difference that was not shown would have been; None for another verdict."""
+    seen = could_see(found) if isinstance(found, Difference) and found.verdict == "none" else None
+    if seen is None:
+        return None
+    return Label(f"{100 * seen:.1f}%p", f"{100 * seen:.1f} pt") if share else Label(f"{seen:.2f}", f"{seen:.2f}")
 
 
 def marked(found: Difference, *, share: bool) -> str:
@@ -64,12 +84,22 @@ def interval(found: Difference, *, share: bool) -> str:
     """Return the interval of a difference; a dash where it has none."""
     if found.low is None or found.high is None:
         return NONE
-    return f"[{signed(found.low, share=share)}, {signed(found.high, share=share)}]"
+    return ends(found.low, found.high, lambda value, more: signed(value, share=share, more=more))
+
+
+def verdict_text(found: Difference | Refused, *, share: bool) -> Label:
+    """Return the verdict in words; of a difference that was not shown, from which size on it would have been."""
+    said, seen = VERDICTS[found.verdict], _seen(found, share=share)
+    if seen is None:
+        return said
+    return Label(f"{said.ko}({seen.ko} 이상이면 보였을 것)", f"{said.en} (seen from {seen.en} on)")
 
 
 def tone(found: Difference | Refused) -> Tone:
     """Return the colour of a difference."""
-    tones: dict[str, Tone] = {"better": "good", "worse": "bad", "refused": "warn"}
+    tones: dict[str, Tone] = {
+        "better": "good", "worse": "bad", "better_rows": "warn", "worse_rows": "warn", "refused": "warn"
+    }  # fmt: skip
     return tones.get(found.verdict, "muted")
 
 
@@ -86,14 +116,14 @@ def comparisons(table: ScoreTable) -> Table:
 def _row(table: ScoreTable, key: Key) -> tuple[Cell, ...]:
     (after, task, metric), change = key, table.changes[key]
     title = join([title_of(table, task), named(METRICS, metric)])
-    about = (Cell(table.pair(after)), Cell(title), Cell(VERDICTS[change.verdict], tone(change)))
+    share = (task, metric) in table.shares
+    about = (Cell(table.pair(after)), Cell(title), Cell(verdict_text(change, share=share), tone(change)))
     if isinstance(change, Refused):
         return (*about, *[Cell(NONE, "muted")] * 7)
-    share = (task, metric) in table.shares
     moved = f"{change.gained} / {change.lost}" if change.kind == "mcnemar" else NONE
     return (
         *about, Cell(signed(change.estimate, share=share)), Cell(interval(change, share=share)),
-        Cell(f"{change.rows:,}"), Cell(moved), Cell(TESTS[change.kind]),
+        Cell(f"{change.rows:,}", sub=rows_in(change.rows, change.clusters)), Cell(moved), Cell(TESTS[change.kind]),
         Cell(p_value(change.p)), Cell(p_value(change.p_holm)),
     )  # fmt: skip
 
@@ -106,6 +136,19 @@ def method(table: ScoreTable) -> tuple[Note, ...]:
     if not tests:
         return tuple(notes)
     flips, draws = f"{resampling.EXCHANGES:,}", f"{resampling.DRAWS:,}"
+    clustered = any(isinstance(change, Difference) and change.clusters for change in table.changes.values())
+    for text, meant in (
+        (CLUSTERED, clustered or any(each.clusters for each in table.scores.values())),
+        (
+            Label(
+                f"△, ▽: {ONE_SEED.ko}. 같은 설정으로 다시 학습했을 때의 점수는 모릅니다.",
+                f"△, ▽: {ONE_SEED.en}: nothing is known of how another training of either would score.",
+            ),
+            any(isinstance(change, Difference) and change.one_seed for change in table.changes.values()),
+        ),
+    ):
+        if meant:
+            notes.append(Note(text))
     for ko, en in (
         (
             "비교는 같은 문항(id)끼리 짝지어 합니다. ↑는 높을수록, ↓는 낮을수록 좋은 지표입니다.",
@@ -118,8 +161,11 @@ def method(table: ScoreTable) -> tuple[Note, ...]:
             f" two models' results row by row ({flips} times).",
         ),
         (
-            f"차이의 구간은 대응 부트스트랩({draws}회)이며 보정하지 않은 95% 구간입니다.",
-            f"Intervals of differences are paired bootstrap ({draws} draws), 95% each, without correction.",
+            f"차이의 구간은 대응 부트스트랩({draws}회)이며 보정하지 않은 95% 구간입니다. 가능한 범위를 넘지 않고, 모든"
+            " 문항이 같게 나왔어도 폭이 0이 되지 않으며, 검정이 0을 배제하지 못하면 0을 포함합니다.",
+            f"Intervals of differences are paired bootstrap ({draws} draws), 95% each, without correction. They never"
+            " leave the possible range, never have width zero, even where all rows agree, and hold 0 wherever the test"
+            " cannot rule it out.",
         ),
         (
             f"p는 이 표의 검정 {tests}개 전체에 홀름 보정을 한 값이고, {SIGNIFICANT:g} 미만일 때만 ▲ 또는 ▼로"
@@ -127,8 +173,10 @@ def method(table: ScoreTable) -> tuple[Note, ...]:
             f"p is corrected by Holm over all {tests} tests here; only p < {SIGNIFICANT:g} is marked ▲ or ▼.",
         ),
         (
-            "≈는 차이가 확인되지 않았다는 뜻이며, 차이가 없다는 증거는 아닙니다.",
-            "≈ means that no difference was shown; it is no proof that there is none.",
+            "≈는 차이가 확인되지 않았다는 뜻이며, 차이가 없다는 증거는 아닙니다. 실제 차이가 괄호 안의 크기"
+            f" 이상이었다면 {POWER:.0%}의 확률로 보였을 것입니다(보정한 수준에서).",
+            "≈ means that no difference was shown; it is no proof that there is none. A true difference of the size in"
+            f" brackets would have been shown with {POWER:.0%} power, at the corrected level.",
         ),
     ):
         notes.append(Note(Label(ko, en)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 from alphaf_orch.core.progress import clock
@@ -27,12 +28,22 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f}%"
 
 
-def signed(value: float, *, share: bool) -> str:
-    """Return a difference with its sign: points of a percentage, or a number. Rounded to zero, it has none."""
-    text = f"{100 * abs(value):.1f}" if share else f"{abs(value):.2f}"
+def signed(value: float, *, share: bool, more: int = 0) -> str:
+    """Return a difference with its sign: points of a percentage, or a number. Rounded to zero, it has none.
+
+    `more` digits than the usual ones.
+    """
+    text = f"{100 * abs(value):.{1 + more}f}" if share else f"{abs(value):.{2 + more}f}"
     if float(text) == 0:
         return text
     return ("+" if value > 0 else "−") + text
+
+
+def ends(low: float, high: float, show: Callable[[float, int], str]) -> str:
+    """Return an interval as text, with as many more digits as it takes to tell its ends apart, at most three."""
+    texts = [(show(low, more), show(high, more)) for more in range(4)]
+    first, second = next((pair for pair in texts if pair[0] != pair[1]), texts[0])
+    return f"[{first}, {second}]"
 
 
 def p_value(p: float | None) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from alphaf_orch.core.wording import Label, Text
-from alphaf_orch.evaluation.tasks.titles import shipped_titles
+from alphaf_orch.evaluation.tasks.titles import task_title as task_title
 
 STAGES = {
     "base": Label("원본", "base"),
@@ -45,6 +43,8 @@ METRICS = {
     "citation_precision": Label("인용 정밀도", "citation precision"),
     "citation_recall": Label("인용 재현율", "citation recall"),
     "containment": Label("정답 포함", "answer containment"),
+    "overlap": Label("글자쌍 일치율", "character overlap"),
+    "answered": Label("보기를 고른 비율", "names one option"),
     "wrong_language": Label("다른 언어 비율", "wrong language"),
     "empty": Label("빈 답변 비율", "empty answers"),
     "looping": Label("반복 비율", "looping"),
@@ -79,6 +79,9 @@ METHODS = {
 VERDICTS = {
     "better": Label("나아짐", "better"),
     "worse": Label("나빠짐", "worse"),
+    # One seed: that the answers differ is known of these two trainings, not why.
+    "better_rows": Label("이번 학습에서는 나아짐(시드 하나, 원인 모름)", "rows better, cause not known (one seed)"),
+    "worse_rows": Label("이번 학습에서는 나빠짐(시드 하나, 원인 모름)", "rows worse, cause not known (one seed)"),
     "none": Label("차이 확인 안 됨", "no difference shown"),
     "untested": Label("검정 없음", "not tested"),
     "refused": Label("비교하지 않음", "not compared"),
@@ -98,7 +101,19 @@ WORDS = {
     "language": Label("English", "한국어"),
     "theme": Label("밝게/어둡게", "Light/dark"),
 }
-MARKS = {"better": "▲", "worse": "▼", "none": "≈", "untested": "", "refused": "✕"}
+MARKS = {
+    "better": "▲",
+    "worse": "▼",
+    "better_rows": "△",
+    "worse_rows": "▽",
+    "none": "≈",
+    "untested": "",
+    "refused": "✕",
+}
+ONE_SEED = Label(
+    "문항의 정오가 두 학습에서 다르지만, 설정 때문인지는 시드 하나로 알 수 없음",
+    "the rows differ between these two trainings; whether the setting did it cannot be known from one seed",
+)
 POINTS = Label("%p", " pt")
 STEP = Label("스텝", "step")
 CI = Label("95% 구간", "95% CI")
@@ -106,12 +121,11 @@ TASK, METRIC, STAGE = Label("과제", "Task"), Label("지표", "Metric"), Label(
 KEY, VALUE = Label("항목", "Key"), Label("값", "Value")
 
 
+def rows_in(rows: int, clusters: int) -> Text:
+    """Return how many clusters so many rows are; empty where each row is one of its own."""
+    return Label(f"{clusters:,}묶음", f"{clusters:,} clusters") if 0 < clusters < rows else ""
+
+
 def direction(higher_is_better: bool | None) -> str:
     """Return an arrow for the better direction of a metric."""
     return {True: "\u00a0↑", False: "\u00a0↓", None: ""}[higher_is_better]
-
-
-def task_title(task: str, stored: Mapping[str, str]) -> Text:
-    """Return what a task is called: by the title stored with its scores, else the shipped one, else by its own name."""
-    said = stored or shipped_titles().get(task, {})
-    return Label(said.get("ko") or said["en"], said.get("en") or said["ko"]) if said else task

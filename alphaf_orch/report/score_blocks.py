@@ -7,20 +7,30 @@ from collections.abc import Sequence
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Table
 from alphaf_orch.report.changes import change_text, comparisons, method, refusals, title_of, tone
-from alphaf_orch.report.figures import NONE, number, percent
-from alphaf_orch.report.names import METRIC, METRICS, direction
+from alphaf_orch.report.figures import NONE, ends, number, percent
+from alphaf_orch.report.names import METRIC, METRICS, direction, rows_in
 from alphaf_orch.report.plots import bar_figure, folded
-from alphaf_orch.scores.compare import Score
+from alphaf_orch.scores.compare import Score, stored_score
+from alphaf_orch.scores.results import Metric
 from alphaf_orch.scores.table import Arm, ScoreTable
 
 _BARS = 12  # scores in one plot
 
 
-def show_score(value: float | None, *, share: bool) -> str:
-    """Return a score as a percentage or a number."""
+def show_score(value: float | None, *, share: bool, more: int = 0) -> str:
+    """Return a score as a percentage or a number, with `more` digits than the usual ones."""
     if value is None:
         return NONE
-    return percent(value) if share else number(round(value, 4))
+    return percent(value, 1 + more) if share else number(round(value, 4 + more), 4 + more)
+
+
+def error_shown(metric: Metric, sign: str, units: float | None = None) -> str:
+    """Return a stored figure's standard error behind a sign; where it is 0, a share's interval: all rows were alike."""
+    if metric.stderr:
+        return f"{sign}{metric.stderr:.3f}"
+    share = metric.higher_is_better is not None and 0 <= metric.value <= 1
+    found = stored_score(metric, share=share, units=units)
+    return "" if found.low is None else f" [{found.low:.3f}, {found.high:.3f}]"
 
 
 def blocks(table: ScoreTable, figure_id: str) -> list[Block]:
@@ -47,7 +57,9 @@ def _task_table(table: ScoreTable, arms: Sequence[Arm], group: Text, task: str) 
         found = [table.scores.get((arm.name, task, metric)) for arm in with_it]
         counts = sorted({each.n for each in found if each})
         name = join([named(METRICS, metric), direction(table.higher_is_better(task, metric))], "")
-        cells = [Cell(name, sub=metric if metric in METRICS else ""), Cell(" / ".join(f"{n:,}" for n in counts))]
+        clusters = max((rows_in(each.n, each.clusters) for each in found if each), key=bool, default="")
+        shown = Cell(" / ".join(f"{n:,}" for n in counts), sub=clusters)
+        cells = [Cell(name, sub=metric if metric in METRICS else ""), shown]
         cells += [_score_cell(table, arm, task, metric) for arm in with_it]
         rows.append(tuple(cells))
     title = title_of(table, task)
@@ -67,8 +79,8 @@ def _score_cell(table: ScoreTable, arm: Arm, task: str, metric: str) -> Cell:
         return Cell(NONE, "muted")
     share = (task, metric) in table.shares
     spread = ""
-    if found.low is not None:
-        spread = f"[{show_score(found.low, share=share)}, {show_score(found.high, share=share)}]"
+    if found.low is not None and found.high is not None:
+        spread = ends(found.low, found.high, lambda value, more: show_score(value, share=share, more=more))
     change = table.changes.get((arm.name, task, metric))
     if change is None:
         return Cell(show_score(found.value, share=share), sub=spread)

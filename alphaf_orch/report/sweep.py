@@ -8,15 +8,16 @@ from pathlib import Path
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.hiding import place
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.wording import Label, Language, Text, named
+from alphaf_orch.core.wording import Label, Language, Text, in_language, named
 from alphaf_orch.experiments.sweep.choice import Choice, Rated
 from alphaf_orch.report.blocks import Block, Cell, Note, Report, Section, Table
-from alphaf_orch.report.figures import NONE, number
+from alphaf_orch.report.figures import NONE, ends, number
 from alphaf_orch.report.names import STAGES, task_title
 from alphaf_orch.report.score_blocks import blocks as score_blocks
 from alphaf_orch.report.write import page, write_report
 from alphaf_orch.scores.difference import Difference
 from alphaf_orch.scores.loaded import load_run
+from alphaf_orch.scores.power import could_see
 from alphaf_orch.scores.table import Arm, build
 
 _VERDICTS = {
@@ -26,11 +27,15 @@ _VERDICTS = {
 }
 _HOW = Label(
     "종합 점수는 과제마다 대표 지표 하나를 고르고 과제별 비중을 같게 하여 평균한 값입니다. 차이는 같은 문항끼리 짝지어"
-    " 검정했고, p는 이 비교 전체를 한 묶음으로 보아 홀름 방법으로 보정했습니다. 여러 후보 가운데 가장 높은 점수를"
-    " 골랐으므로, 고른 후보의 점수는 실제보다 높게 나왔기 쉽습니다. 최종 판단은 다른 평가 자료로 확인하세요.",
+    " 검정했고(문서나 서식을 함께 쓰는 문항은 묶음째), p는 이 비교 전체를 한 묶음으로 보아 홀름 방법으로 보정했습니다."
+    " 병합은 학습이 아니므로 결과는 여기 놓인 모델들에 대한 것이며, 다시 학습한 모델에 대해서는 알 수 없습니다. 여러"
+    " 후보 가운데 가장 높은 점수를 골랐으므로, 고른 후보의 점수는 실제보다 높게 나왔기 쉽습니다. 최종 판단은 다른 평가"
+    " 자료로 확인하세요.",
     "The overall score is the mean of the tasks' main metrics, each task of equal weight. Differences are tested on"
-    " paired rows; p is corrected by Holm's method over all comparisons here. The best of several candidates was"
-    " picked by these very rows, so its score is more likely too high than too low: confirm it on other questions.",
+    " paired rows (those that share a document or template as one cluster); p is corrected by Holm's method over all"
+    " comparisons here. A merge is no training: what is said holds of these models, not of others trained alike. The"
+    " best of several candidates was picked by these very rows, so its score is more likely too high than too low:"
+    " confirm it on other questions.",
 )
 
 
@@ -61,7 +66,8 @@ def sweep_report(paths: RunPaths, place_: RunPaths, choice: Choice, failures: Ma
 def explained(choice: Choice) -> list[str]:
     """Return in sentences what was chosen and what the scores can and cannot show."""
     best = choice.of(choice.best)
-    tasks = ", ".join(f"{task} {metric}" for task, metric in choice.metrics.items())
+    titles = {task: in_language(task_title(task, choice.titles.get(task, {})), "en") for task in choice.metrics}
+    tasks = ", ".join(f"{titles[task]} {metric}" for task, metric in choice.metrics.items())
     told = [f"chosen: {best.name}, overall {best.overall:.3f}: the highest mean of {tasks}, each task of equal weight"]
     if choice.runner_up is not None:
         second = sorted(choice.rated, key=lambda each: -each.overall)[1]
@@ -75,11 +81,21 @@ def explained(choice: Choice) -> list[str]:
 
 def said(found: Difference) -> str:
     """Return a difference with its interval, its corrected p and the verdict, as the command line prints it."""
-    return f"{_figures(found)}: {_VERDICTS[found.verdict].en}"
+    return f"{_figures(found)}: {_verdict(found).en}"
+
+
+def _verdict(found: Difference) -> Label:
+    said, seen = _VERDICTS[found.verdict], could_see(found)
+    if found.verdict != "none" or seen is None:
+        return said
+    return Label(f"{said.ko}({seen:.3f} 이상이면 보였을 것)", f"{said.en} (seen from {seen:.3f} on)")
 
 
 def _figures(found: Difference) -> str:
-    return f"{found.estimate:+.3f} [{found.low:+.3f}, {found.high:+.3f}], p {found.p_told:.3f}"
+    spread = ""
+    if found.low is not None and found.high is not None:
+        spread = " " + ends(found.low, found.high, lambda value, more: f"{value:+.{3 + more}f}")
+    return f"{found.estimate:+.3f}{spread}, p {found.p_told:.3f}"
 
 
 def _candidates(choice: Choice) -> Table:
@@ -101,7 +117,7 @@ def _row(rated: Rated, choice: Choice, others: Sequence[str]) -> tuple[Cell, ...
         if found is None:
             cells.append(Cell(NONE, "muted"))
             continue
-        cells.append(Cell(_figures(found), sub=_VERDICTS[found.verdict]))
+        cells.append(Cell(_figures(found), sub=_verdict(found)))
     return tuple(cells)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Scored:
     labels: Mapping[str, tuple[str, str]]  # id -> (gold, answer)
     prompts: Mapping[str, int]  # id -> hash of the prompt: equal rows must have been asked alike
     repeated_ids: int
+    clusters: Mapping[str, str] = field(default_factory=dict)  # id -> cluster, of the rows that share one
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,17 @@ def _scored(paths: RunPaths, result: TaskResult) -> Scored:
     scores: dict[str, dict[str, float]] = {}
     labels: dict[str, tuple[str, str]] = {}
     prompts: dict[str, int] = {}
+    clusters: dict[str, str] = {}
     repeated = 0
     for sample in _samples(paths.eval_samples(result.stage, result.task)):
         repeated += sample.id in prompts
         prompts[sample.id] = hash(sample.prompt)
         labels[sample.id] = (sample.gold, sample.answer)
+        if sample.cluster is not None:
+            clusters[sample.id] = sample.cluster
         for name, value in sample.scores.items():
             scores.setdefault(name, {})[sample.id] = float(value)
-    return Scored(result, scores, labels, prompts, repeated)
+    return Scored(result, scores, labels, prompts, repeated, clusters)
 
 
 def _samples(path: Path) -> Iterable[Sample]:

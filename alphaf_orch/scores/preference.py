@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alphaf_orch.scores import resampling, significance
+from alphaf_orch.scores.bounds import SHARE, held
 from alphaf_orch.scores.significance import Z95
 
 Floats = NDArray[np.float64]
@@ -39,11 +40,12 @@ class LengthControlled:
 
 
 def ratio(parts: Floats, wholes: Floats, nothing: str) -> Estimate:
-    """Return sum(parts) / sum(wholes) over prompts, with a percentile bootstrap over the prompts.
+    """Return sum(parts) / sum(wholes) over prompts, each part from 0 to its whole, with a bootstrap over the prompts.
 
     Prompts with equal (part, whole) are alike, so a resample is one draw of how often each kind occurs:
-    exactly the bootstrap over prompts, in the time of a handful of classes. `nothing` is the note where
-    the wholes add up to nothing.
+    exactly the bootstrap over prompts, in the time of a handful of classes. However alike the prompts came out, the
+    interval holds what z^2 more of them at either end would make of it. `nothing` is the note where the wholes add up
+    to nothing.
     """
     n, whole = len(parts), float(wholes.sum())
     if not whole:
@@ -52,7 +54,7 @@ def ratio(parts: Floats, wholes: Floats, nothing: str) -> Estimate:
     classes, counts = np.unique(np.stack([parts, wholes], axis=1), axis=0, return_counts=True)
     if len(classes) < 2:
         note = "a single prompt" if n == 1 else "every prompt came out alike"
-        return Estimate(value, None, None, n, f"{note}: no interval can be estimated")
+        return Estimate(value, *held((value, value), value, n, SHARE), n, f"{note}: the interval goes by their number")
 
     def ratios(drawn: NDArray[np.int64]) -> Floats:
         part, every = (drawn @ classes).T
@@ -60,7 +62,7 @@ def ratio(parts: Floats, wholes: Floats, nothing: str) -> Estimate:
         return found
 
     low, high = resampling.bootstrap(ratios, counts, RESAMPLES, _SEED)
-    return Estimate(value, low, high, n)
+    return Estimate(value, *held((low, high), value, float((wholes > 0).sum()), SHARE), n)
 
 
 def mean(scores: Floats) -> Estimate:
@@ -98,7 +100,7 @@ def length_controlled(scores: Floats, differences: Floats) -> LengthControlled:
     if error < _NO_SPREAD:
         note = "the length fit leaves no spread: no interval can be estimated"
         return LengthControlled(Estimate(value, None, None, n, note), theta, phi, sigma)
-    return LengthControlled(Estimate(value, low, high, n), theta, phi, sigma)
+    return LengthControlled(Estimate(value, *held((low, high), value, n, SHARE), n), theta, phi, sigma)
 
 
 def _not_estimable(scores: Floats, differences: Floats, lengths: Floats) -> str | None:

@@ -14,6 +14,7 @@ from alphaf_orch.core.record import write_atomic
 from alphaf_orch.inputs.identity import is_old
 
 FORMAT = 1
+_CLUSTER = "_cluster"  # in a stored sample's details; a row's own column may be called `cluster`
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,12 @@ class TaskResult:
     title: Mapping[str, str] = field(default_factory=dict)  # ko, en; empty where an earlier version asked
 
     @property
+    def units(self) -> float | None:
+        """How many independent rows its clusters leave (Kish's number); None where each row is one of its own."""
+        found = self.prompt.get("clusters")  # with the prompt, as the title: earlier versions take no other key
+        return float(found) if found else None
+
+    @property
     def believed(self) -> bool:
         """Whether the scores are known to be this model's: an earlier version shared them among unlike models."""
         return not is_old(self.model.get("identity"))
@@ -62,11 +69,12 @@ class Sample:
     gold: str
     scores: Mapping[str, float]
     details: Mapping[str, Any] = field(default_factory=dict)
+    cluster: str | None = None  # equal for rows that share a document or template; None where the row is its own
 
 
 def write_result(paths: RunPaths, result: TaskResult, samples: Iterable[Sample]) -> None:
     """Write the samples, then the scores: a result file that exists has its samples beside it."""
-    lines = (json.dumps(asdict(sample), ensure_ascii=False) for sample in samples)
+    lines = (json.dumps(_stored(sample), ensure_ascii=False) for sample in samples)
     write_atomic(paths.eval_samples(result.stage, result.task), "".join(f"{line}\n" for line in lines))
     values = asdict(result)
     # Earlier versions refuse a key of the result that they do not know, but not one of its prompt.
@@ -99,4 +107,12 @@ def read_samples(path: Path) -> Iterator[Sample]:
     """Yield the samples of a file in their order."""
     with path.open(encoding="utf-8") as file:
         for line in file:
-            yield Sample(**json.loads(line))
+            values = json.loads(line)
+            yield Sample(**values, cluster=values.get("details", {}).pop(_CLUSTER, None))
+
+
+def _stored(sample: Sample) -> dict[str, Any]:
+    values = asdict(sample)
+    # Earlier versions refuse a key of the sample that they do not know, but not one of its details.
+    cluster = values.pop("cluster")
+    return values if cluster is None else values | {"details": {**values["details"], _CLUSTER: cluster}}

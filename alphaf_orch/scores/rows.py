@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from alphaf_orch.scores import resampling
+from alphaf_orch.scores.clusters import labels_of
 from alphaf_orch.scores.loaded import Scored
 
 if TYPE_CHECKING:
@@ -19,6 +20,11 @@ class Rows:
 
     statistic: Statistic
     values: Mapping[str, Any]  # by the row's id
+    clusters: Mapping[str, str] = field(default_factory=dict)  # the same, of the rows that share one
+
+    def labels(self, names: Sequence[str]) -> list[str] | None:
+        """Return the clusters of the named rows; None where each row is one of its own."""
+        return labels_of(names, self.clusters)
 
     @property
     def mean(self) -> bool:
@@ -38,7 +44,7 @@ def rows_of(scored: Scored, metric: str) -> Rows | None:
     ):
         whole = len(values) == len(scored.labels) > 0
         if whole and abs(resampling.point(statistic, list(values.values())) - stored) <= 1e-6 * max(1.0, abs(stored)):
-            return Rows(statistic, values)
+            return Rows(statistic, values, scored.clusters)
     return None
 
 

@@ -16,6 +16,13 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
     return float(found.low), float(found.high)
 
 
+def student(freedom: float) -> float:
+    """Return the quantile that holds 95% of Student's distribution; degrees of freedom below one count as one."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(1.0, freedom), 0.975))
+
+
 def mcnemar(gained: int, lost: int) -> float:
     """Return the two-sided p of McNemar's exact test: only rows in which the two models differ say anything."""
     from scipy.stats import binomtest

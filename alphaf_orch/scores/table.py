@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alphaf_orch.core.wording import Text, join
 from alphaf_orch.scores.compare import Score, compare, score
@@ -27,6 +27,7 @@ class Arm:
     tasks: Mapping[str, Scored]
     against: str | None = None
     group: Text = ""
+    apart: bool = False  # the two were trained otherwise, each once: their seeds alone could make them differ
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,13 @@ def build(arms: Sequence[Arm]) -> ScoreTable:
             before = by_name[arm.against].tasks.get(task) if arm.against else None
             if before and not _same_model(before, scored):
                 changes |= {(arm.name, task, metric): each for metric, each in compare(before, scored).items()}
-    changes |= corrected({key: each for key, each in changes.items() if isinstance(each, Difference)})
+    changes |= corrected(
+        {
+            key: replace(each, one_seed=by_name[key[0]].apart)
+            for key, each in changes.items()
+            if isinstance(each, Difference)
+        }
+    )
     shares = {
         (task, metric)
         for _, task, metric in scores

@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from eval_run import SYSTEM, Fake, change_a_value, forget, write_run, write_tasks, write_weights
 from processes import kill_all
@@ -486,3 +487,35 @@ def test_vllm_asks_from_an_environment_of_its_own(alphaf, fake, run, monkeypatch
     }
     assert started["eval_tokenizer"].startswith(f"$ '{fake.python}' -m")
     assert started["eval_sft"].startswith(f"$ '{own}' -m")
+
+
+def test_clusters_are_stored_with_each_row_and_laid_over_known_scores_without_asking(evaluate, fake, run):
+    (yaml,) = Path(os.environ["ALPHAF_TEMPLATES"]).rglob("choice.yaml")
+    text = yaml.read_text(encoding="utf-8") + "metadata:\n  version: 1\n"
+
+    def clusters(cluster: str) -> list[str | None]:
+        yaml.write_text(text + cluster, encoding="utf-8")
+        done = evaluate()
+        assert done.exit_code == 0, done.output
+        return [each.cluster for each in read_samples(run / "eval" / "sft" / "my_choice.jsonl")]
+
+    def error() -> float:
+        return read_result(run / "eval" / "sft" / "my_choice.json").metrics["acc"].stderr
+
+    assert set(clusters("")) == {None}
+    assert fake.launched() == ["tokenizer", "sft"]
+    found = clusters("  cluster: answer\n")
+    assert found[0] == found[4] != found[1] == found[5]
+    assert fake.launched() == [], "nothing that a model answered depends on it"
+    # Rows 0 and 4 are right and one cluster, 1 and 5 another, 2 and 3 stand alone; the jackknife over the four.
+    share = np.array([2, 2, 1, 1]) / 6
+    moved = np.array([4 / 3, -2 / 3, -1 / 3, -1 / 3]) / 6 / (1 - share)
+    assert error() == pytest.approx(((moved**2).sum() * 3 / 4) ** 0.5)
+    assert read_result(run / "eval" / "sft" / "my_choice.json").units == pytest.approx(36 / 10)
+    assert set(clusters("")) == {None}
+    assert read_result(run / "eval" / "sft" / "my_choice.json").units is None
+    assert error() == pytest.approx(np.std([1, 0, 0, 0, 1, 0], ddof=1) / 6**0.5), "as lm-eval computes it"
+    for file in (run / "eval" / "sft").iterdir():
+        file.unlink()
+    assert clusters("  cluster: answer\n") == found, "from the shared cache, which has none"
+    assert fake.launched() == []

@@ -353,7 +353,7 @@ def test_the_command_prints_the_figures(alphaf, folder, tmp_path):
     (run / "manifest.json").write_text(json.dumps({"format": 1, "stages": {}}), encoding="utf-8")
     shown = alphaf("judge", "--run", "r", "--a", "dpo", "--b", "sft", "--summary")
     assert shown.exit_code == 0
-    assert "100.0% (every prompt came out alike: no interval can be estimated)" in shown.stdout
+    assert "100.0% [51.0, 100.0]" in shown.stdout, "Wilson's interval: no prompt came out otherwise"
     assert "tokens: 800 in, 80 out" in shown.stdout
     assert "금융" in shown.stdout
     as_json = alphaf("judge", "--run", "r", "--a", "dpo", "--b", "sft", "--summary", "--json")

@@ -88,9 +88,10 @@ def test_huggingface_hub_reads_the_metadata_and_the_scores(run):
     assert card.data.datasets == ["argilla/dpo-mix-7k"]
     assert (card.data.language, card.data.library_name) == ("ko", "transformers")
     (found,) = card.data.eval_results
-    assert (found.dataset_name, found.metric_type, found.metric_value) == ("finance_ko_rag", "citation_format", 0.75)
+    assert (found.dataset_type, found.metric_type, found.metric_value) == ("finance_ko_rag", "citation_format", 0.75)
+    assert found.dataset_name == "Answers with citations"
     assert found.dataset_args == {"n": 8, "limit": 8}
-    assert "| finance_ko_rag | citation_format | 0.250 ± 0.100 (n=8) | 0.750 ± 0.100 (n=8) |" in card.content
+    assert "| Answers with citations | citation_format | 0.250 ± 0.100 (n=8) | 0.750 ± 0.100 (n=8) |" in card.content
 
 
 def test_scores_under_an_earlier_version_s_name_of_the_model_are_left_out(run):

@@ -356,6 +356,21 @@ def test_a_comparison_pairs_the_same_stages(whole, other):
     )
 
 
+def test_two_runs_were_trained_once_each_so_only_their_rows_can_be_said_to_differ(whole, other):
+    report_runs.add_result(whole, "sft", "quiz", [report_runs.sample(f"q{i}", 0.0) for i in range(60)])
+    report_runs.add_result(other, "sft", "quiz", [report_runs.sample(f"q{i}", 1.0) for i in range(60)])
+    for stage in ("base",):
+        report_runs.add_result(whole, stage, "quiz", [report_runs.sample(f"q{i}", 0.0) for i in range(60)])
+        report_runs.add_result(other, stage, "quiz", [report_runs.sample(f"q{i}", 1.0) for i in range(60)])
+    english = render_markdown(comparison_of(whole, other), "en")
+    rows = [line for line in english.splitlines() if "quiz · accuracy" in line and "→" in line]
+    assert ["rows better, cause not known (one seed)" in line for line in rows if "SFT" in line] == [True]
+    assert ["| better |" in line for line in rows if "base" in line] == [True], "no training of ours made a base model"
+    assert "whether the setting did it cannot be known from one seed" in english
+    within = render_markdown(report_of([other]), "en")
+    assert "one seed" not in within, "the chain of one run is about its own models"
+
+
 def test_the_same_base_model_is_not_compared_with_itself(whole, other):
     for run in (whole, other):
         path = run.eval_result("base", "finance_ko_mcq")

@@ -134,11 +134,26 @@ def test_what_cannot_be_estimated_is_said(scores, differences, why):
         assert value is None or math.isfinite(value)
 
 
-def test_all_ties_are_a_half_without_an_interval():
+def test_all_ties_are_a_half_within_what_their_number_allows():
     scores, differences = np.full(20, 0.5), np.arange(20.0) - 3
-    for found in (mean(scores), length_controlled(scores, differences).win_rate):
-        assert (found.value, found.low, found.high) == (0.5, None, None)
-        assert found.note
+    found = length_controlled(scores, differences).win_rate
+    assert (found.value, found.low, found.high) == (0.5, None, None)
+    assert found.note
+    found = mean(scores)
+    # Of 20 prompts and z^2 = 3.84 more, all lost or all won.
+    assert (found.low, found.high) == pytest.approx((10 / 23.8415, 13.8415 / 23.8415), abs=1e-4)
+    assert "every prompt came out alike" in found.note
+
+
+@pytest.mark.parametrize("n", [1, 2, 30])
+def test_prompts_that_were_all_won_have_wilsons_interval(n):
+    found, wanted = mean(np.ones(n)), wilson(n, n)
+    assert (found.value, found.low, found.high) == pytest.approx((1.0, wanted.low, wanted.high), abs=1e-9)
+
+
+def test_a_single_decided_verdict_is_no_interval_of_width_zero():
+    found = ratio(np.array([1.0, 0.0]), np.array([1.0, 0.0]), "")
+    assert (found.low, found.high) == pytest.approx((1 / 4.8415, 1.0), abs=1e-4)
 
 
 def test_nothing_is_ever_nan():

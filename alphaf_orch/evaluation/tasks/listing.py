@@ -29,6 +29,7 @@ def list_tasks(config: RunConfig | None) -> list[dict[str, Any]]:
             {
                 "task": task.name,
                 "suites": list(task.suites),
+                "suite_titles": {suite: dict(title) for suite, title in task.suite_titles.items()},
                 "type": task.output_type,
                 "rows": task.rows,
                 "main_metric": task.main_metric,
@@ -36,6 +37,7 @@ def list_tasks(config: RunConfig | None) -> list[dict[str, Any]]:
                 "data": task.dataset or str(task.path.parent),
                 "here": here,
                 "title": dict(task.title),
+                "cluster": list(task.cluster),
             }
         )
     return rows

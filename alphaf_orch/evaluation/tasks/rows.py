@@ -38,11 +38,15 @@ def local_files(config: Mapping[str, Any]) -> tuple[Path, ...]:
 
 def count_rows(config: Mapping[str, Any]) -> int | None:
     """Return how many rows of local JSON Lines files the task asks the model about, None for other files."""
+    files = asked_files(config)
+    return sum(_rows(file) for file in files) if files else None
+
+
+def asked_files(config: Mapping[str, Any]) -> tuple[Path, ...]:
+    """Return the local JSON Lines files of the rows that the model is asked; none where they are not there as such."""
     split = str(config.get("test_split") or config.get("validation_split"))
     files = _data_files(config).get(split, ())
-    if not files or any(file.suffix != ".jsonl" or not file.is_file() for file in files):
-        return None
-    return sum(_rows(file) for file in files)
+    return () if any(file.suffix != ".jsonl" or not file.is_file() for file in files) else files
 
 
 def _rows(file: Path) -> int:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
 from alphaf_orch.core.errors import ConfigError, ToolError
 from alphaf_orch.core.paths import PROGRAMS
 from alphaf_orch.core.values import nearest
+from alphaf_orch.evaluation.tasks.clusters import cluster_columns
 from alphaf_orch.evaluation.tasks.rows import count_rows, data_identity, hub_id, local_files, render_tasks, require_data
 from alphaf_orch.evaluation.tasks.task import Task
 from alphaf_orch.evaluation.tasks.task_yaml import TaskFile, check_task, content_digest, legal_keys, read_task_file
@@ -47,12 +49,16 @@ def find_tasks(folders: tuple[Path, ...], python: str, env: Mapping[str, str] | 
                 kind.setdefault(name, file)
     members = {group: _members(file) for group, file in groups.items()}
     shipped = _installed(python, {name for names in members.values() for name in names} - tasks.keys(), groups)
+    titles = _suite_titles(tasks, groups)
     made = {}
     for name, file in {**tasks, **shipped}.items():
         tags = _as_list(file.values.get("tag")) if name in tasks else []
         suites = dict.fromkeys([*tags, *(group for group, names in members.items() if name in names)])
         about = {} if name in tasks else _about(groups, members, name)
-        made[name] = _task(name, file, tuple(suites), about, env, ours=name in tasks)
+        made[name] = replace(
+            _task(name, file, tuple(suites), about, env, ours=name in tasks),
+            suite_titles={suite: titles[suite] for suite in suites if titles.get(suite)},
+        )
     return made
 
 
@@ -150,6 +156,16 @@ def _index(python: str, names: tuple[str, ...]) -> Mapping[str, str]:
     return paths
 
 
+def _suite_titles(tasks: Mapping[str, TaskFile], groups: Mapping[str, TaskFile]) -> dict[str, Mapping[str, str]]:
+    """Return what suites are called: a group by its own metadata, a tag by that of any of its tasks."""
+    found: dict[str, Mapping[str, str]] = {}
+    for file in tasks.values():
+        about = file.values.get("metadata") or {}
+        for tag in _as_list(file.values.get("tag")):
+            found[tag] = found.get(tag) or title_of(about, "suite_title")
+    return found | {group: title_of(file.values.get("metadata") or {}) for group, file in groups.items()}
+
+
 def _about(groups: Mapping[str, TaskFile], members: Mapping[str, Sequence[str]], name: str) -> Mapping[str, Any]:
     """Return what a group's metadata says of a task whose own YAML is lm-eval's: rows, titles."""
     for group, file in groups.items():
@@ -192,6 +208,7 @@ def _task(
         title=title_of(about),
         config=values,
         content=content_digest([*file.read, *python, *scoring, *there], data_identity(values, env)),
+        cluster=cluster_columns(file, about),
     )
 
 

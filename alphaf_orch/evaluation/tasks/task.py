@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,3 +23,5 @@ class Task:
     title: Mapping[str, str]  # ko, en
     config: Mapping[str, Any]
     content: str  # SHA-256 of the YAMLs, the python beside them, the scoring code and the rows (hub: the commit)
+    suite_titles: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # ko, en; of the suites that have one
+    cluster: tuple[str, ...] = ()  # the columns that are equal in rows which are not independent; empty: none share any

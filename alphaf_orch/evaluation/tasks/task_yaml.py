@@ -22,6 +22,15 @@ BUILDERS = ("json", "csv", "parquet", "arrow", "text", "xml")
 OUTPUT_TYPES = ("generate_until", "multiple_choice", "loglikelihood", "loglikelihood_rolling")
 
 
+# Keys that people look for among lm-eval's own.
+_ELSEWHERE = {
+    "group": ": use tag",
+    **dict.fromkeys(("cluster", "title_ko", "title_en", "main_metric", "rows"), ": it stands under metadata"),
+}
+# What only statistics and reports read: no answer and no score depends on it.
+_NOT_ASKED = re.compile(rb"^[ \t]+(?:cluster|suite_title_\w\w):.*\n?", re.MULTILINE)
+
+
 class Function(str):
     """A `!function module.name`, as text: nothing of a task is imported to list it."""
 
@@ -125,7 +134,7 @@ def check_task(file: TaskFile) -> None:
         )
     for key in file.values:
         if key not in legal_keys()["task"]:
-            hint = ": use tag" if key == "group" else nearest(key, legal_keys()["task"]) or ": lm-eval has no such key"
+            hint = _ELSEWHERE.get(key) or nearest(key, legal_keys()["task"]) or ": lm-eval has no such key"
             raise ConfigError(
                 f"{key}{hint}", where=file.where(key), fix="use lm-eval's keys; see docs/own-benchmarks.md"
             )
@@ -191,10 +200,16 @@ def _line_of(path: Path, text: str) -> int | None:
 
 
 def content_digest(files: Iterable[Path], *more: str) -> str:
-    """Return the SHA-256 over names and bytes of the files, and over the texts that stand for what is no file."""
+    """Return the SHA-256 over names and bytes of the files, and over the texts that stand for what is no file.
+
+    A YAML's lines `cluster:` and `suite_title_ko:` are left out: a task that gets them is not asked again.
+    """
     digest = hashlib.sha256()
     for path in sorted(set(files), key=lambda file: (file.name, str(file))):
         digest.update(f"{path.name}\0".encode())
+        if path.suffix in (".yaml", ".yml"):
+            digest.update(hashlib.sha256(_NOT_ASKED.sub(b"", path.read_bytes())).digest())
+            continue
         with path.open("rb") as content:
             digest.update(hashlib.file_digest(content, "sha256").digest())
     for text in more:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alphaf_orch.core.wording import Label, Text
+from alphaf_orch.core.wording import Label, Text, join
+from alphaf_orch.evaluation.tasks.task import Task
+from alphaf_orch.evaluation.tasks.titles import task_title
 from alphaf_orch.experiments.bakeoff.plan import Bakeoff
 from alphaf_orch.inputs.licences import STRICTEST, read_licence
 from alphaf_orch.scores.loaded import Scored
@@ -70,7 +72,7 @@ def korean_parts(
     wrong = wrong_language(bakeoff, scores)
     no_such = Label("이 지표가 있는 과제가 없음", "no task has this metric")
     return (
-        Part("korean_score", *mean_score(scores.get("base", {}), [t.name for t in bakeoff.elsewhere], lacks)),
+        Part("korean_score", *mean_score(scores.get("base", {}), bakeoff.elsewhere, lacks)),
         Part("tokenizer", economy, why),
         Part("own_language", None if wrong is None else 1 - wrong, (lacks or no_such) if wrong is None else ""),
     )
@@ -78,26 +80,25 @@ def korean_parts(
 
 def performance_parts(bakeoff: Bakeoff, scores: Scores, lacks: Text) -> tuple[Part, ...]:
     """Return the score after SFT, and by how much SFT lowered the score elsewhere (negative: it rose)."""
-    names = [task.name for task in bakeoff.elsewhere]
-    before, no_before = mean_score(scores.get("base", {}), names, lacks)
-    after, no_after = mean_score(scores.get("sft", {}), names, lacks)
+    before, no_before = mean_score(scores.get("base", {}), bakeoff.elsewhere, lacks)
+    after, no_after = mean_score(scores.get("sft", {}), bakeoff.elsewhere, lacks)
     cost = None if before is None or after is None else before - after
     return (
-        Part("after_sft", *mean_score(scores.get("sft", {}), [t.name for t in bakeoff.tasks], lacks)),
+        Part("after_sft", *mean_score(scores.get("sft", {}), bakeoff.tasks, lacks)),
         Part("cost_elsewhere", cost, no_after or no_before),
     )
 
 
-def mean_score(results: Mapping[str, Scored], tasks: Sequence[str], lacks: Text) -> tuple[float | None, Text]:
+def mean_score(results: Mapping[str, Scored], tasks: Sequence[Task], lacks: Text) -> tuple[float | None, Text]:
     """Return the mean of the tasks' main scores, or None and why: a task without a result leaves no fair mean."""
     values = []
     for task in tasks:
-        if task not in results:
-            return None, lacks or Label(f"{task} 결과 없음", f"no result of {task}")
-        name, metric = next(iter(results[task].result.metrics.items()))
+        title = task_title(task.name, task.title)
+        if task.name not in results:
+            return None, lacks or join([title, Label("결과 없음", "no result")], ": ")
+        name, metric = next(iter(results[task.name].result.metrics.items()))
         if not metric.higher_is_better or not 0 <= metric.value <= 1:
-            shown = f"{task} {name}"
-            return None, Label(f"{shown}은 0~1 점수가 아님", f"{shown} is no score from 0 to 1")
+            return None, join([title, " ", name, ": ", Label("0~1 점수가 아님", "no score from 0 to 1")], "")
         values.append(metric.value)
     return (sum(values) / len(values), "") if values else (None, lacks)
 

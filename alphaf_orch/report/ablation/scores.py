@@ -7,9 +7,9 @@ from typing import NamedTuple
 from alphaf_orch.core.wording import LANGUAGES, Label, Text, in_language, join, named
 from alphaf_orch.experiments.ablation.results import CITATION, AblationResult, Comparison, Key
 from alphaf_orch.report.blocks import Block, Card, Cards, Cell, Fold, Note, Table
-from alphaf_orch.report.changes import interval, marked, tone
+from alphaf_orch.report.changes import interval, marked, tone, verdict_text
 from alphaf_orch.report.figures import NONE, p_value, percent, signed
-from alphaf_orch.report.names import CI, METRICS, POINTS, VERDICTS, direction, task_title
+from alphaf_orch.report.names import CI, METRICS, ONE_SEED, POINTS, VERDICTS, direction, rows_in, task_title
 from alphaf_orch.report.score_blocks import show_score
 from alphaf_orch.scores.difference import Difference, mean_of
 from alphaf_orch.scores.significance import SIGNIFICANT
@@ -24,9 +24,9 @@ def verdict(comparison: Comparison) -> Label:
         return Label(
             f"{comparison.after}: 비교할 점수가 없습니다.", f"{comparison.after}: there are no scores to compare."
         )
-    said = VERDICTS[found.verdict]
+    said = ONE_SEED if found.verdict in ("better_rows", "worse_rows") else verdict_text(found, share=True)
     before, after = (percent(mean_of(side)) for side in (found.before, found.after))
-    moved = (signed(found.estimate, share=True), _interval(found, share=True))
+    moved = (signed(found.estimate, share=True), interval(found, share=True))
     spread = " ".join(part for part in moved if part != NONE)
     p = p_value(found.p_told)
     shown = [_moved(comparison, key, each) for key, each in comparison.tasks.items() if each.verdict != "none"]
@@ -71,10 +71,12 @@ def verdict_blocks(result: AblationResult) -> list[Block]:
         found.append(
             Note(
                 Label(
-                    "시드가 하나라서 같은 설정으로 다시 학습하면 점수가 얼마나 달라지는지 알 수 없습니다. 그 흔들림을"
-                    " 문항의 흔들림과 같은 크기로 보고 계산했습니다. --seeds 3이면 잴 수 있습니다.",
-                    "With one seed nothing is known of how another training with the same settings would score. Its"
-                    " noise was taken to be as large as that of the rows; --seeds 3 would measure it.",
+                    "시드가 하나라서 같은 설정으로 다시 학습하면 점수가 얼마나 달라지는지 알 수 없습니다. 그래서"
+                    " 문항의 정오가 달라졌다고만 할 수 있고, 설정 때문이라고는 할 수 없습니다. 구간은 그 흔들림을"
+                    " 문항의 흔들림과 같은 크기로 본 값입니다. --seeds 3이면 잴 수 있습니다.",
+                    "With one seed nothing is known of how another training with the same settings would score: that"
+                    " rows differ is all that can be said, never that the setting did it. For the interval that noise"
+                    " was taken to be as large as that of the rows; --seeds 3 would measure it.",
                 ),
                 "warning",
             )
@@ -83,9 +85,12 @@ def verdict_blocks(result: AblationResult) -> list[Block]:
         found.append(
             Note(
                 Label(
-                    "‘차이 확인 안 됨’은 차이가 없다는 증거가 아닙니다. 구간이 이 실험으로 배제하지 못하는 범위입니다.",
+                    "‘차이 확인 안 됨’은 차이가 없다는 증거가 아닙니다. 구간이 이 실험으로 배제하지 못하는 범위입니다."
+                    " 실제 차이가 괄호 안의 크기 이상이었다면 80%의 확률로 보였을 것입니다. 더 작은 차이를 보려면"
+                    " --detect로 문항과 시드 수를 먼저 셈해 보세요.",
                     "“No difference shown” is no proof that there is none: the interval is what this experiment cannot"
-                    " rule out.",
+                    " rule out. A true difference of the size in brackets would have been shown with 80% power;"
+                    " `--detect` plans rows and seeds for a smaller one.",
                 )
             )
         )
@@ -93,7 +98,7 @@ def verdict_blocks(result: AblationResult) -> list[Block]:
 
 
 def _card(name: Text, found: Difference, *, share: bool = True) -> Card:
-    note = join([_interval(found, share=share), VERDICTS[found.verdict]])
+    note = join([interval(found, share=share), verdict_text(found, share=share)])
     return Card(name, marked(found, share=share), note, tone(found))
 
 
@@ -129,9 +134,10 @@ def _table(comparison: Comparison) -> Table:
         before, after = (Cell(show_score(mean_of(side), share=share)) for side in (found.before, found.after))
         rows.append(
             (
-                Cell(name, sub=sub), Cell(f"{found.rows:,}"), before, after,
-                Cell(marked(found, share=share), tone(found)), Cell(_interval(found, share=share)),
-                Cell(p_value(found.p)), Cell(p_value(found.p_told)), Cell(VERDICTS[found.verdict], tone(found)),
+                Cell(name, sub=sub), Cell(f"{found.rows:,}", sub=rows_in(found.rows, found.clusters)), before, after,
+                Cell(marked(found, share=share), tone(found)), Cell(interval(found, share=share)),
+                Cell(p_value(found.p)), Cell(p_value(found.p_told)),
+                Cell(verdict_text(found, share=share), tone(found)),
             )
         )  # fmt: skip
     header: tuple[Text, ...] = (
@@ -171,10 +177,10 @@ def _method(result: AblationResult) -> tuple[Note, ...]:
             " interval holds the noise of both.",
         ),
         Label(
-            "p는 새터스웨이트 자유도의 t 검정과 문항별 부호 순열 검정 가운데 큰 값입니다. 계산식은 docs/ablation.md에"
-            " 있습니다.",
+            "p는 새터스웨이트 자유도의 t 검정과 묶음별 부호 순열 검정 가운데 큰 값입니다. 문서나 서식을 함께 쓰지 않는"
+            " 문항은 저마다 한 묶음입니다. 계산식은 docs/ablation.md에 있습니다.",
             "p is the larger one of a t test with Satterthwaite's degrees of freedom and a sign-flip test over the"
-            " rows; docs/ablation.md has the formula.",
+            " clusters; a row that shares no document or template is a cluster. docs/ablation.md has the formula.",
         ),
         Label(
             f"이 실험의 검정 {tests}개 전체에 홀름 보정을 하고, {SIGNIFICANT:g} 미만일 때만 차이가 있다고 적습니다.",
@@ -183,11 +189,6 @@ def _method(result: AblationResult) -> tuple[Note, ...]:
         ),
     )
     return tuple(Note(text) for text in texts)
-
-
-def _interval(found: Difference, *, share: bool) -> str:
-    """Return the interval; a dash where all rows differ by the same, which leaves nothing to measure noise by."""
-    return NONE if found.low == found.high else interval(found, share=share)
 
 
 def _name(comparison: Comparison, key: Key) -> Text:
@@ -203,8 +204,8 @@ def cli_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     return [
         (
             in_language(name, "en"), *(show_score(mean_of(side), share=share) for side in (found.before, found.after)),
-            signed(found.estimate, share=share), _interval(found, share=share), p_value(found.p_told),
-            VERDICTS[found.verdict].en,
+            signed(found.estimate, share=share), interval(found, share=share), p_value(found.p_told),
+            verdict_text(found, share=share).en,
         )
         for name, _, found, share in _lines(comparison)
     ]  # fmt: skip

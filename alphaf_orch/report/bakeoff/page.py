@@ -71,8 +71,10 @@ def _verdict(criteria: Criteria, weights: Weights) -> Note:
     if len(first) > 1:
         lead = Label("이 가중치에서 공동 1위", "first together under these weights")
     caution = Label(
-        "총점은 점추정입니다. 점수 차이가 우연이 아닌지는 아래 검정에서 확인하세요.",
-        "Totals are point estimates: the tests below say which differences are more than chance.",
+        "총점은 점추정이고 후보마다 한 번만 학습했습니다. 다른 시드라면 가까운 후보의 순위는 바뀔 수 있습니다. 문항의"
+        " 차이가 우연이 아닌지는 아래 검정에서 확인하세요.",
+        "Totals are point estimates of one training each: another seed could rank close candidates otherwise. The tests"
+        " below say which differences of the rows are more than chance.",
     )
     return Note(join([join([", ".join(first), lead], ": "), caution], ". "))
 

@@ -129,7 +129,7 @@ def _score_row(findings: Findings, stage: str, tasks: Sequence[Task], where: Tex
 
     def cell(name: str) -> Cell:
         results = findings.scores(name).get(stage, {})
-        value, why = mean_score(results, list(titles), findings.lacks(name))
+        value, why = mean_score(results, tasks, findings.lacks(name))
         if value is None:
             return _missing(findings, why)
         parts = [(title, next(iter(results[task].result.metrics.values()))) for task, title in titles.items()]
@@ -142,7 +142,7 @@ def _performance(findings: Findings, gains: ScoreTable, costs: ScoreTable) -> li
     bakeoff = findings.bakeoff
     before = _score_row(findings, "base", bakeoff.tasks, Label("점수", "Score"))
     after = _score_row(findings, "sft", bakeoff.tasks, Label("점수", "Score"))
-    away = ", ".join(task.name for task in bakeoff.elsewhere)
+    away = join([task_title(task.name, task.title) for task in bakeoff.elsewhere], ", ")
     gained = _row(findings, Label("SFT로 오른 점수", "Gain by SFT"), _change(findings, bakeoff.tasks, gains))
     lost = _row(
         findings,
@@ -155,12 +155,11 @@ def _performance(findings: Findings, gains: ScoreTable, costs: ScoreTable) -> li
 
 def _change(findings: Findings, tasks: Sequence[Task], table: ScoreTable) -> Callable[[str], Cell]:
     """Return what SFT changed: the mean over the tasks, and below it each task with its interval and paired test."""
-    names = [task.name for task in tasks]
 
     def cell(name: str) -> Cell:
         scores, lacks = findings.scores(name), findings.lacks(name)
-        before, no_before = mean_score(scores.get("base", {}), names, lacks)
-        after, no_after = mean_score(scores.get("sft", {}), names, lacks)
+        before, no_before = mean_score(scores.get("base", {}), tasks, lacks)
+        after, no_after = mean_score(scores.get("sft", {}), tasks, lacks)
         if before is None or after is None:
             return _missing(findings, no_after or no_before)
         shown, tones = [], set()

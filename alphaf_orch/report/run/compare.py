@@ -138,7 +138,9 @@ def _scores(runs: Sequence[RunData]) -> list[Block]:
         for run in runs:
             if stage in run.scored:
                 name = f"{run.name}/{stage}"
-                arms.append(Arm(name, run.name, run.scored[stage], against, named(STAGES, stage)))
+                # Every run trained its own models, once; base models are no training of ours.
+                apart = against is not None and stage != "base"
+                arms.append(Arm(name, run.name, run.scored[stage], against, named(STAGES, stage), apart))
                 against = against or name
     table = build(arms)
     counted = outcome(table)

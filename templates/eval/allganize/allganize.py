@@ -176,7 +176,9 @@ def _convfinqa(row: Row) -> dict[str, Any]:
     numbers = list(quantities(normalised(found["gold"])))
     if len(numbers) != 1 or numbers[0].unit not in (PLAIN, *UNITS):
         raise OddRow(f"its answer is {found['gold'][:60]!r}, which is not one number")
-    return {**found, "value": float(numbers[0].value), "unit": numbers[0].unit}
+    # That the question is the prompt's last line is [unverified]; where it is not, each row is a document of its own.
+    document = found["prompt"].strip().rpartition("\n")[0]
+    return {**found, "value": float(numbers[0].value), "unit": numbers[0].unit, "document": document}
 
 
 def process_convfinqa(doc: Row, results: Sequence[str]) -> dict[str, float]:

@@ -27,7 +27,7 @@ from alphaf_orch.report.write import write_report
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds for each variant (neftune 3, others 1).")
 @click.option("--until", type=click.Choice(["sft", "dpo"]), help="Which model is compared (by the keys varied).")
 @with_options("model", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code", "online")
-@with_options("name", "parallel", "suites", "tasks", "limit", "lang", "dry_run", "verbose")
+@with_options("name", "parallel", "suites", "tasks", "limit", "lang", "warm", "dry_run", "verbose")
 def ablate(asked: AblationAsked, how: How, parallel: int | None) -> None:
     """Train arms that are identical but for what is named, evaluate them, and say what the difference was worth.
 
@@ -41,7 +41,14 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None) -> None:
         _dry_run(experiment, paths, machine)
         return
     outcomes = run_experiment(
-        experiment, paths, machine, log_console(), parallel=parallel, online=how.online, verbose=how.verbose
+        experiment,
+        paths,
+        machine,
+        log_console(),
+        parallel=parallel,
+        online=how.online,
+        warm=how.warm,
+        verbose=how.verbose,
     )
     result = read_ablation(experiment, paths, outcomes)
     _print(result)

@@ -30,6 +30,7 @@ PLACE = "_WARM_ALPHAF"
 _SIGNALS = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM)
 _MARK_OF_A_LOCK = "_ALPHAF_HOLDS_"
 _PACKET = 1 << 16
+_ENDING_S = 3.0
 _GIVING_UP_S = 15.0  # a parent that imports looks up no earlier
 
 
@@ -108,10 +109,15 @@ def start(folder: Path, python: str, owner: int, env: Mapping[str, str]) -> int:
 
 
 def _end(pid: int) -> None:
-    """End a parent of ours and its families, which stand in its group; no program runs any more."""
-    with contextlib.suppress(ProcessLookupError):
+    """End a parent of ours, which ends its families first; one that does not is killed, and they with it."""
+    with contextlib.suppress(ProcessLookupError), contextlib.suppress(ChildProcessError):
+        os.kill(pid, signal.SIGTERM)
+        end = time.monotonic() + _ENDING_S
+        while time.monotonic() < end:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                return
+            time.sleep(0.01)
         os.killpg(pid, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
         os.waitpid(pid, 0)
 
 
@@ -163,8 +169,13 @@ def ask(argv: Sequence[str], env: Mapping[str, str], streams: Sequence[int], hel
     if not folder or not name:
         return None
     place = place_of(Path(folder), argv[0])
-    if not place.is_dir():
-        return None
+    return ask_at(place, name, argv, env, streams, held) if place.is_dir() else None
+
+
+def ask_at(
+    place: Path, name: str, argv: Sequence[str], env: Mapping[str, str], streams: Sequence[int], held: Sequence[int]
+) -> Forked:
+    """Return the program as the family of that name starts it; raise WarmLost where nobody listens there."""
     try:
         connection = _connected(place, name)
         passed = array.array("i", [*streams, *held])
@@ -192,9 +203,12 @@ class Forked:
         self.pid: int | None = None
         self.refused: str | None = None
         self._ended: Ended | None = None
+        self._lost = False
 
     def poll(self, seconds: float = 0.0) -> Ended | None:
         """Return how it ended, None while it runs, having waited for so long at most; raise WarmLost."""
+        if self._lost:
+            raise WarmLost
         if self._ended or self.refused is not None or not select.select([self._connection], [], [], seconds)[0]:
             return self._ended
         try:
@@ -202,21 +216,24 @@ class Forked:
         except ConnectionResetError:
             packet = b""
         if not packet:
+            self._connection.close()
+            self._lost = True
             raise WarmLost
         told = json.loads(packet)
         self.pid = told.get("pid", self.pid)
         self.refused = told.get("cold")
         if "code" in told:
             self._ended = Ended(told["code"], told["peak_kib"])
+        if self._ended or self.refused is not None:
             self._connection.close()
         return self._ended
 
     def give_up(self) -> None:
         """Have it not begin, where it has not: once this returns, it is running, its number known, or never will."""
-        if self.pid is not None or self._ended or self.refused is not None:
+        if self.pid is not None or self._lost or self.refused is not None:
             return
         self._connection.shutdown(socket.SHUT_WR)
         end = time.monotonic() + _GIVING_UP_S
         with contextlib.suppress(WarmLost, OSError):
-            while self.pid is None and time.monotonic() < end:
+            while self.pid is None and self.refused is None and time.monotonic() < end:
                 self.poll(0.2)

@@ -25,6 +25,7 @@ from typing import Any, NoReturn
 from alphaf_orch.programs.warm import kernel
 from alphaf_orch.programs.warm.families import LAUNCHER, family, module
 
+_START = "_fork_exec"  # of subprocess: what starts a process once all is prepared (python 3.11 to 3.14)
 _HIGH = 700  # above every descriptor of ours
 
 
@@ -37,6 +38,7 @@ class Imported:
     launcher_added: dict[str, str] = field(default_factory=dict)  # and for the launcher, which needs `base` alone
     files: set[int] = field(default_factory=set)  # descriptors
     said: bytes = b""
+    mapped_kib: int = 0  # of the libraries' files, resident: a fork begins without them and maps what it touches
     generators: list[random.Random] = field(default_factory=list)
 
     def note(self) -> None:
@@ -89,7 +91,8 @@ def _become(asked: Mapping[str, Any], imported: Imported) -> None:
     _set_up(asked["words"], asked["env"], imported.launcher_added if launches else imported.added, imported.path)
     for generator in imported.generators:
         generator.seed()
-    sys.modules["numpy"].random.seed()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed()
     if launches:
         _fork_what_it_launches(imported)
 
@@ -106,7 +109,7 @@ def _set_up(words: Sequence[str], env: Mapping[str, str], added: Mapping[str, st
 
 def _fork_what_it_launches(imported: Imported) -> None:
     """Have `accelerate launch` fork its one process, for which it would start this python anew."""
-    cold: Callable[..., int] = subprocess._fork_exec  # type: ignore[attr-defined]
+    cold: Callable[..., int] = getattr(subprocess, _START)
 
     def fork(*given: Any) -> int:
         # Of subprocess.Popen._execute_child (python 3.11 and 3.12): argv, programs, closing, what stays open, folder,
@@ -120,7 +123,7 @@ def _fork_what_it_launches(imported: Imported) -> None:
         pid = os.fork()
         if pid == 0:
             given_env = dict(os.fsdecode(entry).split("=", 1) for entry in env)
-            subprocess._fork_exec = cold
+            setattr(subprocess, _START, cold)
             code = 1
             try:
                 for number in streams[6:8]:
@@ -133,7 +136,7 @@ def _fork_what_it_launches(imported: Imported) -> None:
                 os._exit(code)
         return pid
 
-    subprocess._fork_exec = fork
+    setattr(subprocess, _START, fork)
 
 
 def _run(words: Sequence[str]) -> int:
@@ -151,11 +154,11 @@ def _run(words: Sequence[str]) -> int:
         if code and not isinstance(end.code, int):
             print(end.code, file=sys.stderr)
     except KeyboardInterrupt:
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGINT)
     except BaseException:  # noqa: BLE001 (the interpreter's own last resort)
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+        sys.excepthook(*sys.exc_info())
         code = 1
     threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()

@@ -45,7 +45,7 @@ class Family:
 
     def load(self) -> None:
         """Import what is installed of the family; where no program could be forked of it, have the reason ready."""
-        before, said = set(_open()), Path("/proc/self/fd/2").stat().st_size
+        before, said, mapped = set(_open()), Path("/proc/self/fd/2").stat().st_size, _mapped_kib()
         try:
             for name in MODULES[self.name]:
                 with contextlib.suppress(ModuleNotFoundError):
@@ -58,6 +58,7 @@ class Family:
             key: value for key, value in os.environ.items() if key not in ADDED and self.begun.get(key) != value
         }
         mine.files |= set(_open()) - before
+        mine.mapped_kib += _mapped_kib() - mapped
         with open("/proc/self/fd/2", "rb") as log:  # noqa: PTH123 (a descriptor)
             log.seek(said)
             mine.said += log.read()
@@ -102,7 +103,10 @@ class Family:
         _, status, usage = os.wait4(pid, 0)
         with contextlib.suppress(KeyError):
             self.selector.unregister(connection)
-        _tell(connection, {"code": os.waitstatus_to_exitcode(status), "peak_kib": usage.ru_maxrss})
+        # The kernel counts what a fork has in memory, all that was imported included, but of the libraries' files only
+        # what it touched itself: a cold start would have touched the rest at its imports.
+        peak = usage.ru_maxrss + self.imported.mapped_kib
+        _tell(connection, {"code": os.waitstatus_to_exitcode(status), "peak_kib": peak})
         connection.close()
         self._bury()
 
@@ -133,6 +137,10 @@ class Base(Family):
         self.folder, self.others, self.loaded = folder, listening, False
         self.owner, self.watched = owner, os.pidfd_open(owner)
         self.selector.register(self.watched, selectors.EVENT_READ, self.owner_ended)
+        # Asked to end by the owner, and by the kernel where the owner is gone while this imports.
+        signal.signal(signal.SIGTERM, lambda *_: self.owner_ended(self.watched))
+        if os.getppid() == owner:
+            kernel.die_with_parent(signal.SIGTERM)
         for name, each in listening.items():
             self.selector.register(each, selectors.EVENT_READ, self.forking(name))
 
@@ -146,12 +154,7 @@ class Base(Family):
         if self.loaded:
             return
         self.loaded = True
-        signal.signal(signal.SIGTERM, lambda *_: self.owner_ended(self.watched) if self._alone() else None)
-        if os.getppid() == self.owner:
-            kernel.die_with_parent(signal.SIGTERM)
         self.load()
-        kernel.die_with_parent(None)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.imported.launcher_added = dict(self.imported.added)
 
     def forking(self, name: str) -> Callable[[socket.socket], None]:
@@ -165,6 +168,7 @@ class Base(Family):
                 ready.close()
                 return
             kernel.die_with_parent(signal.SIGKILL)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
             if os.getppid() != here:
                 os._exit(1)
             self.selector.close()
@@ -182,24 +186,29 @@ class Base(Family):
 
         return fork
 
-    def _alone(self) -> bool:
-        with selectors.DefaultSelector() as look:
-            look.register(self.watched, selectors.EVENT_READ)
-            return bool(look.select(0))
-
     def owner_ended(self, _owner: int) -> NoReturn:
         """End all that came of this, then this."""
         while left := kernel.descendants():
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            time.sleep(0.02)
+            time.sleep(0.01)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.wait()  # so that what they used is counted as used by the owner's child
         shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self.folder.parent.rmdir()  # the last of the owner's parents
         os._exit(0)
 
 
 def _open() -> list[int]:
     return [int(entry) for entry in os.listdir("/proc/self/fd")]  # noqa: PTH208 (numbers, not paths)
+
+
+def _mapped_kib() -> int:
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields["RssFile"].split()[0])
 
 
 def _own_path() -> list[str]:
@@ -210,8 +219,8 @@ def _own_path() -> list[str]:
 
 def _unsafe() -> str | None:
     """Return why no fork of this process would be as good as a cold start; None where it would be."""
-    torch = sys.modules["torch"]
-    if torch.version.cuda or torch.version.hip or torch.cuda.is_initialized():
+    torch: Any = sys.modules.get("torch")
+    if torch and (torch.version.cuda or torch.version.hip or torch.cuda.is_initialized()):
         return "its torch is built for GPUs, and no fork may share what a driver gave its parent"
     if os.fork() == 0:
         os._exit(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.programs.warm.child import Imported
-from alphaf_orch.programs.warm.families import LAUNCHER, ROOM, family, module
+from alphaf_orch.programs.warm.families import LAUNCHER, ROOM, ROOM_BYTES, family, module
 
 # What the parent has beyond a cold program: no thread of arrow's allocator may run where a process forks, and the
 # order of sets is that of seed 0 in all programs of a parent (cold, a seed that nobody knows unless it is named).
@@ -34,6 +34,8 @@ def unlike(asked: Mapping[str, Any], begun: Mapping[str, str], imported: Importe
     name = module(asked["words"])
     if name == LAUNCHER and family(asked["words"]) != "axolotl":
         return "it launches another program than axolotl's"
+    if sum(len(f"{key}={value}".encode()) + 1 for key, value in env.items() if key.startswith("_ALPHAF_")) > ROOM_BYTES:
+        return "the places that it is found by are too long"
     if env.get("PYTHONHASHSEED", "0") != os.environ.get("PYTHONHASHSEED", "0"):
         return "PYTHONHASHSEED"
     for key in sorted({*env, *begun} - LATE):

@@ -36,9 +36,12 @@ def of_the_hub() -> dict[str, Any]:
         "token": huggingface_hub.constants.HF_TOKEN_PATH,
         "datasets": [str(datasets.config.HF_DATASETS_CACHE), datasets.config.HF_HUB_OFFLINE],
         "modules": str(transformers.utils.hub.HF_MODULES_CACHE),
-        "torch": [torch.initial_seed(), torch.get_num_threads(), torch.rand(3).tolist()],
-        "drawn": int(numpy.random.randint(1 << 62)),
-        "fingerprint": datasets.fingerprint.generate_random_fingerprint(),
+        "threads": torch.get_num_threads(),
+        "drawn": [
+            torch.initial_seed(),
+            int(numpy.random.randint(1 << 62)),
+            datasets.fingerprint.generate_random_fingerprint(),
+        ],
     }
 
 
@@ -64,7 +67,7 @@ def main() -> None:
         "name": __name__,
     }
     hub = of_the_hub() if "hub" in sys.argv else {}
-    drawn = [random.random(), hub.pop("drawn", 0), hub.pop("fingerprint", 0)]
+    drawn = [random.random(), *hub.pop("drawn", ())]
     found = {"facts": facts, "hub": hub, "warm": WARM, "pid": os.getpid(), "parent": os.getppid(), "drawn": drawn}
     partial = said.with_name(f"{said.name}.partial")
     partial.write_text(json.dumps(found), encoding="utf-8")

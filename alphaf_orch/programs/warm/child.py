@@ -93,6 +93,8 @@ def _become(asked: Mapping[str, Any], imported: Imported) -> None:
         generator.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()
+    if "torch" in sys.modules:  # cold, it draws its first seed at the import
+        sys.modules["torch"].random.default_generator.seed()
     if launches:
         _fork_what_it_launches(imported)
 

@@ -27,7 +27,7 @@ OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OP
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD
 
-.PHONY: help setup setup-vllm lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan samples gpu-check clean
+.PHONY: help setup setup-vllm lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan samples gpu-check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,7 +88,7 @@ demo: $(SETUP) ## the whole chain with scores and a report on a real 135M model 
 # The threads of a toy model spend their time waiting for each other.
 smoke: export OMP_NUM_THREADS = 1
 smoke: $(SETUP) ## the whole chain on a toy model with the real tools, into runs/smoke; cached the second time
-	$(ALPHAF) run --model tiny --run smoke $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
+	$(ALPHAF) run --model tiny --run smoke --warm $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
 
 chat: $(SETUP) ## talk to the newest finished model of RUN
 	$(ALPHAF) chat $(if $(RUN),$(call quoted,$(RUN))) $(ARGS)
@@ -131,6 +131,10 @@ golden: $(SETUP) ## rewrite the recorded outputs that tests compare with
 gpu-check: $(SETUP) ## run the tiny chain through the GPU recipe and write docs/gpu-verification.md
 	$(PY) tools/gpu_check.py $(ARGS)
 
+bench: $(SETUP) ## measure what is typed often and what the tools' imports cost (docs/performance.md)
+	$(PY) bench/typed.py $(ARGS)
+	$(PY) bench/smoke.py $(ARGS)
+
 clean: ## remove caches and build output; runs/ and the environment stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache unsloth_compiled_cache last_run_prepared
-	find alphaf_orch tests tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find alphaf_orch bench tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -35,7 +35,7 @@ from alphaf_orch.report.write import write_report
     help="Only say how many rows and seeds would show a difference of POINTS with 80% power.",
 )
 @with_options("model", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code", "online")
-@with_options("name", "parallel", "suites", "tasks", "limit", "lang", "dry_run", "verbose")
+@with_options("name", "parallel", "suites", "tasks", "limit", "lang", "warm", "dry_run", "verbose")
 def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float | None) -> None:
     """Train arms that are identical but for what is named, evaluate them, and say what the difference was worth.
 
@@ -53,7 +53,14 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float |
         _dry_run(experiment, paths, machine)
         return
     outcomes = run_experiment(
-        experiment, paths, machine, log_console(), parallel=parallel, online=how.online, verbose=how.verbose
+        experiment,
+        paths,
+        machine,
+        log_console(),
+        parallel=parallel,
+        online=how.online,
+        warm=how.warm,
+        verbose=how.verbose,
     )
     result = read_ablation(experiment, paths, outcomes)
     _print(result)

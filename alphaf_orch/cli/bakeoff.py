@@ -33,7 +33,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.option(
     "--prompts", type=click.IntRange(min=0), default=PROMPTS, show_default=True, help="Prompts for the sheet."
 )
-@with_options("dry_run", "verbose")
+@with_options("warm", "dry_run", "verbose")
 def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | None) -> None:
     """Compare base models before and after the same SFT: versatility, Korean ability, performance, in one report.
 
@@ -46,7 +46,14 @@ def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | 
         _print_dry_run(planned)
         return
     found = run_bakeoff(
-        planned, paths, machine, log_console(), parallel=parallel, online=how.online, verbose=how.verbose
+        planned,
+        paths,
+        machine,
+        log_console(),
+        parallel=parallel,
+        online=how.online,
+        warm=how.warm,
+        verbose=how.verbose,
     )
     _print(found, weighted)
     for path in write_report(bakeoff_report(found, weighted, chosen=bool(weights)), paths.page, how.lang):

@@ -13,6 +13,7 @@ from alphaf_orch.evaluation.request import evaluated_run, known_results, pending
 from alphaf_orch.evaluation.tasks.listing import list_tasks
 from alphaf_orch.runs.chain import run_config
 from alphaf_orch.runs.find import existing_run
+from alphaf_orch.runs.warm import warm_programs
 
 
 def _stages(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -43,7 +44,7 @@ def _said(_context: click.Context, _option: click.Parameter, text: str | None) -
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Automatic on a GPU unless given.")
 @option("gpus", help="GPUs to use (all of them); 0 is CPU.")
 @click.option("--list", "list_only", is_flag=True, help="Show suites and tasks; evaluates nothing.")
-@with_options("dry_run", "as_json", "verbose")
+@with_options("warm", "dry_run", "as_json", "verbose")
 def evaluate(options: EvalOptions, how: How, list_only: bool) -> None:
     """Score the models of a run on finance benchmarks, offline; what is known already is not asked again."""
     if list_only:
@@ -54,12 +55,15 @@ def evaluate(options: EvalOptions, how: How, list_only: bool) -> None:
             print_tasks(out_console(), rows)
         return
     paths = evaluated_run(options.run)
-    evaluation = plan_evaluation(paths, options, detect_machine())
+    machine, config = detect_machine(), run_config(paths)
+    evaluation = plan_evaluation(paths, options, machine)
     if how.dry_run:
         print_plan(out_console(), evaluation, pending_work(evaluation, known_results(evaluation)))
         click.echo("dry run: nothing was launched or written")
         return
-    results = evaluation_run.evaluate(evaluation, log_console(), verbose=how.verbose)
+    console = log_console()
+    with warm_programs(how.warm, config, machine, console):
+        results = evaluation_run.evaluate(evaluation, console, verbose=how.verbose)
     if how.as_json:
         echo_json(results_json(paths.name, results))
     else:

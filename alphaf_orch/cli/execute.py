@@ -21,10 +21,11 @@ from alphaf_orch.runs.look import run_json
 from alphaf_orch.runs.ready import ready_plan
 from alphaf_orch.runs.runner import run_plan
 from alphaf_orch.runs.status import statuses
+from alphaf_orch.runs.warm import warm_programs
 from alphaf_orch.settings.config import RunConfig
 
 
-def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, verbose: bool) -> None:
+def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, warm: bool | None, verbose: bool) -> None:
     """Plan and run the scope's stages, or print them; the plan is made anew once the base model is there."""
     machine = detect_machine()
     plan = make_plan(config, machine, paths.root, scope)
@@ -32,10 +33,11 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, verbose: bool) 
         print_dry_run(plan)
         return
     console = log_console()
-    plan = ready_plan(plan, console, verbose=verbose)
-    tell_notes(plan)
-    before = _changed(paths.manifest)
-    run_plan(plan, machine, console, verbose=verbose)
+    with warm_programs(warm, config, machine, console):
+        plan = ready_plan(plan, console, verbose=verbose)
+        tell_notes(plan)
+        before = _changed(paths.manifest)
+        run_plan(plan, machine, console, verbose=verbose)
     if _changed(paths.manifest) != before:
         write_model_card(paths)
     print_run(out_console(), run_json(paths))

@@ -26,6 +26,7 @@ from alphaf_orch.report.sweep import explained, said, write_sweep_report
 from alphaf_orch.runs.chain import merge_scope
 from alphaf_orch.runs.find import existing_run, last_finished_sft
 from alphaf_orch.runs.ready import ready_plan
+from alphaf_orch.runs.warm import warm_programs
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.merge import METHODS, laid_over, parse_sweep
 from alphaf_orch.settings.options import Options, settings
@@ -82,7 +83,7 @@ class MergeOptions:
 @option("limit", help="Of --sweep: the first N rows of each task.")
 @option("gpus", help="Of --sweep: GPUs to score with; 0 is CPU.")
 @option("lang", help="Of --sweep: the report opens in it.")
-@with_options("online", "dry_run", "verbose")
+@with_options("online", "warm", "dry_run", "verbose")
 def merge_models(options: MergeOptions, scored: EvalOptions, how: How) -> None:
     """Merge a run's newest finished model with others by mergekit, and check the hand-off again.
 
@@ -97,7 +98,7 @@ def merge_models(options: MergeOptions, scored: EvalOptions, how: How) -> None:
     if options.sweeps:
         _sweep(config, paths, scope, parse_sweep(options.sweeps), replace(scored, run=name), how)
     else:
-        execute(config, paths, scope, verbose=how.verbose)
+        execute(config, paths, scope, warm=how.warm, verbose=how.verbose)
 
 
 def _numbers(text: str | None) -> Any:
@@ -124,10 +125,11 @@ def _sweep(
     if scope.dry:
         _print_candidates(tried)
         return
-    tried = candidates(ready_plan(tried[0].plan, console, verbose=how.verbose).resolved, grid)
-    tell_notes(tried[0].plan)
-    assert scope.merge_alone is not None
-    swept = run_sweep(tried, paths, scope.merge_alone, options, machine, console, verbose=how.verbose)
+    with warm_programs(how.warm, config, machine, console, default=True):
+        tried = candidates(ready_plan(tried[0].plan, console, verbose=how.verbose).resolved, grid)
+        tell_notes(tried[0].plan)
+        assert scope.merge_alone is not None
+        swept = run_sweep(tried, paths, scope.merge_alone, options, machine, console, verbose=how.verbose)
     if swept.choice:
         write_model_card(paths)
         _print_choice(swept, swept.choice, paths, how.lang)

@@ -54,6 +54,7 @@ OPTIONS: dict[str, partial[Any]] = {
     "max_new_tokens": declared("--max-new-tokens", type=click.IntRange(min=1)),
     "dry_run": declared("--dry-run", is_flag=True, help="Render everything, print it, launch nothing."),
     "verbose": declared("--verbose", "-v", is_flag=True, help="Stream what the tools print."),
+    "warm": declared("--warm/--no-warm", default=None, help="Import the tools once for all stages; on CPU alone."),
     "as_json": declared("--json", "as_json", is_flag=True, help="Print JSON."),
 }
 
@@ -66,6 +67,7 @@ class How:
     dry_run: bool = False
     verbose: bool = False
     as_json: bool = False
+    warm: bool | None = None  # None: as the settings have it
     lang: Language = "ko"
 
 

@@ -12,14 +12,16 @@ from alphaf_orch.settings.options import Options, default_run_name, settings
 
 
 @command()
-@with_options("model", "run", "config", "data", "sets", "gpus", "trust_remote_code", "online", "dry_run", "verbose")
+@with_options(
+    "model", "run", "config", "data", "sets", "gpus", "trust_remote_code", "online", "warm", "dry_run", "verbose"
+)
 def sft(options: Options, how: How) -> None:
     """Fine-tune a model with axolotl, merge the adapter and check the hand-off."""
     _execute(options, Scope(("sft",), how.online, how.dry_run), how)
 
 
 @command()
-@with_options("model", "run", "config", "data", "sets", "gpus", "online", "dry_run", "verbose")
+@with_options("model", "run", "config", "data", "sets", "gpus", "online", "warm", "dry_run", "verbose")
 def dpo(options: Options, how: How) -> None:
     """Preference-tune a run's merged SFT model (the last finished one, unless --run names another) and merge again.
 
@@ -39,7 +41,7 @@ def dpo(options: Options, how: How) -> None:
 
 @command()
 @with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code")
-@with_options("online", "dry_run", "verbose")
+@with_options("online", "warm", "dry_run", "verbose")
 def run(options: Options, how: How) -> None:
     """Run the whole chain: data, SFT, merge, DPO, merge. What is done is kept; a second call does nothing.
 
@@ -51,4 +53,4 @@ def run(options: Options, how: How) -> None:
 def _execute(options: Options, scope: Scope, how: How) -> None:
     """Run the scope's stages under the settings that the run remembers and the command line adds."""
     config, paths = settings(options)
-    execute(config, paths, scope, verbose=how.verbose)
+    execute(config, paths, scope, warm=how.warm, verbose=how.verbose)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -13,12 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import BinaryIO
 
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.masking import hides_secrets
 from alphaf_orch.core.paths import CHILD
 from alphaf_orch.core.processes import end_all, inherited_marks, interrupts_noted, living, new_mark
+from alphaf_orch.core.warm import PLACE, Ended, Forked, WarmLost, ask
 
 # Ctrl-C, then a firm request, then the end: seconds that a tool gets to put its files in order.
 _ESCALATION = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
@@ -75,7 +78,7 @@ def child_env(extra: Mapping[str, str], *, online: bool) -> dict[str, str]:
 
     `online` leaves out the offline switches for the one process that fetches what the user asked for.
     """
-    env = {key: value for key, value in os.environ.items() if not key.startswith("ACCELERATE_")}
+    env = {key: value for key, value in os.environ.items() if not key.startswith("ACCELERATE_") and key != PLACE}
     ours = {k: v for k, v in QUIET_OFFLINE.items() if not (online and k.endswith("_OFFLINE"))}
     env.update(ours)
     for key, value in extra.items():
@@ -131,50 +134,83 @@ def run_logged(
     on_poll: Callable[[], None],
     patience: float = 1.0,
     hurry: threading.Event | None = None,
+    on_cold: Callable[[str], None] = lambda _: None,
 ) -> Finished:
     """Run the program to its end, its output appended to `log`; `on_poll` is called a few times a second.
+
+    A warm parent forks it where one serves it (core.warm); `on_cold` is told why one does not, where there is one.
 
     However this is left (an end, an exception, Ctrl-C), every process that came of the program is gone then, its
     ranks in sessions of their own included. An exception first asks the program's group to stop: `patience`
     multiplies the time that it gets, a second Ctrl-C (or `hurry`, once it is set) kills. Raises RunStateError naming
-    a process that not even SIGKILL ends.
+    a process that not even SIGKILL ends, WarmLost where the parent was lost meanwhile: the program is gone then too.
     """
     started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     mark = new_mark()
-    process: subprocess.Popen[bytes] | None = None
-    usage_kib = 0
+    given = {**env, **inherited_marks(), mark: str(log)}
+    process: _Cold | Forked | None = None
+    ended: Ended | None = None
     with interrupts_noted() as stop:
         try:
             with writing(log), log.open("ab") as output:
                 output.write(f"$ {printable(argv)}\n".encode())
                 output.flush()
-                process = subprocess.Popen(
-                    argv,
-                    env={**env, **inherited_marks(), mark: str(log)},
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    pass_fds=(lock_fd,),
-                )
-            while not stop.asked.is_set():
-                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-                if pid:
-                    process.returncode = os.waitstatus_to_exitcode(status)
-                    usage_kib = usage.ru_maxrss
-                    break
-                on_poll()
-                time.sleep(_POLL_S)
+                process = _started(argv, given, output, lock_fd)
+                while not stop.asked.is_set():
+                    on_poll()
+                    ended = process.poll(_POLL_S)
+                    if ended:
+                        break
+                    if isinstance(process, Forked) and process.refused:
+                        on_cold(process.refused)
+                        process = _Cold(argv, given, output, lock_fd)
         finally:
             _end(process, mark, patience, hurry or stop.hurry)
-    return Finished(process.returncode, time.monotonic() - started, usage_kib // 1024)
+    assert ended  # or the wish to stop was raised
+    return Finished(ended.exit_code, time.monotonic() - started, ended.peak_kib // 1024)
 
 
-def _end(process: subprocess.Popen[bytes] | None, mark: str, patience: float, hurry: threading.Event) -> None:
+def _started(argv: Sequence[str], env: Mapping[str, str], output: BinaryIO, lock_fd: int) -> _Cold | Forked:
+    """Return the program as it was started: by the warm parent where there is one for it, else cold."""
+    with open(os.devnull, "rb") as nothing:  # noqa: PTH123 (no file of ours)
+        streams = (nothing.fileno(), output.fileno(), output.fileno())
+        return ask(argv, env, streams, (lock_fd,)) or _Cold(argv, env, output, lock_fd)
+
+
+class _Cold:
+    """A program in a process of its own from the start."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], output: BinaryIO, lock_fd: int) -> None:
+        self._process = subprocess.Popen(
+            argv,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(lock_fd,),
+        )
+        self.pid = self._process.pid
+        self._watched = os.pidfd_open(self.pid)
+        self._ended: Ended | None = None
+
+    def poll(self, seconds: float = 0.0) -> Ended | None:
+        """Return how it ended, None while it runs, having waited for so long at most."""
+        if self._ended is None and select.select([self._watched], [], [], seconds)[0]:
+            _, status, usage = os.wait4(self.pid, 0)
+            self._ended = Ended(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
+            self._process.returncode = self._ended.exit_code
+            os.close(self._watched)
+        return self._ended
+
+
+def _end(process: _Cold | Forked | None, mark: str, patience: float, hurry: threading.Event) -> None:
     """End the program's group, then all else that came of it; raise RunStateError where something lives on."""
+    if isinstance(process, Forked):
+        process.give_up()
     known = living(mark)  # before their parents go: a child with an environment of its own has no other tie
-    if process is not None:
+    if process is not None and process.pid is not None:
         for number, seconds in _ESCALATION:
             if _ended(process) or (hurry.is_set() and number != signal.SIGKILL):
                 continue
@@ -187,7 +223,7 @@ def _end(process: subprocess.Popen[bytes] | None, mark: str, patience: float, hu
                 time.sleep(_POLL_S)
     left = end_all(mark, hurry, known)
     if process is not None:
-        process.poll()  # killed with the rest
+        _ended(process)  # killed with the rest
     if left:
         raise RunStateError(
             f"not even SIGKILL ends {', '.join(map(str, left))}",
@@ -196,5 +232,8 @@ def _end(process: subprocess.Popen[bytes] | None, mark: str, patience: float, hu
         )
 
 
-def _ended(process: subprocess.Popen[bytes]) -> bool:
-    return process.poll() is not None
+def _ended(process: _Cold | Forked) -> bool:
+    try:
+        return process.poll() is not None
+    except WarmLost:
+        return True  # and what is left of the program is found by its mark

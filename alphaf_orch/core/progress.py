@@ -79,6 +79,10 @@ class LogLine(ABC):
             self._shown = time.monotonic()
             self._console.print(self.line(), highlight=False, soft_wrap=True)
 
+    def say(self, text: str) -> None:
+        """Print a line of its own."""
+        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+
     def _look(self) -> bool:
         """Read what is new; return whether there is enough for a line where no live one is shown."""
         return True

@@ -32,6 +32,7 @@ from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.launch import failure, launch
 from alphaf_orch.runs.reference import trained_systems
 from alphaf_orch.runs.run_date import date_env
+from alphaf_orch.runs.warm import begin_imports
 from alphaf_orch.scores.results import TaskResult
 
 _AGAIN = "the same command goes on from the answers that are there"
@@ -54,6 +55,7 @@ class Evaluator:
         if work and self._place.target.backend in SERVERS:
             require_server_packages(self._place.python)
             served_model(self._place.target)
+        begin_imports(item.stage for item in work)
         facts: dict[str, Any] = {}
         for item in work:
             with interruptible(item.stage.name, self._paths.root, _AGAIN):

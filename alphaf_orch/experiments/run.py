@@ -21,6 +21,7 @@ from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.processes import Stop, interrupts_noted
 from alphaf_orch.core.progress import LogLine
 from alphaf_orch.core.record import now, read_manifest, write_atomic
+from alphaf_orch.core.warm import passed_on
 from alphaf_orch.experiments.experiment import (
     Arm,
     Experiment,
@@ -35,6 +36,7 @@ from alphaf_orch.planning.plan import Plan
 from alphaf_orch.runs.launch import launch, own_errors
 from alphaf_orch.runs.ready import ready_plan
 from alphaf_orch.runs.status import safe_statuses
+from alphaf_orch.runs.warm import warm_programs
 from alphaf_orch.settings.config import dump_config
 
 # What of an arm's own output is worth a line here: how its stages began, went on and ended.
@@ -66,9 +68,12 @@ def run_experiment(
     *,
     parallel: int | None = None,
     online: bool = False,
+    warm: bool | None = None,
     verbose: bool = False,
 ) -> tuple[Outcome, ...]:
     """Return how each arm ended; one that fails stops none of the others, and what is finished is kept.
+
+    On CPU the arms' tools are imported once for all of them, unless `warm` or the settings say otherwise.
 
     Raises what `plan_arms` and `slots` refuse, RunStateError where another process works on the experiment, and
     Interrupted on Ctrl-C: the same command then goes on.
@@ -89,7 +94,9 @@ def run_experiment(
                     # Written by the parent alone: a child that was killed leaves no half of a file.
                     write_atomic(paths.settings(arm.name), dump_config(arm.config))
                     shared.todo.put(arm)
-            _work(experiment, paths, shares, console, shared, lock_fd, verbose=verbose)
+            some, env = experiment.arms[0].config, shares[0].env()
+            with warm_programs(warm, some, machine, console, default=True, **env):
+                _work(experiment, paths, shares, console, shared, lock_fd, verbose=verbose)
         except KeyboardInterrupt:
             write_record(paths, experiment, list(shared.outcomes.values()), created)
             raise
@@ -170,7 +177,7 @@ def _run_arm(
     verbose: bool,
 ) -> Outcome:
     started = time.monotonic()
-    env = {**slot.env(), "ALPHAF_RUNS": str(runs_dir())}
+    env = {**slot.env(), "ALPHAF_RUNS": str(runs_dir()), **passed_on()}
     for command in arm_commands(experiment, arm, paths):
         line = _ArmLine(arm.name, paths.log(arm.name), console, shared.stopped, verbose=verbose)
         argv = (sys.executable, "-m", "alphaf_orch", *command)

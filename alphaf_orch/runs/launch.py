@@ -13,6 +13,7 @@ from alphaf_orch.core.errors import AlphafError, DiskError, StageError
 from alphaf_orch.core.progress import LogLine
 from alphaf_orch.core.record import write_atomic
 from alphaf_orch.core.render import Rendered
+from alphaf_orch.core.warm import WarmLost, ask_no_more
 from alphaf_orch.runs.tracebacks import HEADER, cause, oom_hint, without_launcher
 
 _EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]*(Error|Exception|Interrupt)\b")
@@ -29,18 +30,33 @@ def launch(
     online: bool = False,
     patience: float = 1.0,
     hurry: threading.Event | None = None,
+    restarts: bool = True,
 ) -> Finished:
     """Return how the program ended, the files it reads written before and its progress shown by `line`.
 
     `env` goes over child_env's; `patience` and `hurry` are those of run_logged. What the end means is for the caller
-    to judge from what the program left: `exited` makes the error of it, `interruptible` that of Ctrl-C.
+    to judge from what the program left: `exited` makes the error of it, `interruptible` that of Ctrl-C. A warm parent
+    that is lost is said, and the program started again, cold; without `restarts` WarmLost is raised, for the caller
+    to see what the program left first.
     """
     write_files(files or {})
     child = child_env(env, online=online)
-    with line:
+
+    def run() -> Finished:
         return run_logged(
-            argv, env=child, log=line.log, lock_fd=lock_fd, on_poll=line.poll, patience=patience, hurry=hurry
-        )
+            argv, env=child, log=line.log, lock_fd=lock_fd, on_poll=line.poll, patience=patience, hurry=hurry,
+            on_cold=lambda reason: line.say(f"warm: {line.log.stem} starts cold: {reason}"),
+        )  # fmt: skip
+
+    with line:
+        try:
+            return run()
+        except WarmLost:
+            ask_no_more()
+            line.say("warm: the warm parent ended; from here on programs start cold")
+            if not restarts:
+                raise
+            return run()
 
 
 def write_files(files: Mapping[Path, Rendered]) -> None:

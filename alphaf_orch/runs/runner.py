@@ -25,6 +25,7 @@ from alphaf_orch.core.masking import mask, mask_logs
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import StageLine
 from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_atomic, write_manifest
+from alphaf_orch.core.warm import WarmLost
 from alphaf_orch.inputs import sources
 from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.planning.amount import check_amount
@@ -37,6 +38,7 @@ from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_machine
 from alphaf_orch.runs.run_date import date_env, run_date
 from alphaf_orch.runs.status import Status, safe_statuses
+from alphaf_orch.runs.warm import begin_imports
 from alphaf_orch.settings.config import dump_config
 
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
@@ -60,6 +62,7 @@ def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, p
     if not pending:
         _say_cached(console, plan)
         return manifest
+    begin_imports(pending)  # meanwhile the machine is looked at
     versions = check_machine(plan, pending)
     with locked(plan.paths) as lock_fd:
         # Another call may have ended between the first look and the lock.
@@ -185,6 +188,9 @@ def _run_stage(
                 "peak_memory_mib": finished.peak_memory_mib,
             }
             entry["result"] = check_outputs(stage, paths, finished)
+    except WarmLost:  # as the next call would: what is half-written goes, a training goes on from its last checkpoint
+        _run_stage(plan, status, manifest, console, lock_fd, versions, verbose=verbose)
+        return
     except Interrupted:
         entry |= {"state": "interrupted", "ended": now()}
         write_manifest(paths.manifest, manifest)
@@ -260,7 +266,7 @@ def _launch(
     begun = time.time()
     try:
         env = {**stage.env, **date_env(paths)}
-        return launch(argv, line, lock_fd, env=env, files=stage.files, online=stage.online)
+        return launch(argv, line, lock_fd, env=env, files=stage.files, online=stage.online, restarts=False)
     finally:
         mask_logs(paths.root, begun - 1)
 

@@ -46,6 +46,7 @@ class RunConfig(BaseModel):
     allow_untrained_tokens: bool = False
     templates: str | None = None
     tools: dict[Tool, str] = {}
+    warm: bool | None = None
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def test_make_help_is_the_default_and_lists_every_target() -> None:
         ('dpo RUN="it\'s;here" DRY_RUN=0', 'dpo --run "it\'s;here"'),
         ("plan MODEL=qwen SET='a={b:1}'", "plan --model qwen --set 'a={b:1}'"),
         ("chat RUN=demo ARGS=\"--prompt '금리란?'\"", "chat demo --prompt '금리란?'"),
-        ("smoke", "run --model tiny --run smoke"),
+        ("smoke", "run --model tiny --run smoke --warm"),
         ("demo", "run --model smollm2 --run demo"),
         ("models", "models"),
     ],

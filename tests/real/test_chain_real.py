@@ -75,6 +75,19 @@ def test_the_chain_ends_with_a_checked_model(chain, place):
     assert stages["data"]["result"]["rows"] == manifest(place, "t")["data"]["sft"][0]["rows"] > 300
 
 
+def test_forked_of_a_warm_parent_it_is_the_same_model(chain, place, warm_python):
+    argv = [str(warm_python), "-m", "alphaf_orch", "run", "--model", "tiny", "--run", "warm"]
+    done = subprocess.run(argv, cwd=place, env=environment(place), capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "warm:" not in done.stderr, "every stage was forked"
+    for model in ("sft", "dpo"):
+        cold, forked = (place / "실행 폴더" / run / model / "merged" / "model.safetensors" for run in ("t", "warm"))
+        assert cold.read_bytes() == forked.read_bytes()
+    cold, forked = (manifest(place, run)["stages"] for run in ("t", "warm"))
+    for stage in ("preprocess", "sft", "merge_sft", "dpo", "merge_dpo"):
+        assert 0.9 < forked[stage]["peak_memory_mib"] / cold[stage]["peak_memory_mib"] < 1.25
+
+
 def test_the_final_model_has_a_card_the_hub_would_take(chain, place):
     from huggingface_hub import ModelCard
 

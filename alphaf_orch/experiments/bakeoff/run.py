@@ -99,6 +99,7 @@ def run_bakeoff(
     *,
     parallel: int | None,
     online: bool,
+    warm: bool | None,
     verbose: bool,
 ) -> Findings:
     """Return the findings; an arm, a library or a model that fails leaves the others theirs and says why.
@@ -106,7 +107,9 @@ def run_bakeoff(
     Raises what `run_experiment` refuses before anything starts, and Interrupted on Ctrl-C: the same command goes on.
     """
     experiment = bakeoff.experiment
-    outcomes = run_experiment(experiment, paths, machine, console, parallel=parallel, online=online, verbose=verbose)
+    outcomes = run_experiment(
+        experiment, paths, machine, console, parallel=parallel, online=online, warm=warm, verbose=verbose
+    )
     candidates = find_candidates(experiment, paths)
     failed: dict[str, str] = {}
     facts: dict[str, Facts] = {}

@@ -18,6 +18,7 @@ from sample_data.korean import Figure, Word, won
 
 from alphaf_orch.inputs.samples import FILES, sample_path
 from alphaf_orch.programs.rows import conversation, preference
+from alphaf_orch.programs.scoring import rag_scores
 
 Row = dict[str, Any]
 TRAIN, HELD_OUT, BETTER = "finance_ko_sft.jsonl", "finance_ko_sft_heldout.jsonl", "finance_ko_dpo.jsonl"
@@ -737,6 +738,13 @@ def test_each_rejected_answer_has_its_flaw() -> None:
             "wrong_citation": bool(cited_bad)
             and set(cited_bad) <= set(shown)
             and all(a != b for a, b in zip(cited_good, cited_bad, strict=True)),
+            "other_form": bool(cited_good)
+            and not cited_bad
+            and cited_numbers(bad) == cited_good
+            and without_marks(bad) == without_marks(good),
+            "unshown": bool(cited_bad)
+            and not set(cited_bad) & set(shown)
+            and without_marks(bad) == without_marks(good),
             "wrong_number": good != bad and re.sub(amounts, "", good) == re.sub(amounts, "", bad),
             "wrong_fact": good != bad and len(bad) > 15,
             "refuse": bool(re.search("답변|도와드릴|드릴 수 없", bad)) and not cited_bad,
@@ -748,6 +756,8 @@ def test_each_rejected_answer_has_its_flaw() -> None:
         "english",
         "no_citation",
         "wrong_citation",
+        "unshown",
+        "other_form",
         "wrong_number",
         "wrong_fact",
         "refuse",
@@ -756,4 +766,38 @@ def test_each_rejected_answer_has_its_flaw() -> None:
     }
     assert min(flaws.values()) >= 5
     # Language, tone and format are what a small model learns first.
-    assert sum(flaws[name] for name in ("english", "terse", "refuse", "rambling")) >= 0.6 * flaws.total()
+    manners, form = ("english", "terse", "refuse", "rambling"), ("no_citation", "unshown", "other_form")
+    assert sum(flaws[name] for name in manners + form) >= 0.6 * flaws.total()
+
+
+MARK = re.compile(r" ?(?:\[\d\]|\(출처: \d\)|【\d】|\(문서 \d\)|\[자료 \d\])")
+
+
+def without_marks(answer: str) -> str:
+    return MARK.sub("", answer)
+
+
+def cited_numbers(answer: str) -> list[str]:
+    return re.findall(r"\d", "".join(MARK.findall(answer)))
+
+
+def test_the_scorer_sees_the_citation_of_the_chosen_answer_and_what_is_wrong_with_the_rejected_one() -> None:
+    """A preference row that asks for citations must not be one that the model loses them by."""
+    kept: Counter[bool] = Counter()
+    for row in read(BETTER):
+        shown, user = contexts(row["chosen"]), row["chosen"][-2]["content"]
+        good, bad = row["chosen"][-1]["content"], row["rejected"][-1]["content"]
+        if not shown:
+            # Where there is nothing to cite, citing is no advantage.
+            assert cited_numbers(good) == cited_numbers(bad) == []
+            continue
+        golden = int(cited_parts(good)[0][1])
+        scores = [rag_scores(answer, user, len(shown), golden, ()) for answer in (good, bad)]
+        assert (scores[0]["citation_format"], scores[0]["citation_recall"]) == (1, 1), good
+        # An answer that cites rightly is rejected for its fact alone, so that nothing speaks against its citation.
+        rightly = scores[1]["citation_format"] == 1 and cited_numbers(bad) == cited_numbers(good)
+        assert not rightly or row["flaw"] == "wrong_fact", bad
+        kept[scores[1]["citation_format"] == 1] += 1
+    # Most pairs that cite teach the form: the rejected answer fails it. In all rows they are the majority.
+    assert kept[False] >= 0.75 * kept.total()
+    assert kept.total() >= 0.55 * len(read(BETTER))

@@ -26,7 +26,9 @@ def build() -> dict[str, str]:
         "finance_ko_sft.jsonl": sft_rows(
             train, arithmetic=102, tables=70, rounds=2, kept=4, ratios=RATIOS[2:12], talks=8
         ),
-        "finance_ko_dpo.jsonl": preference_rows(better, arithmetic=26, tables=10, ratios=RATIOS[12:17], talks=6),
+        "finance_ko_dpo.jsonl": preference_rows(
+            better, arithmetic=26, tables=10, rounds=4, ratios=RATIOS[12:17], talks=6
+        ),
     }
     ordered = {name: shuffled(Draws(name, seen).rng("order"), rows[name]) for name in rows}
     # For a demonstration of few steps: the rows of the SFT file that teach one thing that can be measured.

@@ -23,7 +23,20 @@ from sample_data.ratios import Ratio
 from sample_data.sources import blocks
 from sample_data.tables import TABLES
 
-_CITATION = re.compile(r" \[\d\]")
+_CITATION = re.compile(r" \[(\d)\]")
+# Forms that reports use and that no prompt here asks for.
+OTHER_FORMS = (r" (출처: \1)", r"【\1】", r" (문서 \1)", r" [자료 \1]")
+CITED_FLAWS = 5 * (
+    "no_citation",
+    "english",
+    "wrong_citation",
+    "refuse",
+    "no_citation",
+    "terse",
+    "english",
+    "rambling",
+)
+FORM_FLAWS = ("no_citation", "other_form", "no_citation", "wrong_citation", "no_citation", "unshown")
 REFUSALS = (
     "죄송하지만 해당 질문에는 답변드릴 수 없습니다. 전문가와 상담하시기 바랍니다.",
     "죄송합니다. 저는 인공지능이라서 금융에 관한 내용은 도와드릴 수 없습니다.",
@@ -58,6 +71,7 @@ def flawed_citation(case: Case, numbers: dict[str, int], flaw: str, rng: Random)
     good = cite(case.answer, numbers)
     # Every citation moves on to the next document, so none is right and each still names a document shown.
     moved = {key: number % len(numbers) + 1 for key, number in numbers.items()}
+    unshown = {key: number + len(numbers) for key, number in numbers.items()}
     return {
         "english": case.english,
         "no_citation": _CITATION.sub("", good),
@@ -66,6 +80,8 @@ def flawed_citation(case: Case, numbers: dict[str, int], flaw: str, rng: Random)
         "terse": pick(rng, READ_YOURSELF),
         "rambling": rambling(good),
         "wrong_fact": cite(case.wrong, numbers),
+        "unshown": cite(case.answer, unshown),
+        "other_form": _CITATION.sub(pick(rng, OTHER_FORMS), good),
     }[flaw]
 
 
@@ -81,7 +97,9 @@ def pair(kind: str, flaw: str, messages: list[Message], good: str, bad: str) -> 
     }
 
 
-def preference_rows(draws: Draws, *, arithmetic: int, tables: int, ratios: tuple[Ratio, ...], talks: int) -> list[Row]:
+def preference_rows(
+    draws: Draws, *, arithmetic: int, tables: int, rounds: int, ratios: tuple[Ratio, ...], talks: int
+) -> list[Row]:
     """Return the preference rows, kind by kind, with the flaws taken in turn."""
     rows: list[Row] = []
     for block in blocks("preferences.txt", ""):
@@ -96,9 +114,9 @@ def preference_rows(draws: Draws, *, arithmetic: int, tables: int, ratios: tuple
             flaw = flaws[index % len(flaws)] if found.english else "terse"
             bad = flawed_problem(found, flaw, draws.rng("flaw", kind, index))
             rows.append(pair(kind, flaw, prompt(found.question), found.good, bad))
-    cited_flaws = ("no_citation", "english", "wrong_citation", "refuse", "no_citation", "terse", "english", "rambling")
-    for index, (case, cited) in enumerate(cited_cases(draws, 1)):
-        flaw = cited_flaws[index % len(cited_flaws)]
+    for index, (case, cited) in enumerate(cited_cases(draws, rounds)):
+        # Content and manners first; the product cases of further rounds differ from a good answer in its citation only.
+        flaw = CITED_FLAWS[index] if index < len(CITED_FLAWS) else FORM_FLAWS[index % len(FORM_FLAWS)]
         if flaw == "rambling" and case.wrong and index % 2:
             flaw = "wrong_fact"
         bad = flawed_citation(case, cited.numbers, flaw, draws.rng("flaw", index))

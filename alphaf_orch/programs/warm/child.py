@@ -56,7 +56,7 @@ def start(asked: Mapping[str, Any], streams: Sequence[int], imported: Imported, 
             os._exit(1)
         _take_over(streams, asked["held"], imported.files)
         _become(asked, imported)
-        os.write(1, imported.said)
+        os.write(2, imported.said)  # mostly warnings
         code = _run(asked["words"])
     except BaseException:  # noqa: BLE001 (nothing of a program may come back into the parent's loop)
         traceback.print_exc()

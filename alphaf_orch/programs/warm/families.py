@@ -11,6 +11,8 @@ _PROGRAMS = (
     ("alphaf_orch.programs.merging.merge_models", "mergekit"),
     ("alphaf_orch.programs.merging.", "axolotl"),
     ("alphaf_orch.programs.evaluation.run_lm_eval", "lm_eval"),
+    ("alphaf_orch.programs.evaluation.task_index", None),  # it looks for files, and imports no tool
+    ("alphaf_orch.programs.versions", None),
     ("alphaf_orch.programs.evaluation.chat", None),  # it is given the user's own terminal
     ("alphaf_orch.programs.models.fetch_model", None),  # online, as no parent is
     ("alphaf_orch.programs.", "base"),

@@ -81,7 +81,7 @@ compare: $(SETUP) ## write the runs A and B side by side
 # Asked is what the demo teaches: 135M parameters guess the other tasks of the suite, before and after. One row at a time,
 # so that none waits for a longer answer. Eight rows of three models are about 4 minutes on 2 cores; their figures are rough.
 demo: $(SETUP) ## the whole chain with scores and a report on a real 135M model that fits a laptop, into runs/demo
-	$(ALPHAF) run --model smollm2 --run demo $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
+	$(ALPHAF) run --model smollm2 --run demo --warm $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
 	$(if $(DRY_RUN_OPT),@:,$(ALPHAF) eval --run demo --task finance_ko_rag --limit $(or $(LIMIT),8) --batch-size 1)
 	$(if $(DRY_RUN_OPT),@:,$(ALPHAF) report demo)
 	@echo 'next: make chat RUN=demo'

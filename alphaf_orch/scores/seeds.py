@@ -119,6 +119,14 @@ class _Noise:
         """What the seed does to a whole model, of which too few seeds can make less than nothing."""
         return self.seeds - self.together
 
+    def of_trainings(self, shared: float, seeds: int) -> tuple[float, float]:
+        """Return the variance that the trainings add to R, and what of it is as uncertain as the seeds are few."""
+        if seeds == 2:
+            # What S is lifted to is known better than what the two say (ours, simulated).
+            return max(self.seeds, self.together + shared), max(self.seeds, self.together)
+        own = max(self.training, shared, 0.0)
+        return max(own, self.together / 2), own
+
 
 def _noise(tasks: Sequence[_Arms]) -> _Noise:
 
@@ -160,7 +168,7 @@ def _effect(tasks: Sequence[_Arms], shared: float, *, higher_is_better: bool, tr
     # (variance, degrees of freedom) of each source
     parts = list(noise.rows)
     if trained and seeds > 1:
-        parts.append((max(noise.seeds, noise.together + shared), float(seeds - 1)))
+        parts.append((noise.of_trainings(shared, seeds)[0], float(seeds - 1)))
     elif trained:
         parts += noise.rows
     total, known = sum(variance for variance, _ in parts), len(noise.rows) == count
@@ -168,8 +176,7 @@ def _effect(tasks: Sequence[_Arms], shared: float, *, higher_is_better: bool, tr
     if total > 0 and known:
         doubt = list(parts)
         if trained and seeds > 1:
-            # What S is lifted to is known better than what the seeds say; of two, that much less (ours, simulated).
-            doubt[-1] = (max(noise.seeds, noise.together / (seeds - 1)), float(seeds - 1))
+            doubt[-1] = (noise.of_trainings(shared, seeds)[1], float(seeds - 1))
         freedom = total**2 / max(sum(variance**2 / free for variance, free in doubt), 1e-300)
         half = student(freedom) * float(np.sqrt(total))
         p = float(2 * stdtr(freedom, -abs(mean) / np.sqrt(total)))

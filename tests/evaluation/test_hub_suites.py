@@ -40,7 +40,7 @@ def allganize(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         ("정답 : 3\n\n문제: 다음은?\n정답: 4", 3),
         ("5", None), ("0", None), ("정답: 7", None), ("", None), ("모르겠다", None), ("2020년 기준", None),
         ("3.5%", None), ("정답은 3.5%이다", None), ("1번, 3번", None), ("정답: 1, 3", None), ("①, ③", None),
-        ("정답은 1번과 3번", None), ("3번째 보기", None), ("3번 보기, 1번은 아니다", None), ("1번도 3번도 옳다", None),
+        ("정답은 1번과 3번", None), ("3번째 보기", 3), ("3번 보기, 1번은 아니다", 3), ("1번도 3번도 옳다", None),
     ],
 )  # fmt: skip
 def test_the_option_is_read_and_never_guessed(allganize: ModuleType, answer: str, option: int | None) -> None:

@@ -13,6 +13,7 @@ _INLINE_OPTION = re.compile(r"(?:^|(?<=\s))[(\[]?(?:(\d{1,2})[).\]](?!\d)|([①-
 
 # However an option is written, it is read as `3번`: ③, ❸, 3️⃣, (3)번, 보기 3, 세 번째, 삼번, 선택지 C.
 _CIRCLED = re.compile(r"[(\[]?([①-⑳⓵-⓾❶-❿➀-➓㊀-㊉])[)\]]?(?:\s?번(?!째))?")
+_BESIDE = re.compile(r"\s*(?:,|와|과|및|또는|이나|나|/|·|or|and)\s*[(\[]?[①-⑳⓵-⓾❶-❿➀-➓㊀-㊉]")
 _KEYCAP = re.compile("([0-9])\ufe0f?\u20e3")
 _CHINESE = "㊀㊁㊂㊃㊄㊅㊆㊇㊈㊉"
 _ORDINALS = {
@@ -49,7 +50,7 @@ _CUE = re.compile(
     re.IGNORECASE,
 )
 _IS_RIGHT = re.compile(
-    r"(?P<given>\d{1,2})\s*번(?:\s?[^\d\n.,]{1,20}?)??\s?[이가을를은는]?\s?(?:정답|답(?=입|이)|맞(?!지)|옳(?!지)|적절(?!하지)|알맞|선택|고르|고릅|골라|택)"
+    r"(?P<given>\d{1,2})\s*번(?!도)(?:\s?[^\d\n.,]{1,20}?)??\s?[이가을를은는]?\s?(?:정답|답(?=입|이)|맞(?!지)|옳(?!지)|적절(?!하지)|알맞|선택|고르|고릅|골라|택)"
 )
 _LEADING = re.compile(rf"{_GIVEN}\s*(?:[)\].:](?!\d)|(?<=번)(?:입니다|이다|[.:\n]|\s))")
 # A list of all options begins with the first of them and chooses none.
@@ -121,10 +122,16 @@ def _chosen(text: str, options: int) -> int | None:
 def _spelled_alike(answer: str) -> str:
     """Return the answer with every option that has a sign or a word of its own written as `3번`."""
     text = _KEYCAP.sub(r"\1번", cleaned(answer))
-    text = _CIRCLED.sub(lambda found: f"{_circled(found[1])}번{'.' * (not found.start())} ", text)
+    text = _CIRCLED.sub(_circled_option, text)
     text = unicodedata.normalize("NFKC", text)
     text = _ORDINAL.sub(lambda found: f"{_ordinal(found)}번", text)
     return _NAMED.sub(lambda found: f" {_number(found[1])}번", text)
+
+
+def _circled_option(found: re.Match[str]) -> str:
+    """Return the option as `3번`, at the start of an answer with a full stop, unless more are named beside it."""
+    alone = not _BESIDE.match(found.string, found.end())
+    return f"{_circled(found[1])}번{'.' * (alone and not found.start())} "
 
 
 def _circled(sign: str) -> int:

@@ -63,16 +63,19 @@ def change_text(change: Difference | Refused, *, share: bool) -> Text:
         parts.append(f"p{p}" if p.startswith("<") else f"p={p}")
     seen = _seen(change, share=share)
     if seen:
-        parts.append(Label(f"({seen.ko} 이상이면 보였을 것)", f"(seen from {seen.en} on)"))
+        parts.append(Label(f"({seen.ko})", f"({seen.en})"))
     return join(parts, " ")
 
 
 def _seen(found: Difference | Refused, *, share: bool) -> Label | None:
-    """Return the size from which on a difference that was not shown would have been; None for another verdict."""
+    """Return from which size on a difference that was not shown would have been; None for another verdict."""
     seen = could_see(found) if isinstance(found, Difference) and found.verdict == "none" else None
     if seen is None:
         return None
-    return Label(f"{100 * seen:.1f}%p", f"{100 * seen:.1f} pt") if share else Label(f"{seen:.2f}", f"{seen:.2f}")
+    if share and seen >= 1:
+        return Label("어떤 차이도 보이지 않았을 것", "none would have been seen")
+    ko, en = (f"{100 * seen:.1f}%p", f"{100 * seen:.1f} pt") if share else (f"{seen:.2f}", f"{seen:.2f}")
+    return Label(f"{ko} 이상이면 보였을 것", f"seen from {en} on")
 
 
 def marked(found: Difference, *, share: bool) -> str:
@@ -92,7 +95,7 @@ def verdict_text(found: Difference | Refused, *, share: bool) -> Label:
     said, seen = VERDICTS[found.verdict], _seen(found, share=share)
     if seen is None:
         return said
-    return Label(f"{said.ko}({seen.ko} 이상이면 보였을 것)", f"{said.en} (seen from {seen.en} on)")
+    return Label(f"{said.ko}({seen.ko})", f"{said.en} ({seen.en})")
 
 
 def tone(found: Difference | Refused) -> Tone:

@@ -32,7 +32,7 @@ def write(folder: Path, *lines: bytes, name: str = "상담 기록.jsonl") -> Pat
     return path
 
 
-def hub_cache_with_rows(home: Path, repo: str = "org/name") -> Path:
+def hub_cache_with_rows(home: Path, repo: str = "org/name", *, pairs: bool = False) -> Path:
     """Lay out a cached data set as `hf download` does: blobs, links to them, and a ref."""
     root = home / "hub" / f"datasets--{repo.replace('/', '--')}"
     folder = root / "snapshots" / COMMIT
@@ -41,6 +41,6 @@ def hub_cache_with_rows(home: Path, repo: str = "org/name") -> Path:
     (root / "refs" / "main").write_text(COMMIT)
     (folder / "README.md").write_text("---\nlicense: mit\n---\n")
     for split, rows in (("train", 3), ("test", 1)):
-        write(root / "blobs", *(line(chat(f"질문 {i}")) for i in range(rows)), name=split)
+        write(root / "blobs", *(line(PAIR if pairs else chat(f"질문 {i}")) for i in range(rows)), name=split)
         (folder / f"{split}.jsonl").symlink_to(f"../../blobs/{split}")
     return folder

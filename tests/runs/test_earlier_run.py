@@ -44,13 +44,28 @@ def test_a_changed_setting_is_told_with_both_values(run, alphaf):
 
 
 def test_its_report_says_what_it_said(run, alphaf):
-    """Line for line, but for the moment of writing."""
+    """Line for line, but for the moment of writing, and intervals and tests, which are those of today."""
     files = [run / f"report.{language}.md" for language in ("ko", "en")]
     told = [_lasting(file) for file in files]
     assert alphaf("report", earlier_run.NAME).exit_code == 0
     assert [_lasting(file) for file in files] == told
 
 
+_METHODS = {
+    "### How to read this, and the statistics",
+    "### 읽는 법과 통계 방법",
+    "### Every comparison and test",
+    "### 모든 비교와 검정",
+}
+# In brackets: intervals, tests, and what could have been seen.
+_FIGURES = re.compile(r"\\\[[^]]*\]| p=[\d.]+| \((?:seen|none would)[^)]*\)| ?\([^)]*보였을 것\)| ?\([^)]*않았을 것\)")
+
+
 def _lasting(file: Path) -> list[str]:
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return [line for line in lines if not re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", line)]
+    """Return the lines less the moment of writing, the intervals, and how they were made."""
+    found, method = [], False
+    for line in file.read_text(encoding="utf-8").splitlines():
+        method = line in _METHODS or (method and not line.startswith("#"))
+        if not method and not re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", line):
+            found.append(_FIGURES.sub("", line))
+    return found

@@ -19,7 +19,7 @@ def test_what_lacks_is_made_and_the_plan_is_made_anew_from_it(cpu, tmp_path, mon
 
     def fetches(plan, machine, console, **how):
         asked.append((names(plan)[0], machine, how))
-        hub_cache_with_rows(tmp_path / "hf")
+        hub_cache_with_rows(tmp_path / "hf", pairs=True)
 
     monkeypatch.setattr(ready, "run_plan", fetches)
     said = RunConfig(model="tiny", dpo_data=("org/name",))

@@ -39,7 +39,10 @@ def data_blocks(run: RunData) -> list[Block]:
     }
     rows = []
     for label, value in _STATISTICS:
-        rows.append((Cell(label), *(Cell(value(report)) for report in found.values())))
+        told = [value(report) for report in found.values()]
+        if label is _NEAR and set(told) == {NONE}:
+            continue  # an earlier version counted none
+        rows.append((Cell(label), *map(Cell, told)))
     return [Table((KEY, *(titles[name] for name in found)), tuple(rows)), _sources(run)]
 
 
@@ -189,6 +192,7 @@ def _unused(report: Mapping[str, Any]) -> str:
     return ", ".join(report.get("unused_keys") or ()) or NONE
 
 
+_NEAR = Label("거의 같은 행", "Near duplicates")
 _STATISTICS: tuple[tuple[Label, Any], ...] = (
     (Label("행", "Rows"), _plain("rows")),
     (Label("대화 턴", "Turns"), _plain("turns")),
@@ -200,7 +204,7 @@ _STATISTICS: tuple[tuple[Label, Any], ...] = (
     (Label("sequence_len", "sequence_len"), _plain("sequence_len")),
     (Label("sequence_len보다 긴 행", "Rows longer than sequence_len"), _longer),
     (Label("중복 행", "Duplicate rows"), _plain("duplicates")),
-    (Label("거의 같은 행", "Near duplicates"), _plain("near_duplicates")),
+    (_NEAR, _plain("near_duplicates")),
     (Label("제어 토큰이 든 행", "Rows with control tokens"), _plain("rows_with_control_tokens")),
     (Label("학습하지 않는 답변 턴", "Masked assistant turns"), _plain("masked_turns")),
     (Label("쓰이지 않은 키", "Keys not used"), _unused),

@@ -174,7 +174,7 @@ def test_make_help_is_the_default_and_lists_every_target() -> None:
         ("plan MODEL=qwen SET='a={b:1}'", "plan --model qwen --set 'a={b:1}'"),
         ("chat RUN=demo ARGS=\"--prompt '금리란?'\"", "chat demo --prompt '금리란?'"),
         ("smoke", "run --model tiny --run smoke --warm"),
-        ("demo", "run --model smollm2 --run demo"),
+        ("demo", "run --model smollm2 --run demo --warm"),
         ("models", "models"),
     ],
 )

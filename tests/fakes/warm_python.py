@@ -15,17 +15,17 @@ from typing import NoReturn
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO))
 
-from alphaf_orch.core.warm import PLACE, WarmLost, ask  # noqa: E402
+from alphaf_orch.core.warm import PLACE, WarmLost, ask, place_of  # noqa: E402
 
 CHILD = str(REPO / "alphaf_orch" / "_child")
 FAKES = str(Path(__file__).parent)
 
 
-def likened(folder: str) -> dict[str, str]:
+def likened(folder: str, python: str) -> dict[str, str]:
     """Return our environment with the parent's hub and path, where a test's own hold nothing else."""
     env = {key: value for key, value in os.environ.items() if key != PLACE}
     if not (Path(env.get("HF_HOME", folder)) / "hub").is_dir():
-        env["HF_HOME"] = f"{folder}/hf"
+        env["HF_HOME"] = str(place_of(Path(folder), python) / "hf")
     if set(filter(None, env.get("PYTHONPATH", "").split(os.pathsep))) <= {CHILD, str(REPO), FAKES}:
         env["PYTHONPATH"] = os.pathsep.join((CHILD, str(REPO)))
     return env
@@ -44,10 +44,10 @@ def main() -> NoReturn:
     """Run the program and end as it ended."""
     folder, python, *words = sys.argv[1:]
     if words[:2] == ["-m", "alphaf_orch"]:
-        env = {**likened(folder), "PYTHONPATH": str(REPO), PLACE: folder}
+        env = {**likened(folder, python), "PYTHONPATH": str(REPO), PLACE: folder}
         os.execve(python, [python, *words], env)
     os.environ[PLACE] = folder
-    env = likened(folder)
+    env = likened(folder, python)
     caught = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is not signal.SIG_IGN]
     signal.pthread_sigmask(signal.SIG_BLOCK, caught)
     try:

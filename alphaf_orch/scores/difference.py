@@ -26,7 +26,7 @@ class Errors:
     rows: float | None  # of the rows, each taken as one of its own; None: fewer than two, or no mean of rows
     clusters: float | None  # of the rows, with those kept together that share a cluster; equals `rows` without clusters
     seeds: float | None = 0.0  # of the trainings; 0 where nothing was trained between the two, None where one seed is
-    together: float = 0.0  # what seed and cluster do together: that much of `clusters` and of `seeds` is the same noise
+    together: float = 0.0  # what seed and cluster do together, a part of `clusters`
     freedom: float = 1e9  # degrees of freedom of the whole
 
     @property

@@ -7,6 +7,8 @@ import json
 import pytest
 from own_process import alphaf
 
+from alphaf_orch.report.names import ONE_SEED
+
 TASK = """\
 task: planted
 tag: planted
@@ -45,7 +47,7 @@ def test_neftune_on_the_tiny_model(place, warm_python):
     assert {cells[1].strip() for cells in checks} == {"same"}, markdown
     assert "trained parameters start from the same weights: hash" in markdown
     assert "the same hash of token ids in 4 of 4 steps" in markdown
-    assert "verdict: neftune_noise_alpha=off → neftune_noise_alpha=45: no difference shown." in done.stdout
+    assert "verdict: neftune_noise_alpha=off → neftune_noise_alpha=45: no difference shown (" in done.stdout
     losses = [
         [json.loads(line)["loss"] for line in file.read_text(encoding="utf-8").splitlines() if '"loss"' in line]
         for file in sorted(root.glob("*/metrics/sft.jsonl"))
@@ -79,4 +81,5 @@ def test_a_planted_effect_is_found(place, warm_python):
         "--set", "save_steps=60", "--set", "val_set_size=0", python=warm_python,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "verdict: learning_rate=1e-9 → learning_rate=5e-3: better. Overall 0.0% → 100.0%" in done.stdout
+    # Of one seed no more can be said, however large the difference.
+    assert f"verdict: learning_rate=1e-9 → learning_rate=5e-3: {ONE_SEED.en}. Overall 0.0% → 100.0%" in done.stdout

@@ -102,3 +102,14 @@ def test_a_planted_gain_of_5_points_is_found_with_3_seeds_in_80_of_100_experimen
     found = [verdicts(simulated(generator, sizes, 3, training_sd=0.03, shift=0.29))[0] for _ in range(100)]
     assert found.count("better") >= 80
     assert "worse" not in found
+
+
+def test_a_planted_gain_of_5_points_on_738_rows_is_found_with_3_seeds_in_80_of_100_experiments():
+    """One task as large as finance-ko and one test, trainings that differ in what chance does to their rows."""
+    generator = np.random.default_rng(10)
+    found = [
+        compare(simulated(generator, ((738, 738),), 3, training_sd=0.0, shift=0.29), overall=["t0"])[0]
+        for _ in range(100)
+    ]
+    assert [each.verdict for each in found].count("better") >= 80
+    assert "worse" not in {each.verdict for each in found}

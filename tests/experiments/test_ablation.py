@@ -369,6 +369,18 @@ def test_holm_is_over_all_variants_of_a_grid():
     assert min(effect.p_holm for effect in effects) == min(1.0, 6 * min(effect.p for effect in effects))
 
 
+def test_the_overall_score_of_one_task_is_that_tasks_test_and_counts_once():
+    experiment = written(gain=0.1)
+    for arm in experiment.arms:
+        for file in experiment_paths(experiment.name).arm(arm.name).evaluations.glob("sft/finance_ko_rag.*"):
+            file.unlink()
+    (comparison,) = read(experiment).comparisons
+    (only,) = comparison.tasks.values()
+    assert comparison.overall == only
+    assert (only.p_holm, only.tests) == (only.p, 1)
+    assert comparison.tests == [only]
+
+
 def test_the_cost_table_has_parameters_memory_time_and_score():
     markdown = render_markdown(ablation_report(read(written(("adapter",), seeds=1))), "en")
     row = next(line for line in markdown.splitlines() if line.startswith("| adapter=full |"))

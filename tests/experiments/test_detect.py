@@ -67,7 +67,8 @@ def test_without_scores_what_is_assumed_is_said() -> None:
     assert found.basis.seed_variance is None
     assert found.basis.row_variance == pytest.approx(2 * (1 - ALIKE) * 0.25 / found.basis.units)
     assert "no scores are stored" in found.rows_from and "taken to be as large" in found.seeds_from
-    assert found.tests == 2  # the overall score and the task
+    assert found.tests == 1, "the overall score of one task is that task's test"
+    assert outlook(asked(tasks=(TASK, "finance_ko_sentiment"))).tests == 3
 
 
 def test_stored_arms_give_the_noise_of_rows_and_seeds(runs: Path) -> None:

@@ -70,7 +70,11 @@ def outlook(experiment: Experiment) -> Outlook:
     others = len(experiment.variants) - 1
     cited = sum(CITATION in task.metrics and task.main_metric != CITATION for task in tasks)
     return Outlook(
-        Basis(rows, units, variance, seed), len(tasks), others * (1 + len(tasks) + cited), source, seed_source
+        Basis(rows, units, variance, seed),
+        len(tasks),
+        others * (len(tasks) + (len(tasks) > 1) + cited),  # as results._correct counts them
+        source,
+        seed_source,
     )
 
 

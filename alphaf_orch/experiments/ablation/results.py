@@ -55,8 +55,8 @@ class Comparison:
 
     @property
     def tests(self) -> list[Difference]:
-        """Every test of the comparison, the overall one first."""
-        return [*([self.overall] if self.overall else []), *self.tasks.values()]
+        """Every test of the comparison, the overall one first; an overall score of one task is that task's test."""
+        return [*([self.overall] if self.overall and _twin(self) is None else []), *self.tasks.values()]
 
 
 @dataclass(frozen=True)
@@ -143,13 +143,22 @@ def _main(scored: Scored) -> str:
 
 def _correct(found: Sequence[Comparison]) -> list[Comparison]:
     """Return the comparisons with Holm's p over all of their tests."""
-    family = {(each.after, None): each.overall for each in found if each.overall}
-    fixed = corrected({**family, **{(each.after, key): one for each in found for key, one in each.tasks.items()}})
+    family: dict[tuple[str, Key | None], Difference] = {}
+    for each in found:
+        family |= {(each.after, key): one for key, one in each.tasks.items()}
+        if each.overall and _twin(each) is None:
+            family[each.after, None] = each.overall
+    fixed = corrected(family)
     return [
         replace(
             each,
-            overall=fixed.get((each.after, None)),
+            overall=fixed.get((each.after, _twin(each))),
             tasks={key: fixed[each.after, key] for key in each.tasks},
         )
         for each in found
     ]
+
+
+def _twin(comparison: Comparison) -> Key | None:
+    """Return the task whose test is the overall score's too: the only one that it is the mean of."""
+    return next((key for key, one in comparison.tasks.items() if one == comparison.overall), None)

@@ -48,5 +48,5 @@ def test_a_fork_is_what_a_cold_start_is(warm_python: Path, tmp_path: Path, monke
     assert first["facts"] == cold["facts"]
     assert first["hub"] == cold["hub"] == second["hub"]
     assert all(one != other for one, other in zip(first["drawn"], second["drawn"], strict=True))
-    # The tests' parent lives for a quarter of an hour: of pages that nobody touched the kernel may have taken some back.
+    # The tests' parent lives for a quarter of an hour, and the kernel may take back pages that nobody touched.
     assert cold_peak / 2 < peak < 2 * cold_peak

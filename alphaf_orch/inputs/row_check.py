@@ -20,7 +20,7 @@ import orjson
 
 from alphaf_orch.programs.mistakes import SHOWN, Mistakes, Unit
 from alphaf_orch.programs.quality import Quality, invisible, unusual
-from alphaf_orch.programs.row_keys import MASKS, OTHER_KIND, TEXT_ONLY, RowError
+from alphaf_orch.programs.row_keys import MASKS, OTHER_KIND, TEXT_ONLY, UNIQUE_KEYS, RowError
 from alphaf_orch.programs.rows import (
     OPENAI,
     SHAREGPT,
@@ -237,22 +237,10 @@ def _parse(raw: bytes) -> Any:
     text = raw.decode("utf-8")
     if not text.strip():
         return _BLANK
-    row = _DECODER.decode(text)
+    row = UNIQUE_KEYS.decode(text)
     if b"\\ud" in raw or b"\\uD" in raw:
         json.dumps(row, ensure_ascii=False).encode()
     return row
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in names if names.count(key) > 1)!r} is given twice")
-    return found
-
-
-# Made once: json.loads would make one for each line.
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys)
 
 
 def _quotes(value: object) -> int:

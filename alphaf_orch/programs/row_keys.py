@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -37,6 +38,18 @@ class RowError(ValueError):
         super().__init__(f"{key} {problem}")
         self.key = key
         self.problem = problem
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in names if names.count(key) > 1)!r} is given twice")
+    return found
+
+
+# Raises ValueError where an object has a key twice. Made once: json.loads would make one for each line.
+UNIQUE_KEYS = json.JSONDecoder(object_pairs_hook=_unique_keys)
 
 
 def is_metadata(key: str) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from alphaf_orch.programs.formats.columns import SIDES, TURNS
+from alphaf_orch.programs.row_keys import UNIQUE_KEYS
 
 Numbered = Iterator[tuple[int, Any]]
 _BLANK = " \t\r\n"
@@ -22,17 +23,6 @@ class NotRows(ValueError):
     def __init__(self, what: str, line: int | None = None) -> None:
         super().__init__(what)
         self.line = line
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [key for key, _ in pairs]
-        raise ValueError(f"key {next(key for key in names if names.count(key) > 1)!r} is given twice")
-    return found
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys)
 
 
 def json_rows(stream: IO[bytes]) -> tuple[str, Numbered]:
@@ -117,7 +107,7 @@ def _over(text: str, at: int, blanks: str) -> int:
 
 def _next(text: str, at: int, line: int) -> tuple[Any, int]:
     try:
-        return _DECODER.raw_decode(text, at)
+        return UNIQUE_KEYS.raw_decode(text, at)
     except json.JSONDecodeError as error:
         here = line + text.count("\n", at, error.pos)
         raise NotRows(f"invalid JSON: {error.msg} (column {error.colno})", here) from error
@@ -127,7 +117,7 @@ def _next(text: str, at: int, line: int) -> tuple[Any, int]:
 
 def _loaded(text: str, line: int) -> Any:
     try:
-        return _unwrapped(_DECODER.decode(text))
+        return _unwrapped(UNIQUE_KEYS.decode(text))
     except json.JSONDecodeError as error:
         raise NotRows(f"invalid JSON: {error.msg} (column {error.colno})", line) from error
     except (ValueError, RecursionError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ from alphaf_orch.scores.clusters import mean_error
 from alphaf_orch.scores.loaded import RunData, Scored, load_run
 from alphaf_orch.scores.power import Basis
 from alphaf_orch.scores.rows import rows_of
-from alphaf_orch.scores.seeds import Pairs, compare, pairs_of
+from alphaf_orch.scores.seeds import pairs_of
 
 # Two trainings of one base mostly get the same rows right. Ours, and careful: between 0.5 and 0.8 in published pairs of
 # models (Miller 2024, arXiv 2411.00640, section 4.2 puts it at 0.3 to 0.7).
@@ -123,11 +124,9 @@ def _row_variance(
     tasks: Sequence[Task], sizes: Mapping[str, tuple[int, float]], known: Sequence[_Trained]
 ) -> tuple[float, str]:
     """Return the variance of the overall difference of two trainings by the choice of rows, and where it is from."""
-    for first in known:
-        for second in known:
-            variance = first is not second and _paired(first.scores, second.scores, sizes)
-            if variance:
-                return variance, f"the rows of {first.name} and {second.name}, paired"
+    for first, second in itertools.combinations(known, 2):
+        if variance := _paired(first.scores, second.scores, sizes):
+            return variance, f"the rows of {first.name} and {second.name}, paired"
     for each in known:
         variance = sizes.keys() <= each.base.keys() and _paired(each.base, each.scores, sizes)
         if variance:
@@ -144,16 +143,15 @@ def _row_variance(
 
 
 def _paired(before: Scores, after: Scores, sizes: Mapping[str, tuple[int, float]]) -> float:
-    pairs: dict[str, Pairs] = {}
-    stored = 0
-    for name in sizes:
+    total = 0.0
+    for name, (rows, _) in sizes.items():
         found = pairs_of([before[name]], [after[name]], _main(after[name]))
-        if found is None:
+        moved = [b - a for a, b in zip(found.before[0], found.after[0], strict=True)] if found else []
+        error = mean_error(moved, found.clusters) if found else None
+        if error is None:
             return 0.0
-        pairs[name], stored = found, stored + len(found.before[0])
-    overall, _ = compare(pairs, overall=list(pairs), trained=False)
-    error = overall.errors.clusters if overall and overall.errors else None
-    return (error or 0.0) ** 2 * stored / sum(rows for rows, _ in sizes.values())
+        total += error**2 * len(moved) / rows
+    return total / len(sizes) ** 2
 
 
 def _own_error(scored: Scored, size: tuple[int, float]) -> float | None:

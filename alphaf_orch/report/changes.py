@@ -61,20 +61,26 @@ def change_text(change: Difference | Refused, *, share: bool) -> Text:
     if change.p_holm is not None:
         p = p_value(change.p_holm)
         parts.append(f"p{p}" if p.startswith("<") else f"p={p}")
-    seen = _seen(change, share=share)
+    seen = seen_text(change, share=share)
     if seen:
         parts.append(Label(f"({seen.ko})", f"({seen.en})"))
     return join(parts, " ")
 
 
-def _seen(found: Difference | Refused, *, share: bool) -> Label | None:
-    """Return from which size on a difference that was not shown would have been; None for another verdict."""
+def seen_text(found: Difference | Refused, *, share: bool, points: bool = True) -> Label | None:
+    """Return from which size on a difference that was not shown would have been; None for another verdict.
+
+    A share is told in points, or as it is.
+    """
     seen = could_see(found) if isinstance(found, Difference) and found.verdict == "none" else None
     if seen is None:
         return None
     if share and seen >= 1:
         return Label("어떤 차이도 보이지 않았을 것", "none would have been seen")
-    ko, en = (f"{100 * seen:.1f}%p", f"{100 * seen:.1f} pt") if share else (f"{seen:.2f}", f"{seen:.2f}")
+    if share and points:
+        ko, en = f"{100 * seen:.1f}%p", f"{100 * seen:.1f} pt"
+    else:
+        ko = en = f"{seen:.3f}" if share else f"{seen:.2f}"
     return Label(f"{ko} 이상이면 보였을 것", f"seen from {en} on")
 
 
@@ -92,7 +98,7 @@ def interval(found: Difference, *, share: bool) -> str:
 
 def verdict_text(found: Difference | Refused, *, share: bool) -> Label:
     """Return the verdict in words; of a difference that was not shown, from which size on it would have been."""
-    said, seen = VERDICTS[found.verdict], _seen(found, share=share)
+    said, seen = VERDICTS[found.verdict], seen_text(found, share=share)
     if seen is None:
         return said
     return Label(f"{said.ko}({seen.ko})", f"{said.en} ({seen.en})")

@@ -11,13 +11,13 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.wording import Label, Language, Text, in_language, named
 from alphaf_orch.experiments.sweep.choice import Choice, Rated
 from alphaf_orch.report.blocks import Block, Cell, Note, Report, Section, Table
+from alphaf_orch.report.changes import seen_text
 from alphaf_orch.report.figures import NONE, ends, number
 from alphaf_orch.report.names import STAGES, task_title
 from alphaf_orch.report.score_blocks import blocks as score_blocks
 from alphaf_orch.report.write import page, write_report
 from alphaf_orch.scores.difference import Difference
 from alphaf_orch.scores.loaded import load_run
-from alphaf_orch.scores.power import could_see
 from alphaf_orch.scores.table import Arm, build
 
 _VERDICTS = {
@@ -85,10 +85,8 @@ def said(found: Difference) -> str:
 
 
 def _verdict(found: Difference) -> Label:
-    said, seen = _VERDICTS[found.verdict], could_see(found)
-    if found.verdict != "none" or seen is None:
-        return said
-    return Label(f"{said.ko}({seen:.3f} 이상이면 보였을 것)", f"{said.en} (seen from {seen:.3f} on)")
+    said, seen = _VERDICTS[found.verdict], seen_text(found, share=True, points=False)
+    return Label(f"{said.ko}({seen.ko})", f"{said.en} ({seen.en})") if seen else said
 
 
 def _figures(found: Difference) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alphaf_orch.core.command import CHILD_PATH, PROGRAM_ENV, program
+from alphaf_orch.core.nodes import Node
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.core.render import Rendered, plain
@@ -88,53 +89,76 @@ class Stage:
         return fingerprint([self.name, self.version, self.spec])
 
 
+# torchrun's own port, and what accelerate takes where none is given (accelerate/utils/launch.py:211).
+PORT = 29500
+
+
 @dataclass(frozen=True)
 class Launch:
-    """How many processes a training stage gets, on which devices, with how many threads each."""
+    """How many processes a training stage gets on each machine, on which devices, with how many threads each.
 
-    gpus: int
+    `engine` is how they train together. axolotl tells accelerate of it from the recipe, in each rank
+    (axolotl/utils/trainer.py:664, prepare_optim_env): neither the command nor accelerate's file says it again.
+    """
+
+    gpus: int  # of this machine, and of each other one
     cpus: int
     mixed_precision: str
     visible: tuple[str, ...] = ()
+    engine: str = "ddp"
+    nodes: int = 1
+    node: Node = field(default_factory=Node)
+
+    @property
+    def local_processes(self) -> int:
+        """One process a GPU; one on CPU, where axolotl's DDP does not work."""
+        return max(1, self.gpus)
 
     @property
     def processes(self) -> int:
-        """One process a GPU; one on CPU, where axolotl's DDP does not work."""
-        return max(1, self.gpus)
+        """The processes of all machines: accelerate divides them by the machines again."""
+        return self.local_processes * self.nodes
+
+    @property
+    def _port(self) -> int:
+        """Return where rank 0 listens; on one machine 0, a free one: on several each would take another."""
+        return self.node.port if self.nodes == 1 else self.node.port or PORT
 
     def argv(self, python: str, config_file: Path) -> tuple[str, ...]:
         """Return `accelerate launch` with every option given, so that no default config file can change it.
 
-        Port 0 lets accelerate take a free one; the address is this machine's own.
+        Port 0 lets accelerate take a free one; the address is rank 0's machine, of one machine its own.
         """
         common = (
             python, "-m", "accelerate.commands.accelerate_cli", "launch",
             "--config_file", str(config_file),
             "--num_processes", str(self.processes),
-            "--num_machines", "1",
-            "--machine_rank", "0",
+            "--num_machines", str(self.nodes),
+            "--machine_rank", str(self.node.rank),
             "--mixed_precision", self.mixed_precision,
             "--dynamo_backend", "no",
-            "--num_cpu_threads_per_process", str(max(1, self.cpus // self.processes)),
+            "--num_cpu_threads_per_process", str(max(1, self.cpus // self.local_processes)),
         )  # fmt: skip
         if not self.gpus:
             return (*common, "--cpu")
-        if self.gpus == 1:
+        if self.processes == 1:
             return (*common, "--gpu_ids", "all")
         return (
             *common, "--multi_gpu", "--gpu_ids", "all", "--rdzv_backend", "static", "--same_network",
-            "--main_process_ip", "127.0.0.1", "--main_process_port", "0",
+            "--main_process_ip", self.node.address, "--main_process_port", str(self._port),
         )  # fmt: skip
 
     def config(self) -> Rendered:
         """Return accelerate's config file: named on the command line, it keeps any default one from being read."""
+        meeting = {"main_process_ip": self.node.address, "main_process_port": self._port} if self.nodes > 1 else {}
         return plain(
             {
                 "compute_environment": "LOCAL_MACHINE",
                 "distributed_type": "MULTI_GPU" if self.processes > 1 else "NO",
                 "num_processes": self.processes,
-                "num_machines": 1,
-                "machine_rank": 0,
+                "num_machines": self.nodes,
+                "machine_rank": self.node.rank,
+                **meeting,
                 "mixed_precision": self.mixed_precision,
                 "use_cpu": self.gpus == 0,
                 "debug": False,

@@ -9,6 +9,7 @@ from typing import Any
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.nodes import Node
 from alphaf_orch.core.paths import RunPaths, find_template
 from alphaf_orch.core.render import Rendered, override, plain, render
 from alphaf_orch.inputs import presets, sources
@@ -50,7 +51,8 @@ class Resolved:
     paths: RunPaths
     folders: tuple[Path, ...]  # of templates: their texts are the renderer's to read
     preset: presets.ModelPreset
-    gpus: Mapping[Section, int]
+    gpus: Mapping[Section, int]  # of each machine
+    node: Node  # this machine, of those that SFT is spread over
     remote_code: bool
     base: BaseModelRef | None  # None where neither SFT nor the merge asks for it
     data: Mapping[Section, tuple[sources.Source, ...]]
@@ -71,6 +73,14 @@ class Resolved:
     def adapter(self) -> str:
         """Which SFT recipe is used: qlora, lora or full."""
         return recipes.adapter_of([("", self.preset.sft), ("", self.config.sft)])
+
+    def nodes(self, section: Section) -> int:
+        """Return the machines that a training is spread over; DPO is small enough for one."""
+        return self.config.nodes if section == "sft" and self.gpus["sft"] else 1
+
+    def ranks(self, section: Section) -> int:
+        """Return the processes of a training on all its machines, the divisor of the global batch; on CPU one."""
+        return max(1, self.gpus[section]) * self.nodes(section)
 
     def python(self, tool: Tool = "axolotl") -> str:
         """Return the python of a tool's environment."""
@@ -139,16 +149,18 @@ def make_recipe(
     layers = recipe_layers(resolved, section)
     made = recipes.render_recipe(find_template(resolved.folders, template), variables, layers, section)
     check_settings(made.values, section)
-    gpus = resolved.gpus[section]
-    kept = recipes.keep_global_batch(made, layers, written_for=written_for, gpus=gpus, option="--gpus")
-    return override(made, [(f"keeps the global batch on {max(1, gpus)} device(s)", kept)], template)
+    ranks = resolved.ranks(section)
+    option = "--gpus" if resolved.nodes(section) == 1 else "--gpus times --nodes"
+    kept = recipes.keep_global_batch(made, layers, written_for=written_for, gpus=ranks, option=option)
+    return override(made, [(f"keeps the global batch on {ranks} device(s)", kept)], template)
 
 
 def training_launch(resolved: Resolved, section: Section, recipe: Rendered) -> Launch:
     """Return how many processes a training stage gets and which devices they see."""
     gpus, machine = resolved.gpus[section], resolved.machine
     precision = "bf16" if recipe.values.get("bf16") is True else "no"
-    return Launch(gpus, machine.cpus, precision, machine.visible(gpus))
+    nodes, node = resolved.nodes(section), resolved.node
+    return Launch(gpus, machine.cpus, precision, machine.visible(gpus), nodes=nodes, node=node if nodes > 1 else Node())
 
 
 def data_stage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 from alphaf_orch.core.command import child_env
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.disk import written
+from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.nodes import Node, seat
 from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.inputs import hub_cache, presets, sources
 from alphaf_orch.inputs.chat_templates import ChatTemplate, template_of
@@ -49,7 +52,8 @@ def resolve(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> Re
         paths=RunPaths(root),
         folders=template_folders(config.templates),
         preset=preset,
-        gpus=_gpus(config, preset, machine),
+        gpus=_gpus(config, preset, machine, scope),
+        node=seat(config.nodes, os.environ).node if config.nodes > 1 else Node(),
         remote_code=presets.remote_code(preset, allowed=config.trust_remote_code),
         base=_base(config, preset, scope, settings),
         data=checked,
@@ -73,9 +77,15 @@ def _check_said(config: RunConfig, scope: Scope) -> None:
         read_settings(config.merge, {}, "the config")
 
 
-def _gpus(config: RunConfig, preset: presets.ModelPreset, machine: Machine) -> dict[Section, int]:
+def _gpus(config: RunConfig, preset: presets.ModelPreset, machine: Machine, scope: Scope) -> dict[Section, int]:
     auto = min(1, len(machine.gpus))
     sft = config.gpus if config.gpus is not None else auto if preset.gpus == "auto" else preset.gpus
+    if config.nodes > 1 and not sft and "sft" in scope.sections:
+        raise ConfigError(
+            f"a training on {config.nodes} machines needs GPUs: on a CPU axolotl trains in one process",
+            where="--nodes and --gpus, or `nodes` and `gpus` of the config",
+            fix="say --gpus N, the GPUs of each machine; or --nodes 1",
+        )
     return {"sft": sft, "dpo": config.dpo_gpus if config.dpo_gpus is not None else min(1, sft)}
 
 

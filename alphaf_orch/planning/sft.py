@@ -32,7 +32,7 @@ def sft_stages(resolved: Resolved) -> tuple[Stage, ...]:
     recipe = _recipe(resolved, base)
     paths = resolved.paths
     launch = training_launch(resolved, "sft", recipe)
-    spec = {**recipe_spec(recipe, resolved.gpus["sft"]), "data": content, "base": base.spec}
+    spec = {**recipe_spec(recipe, resolved.ranks("sft")), "data": content, "base": base.spec}
     found = [base.stage] if base.stage else []
     if resolved.data["sft"]:
         tokenizer = {

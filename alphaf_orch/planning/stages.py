@@ -59,7 +59,8 @@ class Stage:
     env: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
     online: bool = False
-    processes: int = 1
+    processes: int = 1  # of all machines
+    nodes: int = 1  # machines that it is spread over
     clear_first: tuple[Path, ...] = ()  # ours, and half-written: the program would take it for whole
     written_last: tuple[Path, ...] = ()  # at the program's very end, so that they tell of it
 
@@ -222,6 +223,7 @@ def sft_stage(python: str, paths: RunPaths, launch: Launch, recipe: Rendered, sp
         spec,
         {**plugin_env(paths, "sft"), **tracker_env(recipe.values, paths, "sft"), **launch.env()},
         processes=launch.processes,
+        nodes=launch.nodes,
     )
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
-from alphaf_orch.estimates.memory import Setup, Shape
+from alphaf_orch.estimates.memory import Memory, Setup, Shape, dpo_memory, sft_memory
+from alphaf_orch.estimates.trained import Section, is_full
 
-Section = Literal["sft", "dpo"]
+MOST = 1024  # micro_batch_size beyond it is not looked at
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,87 @@ class Choice:
     reason: str
 
 
+def memory(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section = "sft") -> Memory:
+    """Return the peak of one process in a training stage."""
+    return (sft_memory if section == "sft" else dpo_memory)(shape, recipe, setup)
+
+
 def fits(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section = "sft") -> bool:
-    """Return whether the peak, headroom included, is below the card's memory; on a CPU, or a card unknown (0), true."""
-    raise NotImplementedError
+    """Return whether the peak, overhead included, is below the card's memory; on a CPU, or a card unknown (0), true."""
+    return not setup.gpus or not setup.gpu_memory or memory(shape, recipe, setup, section).total <= setup.gpu_memory
 
 
 def largest_micro_batch_size(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section = "sft") -> int:
-    """Return the largest micro_batch_size that fits and divides the rank's share of the global batch; 0 for none."""
-    raise NotImplementedError
+    """Return the largest micro_batch_size that fits and cuts up one rank's share of the global batch; 0 for none.
+
+    The share is micro_batch_size * gradient_accumulation_steps, so that the global batch stays as it is.
+    """
+    share = int(recipe["micro_batch_size"]) * int(recipe.get("gradient_accumulation_steps") or 1)
+    for micro in (size for size in range(min(share, MOST), 0, -1) if share % size == 0):
+        cut = {**recipe, "micro_batch_size": micro, "gradient_accumulation_steps": share // micro}
+        if fits(shape, cut, setup, section):
+            return micro
+    return 0
 
 
-def engine_for(shape: Shape, recipe: Mapping[str, Any], setup: Setup) -> Choice:
-    """Return the engine of an SFT recipe that asks for none, with its reason; setup's own engine is not read."""
-    raise NotImplementedError
+def engine_for(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section = "sft") -> Choice:
+    """Return the engine of a recipe that asks for none, with its reason; setup's own engine is not read.
+
+    Adapters that fit are trained under DDP, full fine-tuning is sharded: by FSDP2 within a node and, over several, by
+    HSDP, which shards within each and copies across (docs/nd_parallelism.qmd of axolotl).
+    """
+    if not setup.gpus:
+        return Choice("ddp", "trained on the CPU, in one process")
+    full, where = is_full(recipe, section), _ranks(setup)
+    whole = memory(shape, recipe, replace(setup, engine="ddp"), section).total
+    there = setup.gpu_memory
+    what = f"full fine-tuning of {_count(shape.parameters)}" if full else f"the adapter on {_count(shape.parameters)}"
+    needs = f"{what} needs {_gb(whole)} GB a GPU unsharded, {_gb(there)} are there" if there else ""
+    if setup.world == 1:
+        if not there or whole <= there:
+            return Choice("ddp", f"one GPU: {what} needs {_gb(whole)} GB{_of(there)}")
+        return Choice("", f"{needs}; one GPU has nothing to share with")
+    if not full and (not there or whole <= there):
+        return Choice("ddp", f"{what} needs {_gb(whole)} GB on each of {where}{_of(there)}: no sharding")
+    sharded = _sharded(shape, recipe, setup, section, full=full)
+    fitting = [(engine, peak) for engine, peak in sharded if not there or peak <= there]
+    if fitting:
+        engine, peak = fitting[0]
+        over = f"{setup.gpus} GPUs of each node" if engine == "hsdp" else where
+        head = needs or f"{what} needs {_gb(whole)} GB a GPU unsharded"
+        return Choice(engine, f"{head}; sharded over {over} it needs {_gb(peak)}")
+    engine, peak = min(sharded, key=lambda pair: pair[1])
+    return Choice("", f"{needs}; sharded over {where} by {engine} it still needs {_gb(peak)}")
+
+
+def _sharded(
+    shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section, *, full: bool
+) -> list[tuple[str, int]]:
+    """Return the sharding engines in the order in which they are tried, each with its peak."""
+    several = setup.nodes > 1 and setup.gpus > 1
+    engines = ("hsdp", "fsdp2", "zero3") if full and several else ("fsdp2", "zero3")
+    given = recipe.get("accelerator_config") or {}
+    # What the engine's own layer brings (templates/engines): gradients are shared out after each micro batch.
+    each = {**given, "gradient_accumulation_kwargs": {"sync_each_batch": True}}
+    rendered = {**recipe, "accelerator_config": each}
+    return [(engine, memory(shape, rendered, replace(setup, engine=engine), section).total) for engine in engines]
+
+
+def _ranks(setup: Setup) -> str:
+    """Return on what is trained: 1 GPU, 8 GPUs, 2 x 8 GPUs."""
+    nodes = f"{setup.nodes} x " if setup.nodes > 1 else ""
+    return f"{nodes}{setup.gpus} GPU{'s' if setup.world > 1 else ''}"
+
+
+def _of(there: int) -> str:
+    return f" of {_gb(there)}" if there else ""
+
+
+def _gb(size: int) -> str:
+    """Return bytes as whole gigabytes, below ten with a decimal."""
+    return f"{size / 1e9:.0f}" if size >= 10**10 else f"{size / 1e9:.1f}"
+
+
+def _count(parameters: int) -> str:
+    """Return a number of parameters as people say it: 10.8B, 135M."""
+    return f"{parameters / 1e9:.1f}B" if parameters >= 10**9 else f"{parameters / 1e6:.0f}M"

@@ -18,7 +18,14 @@ from alphaf_orch.settings.keys import ENGINE_KEYS, check_key
 _SECTIONS = ("recipe", "qlora", "lora", "full", "offload", "deepspeed", "deepspeed_offload")
 # What the engines set in a recipe. In a fingerprint the engine stands for them: the sizes follow the number of GPUs, and
 # `deepspeed` is a place.
-RENDERED_KEYS = ("fsdp_version", "fsdp_config", "dp_shard_size", "dp_replicate_size", "deepspeed", "fp32_master_weights")
+RENDERED_KEYS = (
+    "fsdp_version",
+    "fsdp_config",
+    "dp_shard_size",
+    "dp_replicate_size",
+    "deepspeed",
+    "fp32_master_weights",
+)
 
 Layers = list[tuple[str, Mapping[str, Any]]]
 

@@ -14,13 +14,14 @@ from alphaf_orch.core.paths import RunPaths, find_template
 from alphaf_orch.core.render import Rendered, override, plain, render
 from alphaf_orch.inputs import presets, sources
 from alphaf_orch.inputs.chat_templates import ChatTemplate
-from alphaf_orch.planning import recipes, stages
+from alphaf_orch.planning import engines, recipes, stages
 from alphaf_orch.planning.amount import check_settings
 from alphaf_orch.planning.base import BaseModelRef, tool_python
 from alphaf_orch.planning.merge_inputs import MergeInputs
 from alphaf_orch.planning.stages import SECTIONS, Launch, Section, Stage, stage_name
 from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
 from alphaf_orch.settings.config import RunConfig, Tool
+from alphaf_orch.settings.keys import ENGINE_KEYS
 from alphaf_orch.settings.trackers import tracker_layer
 
 # Writes the metrics; the user's own come behind it.
@@ -59,14 +60,17 @@ class Resolved:
     content: tuple[Any, ...]  # what identifies the rows of SFT
     template: ChatTemplate | None = None  # with which SFT trains, or trained; None where it can't be known yet
     merge: MergeInputs | None = None
+    engine: engines.Engine = engines.DDP  # of SFT; DPO's is always DDP
     written: int = 0  # bytes in the run's folder, where only a merge is added to them
 
     @property
     def remembered(self) -> RunConfig:
-        """The settings as the run keeps them: going on with it, it is asked for the same devices and base."""
+        """The settings as the run keeps them: going on with it, it is asked for the same devices, engine and base."""
         update: dict[str, Any] = {"gpus": self.gpus["sft"], "dpo_gpus": self.gpus["dpo"]}
         if "sft" in self.scope.sections and self.base and self.base.identity:
             update["base_revision"] = self.base.identity
+        if "sft" in self.scope.sections and self.engine.remembered:
+            update["sft"] = {**self.config.sft, **self.engine.remembered}
         return self.config.model_copy(update=update)
 
     @property
@@ -92,9 +96,9 @@ class Resolved:
 
 
 def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
-    """Return what is put over the recipe, in order: hardware, model preset, the user's own keys."""
+    """Return what is put over the recipe, in order: hardware, engine, model preset, the user's own keys."""
     full = section == "sft" and resolved.adapter == "full"
-    user = resolved.config.sft if section == "sft" else resolved.config.dpo
+    (_, model), (_, user) = own_settings(resolved, section)
     if full and "lora_r" in user:
         raise ConfigError(
             "lora_r means nothing in full fine-tuning",
@@ -102,9 +106,10 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
             fix="drop lora_r, or use adapter=lora",
         )
     tracked = {key: value for key, value in user.items() if key in TRACKER_KEYS}
+    engine = engine_laid(resolved).layers if section == "sft" else ()
     if section == "sft" and user.get("plugins"):
-        user = {**user, "plugins": [PLUGIN, *(p for p in user["plugins"] if p != PLUGIN)]}
-    model = resolved.preset.sft if section == "sft" else resolved.preset.dpo
+        ours = next((layer["plugins"] for _, layer in engine if "plugins" in layer), [PLUGIN])
+        user = {**user, "plugins": [*ours, *(p for p in user["plugins"] if p not in ours)]}
     if user.get("chat_template", "jinja") != "jinja":
         model = {key: value for key, value in model.items() if key != "chat_template_jinja"}  # another template's text
     hardware = recipes.hardware_layer(resolved.folders, resolved.gpus[section], section)
@@ -113,10 +118,27 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
         ("trackers", tracker_layer({**resolved.config.trackers, **tracked}, resolved.paths.name, section)),
         ("yours", user),
     ]
-    return [
-        (name, {k: v for k, v in layer.items() if k != "adapter" and not (full and k.startswith("lora_"))})
-        for name, layer in (hardware, *_following(resolved, section, [hardware, *chosen]), *chosen)
+    zero = section == "sft" and resolved.engine.name in ("zero2", "zero3")
+    unrendered = {"adapter", *ENGINE_KEYS, *(("deepspeed",) if zero else ())}  # the engine makes a file of it
+    below = (hardware, *_following(resolved, section, [hardware, *chosen]))
+    kept = [
+        (name, {k: v for k, v in layer.items() if k not in unrendered and not (full and k.startswith("lora_"))})
+        for name, layer in (*below, *chosen)
     ]
+    return [*kept[: len(below)], *engine, *kept[len(below) :]]
+
+
+def own_settings(resolved: Resolved, section: Section) -> list[engines.Layer]:
+    """Return what is set beside templates: by the model preset, by yourself."""
+    model, own = (getattr(said, section) for said in (resolved.preset, resolved.config))
+    return [(f"the preset of {resolved.preset.name}", model), ("you", own)]
+
+
+def engine_laid(resolved: Resolved) -> engines.Laid:
+    """Return what the engine of SFT adds to its recipe and which file it needs."""
+    shape = {"gpus": resolved.gpus["sft"], "nodes": resolved.nodes("sft")}
+    own = {**resolved.preset.sft, **resolved.config.sft}.get("deepspeed")
+    return engines.laid(resolved.engine, resolved.folders, resolved.paths, resolved.adapter, shape, own)
 
 
 def _following(resolved: Resolved, section: Section, layers: recipes.Layers) -> recipes.Layers:
@@ -159,8 +181,9 @@ def training_launch(resolved: Resolved, section: Section, recipe: Rendered) -> L
     """Return how many processes a training stage gets and which devices they see."""
     gpus, machine = resolved.gpus[section], resolved.machine
     precision = "bf16" if recipe.values.get("bf16") is True else "no"
-    nodes, node = resolved.nodes(section), resolved.node
-    return Launch(gpus, machine.cpus, precision, machine.visible(gpus), nodes=nodes, node=node if nodes > 1 else Node())
+    nodes, node = resolved.nodes(section), resolved.node if resolved.nodes(section) > 1 else Node()
+    engine = resolved.engine.name if section == "sft" else "ddp"
+    return Launch(gpus, machine.cpus, precision, machine.visible(gpus), engine, nodes, node)
 
 
 def data_stage(
@@ -271,7 +294,7 @@ def merge_stage(
     return stages.merge_stage(section, resolved.python(), resolved.paths, config, plain(contract), spec, merged)
 
 
-def recipe_spec(recipe: Rendered, gpus: int) -> dict[str, Any]:
+def recipe_spec(recipe: Rendered, ranks: int, engine: engines.Engine, named: Mapping[Path, Rendered]) -> dict[str, Any]:
     """Return what of a recipe its result depends on, the global batch in place of how it is cut up."""
     kept = {k: v for k, v in recipe.values.items() if k not in recipes.NO_INFLUENCE and k != "datasets"}
-    return {"recipe": kept, "global_batch_size": recipes.global_batch(recipe, gpus)}
+    return {**engines.spec(engine, kept, named), "global_batch_size": recipes.global_batch(recipe, ranks)}

@@ -22,8 +22,11 @@ from alphaf_orch.inputs.formats import Reading
 from alphaf_orch.planning import recipes
 from alphaf_orch.planning.base import BaseModelRef, find_base, find_preset, tool_python
 from alphaf_orch.planning.context import Resolved, Scope, recipe_layers
+from alphaf_orch.planning.engine_choice import choose
+from alphaf_orch.planning.engines import Engine
 from alphaf_orch.planning.merge_inputs import MergeInputs, base_as_merged, read_inputs
 from alphaf_orch.planning.merge_partners import MergeModel, find_merge_model
+from alphaf_orch.planning.sft import sft_recipe
 from alphaf_orch.planning.stages import Section
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.keys import check_section
@@ -60,11 +63,12 @@ def resolve(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> Re
         content=_content(config, checked["sft"], scope, env),
         written=written(root) if scope.merge_alone else 0,
     )
-    return replace(
+    resolved = replace(
         resolved,
         template=_template(resolved, env),
         merge=_merge(resolved, settings, env) if settings else None,
     )
+    return replace(resolved, engine=_engine(resolved))
 
 
 def _check_said(config: RunConfig, scope: Scope) -> None:
@@ -134,6 +138,13 @@ def _template(resolved: Resolved, env: Mapping[str, str]) -> ChatTemplate | None
     if not Path(base.name).is_dir():
         folder = hub_cache.snapshot(base.name, "model", base.revision, env) if preset.source == "hub" else None
     return template_of(settings, folder)
+
+
+def _engine(resolved: Resolved) -> Engine:
+    if "sft" not in resolved.scope.sections:
+        return Engine()
+    assert resolved.base is not None
+    return choose(resolved, sft_recipe(resolved, resolved.base, ""))
 
 
 def _merge_settings(config: RunConfig, preset: presets.ModelPreset, scope: Scope) -> MergeSettings | None:

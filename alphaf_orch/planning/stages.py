@@ -96,16 +96,13 @@ PORT = 29500
 
 @dataclass(frozen=True)
 class Launch:
-    """How many processes a training stage gets on each machine, on which devices, with how many threads each.
-
-    `engine` is how they train together. axolotl tells accelerate of it from the recipe, in each rank
-    (axolotl/utils/trainer.py:664, prepare_optim_env): neither the command nor accelerate's file says it again.
-    """
+    """How many processes a training stage gets on each machine, on which devices, with how many threads each."""
 
     gpus: int  # of this machine, and of each other one
     cpus: int
     mixed_precision: str
     visible: tuple[str, ...] = ()
+    # axolotl tells accelerate of it from the recipe, in each rank (axolotl/utils/trainer.py:664): nothing else says it.
     engine: str = "ddp"
     nodes: int = 1
     node: Node = field(default_factory=Node)
@@ -126,10 +123,7 @@ class Launch:
         return self.node.port if self.nodes == 1 else self.node.port or PORT
 
     def argv(self, python: str, config_file: Path) -> tuple[str, ...]:
-        """Return `accelerate launch` with every option given, so that no default config file can change it.
-
-        Port 0 lets accelerate take a free one; the address is rank 0's machine, of one machine its own.
-        """
+        """Return `accelerate launch` with every option given, so that no default config file can change it."""
         common = (
             python, "-m", "accelerate.commands.accelerate_cli", "launch",
             "--config_file", str(config_file),
@@ -195,15 +189,17 @@ def data_stage(name: str, python: str, paths: RunPaths, config: Rendered, spec: 
     )
 
 
-def preprocess_stage(python: str, paths: RunPaths, recipe: Rendered, spec: Mapping[str, Any]) -> Stage:
-    """Return the stage that tokenises once, so that no rank waits for another to do it."""
+def preprocess_stage(
+    python: str, paths: RunPaths, recipe: Rendered, spec: Mapping[str, Any], named: Mapping[Path, Rendered]
+) -> Stage:
+    """Return the stage that tokenises once, so that no rank waits for another; `named` are the recipe's other files."""
     file, prepared = paths.rendered("sft.yaml"), Path(recipe.values["dataset_prepared_path"])
     return Stage(
         stage_name("tokenise", "sft"),
         "axolotl",
         # Its defaults would load the weights, "to have them downloaded", and print a row of the data into the log.
         program(python, "training.preprocess", str(file), "--download=False", "--debug_num_examples=0"),
-        {file: recipe},
+        {file: recipe, **named},
         (prepared,),
         spec,
         CHILD_PATH,  # not PROGRAM_ENV: a recipe's own plugins are found in the folder that `alphaf` is called in
@@ -211,14 +207,21 @@ def preprocess_stage(python: str, paths: RunPaths, recipe: Rendered, spec: Mappi
     )
 
 
-def sft_stage(python: str, paths: RunPaths, launch: Launch, recipe: Rendered, spec: Mapping[str, Any]) -> Stage:
+def sft_stage(
+    python: str,
+    paths: RunPaths,
+    launch: Launch,
+    recipe: Rendered,
+    spec: Mapping[str, Any],
+    named: Mapping[Path, Rendered],
+) -> Stage:
     """Return the stage in which axolotl trains."""
     file, accelerate_file = paths.rendered("sft.yaml"), paths.rendered("accelerate_sft.yaml")
     return Stage(
         "sft",
         "axolotl",
         (*launch.argv(python, accelerate_file), "-m", "axolotl.cli.train", str(file)),
-        {file: recipe, accelerate_file: launch.config()},
+        {file: recipe, accelerate_file: launch.config(), **named},
         (paths.adapter("sft"),),
         spec,
         {**plugin_env(paths, "sft"), **tracker_env(recipe.values, paths, "sft"), **launch.env()},

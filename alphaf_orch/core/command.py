@@ -40,6 +40,7 @@ QUIET_OFFLINE = {
     "COMET_MODE": "offline",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GRADIO_ANALYTICS_ENABLED": "False",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "TOKENIZERS_PARALLELISM": "false",
     # accelerate imports deepspeed, where it is installed, in every unwrap_model, and deepspeed asks for nvcc at its
     # import, for inference ops that no trainer builds: without a CUDA toolkit nothing could train or score.

@@ -47,10 +47,8 @@ TorchTrainer(
 
 def test_workers_find_our_modules_and_variables_and_meet(tmp_path):
     machine = Machine(("H100", "H100"), 2)
-    plan = make_plan(
-        RunConfig(model="tiny", gpus=2, sft={"use_ray": True, "micro_batch_size": 1}), machine, tmp_path / "run",
-        Scope(dry=True),
-    )  # fmt: skip
+    sft = {"use_ray": True, "micro_batch_size": 1, "gradient_accumulation_steps": 1}
+    plan = make_plan(RunConfig(model="tiny", gpus=2, sft=sft), machine, tmp_path / "run", Scope(dry=True))
     stage = next(found for found in plan.stages if found.name == "sft")
     env = child_env(stage.env, online=False) | {"RAY_TMPDIR": "/tmp"}
     driver = tmp_path / "driver.py"

@@ -167,3 +167,9 @@ def test_several_machines_without_gpus_are_refused(machines):
     code, said = machines.end(machines.start(0, "sft", "--gpus", "0"))
     assert code == 2
     assert "on a CPU axolotl trains in one process" in said
+
+
+def test_the_arms_of_an_experiment_train_on_one_machine_each(alphaf, fake):
+    refused = alphaf("ablate", "neftune", "--model", "tiny", "--config", str(fake.config), "--dry-run")
+    assert refused.exit_code == 2
+    assert "the arms of an experiment train on one machine each" in refused.stderr

@@ -67,18 +67,7 @@ def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, s
                 where=python,
                 fix="run `make setup` (or pip install 'alphaf-orch[cpu]' / '[gpu]'), or set `tools:` in the config",
             )
-        _check_ray(stage, versions[python])
     return versions
-
-
-def _check_ray(stage: Stage, installed: Mapping[str, str]) -> None:
-    """Raise ToolError where Ray is to start a training and is not installed."""
-    if stage.kind == "train" and stage.own_file and stage.own_file.values.get("use_ray") and "ray" not in installed:
-        raise ToolError(
-            "the recipe has use_ray and ray is not installed",
-            where=stage.argv[0],
-            fix="install 'alphaf-orch[ray]' there, or leave use_ray out",
-        )
 
 
 def _check_attention(stage: Stage, installed: Mapping[str, str]) -> None:

@@ -59,8 +59,8 @@ def _ddp(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section
     """Everything whole; several processes copy gradients into buckets as large (DDP, gradient_as_bucket_view False)."""
     width, full = compute_width(recipe, gpu=setup.gpus > 0), is_full(recipe, section)
     trained = sum(group.count * group.width for group in groups)
-    # torch's foreach AdamW holds temporaries as large as what it steps; a fused one none (torch.optim.AdamW, foreach).
-    foreach = recipe.get("optimizer") in (None, "adamw_torch", "adamw_hf")
+    # On a card torch's AdamW holds temporaries as large as what it steps, fused none (torch.optim.AdamW, foreach).
+    foreach = setup.gpus > 0 and recipe.get("optimizer") in (None, "adamw_torch", "adamw_hf")
     return Held(
         weights=trained if full else weight_bytes(shape, recipe, width, full=False),
         adapter=0 if full else trained,

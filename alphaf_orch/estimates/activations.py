@@ -93,6 +93,12 @@ def recomputed_bytes(shape: Shape, recipe: Mapping[str, Any], section: Section, 
     return count * (saved + gradients) + weights + cast
 
 
+def passed_bytes(shape: Shape, count: int, width: int) -> int:
+    """Return what one layer needs on a pass that keeps nothing: gate, up and their product, two norms, one matrix."""
+    h, i = shape.hidden_size, shape.intermediate_size
+    return count * (3 * width * i + 8 * h) + h * i * width
+
+
 def head_bytes(shape: Shape, count: int, width: int) -> int:
     """Return what is kept between the last layer and the logits: the last norm's float32 input and its output."""
     return count * shape.hidden_size * (4 + width)

@@ -103,9 +103,9 @@ def phases(
         return _memory(kept, recipe, setup, section, gradients, activation, logits, reference, more, step)
 
     if section == "dpo":
-        pass_bytes = vocabulary * activations.PREFERENCE_REFERENCE + layer
+        passing = vocabulary * activations.PREFERENCE_REFERENCE + activations.passed_bytes(shape, count, width)
         found = {
-            "reference": at(waiting, batch + head, vocabulary * activations.PREFERENCE_KEPT, pass_bytes, cast),
+            "reference": at(waiting, batch + head, vocabulary * activations.PREFERENCE_KEPT, passing, cast),
             "loss": at(waiting, batch + head, vocabulary * activations.PREFERENCE),
         }
         if recipe.get("precompute_ref_log_probs"):

@@ -108,8 +108,7 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
     tracked = {key: value for key, value in user.items() if key in TRACKER_KEYS}
     engine = engine_laid(resolved).layers if section == "sft" else ()
     if section == "sft" and user.get("plugins"):
-        ours = next((layer["plugins"] for _, layer in engine if "plugins" in layer), [PLUGIN])
-        user = {**user, "plugins": [*ours, *(p for p in user["plugins"] if p not in ours)]}
+        user = {**user, "plugins": [PLUGIN, *(p for p in user["plugins"] if p != PLUGIN)]}
     if user.get("chat_template", "jinja") != "jinja":
         model = {key: value for key, value in model.items() if key != "chat_template_jinja"}  # another template's text
     hardware = recipes.hardware_layer(resolved.folders, resolved.gpus[section], section)

@@ -18,7 +18,7 @@ from alphaf_orch.settings.keys import ENGINE_KEYS, check_key
 _SECTIONS = ("recipe", "qlora", "lora", "full", "offload", "deepspeed", "deepspeed_offload")
 # Keys that are an engine's. In a fingerprint they stand beside its name, by which a change is told; the sizes follow
 # the number of GPUs, and `deepspeed` is a place.
-OWN_KEYS = frozenset({"fsdp_version", "fsdp_config", "accelerator_config"})
+OWN_KEYS = frozenset({"fsdp_version", "fsdp_config", "accelerator_config", "fp32_master_weights"})
 PLACES = frozenset({"dp_shard_size", "dp_replicate_size", "deepspeed"})
 
 Layer = tuple[str, Mapping[str, Any]]

@@ -47,6 +47,8 @@ ENGINE_KEYS: dict[str, dict[str, Any]] = {
     "engine": {"types": ["string", "null"], "enum": ["ddp", "fsdp2", "zero2", "zero3", "hsdp"]},
     "engine_offload": {"types": ["boolean", "null"]},
 }
+# Keys of our own axolotl plugin (programs/training/axolotl_args.py), which an engine's template sets.
+_PLUGIN_KEYS: dict[str, dict[str, Any]] = {"fp32_master_weights": {"types": ["boolean", "null"]}}
 
 
 @cache
@@ -120,7 +122,7 @@ def check_rendered(section: str, values: Mapping[str, Any], where: str) -> None:
     refuse_credentials(values, where)
     for key, value in values.items():
         if section == "sft" or key not in _NOT_IN_RECIPES:
-            check_key(key, value, known_keys(section), f"{where}, key {key}")
+            check_key(key, value, known_keys(section) | _PLUGIN_KEYS, f"{where}, key {key}")
 
 
 def check_free(key: str, value: Any, where: str) -> None:

@@ -180,14 +180,13 @@ def test_the_number_of_machines_and_the_rank_are_in_no_fingerprint(plan, monkeyp
     assert trained(plan(gpus=2, nodes=4, sft={"engine": "hsdp"})).fingerprint == two.fingerprint
 
 
-def test_full_fine_tuning_keeps_float32_master_weights_and_your_plugins(plan):
-    ours = "alphaf_orch.programs.training.master_weights.Float32MasterWeights"
+def test_full_fine_tuning_keeps_float32_master_weights(plan):
     for settings in ({"engine": "fsdp2"}, {}):
-        assert ours in recipe(plan(sft={"adapter": "full", **settings}))["plugins"]
-    named = recipe(plan(sft={"adapter": "full", "plugins": ["my.Plugin"]}))["plugins"]
-    assert named[1:] == [ours, "my.Plugin"]
-    assert ours not in recipe(plan(sft={"engine": "fsdp2"}))["plugins"]
-    assert ours not in recipe(plan(sft={"adapter": "full", "engine": "zero3"}))["plugins"]  # DeepSpeed keeps its own
+        assert recipe(plan(sft={"adapter": "full", **settings}))["fp32_master_weights"] is True
+    assert "fp32_master_weights" not in recipe(plan(sft={"engine": "fsdp2"}))
+    assert "fp32_master_weights" not in recipe(
+        plan(sft={"adapter": "full", "engine": "zero3"})
+    )  # DeepSpeed has its own
 
 
 def test_deepspeed_s_file_is_one_of_the_files_of_both_stages_that_read_the_recipe(plan):

@@ -109,6 +109,7 @@ args = SimpleNamespace(world_size=1, per_device_train_batch_size=2, gradient_acc
     learning_rate=1e-5, adam_beta1=0.9, adam_beta2=0.999, adam_epsilon=1e-8, weight_decay=0.1, fp16=False, bf16=True,
     fp16_full_eval=False, bf16_full_eval=False, save_on_each_node=False, warmup_steps=0)
 model = SimpleNamespace(config=SimpleNamespace(hidden_size=4096))
+device = lambda part: part and str(getattr(part.device, "value", part.device))
 found = {}
 for name in sys.argv[1:]:
     hf = HfTrainerDeepSpeedConfig(json.loads(Path(name).read_text(encoding="utf-8")))
@@ -120,8 +121,8 @@ for name in sys.argv[1:]:
         "stage": int(c.zero_config.stage), "bf16": c.bfloat16_config.enabled, "batch": c.train_batch_size,
         "saves": bool(c.zero_config.gather_16bit_weights_on_model_save), "own_adam": c.zero_force_ds_cpu_optimizer,
         "untested": c.zero_allow_untested_optimizer,
-        "optimizer": c.zero_config.offload_optimizer and str(c.zero_config.offload_optimizer.device.value),
-        "param": c.zero_config.offload_param and str(c.zero_config.offload_param.device.value),
+        "optimizer": device(c.zero_config.offload_optimizer),
+        "param": device(c.zero_config.offload_param),
     }
 print("RESULT" + json.dumps(found))
 """

@@ -14,7 +14,6 @@ from alphaf_orch.core.render import Rendered, override, plain, render
 from alphaf_orch.inputs import presets, sources
 from alphaf_orch.inputs.chat_templates import ChatTemplate
 from alphaf_orch.planning import recipes, stages
-from alphaf_orch.planning.amount import check_settings
 from alphaf_orch.planning.base import BaseModelRef, tool_python
 from alphaf_orch.planning.merge_inputs import MergeInputs
 from alphaf_orch.planning.stages import SECTIONS, Launch, Section, Stage, stage_name
@@ -92,9 +91,8 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
             fix="drop lora_r, or use adapter=lora",
         )
     tracked = {key: value for key, value in user.items() if key in TRACKER_KEYS}
-    if section == "sft" and user.get("plugins"):
-        user = {**user, "plugins": [PLUGIN, *(p for p in user["plugins"] if p != PLUGIN)]}
     model = resolved.preset.sft if section == "sft" else resolved.preset.dpo
+    user, model = _with_plugin(user), _with_plugin(model)
     if user.get("chat_template", "jinja") != "jinja":
         model = {key: value for key, value in model.items() if key != "chat_template_jinja"}  # another template's text
     hardware = recipes.hardware_layer(resolved.folders, resolved.gpus[section], section)
@@ -107,6 +105,13 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
         (name, {k: v for k, v in layer.items() if k != "adapter" and not (full and k.startswith("lora_"))})
         for name, layer in (hardware, *_following(resolved, section, [hardware, *chosen]), *chosen)
     ]
+
+
+def _with_plugin(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the layer with our plugin before those that it names: without it there are no metrics."""
+    if "plugins" not in layer:
+        return layer
+    return {**layer, "plugins": [PLUGIN, *(name for name in layer["plugins"] or () if name != PLUGIN)]}
 
 
 def _following(resolved: Resolved, section: Section, layers: recipes.Layers) -> recipes.Layers:
@@ -138,7 +143,6 @@ def make_recipe(
     """Return the recipe with all layers and the global batch kept on the GPUs there are to be."""
     layers = recipe_layers(resolved, section)
     made = recipes.render_recipe(find_template(resolved.folders, template), variables, layers, section)
-    check_settings(made.values, section)
     gpus = resolved.gpus[section]
     kept = recipes.keep_global_batch(made, layers, written_for=written_for, gpus=gpus, option="--gpus")
     return override(made, [(f"keeps the global batch on {max(1, gpus)} device(s)", kept)], template)

@@ -98,9 +98,10 @@ def plugins() -> dict[str, Any]:
 
 def classes(tree: ast.Module) -> Iterator[tuple[str, str]]:
     """Yield each plugin's class and the name of the model that its get_input_args names."""
-    for node in tree.body:
-        bases = [base.id for base in node.bases if isinstance(base, ast.Name)] if isinstance(node, ast.ClassDef) else []
-        for method in node.body if isinstance(node, ast.ClassDef) and "BasePlugin" in bases else ():
+    for node in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        if not any(isinstance(base, ast.Name) and base.id == "BasePlugin" for base in node.bases):
+            continue
+        for method in node.body:
             if isinstance(method, ast.FunctionDef) and method.name == "get_input_args":
                 named = next(part for part in ast.walk(method) if isinstance(part, ast.Return)).value
                 if isinstance(named, ast.Constant) and isinstance(named.value, str):

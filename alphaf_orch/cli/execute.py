@@ -19,6 +19,7 @@ from alphaf_orch.planning.stages import MERGE_MODELS
 from alphaf_orch.report.card import write_model_card
 from alphaf_orch.runs.look import run_json
 from alphaf_orch.runs.ready import ready_plan
+from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.runner import run_plan
 from alphaf_orch.runs.status import statuses
 from alphaf_orch.runs.warm import warm_programs
@@ -30,6 +31,7 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, warm: bool | No
     machine = detect_machine()
     plan = make_plan(config, machine, paths.root, scope)
     if scope.dry:
+        check_recipe(plan, lambda text: click.echo(text, err=True))
         print_dry_run(plan)
         return
     console = log_console()

@@ -23,6 +23,8 @@ from alphaf_orch.settings.trackers import tracker_layer
 
 # Writes the metrics; the user's own come behind it.
 PLUGIN = "alphaf_orch.programs.training.axolotl_plugin.AlphafPlugin"
+# Keys that axolotl refuses beside another one, which the recipes set (schemas/validation.py).
+_INSTEAD = {"warmup_steps": "warmup_ratio", "saves_per_epoch": "save_steps", "evals_per_epoch": "eval_steps"}
 PROBE_ROWS = 64  # ours: enough to meet a row that sequence_len did not drop
 SAMPLED_TENSORS = 12  # ours: the contract reads them one by one; every kind of layer is among them
 
@@ -107,7 +109,7 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
     ]
 
 
-def _with_plugin(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_plugin(layer: dict[str, Any]) -> dict[str, Any]:
     """Return the layer with our plugin before those that it names: without it there are no metrics."""
     if "plugins" not in layer:
         return layer
@@ -134,6 +136,9 @@ def _following(resolved: Resolved, section: Section, layers: recipes.Layers) -> 
     if sizes and not sizes[-1]:
         # axolotl refuses an eval schedule without an eval set.
         found.append(("follows val_set_size", {"eval_strategy": "no", "eval_steps": None}))
+    for key, other in _INSTEAD.items():
+        if any(value is not None for value in given(key)[-1:]) and not given(other):
+            found.append((f"follows {key}", {other: None}))
     return found
 
 

@@ -36,6 +36,7 @@ from alphaf_orch.runs.checkpoints import Start
 from alphaf_orch.runs.launch import launch, write_files
 from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_machine
+from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.run_date import date_env, run_date
 from alphaf_orch.runs.status import Status, safe_statuses
 from alphaf_orch.runs.warm import begin_imports
@@ -64,6 +65,8 @@ def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, p
         return manifest
     begin_imports(pending)  # meanwhile the machine is looked at
     versions = check_machine(plan, pending)
+    if any(stage.section == "sft" for stage in pending):
+        check_recipe(plan, partial(_say, console))
     with locked(plan.paths) as lock_fd:
         # Another call may have ended between the first look and the lock.
         manifest = read_manifest(plan.paths.manifest)

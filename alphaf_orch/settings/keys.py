@@ -34,6 +34,7 @@ _JSON_NAMES = {
 _NUMBERS = {"integer", "number"}
 # A name that axolotl's schema takes as none; transformers' trainer does not (training_args.py, OptimizerNames).
 _NEEDED_NAMES = {"optimizer"}
+ADAPTERS = ("qlora", "lora", "full")  # each an SFT recipe of its own; axolotl's name for full is null
 _FALLBACK = "tokenizer_default_fallback_"  # before the chat template that is taken where the tokenizer has none
 
 
@@ -52,6 +53,7 @@ def axolotl_keys() -> dict[str, dict[str, Any]]:
     schedulers = [*_record()["transformers"]["lr_scheduler"], "one_cycle", "rex"]  # axolotl/core/builders/base.py
     keys = {key: _with_range(entry, SFT.get(key)) for key, entry in _record()["keys"].items()}
     keys["lr_scheduler"] = {**keys["lr_scheduler"], "enum": sorted(schedulers)}
+    keys["adapter"] = {**keys["adapter"], "enum": list(ADAPTERS)}
     for key in _NEEDED_NAMES:
         keys[key] = {**keys[key], "types": [kind for kind in keys[key]["types"] if kind != "null"]}
     return keys
@@ -97,7 +99,8 @@ def _json_kinds(hint: Any) -> dict[str, Any]:
         for field in said:
             for rule in getattr(field, "metadata", ()):
                 limits |= {name: getattr(rule, name) for name in ("ge", "gt", "le", "lt") if hasattr(rule, name)}
-        return _json_kinds(plain) | ({"limits": limits} if limits else {})
+        filled = any(hasattr(rule, "min_length") for field in said for rule in getattr(field, "metadata", ()))
+        return _json_kinds(plain) | ({"limits": limits} if limits else {}) | ({"filled": True} if filled else {})
     if typing.get_origin(hint) is Literal:
         numbers = [choice for choice in typing.get_args(hint) if not isinstance(choice, str)]
         return {"types": ["integer"], "also": numbers} if numbers else _choices(typing.get_args(hint))
@@ -145,6 +148,8 @@ def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], wher
     if kind in _NUMBERS and "range" in entry and not entry["range"].takes(value):
         wanted = numbers_of(entry)
         raise ConfigError(f"{key} is {value!r}, and takes {wanted}", where=where, fix=f"give {key} {wanted}")
+    if entry.get("filled") and not value:
+        raise ConfigError(f"{key} is empty", where=where, fix=f"put at least one into {key}")
     if no_number(value):
         raise ConfigError(f"{key} has a number that is none or infinite: {value!r}", where=where, fix="give a number")
 
@@ -226,6 +231,9 @@ def parse_set(items: Iterable[str], *, default: str, named: Sequence[str] | None
                 fix=f"write --set dpo.{said.where.removeprefix('--set ')}",
             )  # fmt: skip
         _check(section, said, named)
+        if not said.where.partition("=")[2].strip():
+            fix = f"write {said.where.removeprefix('--set ').strip()}null to leave it to the tool"
+            raise ConfigError(f"{said.key} has no value", where=said.where, fix=fix)
         if section == "sft":
             check_free(said.key, said.value, said.where)
         top, value = said.key, said.value
@@ -247,9 +255,6 @@ def _split(item: str, default: str) -> tuple[str, Said, bool]:
     top, *nested = rest.split(".")
     value = parse_value(text)
     refuse_credentials({rest: value}, "--set")
-    if not text.strip():
-        fix = f"give it one; {name.strip()}=null leaves a key that may be without a value to the tool"
-        raise ConfigError(f"{rest} has no value", where=where, fix=fix)
     for part in reversed(nested):
         value = {part: value}
     return section, Said(top, value, where), bool(nested)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -13,21 +13,6 @@ from alphaf_orch.core.values import nearest
 
 _AXOLOTLS = "axolotl.integrations."
 OURS = "alphaf_orch."
-# What a plugin imports only when the model is loaded, as a module and as what is installed for it. axolotl itself
-# requires liger-kernel; the others are none of its requirements (its 0.19.0 metadata and each plugin's plugin.py).
-PACKAGES: Mapping[str, tuple[str, str]] = {
-    "axolotl.integrations.liger.LigerPlugin": ("liger_kernel", "liger-kernel"),
-    # PyPI's cut-cross-entropy lacks this module, by which axolotl tells its fork from it.
-    "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin": (
-        "cut_cross_entropy.transformers.patch:AXOLOTL_CCE_FORK",
-        "axolotl's fork of cut-cross-entropy",
-    ),
-    "axolotl.integrations.densemixer.DenseMixerPlugin": ("densemixer", "densemixer"),
-    "axolotl.integrations.llm_compressor.LLMCompressorPlugin": ("llmcompressor", "llmcompressor"),
-    "axolotl.integrations.swanlab.SwanLabPlugin": ("swanlab", "swanlab"),
-    "axolotl.integrations.expert_parallel.ExpertParallelPlugin": ("deep_ep", "deep_ep"),
-    "axolotl.integrations.hatchery.HatcheryPlugin": ("tinker", "tinker"),
-}
 
 
 @cache

@@ -17,6 +17,8 @@ import json
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from alphaf_orch.programs.common import CONFIG, TOOL, Failure, config_path, program, read_config
@@ -24,6 +26,20 @@ from alphaf_orch.programs.common import CONFIG, TOOL, Failure, config_path, prog
 ARTICLES_CARD = "sm_90"  # H100 [article]
 # How a validator that stumbles over a value shows it: axolotl's preprocess would end with the same.
 _REFUSALS = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, ImportError, NotImplementedError)
+# What a plugin imports only once a model is loaded, minutes later, by its class: the module, what is installed for it,
+# and a word in one of its files that tells it from a package of the same name.
+_NEEDS = {
+    "LigerPlugin": ("liger_kernel", "liger-kernel", None),
+    # PyPI's cut-cross-entropy is another one (axolotl/integrations/cut_cross_entropy/__init__.py).
+    "CutCrossEntropyPlugin": (
+        "cut_cross_entropy",
+        "axolotl's fork of cut-cross-entropy",
+        ("transformers/patch.py", "AXOLOTL_CCE_FORK"),
+    ),
+    "DenseMixerPlugin": ("densemixer", "densemixer", None),
+    "SwanLabPlugin": ("swanlab", "swanlab", None),
+    "HatcheryPlugin": ("tinker", "tinker", None),
+}
 
 
 class Target(NamedTuple):
@@ -109,9 +125,27 @@ def _register(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     for name in values.get("plugins") or ():
         try:
             load_plugin(name)
+            lacking = _lacking(name, values)
+            reason = f"it needs {lacking}, which is not installed here" if lacking else ""
         except (ImportError, AttributeError, ValueError) as error:
-            problems.append({"key": "plugins", "value": name, "reason": f"{name} cannot be loaded: {error}"})
+            reason = f"it cannot be loaded: {error}"
+        if reason:
+            problems.append({"key": "plugins", "value": name, "reason": reason})
     return problems
+
+
+def _lacking(name: str, values: Mapping[str, Any]) -> str | None:
+    """Return what one of axolotl's plugins needs and is not installed, None where all is there or it is off."""
+    module, package, told_by = _NEEDS.get(name.rpartition(".")[2], (None, None, None))
+    if module is None or (module == "cut_cross_entropy" and values.get(module) is False):
+        return None
+    found = find_spec(module)
+    if found is None:
+        return package
+    if told_by and found.origin:
+        file = Path(found.origin).parent / told_by[0]
+        return None if file.is_file() and told_by[1] in file.read_text(encoding="utf-8") else package
+    return None
 
 
 def _aliases(config: Mapping[str, Any]) -> set[str]:

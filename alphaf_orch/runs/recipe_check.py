@@ -21,9 +21,10 @@ from alphaf_orch.runs.preflight import tool_versions
 _SECONDS = 600  # its imports take ten; on a cold network disk minutes
 
 
-def check_recipe(plan: Plan, say: Callable[[str], None]) -> None:
+def check_recipe(plan: Plan, say: Callable[[str], None], *, launches: bool = False) -> None:
     """Raise ConfigError with axolotl's own reason where it would refuse the plan's SFT recipe, or drop a key of it.
 
+    A plugin that its environment lacks is a ToolError where something `launches`; a plan may be made elsewhere.
     Nothing is started for what static rules decide (planning/asking.py), nor a second time for the same recipe and
     version. `say` is told when it is asked, and where it cannot be.
     """
@@ -43,14 +44,24 @@ def check_recipe(plan: Plan, say: Callable[[str], None]) -> None:
         if answer is None:
             say(f"note: axolotl could not be asked about {named}: {question.python} gave no answer")
             return
-        # What an environment lacks may be installed there later.
-        lasting = not any(reason["key"] == "plugins" for reason in answer["refused"])
+        lacking = next((reason for reason in answer["refused"] if reason["key"] == "plugins"), None)
+        if lacking:  # not kept: it may be installed the next time
+            _lacks(lacking, question, say, launches=launches)
+            return
         try:
-            if lasting:
-                write_atomic(place, json.dumps(answer, ensure_ascii=False))
+            write_atomic(place, json.dumps(answer, ensure_ascii=False))
         except OSError as error:
             say(f"note: {place.parent} cannot be written ({error.strerror}): the recipe is asked about again next time")
     _refuse(answer, installed, question)
+
+
+def _lacks(reason: Mapping[str, Any], question: Question, say: Callable[[str], None], *, launches: bool) -> None:
+    """Raise ToolError for a plugin that cannot be used in its environment, or say so where nothing is launched."""
+    told = f"the recipe names the plugin {reason['value']}, and {reason['reason']}"
+    if not launches:
+        say(f"note: {told} ({question.python}); a run would be refused")
+        return
+    raise ToolError(told, where=question.python, fix="install it there, or take the plugin out of sft.plugins")
 
 
 def _installed(python: str) -> str | None:

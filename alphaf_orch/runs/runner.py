@@ -66,7 +66,7 @@ def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, p
     begin_imports(pending)  # meanwhile the machine is looked at
     versions = check_machine(plan, pending)
     if any(stage.section == "sft" for stage in pending):
-        check_recipe(plan, partial(_say, console))
+        check_recipe(plan, partial(_say, console), launches=True)
     with locked(plan.paths) as lock_fd:
         # Another call may have ended between the first look and the lock.
         manifest = read_manifest(plan.paths.manifest)

@@ -23,6 +23,7 @@ from alphaf_orch.runs.nodes.follower import follow
 from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.nodes.seats import here, led, refuse_unknown_seat
 from alphaf_orch.runs.ready import ready_plan
+from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.runner import run_plan
 from alphaf_orch.runs.status import statuses
 from alphaf_orch.runs.warm import warm_programs
@@ -37,7 +38,9 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, warm: bool | No
     machine, console = detect_machine(), log_console()
     seat = here(config)
     if scope.dry:
-        print_dry_run(make_plan(config, machine, paths.root, scope))
+        plan = make_plan(config, machine, paths.root, scope)
+        check_recipe(plan, lambda text: click.echo(text, err=True))
+        print_dry_run(plan)
     elif seat and seat.rank:
         follow(paths, seat, config.node_timeout, machine, console, verbose=verbose)
     else:

@@ -6,26 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from alphaf_orch.core.errors import ConfigError, DataError
+from alphaf_orch.core.errors import DataError
 
 # Attention that axolotl packs into one long row for all rows of a micro batch; sdpa and eager get real rows.
 _ONE_LONG_ROW = ("flash", "flex", "xformers", "sage")
 
 Report = Mapping[str, Any]
 Recipe = Mapping[str, Any]
-
-
-def check_settings(recipe: Recipe, section: str) -> None:
-    """Raise ConfigError where the settings themselves plan no step: axolotl would take max_steps 0 for none given."""
-    key = "num_epochs" if recipe.get("max_steps") is None else "max_steps"
-    value = recipe.get(key)
-    if value is None or value > 0 or (key, value) == ("max_steps", -1):
-        return
-    raise ConfigError(
-        f"{key} is {value}: no step would be trained",
-        where=f"key {section}.{key}",
-        fix="give a positive number" + (", or null for all of num_epochs" if key == "max_steps" else ""),
-    )
 
 
 def rows_left(report: Report, recipe: Recipe) -> int:

@@ -3,96 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.nodes import Node
-from alphaf_orch.core.paths import RunPaths, find_template
+from alphaf_orch.core.paths import find_template
 from alphaf_orch.core.render import Rendered, override, plain, render
-from alphaf_orch.inputs import presets, sources
-from alphaf_orch.inputs.chat_templates import ChatTemplate
+from alphaf_orch.inputs import sources
 from alphaf_orch.planning import engines, ray, recipes, stages
-from alphaf_orch.planning.amount import check_settings
-from alphaf_orch.planning.base import BaseModelRef, tool_python
-from alphaf_orch.planning.merge_inputs import MergeInputs
-from alphaf_orch.planning.stages import SECTIONS, Launch, Section, Stage, stage_name
+from alphaf_orch.planning.resolved import Resolved as Resolved
+from alphaf_orch.planning.resolved import Scope as Scope
+from alphaf_orch.planning.stages import Launch, Section, Stage, stage_name
 from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
-from alphaf_orch.settings.config import RunConfig, Tool
-from alphaf_orch.settings.keys import ENGINE_KEYS
+from alphaf_orch.settings.engine_keys import ENGINE_KEYS
 from alphaf_orch.settings.trackers import tracker_layer
 
 # Writes the metrics; the user's own come behind it.
 PLUGIN = "alphaf_orch.programs.training.axolotl_plugin.AlphafPlugin"
+# Keys that axolotl refuses beside another one, which the recipes set (schemas/validation.py).
+_INSTEAD = {"warmup_steps": "warmup_ratio", "saves_per_epoch": "save_steps", "evals_per_epoch": "eval_steps"}
 PROBE_ROWS = 64  # ours: enough to meet a row that sequence_len did not drop
 SAMPLED_TENSORS = 12  # ours: the contract reads them one by one; every kind of layer is among them
-
-
-@dataclass(frozen=True)
-class Scope:
-    """Which half is planned, and what may be missing: a dry run needs no weights, no data sets of the hub."""
-
-    sections: tuple[Section, ...] = SECTIONS
-    online: bool = False
-    dry: bool = False
-    upstream: str = ""  # the recorded fingerprint of what is started from, where DPO or the merge alone is planned
-    merge: bool = False  # whether whole models are merged at the end, if the settings name a partner
-    merge_alone: Section | None = None  # the section whose finished model is merged, where nothing else is planned
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resolved:
-    """A run with all that is read from the disk for its plan; plans are made from it alone, as often as is wanted."""
-
-    config: RunConfig  # what was said, now or when the run began; what came of it stands below
-    scope: Scope
-    machine: Machine
-    paths: RunPaths
-    folders: tuple[Path, ...]  # of templates: their texts are the renderer's to read
-    preset: presets.ModelPreset
-    gpus: Mapping[Section, int]  # of each machine
-    node: Node  # this machine, of those that SFT is spread over
-    remote_code: bool
-    base: BaseModelRef | None  # None where neither SFT nor the merge asks for it
-    data: Mapping[Section, tuple[sources.Source, ...]]
-    content: tuple[Any, ...]  # what identifies the rows of SFT
-    template: ChatTemplate | None = None  # with which SFT trains, or trained; None where it can't be known yet
-    merge: MergeInputs | None = None
-    engine: engines.Engine = engines.DDP  # of SFT; DPO's is always DDP
-    written: int = 0  # bytes in the run's folder, where only a merge is added to them
-
-    @property
-    def remembered(self) -> RunConfig:
-        """The settings as the run keeps them: going on with it, it is asked for the same devices, engine and base."""
-        update: dict[str, Any] = {"gpus": self.gpus["sft"], "dpo_gpus": self.gpus["dpo"]}
-        if "sft" in self.scope.sections and self.base and self.base.identity:
-            update["base_revision"] = self.base.identity
-        if "sft" in self.scope.sections and self.engine.remembered:
-            update["sft"] = {**self.config.sft, **self.engine.remembered}
-        return self.config.model_copy(update=update)
-
-    @property
-    def adapter(self) -> str:
-        """Which SFT recipe is used: qlora, lora or full."""
-        return recipes.adapter_of([("", self.preset.sft), ("", self.config.sft)])
-
-    def nodes(self, section: Section) -> int:
-        """Return the machines that a training is spread over; DPO is small enough for one."""
-        return self.config.nodes if section == "sft" and self.gpus["sft"] else 1
-
-    def ranks(self, section: Section) -> int:
-        """Return the processes of a training on all its machines, the divisor of the global batch; on CPU one."""
-        return max(1, self.gpus[section]) * self.nodes(section)
-
-    def python(self, tool: Tool = "axolotl") -> str:
-        """Return the python of a tool's environment."""
-        return tool_python(self.config, tool)
-
-    def model_dir(self, section: Section) -> Path:
-        """Return the folder of the finished model of a training stage; full fine-tuning needs no merge."""
-        return self.paths.model(section, full=self.adapter == "full")
 
 
 def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
@@ -107,8 +39,7 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
         )
     tracked = {key: value for key, value in user.items() if key in TRACKER_KEYS}
     engine = engine_laid(resolved).layers if section == "sft" else ()
-    if section == "sft" and user.get("plugins"):
-        user = {**user, "plugins": [PLUGIN, *(p for p in user["plugins"] if p != PLUGIN)]}
+    user, model = _with_plugin(user), _with_plugin(model)
     if user.get("chat_template", "jinja") != "jinja":
         model = {key: value for key, value in model.items() if key != "chat_template_jinja"}  # another template's text
     hardware = recipes.hardware_layer(resolved.folders, resolved.gpus[section], section)
@@ -140,6 +71,13 @@ def engine_laid(resolved: Resolved) -> engines.Laid:
     return engines.laid(resolved.engine, resolved.folders, resolved.paths, resolved.adapter, shape, own)
 
 
+def _with_plugin(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the layer with our plugin before those that it names: without it there are no metrics."""
+    if "plugins" not in layer:
+        return layer
+    return {**layer, "plugins": [PLUGIN, *(name for name in layer["plugins"] or () if name != PLUGIN)]}
+
+
 def _following(resolved: Resolved, section: Section, layers: recipes.Layers) -> recipes.Layers:
     """Return what a recipe must change because the layers set another key."""
 
@@ -164,6 +102,9 @@ def _following(resolved: Resolved, section: Section, layers: recipes.Layers) -> 
     if sizes and not sizes[-1]:
         # axolotl refuses an eval schedule without an eval set.
         found.append(("follows val_set_size", {"eval_strategy": "no", "eval_steps": None}))
+    for key, other in _INSTEAD.items():
+        if any(value is not None for value in given(key)[-1:]) and not given(other):
+            found.append((f"follows {key}", {other: None}))
     return found
 
 
@@ -173,7 +114,6 @@ def make_recipe(
     """Return the recipe with all layers and the global batch kept on the GPUs there are to be."""
     layers = recipe_layers(resolved, section)
     made = recipes.render_recipe(find_template(resolved.folders, template), variables, layers, section)
-    check_settings(made.values, section)
     ranks = resolved.ranks(section)
     option = "--gpus" if resolved.nodes(section) == 1 else "--gpus times --nodes"
     kept = recipes.keep_global_batch(made, layers, written_for=written_for, gpus=ranks, option=option)

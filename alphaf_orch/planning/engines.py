@@ -11,7 +11,8 @@ from typing import Any
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths, find_template
 from alphaf_orch.core.render import Rendered, render
-from alphaf_orch.settings.keys import ENGINE_KEYS, check_key
+from alphaf_orch.settings.engine_keys import ENGINE_KEYS
+from alphaf_orch.settings.keys import check_key
 
 # What an engine's template may hold: axolotl's keys for any recipe, for one adapter, and with engine_offload;
 # DeepSpeed's JSON, and what engine_offload changes in it.

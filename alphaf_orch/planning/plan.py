@@ -131,5 +131,6 @@ def _disk_bytes(resolved: Resolved, found: tuple[Stage, ...]) -> int:
         lora_r=int(recipe.get("sft", {}).get("lora_r") or 0),
         dpo_lora_r=int(recipe.get("dpo", {}).get("lora_r") or 0),
         bytes_per_parameter=width,
-        save_total_limit=max((int(values["save_total_limit"]) for values in recipe.values()), default=0),
+        # Without one axolotl keeps four (core/builders/base.py).
+        save_total_limit=max((int(values["save_total_limit"] or 4) for values in recipe.values()), default=0),
     )

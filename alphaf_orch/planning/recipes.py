@@ -64,7 +64,7 @@ def hardware_layer(folders: tuple[Path, ...], gpus: int, section: str) -> tuple[
     kind = "gpu" if gpus else "cpu"
     file = find_template(folders, f"hardware/{kind}.yaml")
     values = parse_yaml(template_text(file), str(file)).get(section) or {}
-    check_section(section, values, str(file))
+    check_section(section, values, file)
     return f"hardware/{kind}.yaml", values
 
 
@@ -97,7 +97,7 @@ def chat_settings(preset: ModelPreset, layers: Layers) -> dict[str, Any]:
 def render_recipe(template: Path, variables: Mapping[str, Any], layers: Layers, section: str) -> Rendered:
     """Return the recipe with its layers put in; every key is known to the tool and every value of its type."""
     rendered = override(render(template, variables), layers, str(template))
-    check_rendered(section, rendered.values, str(template))
+    check_rendered(section, rendered.values, str(template), rendered.text)
     return rendered
 
 

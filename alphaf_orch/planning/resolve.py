@@ -15,6 +15,7 @@ from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.nodes import Node, seat
 from alphaf_orch.core.paths import RunPaths, template_folders
+from alphaf_orch.core.yaml_files import place_of
 from alphaf_orch.inputs import hub_cache, presets, sources
 from alphaf_orch.inputs.chat_templates import ChatTemplate, template_of
 from alphaf_orch.inputs.data_sets import check_sources
@@ -29,8 +30,9 @@ from alphaf_orch.planning.merge_partners import MergeModel, find_merge_model
 from alphaf_orch.planning.sft import sft_recipe
 from alphaf_orch.planning.stages import Section
 from alphaf_orch.settings.config import RunConfig
-from alphaf_orch.settings.keys import check_section
+from alphaf_orch.settings.keys import check_key, check_section, known_keys
 from alphaf_orch.settings.merge import MergeSettings, read_settings
+from alphaf_orch.settings.plugins import named_in
 from alphaf_orch.settings.trackers import check_trackers
 
 
@@ -43,6 +45,7 @@ def resolve(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> Re
     """
     _check_said(config, scope)
     preset = find_preset(config)
+    _check_preset(config, preset)
     presets.require_trust(preset, trust_remote_code=config.trust_remote_code)
     # Dry runs read hub data sets as if they could be fetched: nothing is.
     env = child_env({}, online=scope.online or scope.dry)
@@ -79,6 +82,16 @@ def _check_said(config: RunConfig, scope: Scope) -> None:
     check_trackers(config.trackers, "the config")
     if config.merge and not scope.merge_alone:
         read_settings(config.merge, {}, "the config")
+
+
+def _check_preset(config: RunConfig, preset: presets.ModelPreset) -> None:
+    """Raise ConfigError for a recipe key of a model preset that is unknown, or whose value is not taken."""
+    file = presets.file_of(preset, tuple(folder / "models" for folder in template_folders(config.templates)))
+    named = (*named_in(preset.sft.get("plugins")), *named_in(config.sft.get("plugins")))
+    check_section("sft", preset.sft, file, named)
+    check_section("dpo", preset.dpo, file)
+    if preset.name == file.stem:  # that of a model of one's own is read from its folder
+        check_key("chat_template", preset.chat_template, known_keys("sft"), place_of(file, ("chat_template",)))
 
 
 def _gpus(config: RunConfig, preset: presets.ModelPreset, machine: Machine, scope: Scope) -> dict[Section, int]:

@@ -38,6 +38,7 @@ from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_machine
 from alphaf_orch.runs.ray import check_ray
+from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.run_date import date_env, run_date
 from alphaf_orch.runs.status import Status, safe_statuses
 from alphaf_orch.runs.warm import begin_imports
@@ -76,6 +77,8 @@ def run_plan(
     begin_imports(pending)  # meanwhile the machine is looked at
     versions = check_machine(plan, pending)
     check_ray(pending, versions)
+    if any(stage.section == "sft" for stage in pending):
+        check_recipe(plan, partial(_say, console), launches=True)
     with locked(plan.paths) as lock_fd:
         # Another call may have ended between the first look and the lock.
         manifest = read_manifest(plan.paths.manifest)

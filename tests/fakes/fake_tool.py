@@ -78,6 +78,7 @@ def stage_name() -> str:
     arguments = " ".join(sys.argv[1:])
     for needle, name in (
         ("programs.versions", "versions"),
+        ("programs.training.validate_recipe", "validate_recipe"),
         ("programs.training.preprocess", "preprocess"),
         ("axolotl.cli.train", "sft"),
         ("programs.training.dpo", "dpo"),
@@ -111,6 +112,9 @@ def main() -> None:
                 or dict.fromkeys(("python", "axolotl", "transformers", "torch", "trl", "peft", "mergekit"), "1.0")
             )
         )
+        return
+    if name == "validate_recipe":
+        print(json.dumps({"axolotl": "1.0", "recipes": {"sft": {"refused": [], "dropped": []}}}))
         return
     if behaviour == "leak":
         leak()

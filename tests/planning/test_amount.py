@@ -3,8 +3,8 @@
 import pytest
 from amounts import RECIPE, UNPACKED, report
 
-from alphaf_orch.core.errors import ConfigError, DataError
-from alphaf_orch.planning.amount import check_amount, check_settings, micro_batches
+from alphaf_orch.core.errors import DataError
+from alphaf_orch.planning.amount import check_amount, micro_batches
 from alphaf_orch.programs.training.counts import packed
 
 
@@ -84,20 +84,6 @@ def test_the_only_row_is_held_out():
     assert "val_set_size 0.02 takes the only row away" in error.what
     assert error.fix == "with these data: --set sft.val_set_size=0; or give more"
     assert check_amount(report([60] * 5), UNPACKED | {"val_set_size": 0.02}, 1, "sft", "") != []
-
-
-@pytest.mark.parametrize(
-    ("settings", "key"),
-    [({"max_steps": 0, "num_epochs": 2}, "max_steps"), ({"max_steps": None, "num_epochs": 0}, "num_epochs")],
-)
-def test_settings_that_plan_no_step_are_refused(settings, key):
-    with pytest.raises(ConfigError, match=f"{key} is 0: no step would be trained"):
-        check_settings(settings, "sft")
-
-
-@pytest.mark.parametrize("settings", [{"max_steps": 3}, {"max_steps": -1, "num_epochs": 1}, {"num_epochs": 0.5}])
-def test_settings_that_plan_steps_pass(settings):
-    check_settings(settings, "sft")
 
 
 def test_packing_a_million_rows_stays_bounded():

@@ -1,8 +1,8 @@
 """What of a rendered SFT recipe only axolotl itself can judge: then it is asked, before anything is launched.
 
 Decided without it is, among the user's own keys, a key that the shipped recipe has too and whose value is a number in
-its range, one of its recorded names, or what the shipped recipes and hardware layers say for it themselves. All else
-(a key of a plugin, a mapping, a switch, a key that the recipe lacks and may not go with it) is asked.
+its range or one of its recorded names, and what shipped recipes, hardware layers and presets say themselves. All else
+(a key of a plugin, of an engine, a mapping, a switch, a key that the recipe lacks and may not go with it) is asked.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ def _undecided(plan: Plan, recipe: Rendered) -> list[str]:
     if not layers:
         return []
     known, said = known_keys("sft"), _shipped(shipped, resolved.adapter)
-    return [key for key, value in layers.items() if not _decided(key, value, known, said)]
+    left = {key: value for key, value in layers.items() if not _decided(key, value, known, said)}
+    said_by_presets = _presets(shipped) if left else []
+    return [key for key, value in left.items() if key in _ENTANGLED or (key, value) not in said_by_presets]
 
 
 def _decided(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], said: Mapping[str, list[Any]]) -> bool:
@@ -98,3 +100,9 @@ def _shipped(folder: Path, adapter: str) -> dict[str, list[Any]]:
         for key, value in (parse_yaml(template_text(file), str(file)).get("sft") or {}).items():
             found.setdefault(key, []).append(value)
     return found
+
+
+def _presets(folder: Path) -> list[tuple[str, Any]]:
+    """Return what the shipped model presets say for a recipe's keys: each goes with every adapter."""
+    files = (folder / "models").glob("*.yaml")
+    return [pair for file in files for pair in (parse_yaml(template_text(file), str(file)).get("sft") or {}).items()]

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from alphaf_orch.core.errors import ConfigError, ToolError
+from alphaf_orch.core.paths import template_folders
 from alphaf_orch.planning.asking import question_of
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
@@ -33,6 +34,8 @@ def test_nothing_is_asked_about_what_we_ship(model, adapter, tmp_path, cpu):
         ({"learning_rate": 1e-5, "lora_r": 8, "seed": 0, "val_set_size": 500, "lr_scheduler": "linear"}, None),
         ({"chat_template": "llama3", "bf16": False, "save_steps": 0.1, "wandb_project": "x"}, None),
         ({"lora_r": 8, "warmup_steps": 10}, ("warmup_steps",)),
+        ({"lora_modules_to_save": ["embed_tokens", "lm_head"]}, None),  # as the preset of Orion
+        ({"lora_modules_to_save": ["lm_head"]}, ("lora_modules_to_save",)),
         ({"load_in_4bit": False}, ("load_in_4bit",)),
         ({"plugins": ["my.Plugin"], "own_thing": 1}, ("plugins", "own_thing")),
         ({"chat_template": "jinja", "chat_template_jinja": JINJA}, ("chat_template", "chat_template_jinja")),
@@ -117,3 +120,23 @@ def test_where_it_cannot_be_asked_that_is_said(keys, words, python, tmp_path, ei
     said = []
     check_recipe(plan(eight_gpus, tmp_path, {"warmup_steps": 10}, tools={"axolotl": python(**keys)}), said.append)
     assert words in said[-1]
+
+
+def test_a_preset_and_a_template_of_one_s_own_are_asked_about(tmp_path, eight_gpus):
+    (shipped,) = template_folders()
+    text = (shipped / "models" / "eeve.yaml").read_text(encoding="utf-8")
+    own = tmp_path / "templates"
+    (own / "models").mkdir(parents=True)
+    (own / "models" / "mine.yaml").write_text(
+        text.replace("name: eeve", "name: mine").replace("sft: {}", "sft: {sample_packing_bin_size: 100}"), "utf-8"
+    )
+    config = RunConfig(model="mine", templates=str(own), gpus=8)
+    assert question_of(make_plan(config, eight_gpus, tmp_path / "run", Scope(dry=True))).keys == (
+        "sample_packing_bin_size",
+    )
+    preset = own / "models" / "mine.yaml"
+    preset.write_text(preset.read_text("utf-8").replace("sample_packing_bin_size: 100", "lora_r: 0"), "utf-8")
+    line = next(n for n, one in enumerate(preset.read_text("utf-8").splitlines(), 1) if one.startswith("sft:"))
+    with pytest.raises(ConfigError, match="lora_r is 0") as caught:
+        make_plan(config, eight_gpus, tmp_path / "run", Scope(dry=True))
+    assert caught.value.where == f"{preset} line {line}, key sft.lora_r"

@@ -27,8 +27,13 @@ CONTEXT = 600_000_000
 FRAGMENTS = 1_480_000_000
 FRAGMENTS_SHARE = 0.028
 NCCL = 400_000_000  # a communicator's own buffers on each card: ours, not measured
-# A training process on a CPU before it loads a model: torch, transformers, axolotl or trl imported, measured.
-PROCESS = 860_000_000
+# A training process on a CPU with a model of nothing, torch, transformers and axolotl or trl imported: what tiny's
+# peaks of 826 and 810 MiB (SFT) and 776 MiB (DPO) leave when its own bytes are taken off (docs/estimate.md).
+PROCESS: Mapping[Section, int] = {"sft": 840_000_000, "dpo": 770_000_000}
+# What malloc holds beside the tensors that live, as a share of activations and logits: measured with smollm2, adapter
+# and full 0.38 to 0.48, quantised 0.7 to 1, as each layer's weights are unpacked between what is kept.
+HEAP = 0.45
+HEAP_QUANTISED = 0.8
 
 
 @dataclass(frozen=True)
@@ -95,12 +100,12 @@ def phases(
     def at(
         gradients: bool, activation: int, logits: int = 0, reference: int = 0, more: int = 0, step: int = 0
     ) -> Memory:
-        return _memory(kept, recipe, setup, gradients, activation, logits, reference, more, step)
+        return _memory(kept, recipe, setup, section, gradients, activation, logits, reference, more, step)
 
     if section == "dpo":
-        pass_bytes = vocabulary * activations.PREFERENCE_REFERENCE + layer
+        passing = vocabulary * activations.PREFERENCE_REFERENCE + activations.passed_bytes(shape, count, width)
         found = {
-            "reference": at(waiting, batch + head, vocabulary * activations.PREFERENCE_KEPT, pass_bytes, cast),
+            "reference": at(waiting, batch + head, vocabulary * activations.PREFERENCE_KEPT, passing, cast),
             "loss": at(waiting, batch + head, vocabulary * activations.PREFERENCE),
         }
         if recipe.get("precompute_ref_log_probs"):
@@ -135,6 +140,7 @@ def _memory(
     kept: Held,
     recipe: Mapping[str, Any],
     setup: Setup,
+    section: Section,
     gradients: bool,
     activation: int,
     logits: int,
@@ -154,8 +160,14 @@ def _memory(
         "buffers": kept.buffers + more,
     }
     if not setup.gpus:
-        return Memory(**parts, overhead=PROCESS)
+        share = HEAP_QUANTISED if recipe.get("load_in_4bit") else HEAP
+        return Memory(**parts, overhead=PROCESS[section] + int((activation + logits + reference) * share))
     paged = kept.optimizer if is_paged(recipe) and setup.engine == "ddp" else 0
     allocated = sum(parts.values()) - paged
-    overhead = CONTEXT + FRAGMENTS + int(allocated * FRAGMENTS_SHARE) + (NCCL if setup.world > 1 else 0)
+    overhead = (
+        CONTEXT
+        + FRAGMENTS
+        + int(allocated * FRAGMENTS_SHARE)
+        + (NCCL if setup.world > 1 or setup.engine != "ddp" else 0)
+    )
     return Memory(**parts, overhead=overhead, unseen=overhead + paged)

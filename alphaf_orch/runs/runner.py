@@ -33,6 +33,7 @@ from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs import checkpoints, sharing
 from alphaf_orch.runs.checkpoints import Start
+from alphaf_orch.runs.done_line import done_line
 from alphaf_orch.runs.launch import launch, write_files
 from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.outputs import check_outputs
@@ -225,7 +226,7 @@ def _run_stage(
         raise
     entry |= {"state": "done", "ended": now()}
     write_manifest(paths.manifest, manifest)
-    console.print(_done_line(stage, entry), highlight=False, soft_wrap=True)
+    console.print(done_line(stage, entry), highlight=False, soft_wrap=True)
     for note in entry["result"].get("notes", ()):
         console.print(f"{stage.name}: note: {note}", highlight=False, soft_wrap=True, markup=False)
 
@@ -295,28 +296,3 @@ def _launch(
         return launch(argv, line, lock_fd, env=env, files=stage.files, online=stage.online, restarts=False, watch=watch)
     finally:
         mask_logs(paths.root, begun - 1)
-
-
-def _done_line(stage: Stage, entry: Mapping[str, Any]) -> str:
-    result = entry["result"]
-    parts = [f"{stage.name}: done in {entry['seconds']:.0f} s"]
-    if "loss_first" in result:
-        parts.append(f"{result['steps']} steps, loss {result['loss_first']:.3f} → {result['loss_last']:.3f}")
-    if "contract" in result:
-        parts.append(f"hand-off contract holds ({len(result['contract'])} lines)")
-    if "longer_than_sequence_len" in result:
-        longer = result["longer_than_sequence_len"]
-        parts.append(
-            f"{result['rows']:,} rows, {result['turns']:,} turns, {result['tokens']['total']:,} tokens"
-            f" (longest {result['tokens']['max']:,}), {longer['share']:.1%} longer than"
-            f" sequence_len {result['sequence_len']:,}"
-        )
-        if result.get("masked_turns"):
-            parts.append(f"{result['masked_turns']:,} assistant turns masked")
-        if result.get("pairs_equal_after_cut"):
-            parts.append(f"{result['pairs_equal_after_cut']:,} pairs equal once cut: they teach nothing")
-        if result.get("unused_keys"):
-            parts.append("not used: " + ", ".join(f"{key} ({n:,} rows)" for key, n in result["unused_keys"].items()))
-    if "backend" in result:
-        parts.append(f"backend {result['backend']}")
-    return ", ".join(parts)

@@ -126,15 +126,16 @@ def test_what_ends_the_first_machine_ends_the_other_with_its_code(machines, fake
     assert "machine 0 failed" in said
 
 
-def test_a_first_machine_that_dies_is_noticed(machines, fake):
+@pytest.mark.parametrize(("killed", "code"), [(0, 6), (1, 7)])
+def test_a_machine_that_dies_is_noticed(machines, fake, killed, code):
     fake.config.write_text(fake.config.read_text("utf-8").replace("12", "3"), "utf-8")
     fake.behave(sft="hang")
-    first, other = machines.start(0, "sft"), machines.start(1, "sft")
+    both = [machines.start(rank, "sft", env={"ALPHAF_JOB": "dies"}) for rank in (0, 1)]
     wait_for(fake, "sft", 2)
-    first.kill()
-    code, said = machines.end(other)
-    assert code == 6
-    assert "machine 0 has given no sign of life for 3 s" in said
+    both[killed].kill()
+    ended, said = machines.end(both[1 - killed])
+    assert ended == code
+    assert f"machine {killed} has given no sign of life for 3 s" in said
 
 
 def test_other_tools_are_refused_and_the_first_machine_says_so(machines, fake, tmp_path):

@@ -60,17 +60,19 @@ class Leader:
         return on_node(argv, node, self._patience)
 
     def watch(self) -> None:
-        """Raise StageError where another machine has failed or fallen silent and the launcher here does not end."""
-        lost = next(filter(None, map(self._trouble, self._others)), None)
-        if lost is None:
-            return
-        self._lost_since = self._lost_since or time.monotonic()
-        if time.monotonic() - self._lost_since > GRACE_S:
-            raise lost
+        """Raise StageError where another machine fell silent, or failed and the launcher here does not end."""
+        silent = next(filter(None, map(self._silence, self._others)), None)
+        if silent:
+            raise silent
+        failed = next(filter(None, map(self._failure, self._others)), None)
+        if failed:
+            self._lost_since = self._lost_since or time.monotonic()
+            if time.monotonic() - self._lost_since > GRACE_S:
+                raise failed
 
     def working(self) -> None:
         """Say that a training spread over machines is over and rank 0 goes on alone."""
-        for error in filter(None, map(self._trouble, self._others)):
+        for error in filter(None, map(self._failure, self._others)):
             self._say(f"{error.what} ({error.where})")
         self._voice.say("works")
 
@@ -102,14 +104,17 @@ class Leader:
                 )
             time.sleep(min(LOOK_S, self._patience / 4))
 
-    def _trouble(self, other: Ear) -> StageError | None:
+    def _failure(self, other: Ear) -> StageError | None:
         word = other.word()
         if word.get("attempt") == self._attempt and word.get("state") == "failed":
             return StageError(
                 f"machine {other.rank} failed: {word['error']}", where=word["where"], fix="the same command, on all"
                 " machines, goes on from the last checkpoint",
             )  # fmt: skip
-        if other.silent_s() > self._patience and self._attempt:
+        return None
+
+    def _silence(self, other: Ear) -> StageError | None:
+        if other.silent_s() > self._patience:
             return StageError(
                 f"machine {other.rank} has given no sign of life for {self._patience:.0f} s",
                 where=f"{self._paths.sign(other.rank)} does not change",

@@ -10,13 +10,14 @@ import click
 from alphaf_orch.cli.options import log_console, out_console
 from alphaf_orch.cli.views import print_plan, print_run
 from alphaf_orch.core.disk import writing
-from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import Plan, make_plan
 from alphaf_orch.planning.stages import MERGE_MODELS
 from alphaf_orch.report.card import write_model_card
+from alphaf_orch.runs.expected import forecast_of
 from alphaf_orch.runs.look import run_json
 from alphaf_orch.runs.ready import ready_plan
 from alphaf_orch.runs.runner import run_plan
@@ -30,7 +31,7 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, warm: bool | No
     machine = detect_machine()
     plan = make_plan(config, machine, paths.root, scope)
     if scope.dry:
-        print_dry_run(plan)
+        print_dry_run(plan, machine)
         return
     console = log_console()
     with warm_programs(warm, config, machine, console):
@@ -50,7 +51,7 @@ def tell_notes(plan: Plan) -> None:
         log_console().print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
 
 
-def print_dry_run(plan: Plan) -> None:
+def print_dry_run(plan: Plan, machine: Machine) -> None:
     """Print what would run and put the rendered files into a temporary folder."""
     scratch = Path(tempfile.mkdtemp(prefix=f"alphaf-{plan.paths.name}-"))
     chosen = statuses(plan, read_manifest(plan.paths.manifest))
@@ -58,7 +59,7 @@ def print_dry_run(plan: Plan) -> None:
         for path, file in status.stage.files.items():
             with writing(scratch / path.name):
                 (scratch / path.name).write_text(file.text, encoding="utf-8")
-    print_plan(out_console(), plan, chosen, scratch)
+    print_plan(out_console(), plan, chosen, forecast_of(plan, machine, chosen), scratch)
     tell_notes(plan)
     click.echo(f"dry run: nothing was launched; the rendered files are in {scratch}")
 

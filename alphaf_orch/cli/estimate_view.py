@@ -63,7 +63,12 @@ def estimate_json(found: Forecast, rate: float | None = None) -> dict[str, Any]:
         "hardware": asdict(found.hardware),
         "gpus": found.gpus,
         "stages": [
-            {**asdict(cost), "memory_total": cost.memory.total if cost.memory else None, "fits": cost.fits}
+            {
+                **asdict(cost),
+                "memory_total": cost.memory.total if cost.memory else None,
+                "memory_recorded": cost.memory.recorded if cost.memory else None,  # as peak_memory_mib has it, in bytes
+                "fits": cost.fits,
+            }
             for cost in found.stages
         ],
         "disk_bytes": found.disk_bytes,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from alphaf_orch.estimates import speed
@@ -173,7 +173,8 @@ def _rate(asked: Training, same: Sequence[Measured], near: Sequence[Measured]) -
         other = training_of(one)
         if other is None or not one.got.get("tokens_per_s"):
             continue
-        ratio = other.flops_per_token() / flops
+        # Where its rows were not counted, they are taken to be as long as those that are asked for.
+        ratio = replace(other, rows=other.rows or asked.rows).flops_per_token() / flops
         if not 1 / NEAR <= ratio <= NEAR:
             continue
         units = asked.setup.world / other.setup.world if asked.card else asked.cores / other.cores

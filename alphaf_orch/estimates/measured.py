@@ -39,10 +39,13 @@ class Measured:
     data: Facts = field(default_factory=dict)  # rows and tokens, by a hash of their content
 
     def same(self, other: Measured) -> bool:
-        """Return whether both are of one kind on one machine with the same versions, so that figures are the same."""
-        return self.near(other) and (self.shape, self.scaled, self.versions, self.machine) == (
-            other.shape, other.scaled, other.versions, other.machine,
-        )  # fmt: skip
+        """Return whether both are of one kind on one machine, with the same versions as far as both know them."""
+        both = self.versions.keys() & other.versions.keys()
+        return (
+            self.near(other)
+            and (self.shape, self.scaled, self.machine) == (other.shape, other.scaled, other.machine)
+            and all(self.versions[name] == other.versions[name] for name in both)
+        )
 
     def near(self, other: Measured) -> bool:
         """Return whether one can be scaled to the other: what no formula scales by is the same."""

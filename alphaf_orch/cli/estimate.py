@@ -11,13 +11,14 @@ from alphaf_orch.cli.options import command, echo_json, out_console, with_option
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.estimates.speed import ARTICLE_CARD
 from alphaf_orch.planning.context import Scope
-from alphaf_orch.planning.forecast import forecast, hardware
+from alphaf_orch.planning.forecast import card_bytes, forecast, hardware
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.settings.options import Options, settings
 
 
 @command()
-@with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code")
+@with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus")
+@with_options("trust_remote_code")
 @click.option(
     "--gpu-memory", type=click.FloatRange(min=1), metavar="GB", help="Memory of one GPU (of the GPU here, 80)."
 )
@@ -41,10 +42,12 @@ def estimate(
         options = replace(options, sets=(*options.sets, f"sft.engine={engine}"))
     chosen, paths = settings(options)
     machine = detect_machine()
+    if gpu_memory:  # the engine is chosen by it too
+        machine = replace(machine, memory=card_bytes(gpu_memory))
     plan = make_plan(chosen, machine, paths.root, Scope(dry=True, merge=True))
-    on = hardware(machine, max(plan.gpus.values()), card=card or "", gpu_memory=gpu_memory or 0)
+    on = hardware(machine, max(plan.gpus.values()), card=card or "", gpu_memory=card_bytes(gpu_memory or 0))
     found = forecast(plan, on)
     if as_json:
         echo_json(estimate_json(found, rate))
     else:
-        print_estimate(out_console(), found, rate)
+        print_estimate(out_console(), found, plan.engine.reason and f"{plan.engine.name}, {plan.engine.reason}", rate)

@@ -78,9 +78,11 @@ def estimate_json(found: Forecast, rate: float | None = None) -> dict[str, Any]:
     }
 
 
-def print_estimate(console: Console, found: Forecast, rate: float | None = None) -> None:
+def print_estimate(console: Console, found: Forecast, engine: str = "", rate: float | None = None) -> None:
     """Print each stage's amount and time, each training's memory by part, and the sum."""
-    console.print(_on(found), highlight=False, soft_wrap=True)
+    console.out(_on(found), highlight=False)
+    if engine:
+        console.out(f"engine: {engine}", highlight=False)
     table = Table("stage", "rows", "steps", "tokens", "time", "known from")
     for cost in found.stages:
         table.add_row(

@@ -135,7 +135,8 @@ def training_of(one: Measured) -> Training | None:
     try:
         recipe, machine = {**one.strict, **one.scaled}, one.machine
         engine = str(recipe.get("engine") or "ddp")
-        setup = Setup(int(machine.get("gpus", 0)), int(machine.get("nodes", 1)), engine=engine)
+        gpus, nodes, offload = int(machine.get("gpus", 0)), int(machine.get("nodes", 1)), bool(recipe.get("offload"))
+        setup = Setup(gpus, nodes, engine=engine, offload=offload)
         rows = counted(one.data["report"], "") if "report" in one.data else None
         card, cores = str(machine.get("card", "")), int(machine.get("cores", 1))
         return Training(Shape(**one.shape), recipe, setup, one.stage == "dpo", card, cores, rows)

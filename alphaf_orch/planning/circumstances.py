@@ -21,7 +21,7 @@ STRICT = (
     "adapter", "load_in_4bit", "load_in_8bit", "lora_target_linear", "lora_target_modules", "lora_modules_to_save",
     "lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "gradient_checkpointing", "activation_offloading", "bf16",
     "tf32", "optimizer", "attn_implementation", "sample_packing", "pad_to_sequence_len", "eval_sample_packing",
-    "chunked_cross_entropy", "cut_cross_entropy", "liger_fused_linear_cross_entropy", "torch_compile", "engine",
+    "chunked_cross_entropy", "cut_cross_entropy", "liger_fused_linear_cross_entropy", "torch_compile",
     "backend", "loss_type",
 )  # fmt: skip
 SCALED = ("micro_batch_size", "gradient_accumulation_steps", "sequence_len", "lora_r")
@@ -40,6 +40,9 @@ def circumstances(plan: Plan, stage: Stage, machine: Facts, versions: Mapping[st
         strict = {key: recipe[key] for key in STRICT if recipe.get(key) not in (None, False, "")}
         strict |= {"dropout": True} if recipe.get("lora_dropout") else {}
         strict |= {"evaluates": True} if evaluates(recipe) else {}
+        engine, offload = engine_of(plan, stage)
+        strict |= {"engine": engine} if engine != "ddp" else {}
+        strict |= {"offload": True} if offload else {}
         scaled = {key: recipe[key] for key in SCALED if recipe.get(key) is not None}
         # Padded or packed, every batch is as long as sequence_len.
         if not (recipe.get("pad_to_sequence_len") or recipe.get("sample_packing")):
@@ -63,9 +66,19 @@ def used_gpus(plan: Plan, stage: Stage) -> int:
     return gpus if stage.kind == "train" else min(gpus, 1)
 
 
-def machine_facts(card: str, gpus: int, cpu: str, cores: int) -> Facts:
+def used_nodes(plan: Plan, stage: Stage) -> int:
+    """Return over how many machines a stage is spread."""
+    return plan.resolved.nodes(stage.section) if stage.kind == "train" and stage.section else 1
+
+
+def engine_of(plan: Plan, stage: Stage) -> tuple[str, bool]:
+    """Return the engine of a training, and whether it puts to the CPU what it can."""
+    return (plan.engine.name, plan.engine.offload) if stage.section == "sft" else ("ddp", False)
+
+
+def machine_facts(card: str, gpus: int, nodes: int, cpu: str, cores: int) -> Facts:
     """Return the machine as measurements are known by: a card and how many, or the processor and its cores."""
-    return {"card": card, "gpus": gpus, "nodes": 1} if gpus else {"cpu": cpu, "cores": cores}
+    return {"card": card, "gpus": gpus, "nodes": nodes} if gpus else {"cpu": cpu, "cores": cores}
 
 
 def evaluates(recipe: Mapping[str, Any]) -> bool:

@@ -21,14 +21,16 @@ from alphaf_orch.planning.amount import micro_batches, planned_steps, rows_left
 from alphaf_orch.planning.circumstances import (
     circumstances,
     data_key,
+    engine_of,
     evaluates,
     installed_versions,
     machine_facts,
     processor,
     used_gpus,
+    used_nodes,
 )
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.planning.stages import Section, Stage, stage_name
+from alphaf_orch.planning.stages import SECTIONS, Section, Stage, stage_name
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,9 @@ class Hardware:
     ram: int
     assumed: bool = False
 
-    def facts(self, gpus: int) -> Facts:
+    def facts(self, gpus: int, nodes: int) -> Facts:
         """Return the machine as measurements are known by: a card and how many, or the processor and its cores."""
-        return machine_facts(self.card, gpus, self.cpu, self.cores)
+        return machine_facts(self.card, gpus, nodes, self.cpu, self.cores)
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,16 @@ class Forecast:
         return self.seconds.times(self.gpus / 3600) if self.seconds else None
 
 
-def hardware(machine: Machine, gpus: int, *, card: str = "", gpu_memory: float = 0) -> Hardware:
-    """Return what a run on that many GPUs is estimated on: what is said, what is here, else the article's card.
+def card_bytes(gpu_memory: float) -> int:
+    """Return the bytes of a card's memory in GB as vendors count it: an H100 of 80 has 79.6 GiB."""
+    return round(gpu_memory * H100_BYTES / 80)
 
-    `gpu_memory` is in GB as vendors count it (an H100 of 80 has 79.6 GiB).
-    """
+
+def hardware(machine: Machine, gpus: int, *, card: str = "", gpu_memory: int = 0) -> Hardware:
+    """Return what a run on that many GPUs is estimated on: what is said, what is here, else the article's card."""
     here = machine.gpus[0] if machine.gpus else ""
     name = (card or here or speed.ARTICLE_CARD) if gpus else ""
-    said = round(gpu_memory * H100_BYTES / 80)
-    room = said or (machine.memory if name == here else 0) or H100_BYTES
+    room = gpu_memory or (machine.memory if name == here else 0) or H100_BYTES
     ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Hardware(name, room, processor(), machine.cpus, ram, assumed=bool(gpus) and name != here)
 
@@ -93,7 +96,8 @@ def forecast(plan: Plan, on: Hardware, done: Collection[str] = (), kept: Sequenc
     found = [
         _cost(plan, stage, on, kept) for stage in plan.stages if stage.name not in done and stage.kind != "prepare"
     ]
-    return Forecast(plan.paths.name, on, tuple(found), max(plan.gpus.values()), plan.disk_bytes)
+    held = max(plan.gpus[section] * plan.resolved.nodes(section) for section in SECTIONS)
+    return Forecast(plan.paths.name, on, tuple(found), held, plan.disk_bytes)
 
 
 def known_rows(plan: Plan, section: Section, kept: Sequence[Measured]) -> Rows | None:
@@ -121,7 +125,7 @@ def _cost(plan: Plan, stage: Stage, on: Hardware, kept: Sequence[Measured]) -> S
     shape = shape_of(architecture) if architecture else None
     rows = known_rows(plan, stage.section, kept) if stage.section else None
     gpus = plan.gpus[stage.section or "sft"]
-    machine = on.facts(used_gpus(plan, stage))
+    machine = on.facts(used_gpus(plan, stage), used_nodes(plan, stage))
     longest = rows.longest if rows else 0
     asked = circumstances(plan, stage, machine, installed_versions(stage.argv[0]), longest)
     same, near = matches(asked, kept)
@@ -147,7 +151,9 @@ def _formula(stage: Stage, shape: Any, rows: Rows | None, *, gpu: bool) -> Range
 def _training(plan: Plan, stage: Stage, on: Hardware, rows: Rows | None, gpus: int) -> Training:
     assert stage.own_file is not None and stage.section is not None and plan.preset.architecture is not None
     recipe = stage.own_file.values
-    setup = Setup(gpus, gpu_memory=on.gpu_memory if gpus else on.ram, engine=str(recipe.get("engine") or "ddp"))
+    name, offload = engine_of(plan, stage)
+    room, nodes = on.gpu_memory if gpus else on.ram, plan.resolved.nodes(stage.section)
+    setup = Setup(gpus, nodes, room, name, offload)
     accumulation = int(recipe["gradient_accumulation_steps"])
     steps = _steps(rows, recipe, setup.world, stage.section)
     asked = Training(

@@ -13,7 +13,7 @@ from alphaf_orch.core.progress import read_metrics
 from alphaf_orch.core.record import read_json
 from alphaf_orch.estimates.measured import keep_measured, measured_file
 from alphaf_orch.estimates.rows import counted, counts
-from alphaf_orch.planning.circumstances import circumstances, data_key, machine_facts, processor, used_gpus
+from alphaf_orch.planning.circumstances import circumstances, data_key, machine_facts, processor, used_gpus, used_nodes
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Stage, stage_name
 
@@ -29,7 +29,7 @@ def remember(plan: Plan, stage: Stage, entry: Mapping[str, Any], say: Callable[[
     rows = counted(report, "") if report else None
     machine, gpus = plan.resolved.machine, used_gpus(plan, stage)
     card = machine.gpus[0] if gpus and machine.gpus else ""
-    facts = machine_facts(card, gpus if card else 0, processor(), machine.cpus)
+    facts = machine_facts(card, gpus if card else 0, used_nodes(plan, stage), processor(), machine.cpus)
     found = circumstances(plan, stage, facts, entry["versions"], rows.longest if rows else 0)
     got: dict[str, Any] = {"seconds": entry["seconds"], "process_mib": entry["peak_memory_mib"]}
     data: dict[str, Any] = {}

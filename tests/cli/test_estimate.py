@@ -9,7 +9,7 @@ from measurements import H100
 from alphaf_orch.cli.estimate_view import duration
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.planning.context import Scope
-from alphaf_orch.planning.forecast import hardware
+from alphaf_orch.planning.forecast import card_bytes, hardware
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.runs.remember import remember
 from alphaf_orch.settings.options import Options, settings
@@ -128,7 +128,7 @@ def test_the_card_is_the_one_said_the_one_here_or_the_article_s():
     here = Machine(("NVIDIA A100-SXM4-40GB",), 16, ("0",), 42_400_000_000)
     assert (hardware(here, 1).card, hardware(here, 1).gpu_memory) == (here.gpus[0], here.memory)
     assert not hardware(here, 1).assumed
-    said = hardware(here, 1, card=H100, gpu_memory=40)
+    said = hardware(here, 1, card=H100, gpu_memory=card_bytes(40))
     assert (said.card, said.gpu_memory, said.assumed) == (H100, 42_750_000_000, True)
     assert hardware(Machine((), 2), 8).gpu_memory == 85_500_000_000
     assert hardware(Machine((), 2), 0).card == ""

@@ -17,7 +17,7 @@ from alphaf_orch.settings.options import Options, settings
 
 
 @command()
-@with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus")
+@with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
 @with_options("trust_remote_code")
 @click.option(
     "--gpu-memory", type=click.FloatRange(min=1), metavar="GB", help="Memory of one GPU (of the GPU here, 80)."

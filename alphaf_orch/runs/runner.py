@@ -34,6 +34,7 @@ from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs import checkpoints, sharing
 from alphaf_orch.runs.checkpoints import Start
 from alphaf_orch.runs.launch import launch, write_files
+from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_machine
 from alphaf_orch.runs.remember import remember
@@ -50,9 +51,18 @@ def locked(paths: RunPaths) -> contextlib.AbstractContextManager[int]:
     return held(paths.lock, f"the run {paths.name}")
 
 
-def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, prepare: bool = False) -> dict[str, Any]:
+def run_plan(
+    plan: Plan,
+    machine: Machine,
+    console: Console,
+    *,
+    verbose: bool,
+    prepare: bool = False,
+    leader: Leader | None = None,
+) -> dict[str, Any]:
     """Run the stages that are not done (with `prepare` those alone that all runs share) and return the manifest.
 
+    A stage that is spread over machines needs the `leader` that calls the others to it.
     Everything that can be refused is refused before the first launch. Raises StageError, ContractError or
     Interrupted for what happens later; the manifest then says so and the same call goes on from there.
     """
@@ -79,7 +89,7 @@ def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, p
                 continue
             with sharing.turn(status.stage, plan.paths, partial(_say, console)) as donor:
                 if donor is None or not _take_over(status.stage, donor, plan.paths, manifest, console):
-                    _run_stage(plan, status, manifest, console, lock_fd, versions, verbose=verbose)
+                    _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)
             _check_amount(status.stage, found, plan.paths, console)
     return manifest
 
@@ -151,6 +161,7 @@ def _run_stage(
     console: Console,
     lock_fd: int,
     versions: Mapping[str, Mapping[str, str]],
+    leader: Leader | None,
     *,
     verbose: bool,
 ) -> None:
@@ -160,6 +171,10 @@ def _run_stage(
     argv = stage.argv
     if start and start.checkpoint:
         argv = (*argv, f"--resume_from_checkpoint={start.checkpoint}")
+    spread = leader if stage.nodes > 1 and not adopted else None
+    if spread:
+        with _interruptible(stage, paths):
+            argv = spread.gather(stage, argv, versions[argv[0]], plan.gpus["sft"])
     entry: dict[str, Any] = {
         "state": "running",
         "fingerprint": stage.fingerprint,
@@ -181,8 +196,12 @@ def _run_stage(
     try:
         with writing(), _interruptible(stage, paths):
             finished = (
-                Finished(0, 0.0, 0) if adopted else _launch(stage, argv, paths, console, lock_fd, verbose=verbose)
+                Finished(0, 0.0, 0)
+                if adopted
+                else _launch(stage, argv, paths, console, lock_fd, spread, verbose=verbose)
             )
+            if spread:
+                spread.working()
             entry |= {
                 "exit_code": finished.exit_code,
                 "seconds": round(finished.seconds, 1),
@@ -190,7 +209,7 @@ def _run_stage(
             }
             entry["result"] = check_outputs(stage, paths, finished)
     except WarmLost:  # as the next call would: what is half-written goes, a training goes on from its last checkpoint
-        _run_stage(plan, status, manifest, console, lock_fd, versions, verbose=verbose)
+        _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)
         return
     except Interrupted:
         entry |= {"state": "interrupted", "ended": now()}
@@ -255,6 +274,7 @@ def _launch(
     paths: RunPaths,
     console: Console,
     lock_fd: int,
+    spread: Leader | None,
     *,
     verbose: bool,
 ) -> Finished:
@@ -268,7 +288,8 @@ def _launch(
     begun = time.time()
     try:
         env = {**stage.env, **date_env(paths)}
-        return launch(argv, line, lock_fd, env=env, files=stage.files, online=stage.online, restarts=False)
+        watch = spread.watch if spread else None
+        return launch(argv, line, lock_fd, env=env, files=stage.files, online=stage.online, restarts=False, watch=watch)
     finally:
         mask_logs(paths.root, begun - 1)
 

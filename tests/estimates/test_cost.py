@@ -38,6 +38,8 @@ def test_operations_of_a_token():
     lora = {"adapter": "lora", "lora_r": 1}
     assert speed.flops_per_token(EEVE, lora, 0) == pytest.approx(4 * dense, rel=0.01)
     assert speed.flops_per_token(EEVE, lora, 0, preference=True) == pytest.approx(6 * dense, rel=0.01)
+    added = {**lora, "lora_r": 256}
+    assert speed.flops_per_token(EEVE, added, 0) == pytest.approx(4 * dense + 6 * 1_006_632_960)
     attention = speed.flops_per_token(EEVE, {}, 4096) - speed.flops_per_token(EEVE, {}, 0)
     assert attention == 3 * 2 * 4096 * 4096 * 48
 

@@ -58,27 +58,28 @@ def kept_bytes(shape: Shape, recipe: Mapping[str, Any], section: Section, count:
 def saved_per_token(shape: Shape, recipe: Mapping[str, Any], section: Section, *, gpu: bool) -> int:
     """Return what one layer saves of a token, its input apart.
 
-    Counted in transformers/models/llama/modeling_llama.py, peft/tuners/lora/layer.py and axolotl/kernels/lora.py: both
-    norms (float32 input, output), q, k, v and the attention's output, gate and up, without axolotl's kernels also
-    silu(gate) and the product; LoRA's inputs after dropout with their masks, once for each fused group or each layer.
+    Both norms' float32 input, q, k, v and the attention's output, gate, up and silu(gate), and what the linear layers
+    read: all of it where weights are trained, under LoRA what each adapter reads behind its dropout. As torch's
+    saved_tensors_hooks count it for Llama under transformers and peft (tests/real/test_saved_activations.py); with
+    axolotl's kernels by what axolotl/kernels/lora.py saves, unsloth's the same.
     """
-    width, rank = compute_width(recipe, gpu=gpu), int(recipe.get("lora_r") or 0)
-    h, i, sizes = shape.hidden_size, shape.intermediate_size, linear_sizes(shape)
+    width, h, i = compute_width(recipe, gpu=gpu), shape.hidden_size, shape.intermediate_size
+    sizes = linear_sizes(shape)
     q, kv = sizes["q_proj"][1], sizes["k_proj"][1]
-    full = is_full(recipe, section)
-    norms = 2 * (4 + width + (width if full else 0)) * h
+    norms = (2 if width < 4 else 1) * 4 * h  # in 32 bits the first norm reads the layer's input itself
     attention = width * (2 * q + 2 * kv)
-    mlp_kernel = bool(recipe.get("lora_mlp_kernel")) or (section == "dpo" and unsloth(recipe, gpu=gpu))
-    mlp = width * (2 if mlp_kernel else 4) * i
-    if full or not rank:
-        return norms + attention + mlp
+    if is_full(recipe, section):
+        return norms + 4 * width * h + attention + 4 * width * i  # each norm's two factors, the product of gate and up
     dropped = float(recipe.get("lora_dropout") or 0) > 0
-    if mlp_kernel:
-        inputs = (2 * h + q) * (width + 1) if dropped else 0
-    else:
-        copied = width if dropped or width < 4 else 0
-        inputs = (copied + (1 if dropped else 0)) * sum(size for size, _ in sizes.values())
-    return norms + attention + mlp + inputs + len(sizes) * rank * width
+    rank = len(sizes) * int(recipe.get("lora_r") or 0) * width
+    if bool(recipe.get("lora_mlp_kernel")) or (section == "dpo" and unsloth(recipe, gpu=gpu)):
+        behind = (2 * h + q) * (width + 1) if dropped else 0
+        return norms + 2 * width * h + attention + 2 * width * i + behind + rank
+    read = sum(inputs for inputs, _ in sizes.values())
+    mask = 1 if gpu else 4  # bool on a card, float32 on a CPU
+    # A cast copies the input for each adapter; without one all of a block read the same two norms' outputs.
+    inputs = (width + mask) * read if dropped else width * (read if width < 4 else 2 * h + i)
+    return norms + attention + 3 * width * i + inputs + rank
 
 
 def recomputed_bytes(shape: Shape, recipe: Mapping[str, Any], section: Section, count: int, *, gpu: bool) -> int:

@@ -46,43 +46,53 @@ def largest_micro_batch_size(shape: Shape, recipe: Mapping[str, Any], setup: Set
 def engine_for(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section = "sft") -> Choice:
     """Return the engine of a recipe that asks for none, with its reason; setup's own engine is not read.
 
-    Adapters that fit are trained under DDP, full fine-tuning is sharded: by FSDP2 within a node and, over several, by
-    HSDP, which shards within each and copies across (docs/nd_parallelism.qmd of axolotl).
+    Adapters that fit are trained under DDP. Full fine-tuning is sharded, as float32 weights ask for: by FSDP2 within a
+    node, over several by HSDP, which shards within each and copies across (axolotl docs/nd_parallelism.qmd).
     """
     if not setup.gpus:
         return Choice("ddp", "trained on the CPU, in one process")
-    full, where = is_full(recipe, section), _ranks(setup)
+    full, there = is_full(recipe, section), setup.gpu_memory
     whole = memory(shape, recipe, replace(setup, engine="ddp"), section).total
-    there = setup.gpu_memory
-    what = f"full fine-tuning of {_count(shape.parameters)}" if full else f"the adapter on {_count(shape.parameters)}"
-    needs = f"{what} needs {_gb(whole)} GB a GPU unsharded, {_gb(there)} are there" if there else ""
+    what = f"{'full fine-tuning of' if full else 'the adapter on'} {_count(shape.parameters)}"
+    enough = not there or whole <= there
+    if enough and (setup.world == 1 or not full):
+        each = "" if setup.world == 1 else f" on each of {_ranks(setup)}"
+        return Choice("ddp", f"{what} needs {_gb(whole)} GB{each}{f' of {_gb(there)}' if there else ''}, unsharded")
+    needs = f"{what} needs {_gb(whole)} GB a GPU unsharded" + (f", {_gb(there)} are there" if there else "")
     if setup.world == 1:
-        if not there or whole <= there:
-            return Choice("ddp", f"one GPU: {what} needs {_gb(whole)} GB{_of(there)}")
-        return Choice("", f"{needs}; one GPU has nothing to share with")
-    if not full and (not there or whole <= there):
-        return Choice("ddp", f"{what} needs {_gb(whole)} GB on each of {where}{_of(there)}: no sharding")
+        return Choice("", needs + _what_would_fit(shape, recipe, replace(setup, engine="ddp"), section))
     sharded = _sharded(shape, recipe, setup, section, full=full)
-    fitting = [(engine, peak) for engine, peak in sharded if not there or peak <= there]
-    if fitting:
-        engine, peak = fitting[0]
-        over = f"{setup.gpus} GPUs of each node" if engine == "hsdp" else where
-        head = needs or f"{what} needs {_gb(whole)} GB a GPU unsharded"
-        return Choice(engine, f"{head}; sharded over {over} it needs {_gb(peak)}")
+    engine, peak = next((pair for pair in sharded if not there or pair[1] <= there), ("", 0))
+    if engine:
+        over = f"the {setup.gpus} of each node" if engine == "hsdp" else str(setup.world)
+        return Choice(engine, f"{needs}; sharded over {over} it needs {_gb(peak)}")
     engine, peak = min(sharded, key=lambda pair: pair[1])
-    return Choice("", f"{needs}; sharded over {where} by {engine} it still needs {_gb(peak)}")
+    least = _what_would_fit(shape, _rendered(recipe), replace(setup, engine=engine), section)
+    return Choice("", f"{needs}; sharded over {setup.world} by {engine} it still needs {_gb(peak)}{least}")
+
+
+def _what_would_fit(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section) -> str:
+    """Return the micro_batch_size, or else the offload, with which an engine would do; "" for none."""
+    micro = largest_micro_batch_size(shape, recipe, setup, section)
+    if micro:
+        return f"; micro_batch_size {micro} would fit"
+    if setup.engine != "ddp" and not setup.offload and fits(shape, recipe, replace(setup, offload=True), section):
+        return "; with engine_offload it would fit"
+    return ""
+
+
+def _rendered(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the recipe as a sharding engine's layer leaves it: gradients are shared out after each micro batch."""
+    each = {"gradient_accumulation_kwargs": {"sync_each_batch": True}}
+    return {**recipe, "accelerator_config": {**(recipe.get("accelerator_config") or {}), **each}}
 
 
 def _sharded(
     shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section, *, full: bool
 ) -> list[tuple[str, int]]:
     """Return the sharding engines in the order in which they are tried, each with its peak."""
-    several = setup.nodes > 1 and setup.gpus > 1
-    engines = ("hsdp", "fsdp2", "zero3") if full and several else ("fsdp2", "zero3")
-    given = recipe.get("accelerator_config") or {}
-    # What the engine's own layer brings (templates/engines): gradients are shared out after each micro batch.
-    each = {**given, "gradient_accumulation_kwargs": {"sync_each_batch": True}}
-    rendered = {**recipe, "accelerator_config": each}
+    engines = ("hsdp", "fsdp2", "zero3") if full and setup.nodes > 1 and setup.gpus > 1 else ("fsdp2", "zero3")
+    rendered = _rendered(recipe)
     return [(engine, memory(shape, rendered, replace(setup, engine=engine), section).total) for engine in engines]
 
 
@@ -92,13 +102,9 @@ def _ranks(setup: Setup) -> str:
     return f"{nodes}{setup.gpus} GPU{'s' if setup.world > 1 else ''}"
 
 
-def _of(there: int) -> str:
-    return f" of {_gb(there)}" if there else ""
-
-
 def _gb(size: int) -> str:
-    """Return bytes as whole gigabytes, below ten with a decimal."""
-    return f"{size / 1e9:.0f}" if size >= 10**10 else f"{size / 1e9:.1f}"
+    """Return bytes as gigabytes of 10**9 in three figures."""
+    return f"{size / 1e9:.0f}" if size >= 10**11 else f"{size / 1e9:.3g}"
 
 
 def _count(parameters: int) -> str:

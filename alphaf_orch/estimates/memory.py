@@ -27,8 +27,13 @@ CONTEXT = 600_000_000
 FRAGMENTS = 1_480_000_000
 FRAGMENTS_SHARE = 0.028
 NCCL = 400_000_000  # a communicator's own buffers on each card: ours, not measured
-# A training process on a CPU before it loads a model: torch, transformers, axolotl or trl imported, measured.
-PROCESS = 860_000_000
+# A training process on a CPU with a model of nothing, torch, transformers and axolotl imported: what tiny's peaks of
+# 826 and 810 MiB leave when its own bytes are taken off (docs/estimate.md).
+PROCESS = 840_000_000
+# What malloc holds beside the tensors that live, as a share of activations and logits: measured with smollm2, adapter
+# and full 0.38 to 0.48, quantised more, as each layer's weights are unpacked between what is kept (docs/estimate.md).
+HEAP = 0.45
+HEAP_QUANTISED = 0.85
 
 
 @dataclass(frozen=True)
@@ -154,8 +159,14 @@ def _memory(
         "buffers": kept.buffers + more,
     }
     if not setup.gpus:
-        return Memory(**parts, overhead=PROCESS)
+        share = HEAP_QUANTISED if recipe.get("load_in_4bit") and recipe.get("adapter", "qlora") else HEAP
+        return Memory(**parts, overhead=PROCESS + int((activation + logits + reference) * share))
     paged = kept.optimizer if is_paged(recipe) and setup.engine == "ddp" else 0
     allocated = sum(parts.values()) - paged
-    overhead = CONTEXT + FRAGMENTS + int(allocated * FRAGMENTS_SHARE) + (NCCL if setup.world > 1 else 0)
+    overhead = (
+        CONTEXT
+        + FRAGMENTS
+        + int(allocated * FRAGMENTS_SHARE)
+        + (NCCL if setup.world > 1 or setup.engine != "ddp" else 0)
+    )
     return Memory(**parts, overhead=overhead, unseen=overhead + paged)

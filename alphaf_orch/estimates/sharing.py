@@ -14,6 +14,8 @@ from alphaf_orch.estimates.trained import (
     embedding_parameters,
     fused,
     is_full,
+    layer_parameters,
+    linear_width,
     state_bytes,
     trained_groups,
     weight_bytes,
@@ -80,8 +82,7 @@ def _fsdp(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Sectio
     trained = sum(group.count for group in groups)
     frozen = 0 if full else weight_bytes(shape, recipe, width, full=False)
     root = embedding_parameters(shape) * width
-    layers = max(0, (shape.parameters * width if full else frozen) - root)
-    two = min(2, shape.layers) * layers // shape.layers
+    two = min(2, shape.layers) * int(layer_parameters(shape) * linear_width(recipe, width, full=full))
     of_two = min(2, shape.layers) * trained // shape.layers * width
     # axolotl's kernels gather adapters and leave them (axolotl/kernels/lora.py:84-92).
     adapters = 0 if full else trained * width if fused(recipe) else of_two

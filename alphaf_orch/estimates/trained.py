@@ -97,17 +97,21 @@ def adapter_parameters(shape: Shape, recipe: Mapping[str, Any]) -> int:
     return shape.layers * int(recipe.get("lora_r") or 0) * sum(sum(sizes[name]) for name in adapted(recipe))
 
 
-def weight_bytes(shape: Shape, recipe: Mapping[str, Any], width: int, *, full: bool) -> int:
-    """Return the bytes of the base model as loaded; only the blocks' linear layers are quantised."""
-    linear = shape.layers * layer_parameters(shape)
-    rest = max(0, shape.parameters - linear) * width
+def linear_width(recipe: Mapping[str, Any], width: int, *, full: bool) -> float:
+    """Return the bytes of a weight of the blocks' linear layers as loaded; nothing else of a model is quantised."""
     if full:
-        return shape.parameters * width
+        return width
     if recipe.get("load_in_4bit"):
         asked = recipe.get("bnb_config_kwargs") or {}
         double = asked.get("bnb_4bit_use_double_quant", True)  # axolotl loaders/model.py's default, our DPO's too
-        return rest + int(linear * (NF4_DOUBLE if double else NF4_SINGLE))
-    return rest + int(linear * (INT8 if recipe.get("load_in_8bit") else width))
+        return NF4_DOUBLE if double else NF4_SINGLE
+    return INT8 if recipe.get("load_in_8bit") else width
+
+
+def weight_bytes(shape: Shape, recipe: Mapping[str, Any], width: int, *, full: bool) -> int:
+    """Return the bytes of the base model as loaded."""
+    linear = shape.layers * layer_parameters(shape)
+    return int(linear * linear_width(recipe, width, full=full)) + max(0, shape.parameters - linear) * width
 
 
 def state_bytes(optimizer: str, width: int) -> float:
@@ -131,7 +135,9 @@ def trained_groups(shape: Shape, recipe: Mapping[str, Any], section: Section, *,
     """
     width, optimizer = compute_width(recipe, gpu=gpu), str(recipe.get("optimizer") or "adamw_torch")
     if is_full(recipe, section):
-        # Embedding and head are loaded as float32 and stay so under sdpa (axolotl loaders/model.py:435-494).
+        if recipe.get("fp32_master_weights"):
+            return (Group(shape.parameters, 4, state_bytes(optimizer, 4)),)
+        # Embedding and head are made float32 and stay so under sdpa (axolotl loaders/model.py:435-494, run: they do).
         upcast = embedding_parameters(shape) if recipe.get("attn_implementation") in ("sdpa", "eager", None) else 0
         return (
             Group(shape.parameters - upcast, width, state_bytes(optimizer, width)),

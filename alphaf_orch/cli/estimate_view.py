@@ -29,7 +29,8 @@ _PARTS = {
 
 def short_lines(found: Forecast) -> list[str]:
     """Return a line for each training still to run, and one for the whole."""
-    lines = [f"{cost.name}: {_memory(cost)}; {_time(cost)}; {_bases(cost)}" for cost in found.trainings]
+    said = [(cost.name, (_memory(cost), _time(cost), _bases(cost))) for cost in found.trainings]
+    lines = [f"{name}: {'; '.join(part for part in parts if part)}" for name, parts in said]
     notes = [f"{cost.name}: {cost.note}" for cost in found.trainings if cost.note]
     whole = f"in all: {_sum(found.seconds, found.gpu_hours, found.gpus)}{_assumed(found)}"
     return [*lines, *notes, whole] if found.stages else []
@@ -141,7 +142,7 @@ def _about(cost: StageCost) -> list[str]:
     if largest is not None:
         most = f"the largest micro_batch_size that fits is {largest}" if largest else "no micro_batch_size fits"
         lines[0] += f"; {most}"
-    lines.append(f"{cost.name}: {cost.rows_basis}" if cost.rows_basis else f"{cost.name}: its data are not known yet")
+    lines.append(f"{cost.name}: {cost.rows_basis}" if cost.rows_basis else f"{cost.name}: its rows are not known yet")
     return [*lines, f"{cost.name}: {cost.note}"] if cost.note else lines
 
 
@@ -155,7 +156,7 @@ def _memory(cost: StageCost) -> str:
 
 def _time(cost: StageCost) -> str:
     if cost.seconds is None:
-        return "time not known" + ("" if cost.rows else ": its data are not here yet")
+        return "time not known" + ("" if cost.rows else ": its rows are not known yet")
     return _ranged(cost.seconds, duration)
 
 

@@ -56,19 +56,22 @@ def engine_for(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: S
     what = f"{'full fine-tuning of' if full else 'the adapter on'} {_count(shape.parameters)}"
     enough = not there or whole <= there
     if enough and (setup.world == 1 or not full):
-        each = "" if setup.world == 1 else f" on each of {_ranks(setup)}"
-        return Choice("ddp", f"{what} needs {_gb(whole)} GB{each}{f' of {_gb(there)}' if there else ''}, unsharded")
+        of = f" of {_gb(there)}" if there else ""
+        if setup.world == 1:
+            return Choice("ddp", f"one GPU: {what} needs {_gb(whole)} GB{of}")
+        return Choice("ddp", f"{what} needs {_gb(whole)} GB on each of {_ranks(setup)}{of}: no sharding")
     needs = f"{what} needs {_gb(whole)} GB a GPU unsharded" + (f", {_gb(there)} are there" if there else "")
     if setup.world == 1:
-        return Choice("", needs + _what_would_fit(shape, recipe, replace(setup, engine="ddp"), section))
+        least = _what_would_fit(shape, recipe, replace(setup, engine="ddp"), section)
+        return Choice("", needs + (least or "; one GPU has nothing to share with"))
     sharded = _sharded(shape, recipe, setup, section, full=full)
     engine, peak = next((pair for pair in sharded if not there or pair[1] <= there), ("", 0))
     if engine:
-        over = f"the {setup.gpus} of each node" if engine == "hsdp" else str(setup.world)
+        over = f"{setup.gpus} GPUs of each node" if engine == "hsdp" else _ranks(setup)
         return Choice(engine, f"{needs}; sharded over {over} it needs {_gb(peak)}")
     engine, peak = min(sharded, key=lambda pair: pair[1])
     least = _what_would_fit(shape, _rendered(recipe), replace(setup, engine=engine), section)
-    return Choice("", f"{needs}; sharded over {setup.world} by {engine} it still needs {_gb(peak)}{least}")
+    return Choice("", f"{needs}; sharded over {_ranks(setup)} by {engine} it still needs {_gb(peak)}{least}")
 
 
 def _what_would_fit(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section) -> str:
@@ -103,8 +106,8 @@ def _ranks(setup: Setup) -> str:
 
 
 def _gb(size: int) -> str:
-    """Return bytes as gigabytes of 10**9 in three figures."""
-    return f"{size / 1e9:.0f}" if size >= 10**11 else f"{size / 1e9:.3g}"
+    """Return bytes as whole gigabytes, below ten with a decimal."""
+    return f"{size / 1e9:.0f}" if size >= 10**10 else f"{size / 1e9:.1f}"
 
 
 def _count(parameters: int) -> str:

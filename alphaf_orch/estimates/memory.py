@@ -27,13 +27,13 @@ CONTEXT = 600_000_000
 FRAGMENTS = 1_480_000_000
 FRAGMENTS_SHARE = 0.028
 NCCL = 400_000_000  # a communicator's own buffers on each card: ours, not measured
-# A training process on a CPU with a model of nothing, torch, transformers and axolotl imported: what tiny's peaks of
-# 826 and 810 MiB leave when its own bytes are taken off (docs/estimate.md).
-PROCESS = 840_000_000
+# A training process on a CPU with a model of nothing, torch, transformers and axolotl or trl imported: what tiny's
+# peaks of 826 and 810 MiB (SFT) and 776 MiB (DPO) leave when its own bytes are taken off (docs/estimate.md).
+PROCESS: Mapping[Section, int] = {"sft": 840_000_000, "dpo": 770_000_000}
 # What malloc holds beside the tensors that live, as a share of activations and logits: measured with smollm2, adapter
-# and full 0.38 to 0.48, quantised more, as each layer's weights are unpacked between what is kept (docs/estimate.md).
+# and full 0.38 to 0.48, quantised 0.7 and 0.85, as each layer's weights are unpacked between what is kept.
 HEAP = 0.45
-HEAP_QUANTISED = 0.85
+HEAP_QUANTISED = 0.75
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def phases(
     def at(
         gradients: bool, activation: int, logits: int = 0, reference: int = 0, more: int = 0, step: int = 0
     ) -> Memory:
-        return _memory(kept, recipe, setup, gradients, activation, logits, reference, more, step)
+        return _memory(kept, recipe, setup, section, gradients, activation, logits, reference, more, step)
 
     if section == "dpo":
         pass_bytes = vocabulary * activations.PREFERENCE_REFERENCE + layer
@@ -140,6 +140,7 @@ def _memory(
     kept: Held,
     recipe: Mapping[str, Any],
     setup: Setup,
+    section: Section,
     gradients: bool,
     activation: int,
     logits: int,
@@ -159,8 +160,8 @@ def _memory(
         "buffers": kept.buffers + more,
     }
     if not setup.gpus:
-        share = HEAP_QUANTISED if recipe.get("load_in_4bit") and recipe.get("adapter", "qlora") else HEAP
-        return Memory(**parts, overhead=PROCESS + int((activation + logits + reference) * share))
+        share = HEAP_QUANTISED if recipe.get("load_in_4bit") else HEAP
+        return Memory(**parts, overhead=PROCESS[section] + int((activation + logits + reference) * share))
     paged = kept.optimizer if is_paged(recipe) and setup.engine == "ddp" else 0
     allocated = sum(parts.values()) - paged
     overhead = (

@@ -21,7 +21,7 @@ from alphaf_orch.estimates.trained import (
     weight_bytes,
 )
 
-MASTER = 4  # the float32 weight that DeepSpeed steps beside its 16-bit copy, and that FSDP2 shards instead of it
+MASTER = 4  # the float32 weight that DeepSpeed steps beside its 16-bit copy; FSDP2 shards it (master_weights.py)
 # DeepSpeed gathers at most as many parameters at a time (stage3_max_live_parameters, runtime/zero/config.py).
 MAX_LIVE = 1_000_000_000
 SUB_GROUP = 1_000_000_000  # what one step of ZeRO-3 casts its gradients of at a time (sub_group_size, the same file)
@@ -59,8 +59,8 @@ def _ddp(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section
     """Everything whole; several processes copy gradients into buckets as large (DDP, gradient_as_bucket_view False)."""
     width, full = compute_width(recipe, gpu=setup.gpus > 0), is_full(recipe, section)
     trained = sum(group.count * group.width for group in groups)
-    # torch's foreach AdamW holds temporaries as large as what it steps; a fused one none (torch.optim.AdamW, foreach).
-    foreach = recipe.get("optimizer") in (None, "adamw_torch", "adamw_hf")
+    # On a card torch's AdamW holds temporaries as large as what it steps, fused none (torch.optim.AdamW, foreach).
+    foreach = setup.gpus > 0 and recipe.get("optimizer") in (None, "adamw_torch", "adamw_hf")
     return Held(
         weights=trained if full else weight_bytes(shape, recipe, width, full=False),
         adapter=0 if full else trained,
@@ -72,7 +72,7 @@ def _ddp(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section
 
 
 def _fsdp(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section, groups: tuple[Group, ...]) -> Held:
-    """Everything in shards, what is trained as float32 (accelerate/utils/fsdp_utils.py:733-740).
+    """Everything in shards; the engine's layer makes float32 what `full` trains (programs/training/master_weights.py).
 
     Whole are the root's weights (embedding, head) and two layers, the one computed and the one fetched, with their
     gradients; and all gradients where accumulation does not reduce each batch (accelerate/accelerator.py:1164).
@@ -88,14 +88,16 @@ def _fsdp(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Sectio
     adapters = 0 if full else trained * width if fused(recipe) else of_two
     moving = two + root if full else of_two  # gradients on the way to be shared out
     whole = trained * width if accumulates(recipe) and not reduces_each(recipe) else 0
-    states = trained * state_bytes(str(recipe.get("optimizer") or ""), MASTER)
+    if full:
+        groups = (Group(trained, MASTER, state_bytes(str(recipe.get("optimizer") or ""), MASTER)),)
+    stepped = sum(group.count * group.width for group in groups)
     if setup.offload:
         return Held(0, 0, 0, 0, root + two + adapters + whole, moving)
     return Held(
-        weights=(trained * MASTER if full else frozen) // ranks,
-        adapter=0 if full else trained * MASTER // ranks,
-        gradients=trained * MASTER // ranks,
-        optimizer=int(states / ranks),
+        weights=(stepped if full else frozen) // ranks,
+        adapter=0 if full else stepped // ranks,
+        gradients=stepped // ranks,
+        optimizer=int(sum(group.count * group.states for group in groups) / ranks),
         buffers=root + two + adapters + whole,
         moving=moving,
     )

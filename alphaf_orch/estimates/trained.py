@@ -130,12 +130,12 @@ def is_paged(recipe: Mapping[str, Any]) -> bool:
 def trained_groups(shape: Shape, recipe: Mapping[str, Any], section: Section, *, gpu: bool) -> tuple[Group, ...]:
     """Return what is trained, as one process without sharding holds it.
 
-    LoRA is float32 (peft's autocast_adapter_dtype; measured: 12 bytes a parameter at the loss), but 16 bits where TRL
-    trains on a quantised base (trl/trainer/dpo_trainer.py:700). Whole modules keep the base's width: peft leaves them.
+    LoRA is float32 (peft's autocast_adapter_dtype, settle_adapters of programs/training/dpo_model.py; measured: 12
+    bytes a parameter at the loss). Whole modules keep the base's width: peft leaves them.
     """
     width, optimizer = compute_width(recipe, gpu=gpu), str(recipe.get("optimizer") or "adamw_torch")
     if is_full(recipe, section):
-        if recipe.get("fp32_master_weights"):
+        if any("master_weights" in str(plugin) for plugin in recipe.get("plugins") or ()):
             return (Group(shape.parameters, 4, state_bytes(optimizer, 4)),)
         # Embedding and head are made float32 and stay so under sdpa (axolotl loaders/model.py:435-494, run: they do).
         upcast = embedding_parameters(shape) if recipe.get("attn_implementation") in ("sdpa", "eager", None) else 0
@@ -143,8 +143,7 @@ def trained_groups(shape: Shape, recipe: Mapping[str, Any], section: Section, *,
             Group(shape.parameters - upcast, width, state_bytes(optimizer, width)),
             Group(upcast, 4, state_bytes(optimizer, 4)),
         )
-    lora = 2 if section == "dpo" and recipe.get("load_in_4bit") and not unsloth(recipe, gpu=gpu) and gpu else 4
-    groups = [Group(adapter_parameters(shape, recipe), lora, state_bytes(optimizer, lora))]
+    groups = [Group(adapter_parameters(shape, recipe), 4, state_bytes(optimizer, 4))]
     modules = recipe.get("lora_modules_to_save") if section == "sft" else None
     if modules:
         copies = 1 if shape.tie_word_embeddings else len(modules)

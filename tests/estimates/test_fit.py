@@ -17,47 +17,53 @@ SMALL_CARD = 24 * 10**9
 @pytest.mark.parametrize(
     ("name", "recipe", "setup", "engine", "reason"),
     [
-        ("eeve", QLORA, Setup(8), "ddp", "the adapter on 10.8B needs 37.1 GB on each of 8 GPUs of 85.5, unsharded"),
-        ("eeve", QLORA, Setup(1), "ddp", "the adapter on 10.8B needs 32.5 GB of 85.5, unsharded"),
+        ("eeve", QLORA, Setup(8), "ddp", "the adapter on 10.8B needs 37 GB on each of 8 GPUs of 86: no sharding"),
+        ("eeve", QLORA, Setup(1), "ddp", "one GPU: the adapter on 10.8B needs 33 GB of 86"),
         ("eeve", QLORA, Setup(0), "ddp", "trained on the CPU, in one process"),
         (
             "eeve",
             FULL,
             Setup(8),
             "fsdp2",
-            "full fine-tuning of 10.8B needs 121 GB a GPU unsharded, 85.5 are there; sharded over 8 it needs 30.7",
+            "full fine-tuning of 10.8B needs 121 GB a GPU unsharded, 86 are there; sharded over 8 GPUs it needs 31",
         ),
         (
             "eeve",
             FULL,
             Setup(8, 2),
             "hsdp",
-            "full fine-tuning of 10.8B needs 121 GB a GPU unsharded, 85.5 are there; sharded over the 8 of each node it"
-            " needs 30.7",
+            "full fine-tuning of 10.8B needs 121 GB a GPU unsharded, 86 are there; sharded over 8 GPUs of each node it"
+            " needs 31",
         ),
         (
             "eeve",
             FULL,
             Setup(2),
             "",
-            "full fine-tuning of 10.8B needs 121 GB a GPU unsharded, 85.5 are there; sharded over 2 by fsdp2 it still"
-            " needs 97.3; with engine_offload it would fit",
+            "full fine-tuning of 10.8B needs 121 GB a GPU unsharded, 86 are there; sharded over 2 GPUs by fsdp2 it"
+            " still needs 97; with engine_offload it would fit",
         ),
-        ("eeve", FULL, Setup(1), "", "full fine-tuning of 10.8B needs 97.5 GB a GPU unsharded, 85.5 are there"),
+        (
+            "eeve",
+            FULL,
+            Setup(1),
+            "",
+            "full fine-tuning of 10.8B needs 98 GB a GPU unsharded, 86 are there; one GPU has nothing to share with",
+        ),
         (
             "eeve",
             LORA,
             Setup(8, gpu_memory=SMALL_CARD),
             "fsdp2",
-            "the adapter on 10.8B needs 53 GB a GPU unsharded, 24 are there; sharded over 8 it needs 18.6",
+            "the adapter on 10.8B needs 53 GB a GPU unsharded, 24 are there; sharded over 8 GPUs it needs 19",
         ),
         (
             "qwen",
             QLORA,
             Setup(8, gpu_memory=SMALL_CARD),
             "",
-            "the adapter on 14.2B needs 52 GB a GPU unsharded, 24 are there; sharded over 8 by zero3 it still needs 27;"
-            " micro_batch_size 1 would fit",
+            "the adapter on 14.2B needs 52 GB a GPU unsharded, 24 are there; sharded over 8 GPUs by zero3 it still"
+            " needs 27; micro_batch_size 1 would fit",
         ),
     ],
 )
@@ -68,7 +74,7 @@ def test_an_engine_and_why(name, recipe, setup, engine, reason):
 
 def test_over_nodes_what_one_node_cannot_hold_is_shared_by_all():
     found = engine_for(shape("eeve"), FULL, Setup(8, 4, gpu_memory=24 * 10**9))
-    assert found.engine == "fsdp2" and "sharded over 32" in found.reason
+    assert found.engine == "fsdp2" and "sharded over 4 x 8 GPUs" in found.reason
 
 
 def test_a_card_of_unknown_size_stops_nothing():

@@ -78,7 +78,7 @@ def test_each_row_of_the_table_by_part(name, recipe, micro, weights, trained, ac
     of_trained = sum(found[part] for part in ("adapter", "gradients", "optimizer", "buffers"))
     assert of_trained == pytest.approx(trained, rel=0.08 if name == "orion" else 0.01)
     # Nor is what peft's own layers save beyond axolotl's kernels (tests/real/test_saved_activations.py counts it).
-    assert found["activations"] == pytest.approx(activations, rel=0.25 if name == "orion" else 0.1)
+    assert found["activations"] == pytest.approx(activations, rel=0.15 if name == "orion" else 0.1)
     # The table has 14 bytes a token and row of the vocabulary; the card held 12 (the test above fails with 14).
     assert found["logits"] * 14 / 12 == pytest.approx(logits, rel=0.02)
     assert sum(found.values()) == pytest.approx(total, rel=0.1)
@@ -114,6 +114,17 @@ CPU = [
     ("smollm2", {"adapter": "lora"}, 1, 425, 3825.0),
     ("smollm2", {"adapter": "lora"}, 2, 490, 6104.7),
     ("smollm2", {"adapter": None}, 1, 425, 3495.3),
+    ("smollm2", {"adapter": "qlora", "load_in_4bit": True}, 2, 490, 6505.1),
+]
+# And of `alphaf dpo` behind it.
+CPU_DPO = [
+    ("tiny", {"load_in_4bit": True, "lora_r": 128, "micro_batch_size": 2}, 236, 776.3),
+    (
+        "smollm2",
+        {"load_in_4bit": False, "lora_r": 64, "micro_batch_size": 1, "gradient_accumulation_steps": 2},
+        506,
+        4641.6,
+    ),
 ]
 
 
@@ -123,6 +134,13 @@ def test_what_a_cpu_held_comes_out_within_five_percent(name, recipe, micro, long
     batch = {"sequence_len": 768, "micro_batch_size": micro, "gradient_accumulation_steps": 1}
     given = {**recipe, **lora, **batch, "optimizer": "adamw_torch", "bf16": False, "gradient_checkpointing": False}
     assert sft_memory(shape(name), given, Setup(0), longest).recorded == pytest.approx(mib * 2**20, rel=0.05)
+
+
+@pytest.mark.parametrize(("name", "recipe", "longest", "mib"), CPU_DPO)
+def test_what_a_cpu_held_in_dpo_comes_out_within_six_percent(name, recipe, longest, mib):
+    batch = {"sequence_len": 768, "gradient_accumulation_steps": 1, "optimizer": "adamw_torch", "bf16": False}
+    given = {**DPO, **batch, **recipe, "gradient_checkpointing": False}
+    assert dpo_memory(shape(name), given, Setup(0), longest).recorded == pytest.approx(mib * 2**20, rel=0.06)
 
 
 def test_parts_add_up_to_the_total():

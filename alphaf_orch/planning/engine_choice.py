@@ -6,6 +6,7 @@ from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.core.render import Rendered
 from alphaf_orch.estimates.fit import engine_for, fits
+from alphaf_orch.estimates.memory import sft_memory
 from alphaf_orch.estimates.shapes import H100_BYTES, Setup, shape_of
 from alphaf_orch.planning.context import Resolved, engine_laid, own_settings
 from alphaf_orch.planning.engine_table import refuse
@@ -45,13 +46,20 @@ def _by_kind(resolved: Resolved, *, offload: bool) -> Engine:
 def check_fit(resolved: Resolved, recipe: Rendered) -> None:
     """Raise ConfigError, with the figures, where every GPU would need more memory than it has to train all weights."""
     shape, engine = resolved.preset.architecture, resolved.engine
-    if resolved.adapter != "full" or engine.name != "ddp" or engine.began or shape is None:
+    if resolved.adapter != "full" or engine.began or shape is None:
         return
     setup = _setup(resolved, engine)
     if fits(shape_of(shape), recipe.values, setup):
         return
     choice = engine_for(shape_of(shape), recipe.values, setup)
-    raise _does_not_fit(choice.reason, choice.engine)
+    if engine.name == "ddp":
+        raise _does_not_fit(choice.reason, f"engine={choice.engine}" if choice.engine else "")
+    needed, there = sft_memory(shape_of(shape), recipe.values, setup).total / 1e9, setup.gpu_memory / 1e9
+    other = choice.engine not in ("", "ddp", engine.name)
+    raise _does_not_fit(
+        f"full fine-tuning needs {needed:.0f} GB a GPU by engine {engine.name}, {there:.0f} are there",
+        f"engine={choice.engine}" if other else "" if engine.offload else "engine_offload=true",
+    )
 
 
 def check_engine(resolved: Resolved, section: Section, recipe: Rendered) -> None:
@@ -81,12 +89,6 @@ def _setup(resolved: Resolved, engine: Engine) -> Setup:
     return Setup(resolved.gpus["sft"], resolved.nodes("sft"), memory, engine.name, engine.offload)
 
 
-def _does_not_fit(figures: str, engine: str = "") -> ConfigError:
-    sharded = (
-        f"say --set engine={engine}" if engine else "say --gpus 8 on a machine that has them: engine fsdp2 shards it"
-    )
-    return ConfigError(
-        figures,
-        where="key sft.adapter: full",
-        fix=f"{sharded}; or train an adapter: --set adapter=qlora",
-    )
+def _does_not_fit(figures: str, setting: str = "") -> ConfigError:
+    other = f"say --set {setting}" if setting else "train it on more GPUs, over all of which an engine cuts it"
+    return ConfigError(figures, where="key sft.adapter: full", fix=f"{other}; or train an adapter: --set adapter=qlora")

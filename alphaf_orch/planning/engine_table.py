@@ -103,8 +103,6 @@ REFUSALS: Sequence[Refusal] = (
     Refusal(_ALL, {"tensor_parallel_size": _above(1)},  # axolotl/utils/config/__init__.py:233
             "tensor_parallel_size: GPUs that share a layer train the same rows, so the global batch would be smaller",
             "use engine=fsdp2, which saves as much memory"),
-    Refusal(_ALL, {"expert_parallel_size": _above(1)},
-            "expert_parallel_size is for mixtures of experts, of which no preset is one", "drop it"),
     # Optimizers.
     Refusal(_FSDP, {"optimizer": _one_of("adamw_8bit", "adamw_bnb_8bit")},  # axolotl/utils/schemas/validation.py:1249
             "FSDP2 not compatible with {optimizer}", "use optimizer=adamw_torch_8bit"),

@@ -112,7 +112,8 @@ def keep_global_batch(recipe: Rendered, layers: Layers, *, written_for: int, gpu
     wanted = max(1, written_for) * micro * int(recipe.values["gradient_accumulation_steps"])
     steps, rest = divmod(wanted, ranks * micro)
     if rest:
-        workable = [n for n in range(1, written_for + 1) if wanted % (n * micro) == 0]
+        most = written_for if ranks <= written_for else 2 * ranks
+        workable = [n for n in range(1, most + 1) if wanted % (n * micro) == 0]
         raise ConfigError(
             f"a global batch of {wanted} cannot be cut into {ranks} GPUs x micro_batch_size {micro}",
             where=option,

@@ -1,20 +1,25 @@
 """Every engine on 1, 2 and 8 GPUs of one and two machines, for each model and adapter: what is launched, or why not.
 
-A record has, for each case, the command, accelerate's file, the engine's file and the lines of sft.yaml that are not
-those of DDP on 8 GPUs; of a case that is refused the message. `make golden` rewrites them.
+A record has, for each case, the command, accelerate's file, the engine's file and the lines of sft.yaml that an engine
+or the number of GPUs changed; of a case that is refused the message. `make golden` rewrites them.
 """
 
-import difflib
 import itertools
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from alphaf_orch.core.errors import AlphafError
-from alphaf_orch.core.paths import PACKAGE, template_folders
+from alphaf_orch.core.nodes import Node
 from alphaf_orch.planning.context import Scope
-from alphaf_orch.planning.plan import make_plan
+from alphaf_orch.planning.engine_choice import choose
+from alphaf_orch.planning.engines import DDP
+from alphaf_orch.planning.plan import plan_run
+from alphaf_orch.planning.resolve import resolve
+from alphaf_orch.planning.sft import sft_recipe
 from alphaf_orch.settings.config import RunConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "engines"
@@ -23,52 +28,45 @@ ENGINES, GPUS, NODES = ("", "ddp", "fsdp2", "zero2", "zero3", "hsdp"), (1, 2, 8)
 SFT = Scope(sections=("sft",), dry=True)
 
 
-def planned(root, machine, model, adapter, engine, gpus, nodes, **more):
-    sft = {"adapter": adapter, **({"engine": engine} if engine else {}), **more}
-    plan = make_plan(RunConfig(model=model, gpus=gpus, nodes=nodes, sft=sft), machine, root, SFT)
-    return next(stage for stage in plan.stages if stage.name == "sft")
+def read(root, machine, model, adapter):
+    """Return a run of the model, for its cases to differ from."""
+    return resolve(RunConfig(model=model, gpus=8, sft={"adapter": adapter, "engine": "zero3"}), machine, root, SFT)
 
 
-def told(stage, texts) -> list[str]:
-    """Return the parts of a stage that an engine has a say in, short."""
-    argv = stage.argv[4 : stage.argv.index("-m", 2)]
-    lines = ["$ accelerate launch " + " ".join(argv)]
+def trained(resolved, adapter, engine, gpus, nodes):
+    """Return the training of a case, planned as any is: `read` has spared it the reading."""
+    sft = {"adapter": adapter, **({"engine": engine} if engine else {})}
+    config = resolved.config.model_copy(update={"sft": sft, "nodes": nodes})
+    node = Node(0, "node0", 29511) if nodes > 1 else Node()
+    case = replace(resolved, config=config, gpus={"sft": gpus, "dpo": 1}, node=node, engine=DDP)
+    case = replace(case, engine=choose(case, sft_recipe(case, case.base, "")))
+    return next(found for found in plan_run(case).stages if found.name == "sft")
+
+
+def told(stage) -> str:
+    """Return the parts of a stage that an engine has a say in, a line each."""
+    lines = ["$ accelerate launch " + " ".join(stage.argv[4 : stage.argv.index("-m", 2)])]
     files = {path.name: file for path, file in stage.files.items()}
-    recipe = files.pop("sft.yaml").text
-    for name in sorted(files):
-        lines += [f"{name}:", *(f"  {line}" for line in files[name].text.splitlines())]
-    if texts:
-        diff = difflib.unified_diff(texts[0].splitlines(), recipe.splitlines(), n=0, lineterm="")
-        lines += ["sft.yaml:", *(f"  {line}" for line in diff if not line.startswith(("@@", "---", "+++")))]
-    return [line for line in lines if line]
+    recipe = files.pop("sft.yaml")
+    lines += [f"{name}: {json.dumps(files[name].values)}" for name in sorted(files)]
+    changed = ("engine ", "keeps the global batch")
+    keys = [key for key, origin in recipe.origins.items() if origin.by.startswith(changed)]
+    lines += [line for line in recipe.text.splitlines() if line.partition(":")[0] in keys]
+    return "\n".join(lines)
 
 
-@pytest.fixture
-def _told_where(monkeypatch):
-    monkeypatch.setenv("ALPHAF_NODE_RANK", "0")
-    monkeypatch.setenv("ALPHAF_NODE_ADDRESS", "node0")
-
-
-@pytest.mark.usefixtures("_told_where")
 @pytest.mark.parametrize(("model", "adapter"), [*itertools.product(MODELS, ADAPTERS)])
 def test_what_each_engine_launches_is_as_recorded(model, adapter, eight_gpus, tmp_path):
-    root = tmp_path / "runs" / "r"
-    # DDP on 8 GPUs is refused for `full`: there the difference is to FSDP2.
-    compared = planned(root, eight_gpus, model, adapter, "fsdp2" if adapter == "full" else "ddp", 8, 1)
-    texts = [file.text for path, file in compared.files.items() if path.name == "sft.yaml"]
-    found: dict[str, str] = {}
-    same: dict[str, list[str]] = {}
+    resolved = read(tmp_path / "runs" / "r", eight_gpus, model, adapter)
+    cases: dict[str, list[str]] = {}
     for nodes, gpus, engine in itertools.product(NODES, GPUS, ENGINES):
-        case = f"{nodes} x {gpus} {engine or '(none named)'}"
         try:
-            lines = told(planned(root, eight_gpus, model, adapter, engine, gpus, nodes), texts)
+            text = told(trained(resolved, adapter, engine, gpus, nodes))
         except AlphafError as error:
-            lines = [f"refused: {error.what}", f"  where: {error.where}", f"  next: {error.fix}"]
-        same.setdefault("\n".join(lines), []).append(case)
-    found = {", ".join(cases): text for text, cases in same.items()}
-    text = "\n\n".join(f"## {case}\n{told_text}" for case, told_text in found.items()) + "\n"
-    for place, word in ((tmp_path, "/TMP"), (PACKAGE, "/PACKAGE"), (template_folders()[-1], "/TEMPLATES")):
-        text = text.replace(str(place), word)
+            text = f"refused: {error.what}\n  where: {error.where}\n  next: {error.fix}"
+        cases.setdefault(text, []).append(f"{nodes} x {gpus} {engine or '(none named)'}")
+    text = "\n\n".join(f"## {', '.join(named)}\n{text}" for text, named in cases.items()) + "\n"
+    text = text.replace(str(tmp_path), "/TMP")
     file = GOLDEN / f"{model}-{adapter}.txt"
     if os.environ.get("ALPHAF_WRITE_GOLDEN"):
         file.parent.mkdir(exist_ok=True)

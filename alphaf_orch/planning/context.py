@@ -14,7 +14,7 @@ from alphaf_orch.core.paths import RunPaths, find_template
 from alphaf_orch.core.render import Rendered, override, plain, render
 from alphaf_orch.inputs import presets, sources
 from alphaf_orch.inputs.chat_templates import ChatTemplate
-from alphaf_orch.planning import engines, recipes, stages
+from alphaf_orch.planning import engines, ray, recipes, stages
 from alphaf_orch.planning.amount import check_settings
 from alphaf_orch.planning.base import BaseModelRef, tool_python
 from alphaf_orch.planning.merge_inputs import MergeInputs
@@ -157,6 +157,10 @@ def _following(resolved: Resolved, section: Section, layers: recipes.Layers) -> 
     if any(given("lora_modules_to_save")[-1:]) and not (shape and not shape.tie_word_embeddings):
         # peft would train a tied embedding and its head apart; where nothing is tied it only says so.
         found.append(("follows tied embeddings", {"peft_ensure_weight_tying": True}))
+    said = {key: value for _, layer in layers for key, value in layer.items()}
+    if said.get("use_ray"):
+        gpu = resolved.gpus["sft"] > 0
+        found.append(("follows use_ray", ray.layer(said, resolved.ranks("sft"), resolved.paths.name, gpu=gpu)))
     sizes = given("val_set_size")
     if sizes and not sizes[-1]:
         # axolotl refuses an eval schedule without an eval set.

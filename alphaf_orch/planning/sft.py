@@ -8,7 +8,7 @@ from typing import Any
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.core.render import Rendered, override
 from alphaf_orch.inputs import chat_templates, sources
-from alphaf_orch.planning import engines, recipes, stages
+from alphaf_orch.planning import engines, ray, recipes, stages
 from alphaf_orch.planning.base import BaseModelRef
 from alphaf_orch.planning.context import (
     Resolved,
@@ -52,6 +52,8 @@ def sft_stages(resolved: Resolved) -> tuple[Stage, ...]:
     tokenised = _prepared_spec(resolved, recipe, base)
     prepare = stages.preprocess_stage(python, paths, recipe, tokenised, named)
     train = stages.sft_stage(python, paths, launch, recipe, spec, named)
+    if recipe.values.get("use_ray"):
+        train = ray.started(train, launch)
     turns: dict[str, Any] = {
         key: recipe.values[key] for key in ("eot_tokens", "train_on_inputs") if key in recipe.values
     }

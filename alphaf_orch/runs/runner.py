@@ -37,6 +37,7 @@ from alphaf_orch.runs.launch import launch, write_files
 from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_machine
+from alphaf_orch.runs.ray import check_ray
 from alphaf_orch.runs.remember import remember
 from alphaf_orch.runs.run_date import date_env, run_date
 from alphaf_orch.runs.status import Status, safe_statuses
@@ -75,6 +76,7 @@ def run_plan(
         return manifest
     begin_imports(pending)  # meanwhile the machine is looked at
     versions = check_machine(plan, pending)
+    check_ray(pending, versions)
     with locked(plan.paths) as lock_fd:
         # Another call may have ended between the first look and the lock.
         manifest = read_manifest(plan.paths.manifest)
@@ -100,9 +102,9 @@ def _check_amount(stage: Stage, found: tuple[Status, ...], paths: RunPaths, cons
     for trained in waiting if stage.kind == "data" else ():
         if trained.section != stage.section or trained.own_file is None:
             continue
-        recipe = trained.own_file.values
+        recipe, where = trained.own_file.values, str(paths.report(stage.name))
         report = required_json(paths.report(stage.name))
-        for warning in check_amount(report, recipe, trained.processes, trained.name, str(paths.report(stage.name))):
+        for warning in check_amount(report, recipe, trained.processes, trained.name, where, nodes=trained.nodes):
             _say(console, f"warning: {warning}")
 
 

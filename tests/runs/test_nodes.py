@@ -167,3 +167,23 @@ def test_several_machines_without_gpus_are_refused(machines):
     code, said = machines.end(machines.start(0, "sft", "--gpus", "0"))
     assert code == 2
     assert "on a CPU axolotl trains in one process" in said
+
+
+def test_the_arms_of_an_experiment_train_on_one_machine_each(alphaf, fake):
+    refused = alphaf("ablate", "neftune", "--model", "tiny", "--config", str(fake.config), "--dry-run")
+    assert refused.exit_code == 2
+    assert "the arms of an experiment train on one machine each" in refused.stderr
+
+
+def test_a_training_of_rays_needs_ray(fake, alphaf, monkeypatch):
+    from alphaf_orch.core import hardware
+    from alphaf_orch.runs import runner
+
+    monkeypatch.setattr(hardware, "_all_gpus", lambda: ("H100", "H100"))
+    monkeypatch.setattr(hardware, "_smallest_memory", lambda _: 85 * 10**9)
+    monkeypatch.setattr(runner, "check_devices", lambda *_: None, raising=False)
+    asked = ("sft", "--config", str(fake.config), "--gpus", "1", "--nodes", "1", "--set", "use_ray=true")
+    refused = alphaf(*asked)
+    assert refused.exit_code == 9
+    assert "the recipe has use_ray and ray is not installed" in refused.stderr
+    assert "sft" not in fake.calls()

@@ -6,6 +6,7 @@ docs/gpu-verification.md, `ours` is a guess that an interval must make up for. d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,9 +27,11 @@ PEAKS = (
     ("H100", 989.4),
     ("A100", 312.0),
     ("L40S", 362.0),
+    ("L40", 181.0),
     ("RTX 6000 Ada", 364.2),
     ("A40", 149.7),
     ("A10", 125.0),
+    ("A10G", 70.0),
     ("L4", 121.0),
     ("RTX 4090", 165.2),
     ("RTX 3090", 71.0),
@@ -70,7 +73,9 @@ def flops_per_token(shape: Shape, recipe: Recipe, length: float, *, preference: 
 
 def peak_flops(card: str) -> float | None:
     """Return the card's dense bf16 operations per second, None for one that no data sheet was read of."""
-    return next((peak * 1e12 for part, peak in PEAKS if part in card), None)
+    if "Laptop" in card:  # the same name for less
+        return None
+    return next((peak * 1e12 for part, peak in PEAKS if re.search(rf"\b{part}\b", card)), None)
 
 
 def reached(card: str, recipe: Recipe, cores: int) -> Range | None:

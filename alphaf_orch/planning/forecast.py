@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -85,7 +86,8 @@ def hardware(machine: Machine, gpus: int, *, card: str = "", gpu_memory: int = 0
     """Return what a run on that many GPUs is estimated on: what is said, what is here, else the article's card."""
     here = machine.gpus[0] if machine.gpus else ""
     name = (card or here or speed.ARTICLE_CARD) if gpus else ""
-    room = gpu_memory or (machine.memory if name == here else 0) or H100_BYTES
+    named = re.search(r"(\d+) ?GB\b", name)
+    room = gpu_memory or (machine.memory if name == here else 0) or (card_bytes(int(named[1])) if named else H100_BYTES)
     ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Hardware(name, room, processor(), machine.cpus, ram, assumed=bool(gpus) and name != here)
 

@@ -131,4 +131,5 @@ def test_the_card_is_the_one_said_the_one_here_or_the_article_s():
     said = hardware(here, 1, card=H100, gpu_memory=card_bytes(40))
     assert (said.card, said.gpu_memory, said.assumed) == (H100, 42_750_000_000, True)
     assert hardware(Machine((), 2), 8).gpu_memory == 85_500_000_000
+    assert hardware(Machine((), 2), 1, card=here.gpus[0]).gpu_memory == card_bytes(40), "its name says 40GB"
     assert hardware(Machine((), 2), 0).card == ""

@@ -125,3 +125,21 @@ def test_the_formula_of_a_merge_and_of_a_start_holds_what_was_measured():
 
 def test_strict_values_are_what_the_formula_reads():
     assert asked().recipe == {**STRICT, **SCALED}
+
+
+@pytest.mark.parametrize(
+    ("card", "peak"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989.4),
+        ("NVIDIA H100 PCIe", 756.0),
+        ("NVIDIA GH200 480GB", 989.4),
+        ("NVIDIA A100-SXM4-80GB", 312.0),
+        ("NVIDIA A10G", 70.0),
+        ("NVIDIA L40S", 362.0),
+        ("NVIDIA L4", 121.0),
+        ("NVIDIA RTX A4000", None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
+    ],
+)
+def test_a_card_is_known_by_its_whole_name(card, peak):
+    assert speed.peak_flops(card) == (peak and peak * 1e12)

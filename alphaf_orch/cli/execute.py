@@ -18,6 +18,7 @@ from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import Plan, make_plan
 from alphaf_orch.planning.stages import MERGE_MODELS
 from alphaf_orch.report.card import write_model_card
+from alphaf_orch.runs.expected import forecast_of
 from alphaf_orch.runs.look import run_json
 from alphaf_orch.runs.nodes.follower import follow
 from alphaf_orch.runs.nodes.leader import Leader
@@ -40,7 +41,7 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, warm: bool | No
     if scope.dry:
         plan = make_plan(config, machine, paths.root, scope)
         check_recipe(plan, lambda text: click.echo(text, err=True))
-        print_dry_run(plan)
+        print_dry_run(plan, machine)
     elif seat and seat.rank:
         follow(paths, seat, config.node_timeout, machine, console, verbose=verbose)
     else:
@@ -79,7 +80,7 @@ def tell_notes(plan: Plan) -> None:
         log_console().print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
 
 
-def print_dry_run(plan: Plan) -> None:
+def print_dry_run(plan: Plan, machine: Machine) -> None:
     """Print what would run and put the rendered files into a temporary folder."""
     scratch = Path(tempfile.mkdtemp(prefix=f"alphaf-{plan.paths.name}-"))
     chosen = statuses(plan, read_manifest(plan.paths.manifest))
@@ -87,7 +88,7 @@ def print_dry_run(plan: Plan) -> None:
         for path, file in status.stage.files.items():
             with writing(scratch / path.name):
                 (scratch / path.name).write_text(file.text, encoding="utf-8")
-    print_plan(out_console(), plan, chosen, scratch)
+    print_plan(out_console(), plan, chosen, forecast_of(plan, machine, chosen), scratch)
     tell_notes(plan)
     click.echo(f"dry run: nothing was launched; the rendered files are in {scratch}")
 

@@ -46,6 +46,24 @@ def micro_batches(report: Report, recipe: Recipe, ranks: int) -> int:
     return packed // micro // ranks
 
 
+def planned_steps(report: Report, recipe: Recipe, ranks: int, section: str) -> int:
+    """Return the optimizer steps of the whole training; with packing an estimate, as `micro_batches` is.
+
+    axolotl counts them for itself (utils/trainer.py, calculate_total_num_steps): without packing it rounds the epochs
+    together up, with packing down. TRL leaves it to transformers, which rounds each epoch up.
+    """
+    most = recipe.get("max_steps")
+    if most is not None and most > 0:
+        return int(most)
+    epochs, accumulation = float(recipe["num_epochs"]), int(recipe["gradient_accumulation_steps"])
+    if section != "sft":
+        return math.ceil(epochs * max(1, math.ceil(micro_batches(report, recipe, ranks) / accumulation)))
+    if recipe.get("sample_packing"):
+        return math.floor(epochs * max(1, micro_batches(report, recipe, 1) // (accumulation * ranks)))
+    batch = int(recipe["micro_batch_size"]) * accumulation * ranks
+    return math.ceil(epochs * rows_left(report, recipe) / batch)
+
+
 def check_amount(report: Report, recipe: Recipe, ranks: int, section: str, where: str, *, nodes: int = 1) -> list[str]:
     """Return warnings of steps made of fewer micro batches than planned; raise DataError where there would be none."""
     if "longer_than_sequence_len" not in report:

@@ -40,6 +40,7 @@ from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_machine
 from alphaf_orch.runs.ray import check_ray
 from alphaf_orch.runs.recipe_check import check_recipe
+from alphaf_orch.runs.remember import remember
 from alphaf_orch.runs.run_date import date_env, run_date
 from alphaf_orch.runs.status import Status, safe_statuses
 from alphaf_orch.runs.warm import begin_imports
@@ -227,6 +228,7 @@ def _run_stage(
     entry |= {"state": "done", "ended": now()}
     write_manifest(paths.manifest, manifest)
     console.print(done_line(stage, entry), highlight=False, soft_wrap=True)
+    remember(plan, stage, entry, partial(_say, console))
     for note in entry["result"].get("notes", ()):
         console.print(f"{stage.name}: note: {note}", highlight=False, soft_wrap=True, markup=False)
 

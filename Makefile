@@ -27,7 +27,7 @@ OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OP
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD
 
-.PHONY: help setup setup-vllm lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan samples gpu-check bench clean
+.PHONY: help setup setup-vllm lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ chat: $(SETUP) ## talk to the newest finished model of RUN
 
 plan: $(SETUP) ## show what `make run` would do and why; launches nothing
 	$(ALPHAF) plan $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OPT) $(ARGS)
+
+estimate: $(SETUP) ## say what `make run` would need and take: memory, time, disk, GPU-hours (ARGS="--rate 2.5")
+	$(ALPHAF) estimate $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OPT) $(ARGS)
 
 models: $(SETUP) ## list the base models that MODEL may name
 	$(ALPHAF) models $(ARGS)

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from alphaf_orch.cli.detect_view import print_outlook
 from alphaf_orch.cli.options import How, command, log_console, out_console, with_options
-from alphaf_orch.cli.views import print_arms
+from alphaf_orch.cli.views import print_arms, print_expected
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.wording import in_language
 from alphaf_orch.experiments.ablation.detect import outlook
@@ -79,6 +79,7 @@ def _dry_run(experiment: Experiment, paths: ExperimentPaths, machine: Machine) -
         if arm.seed == first.seed:
             console.rule(f"{first.name} → {arm.name}", align="left")
             console.out(planned_difference(plans[first.name], plans[arm.name]) or "no difference", highlight=False)
+    print_expected(console, plans, machine)
     click.echo("dry run: nothing was launched or written")
 
 

@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 
 from alphaf_orch.cli.options import How, command, log_console, out_console, with_options
-from alphaf_orch.cli.views import print_arms
+from alphaf_orch.cli.views import print_arms, print_expected
 from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.experiments.bakeoff.plan import PROMPTS, Bakeoff, BakeoffAsked, find_candidates, plan_bakeoff
@@ -65,8 +65,10 @@ def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | 
 def _print_dry_run(planned: Bakeoff) -> None:
     experiment = planned.experiment
     paths = experiment_paths(experiment.name)
-    plan_arms(experiment, paths, detect_machine(), online=False, dry=True)
+    machine = detect_machine()
+    plans, _ = plan_arms(experiment, paths, machine, online=False, dry=True)
     print_arms(out_console(), experiment, lambda arm: arm_commands(experiment, arm, paths))
+    print_expected(out_console(), plans, machine)
     for candidate in find_candidates(experiment, paths):
         if candidate.lacks:
             click.echo(f"{candidate.arm.name}: {candidate.lacks}")

@@ -35,6 +35,10 @@ COMMANDS = {
         "train:dpo",
         "Preference-tune a run's merged SFT model (the last finished one, unless --run names another) and merge again.",
     ),
+    "estimate": (
+        "estimate:estimate",
+        "Say what `alphaf run` would need and take: memory by part, steps, time, disk, GPU-hours; launches nothing.",
+    ),
     "eval": (
         "evaluate:evaluate",
         "Score the models of a run on finance benchmarks, offline; what is known already is not asked again.",

@@ -8,18 +8,22 @@ from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
+from alphaf_orch.runs.expected import forecast_of
 from alphaf_orch.runs.status import statuses
 from alphaf_orch.settings.options import Options, settings
 
 
 @command()
-@with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code", "as_json")
+@with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
+@with_options("trust_remote_code", "as_json")
 def plan(options: Options, as_json: bool) -> None:
     """Show what `alphaf run` would do and why, with every rendered file and command; launches nothing."""
     chosen, paths = settings(options)
-    made = make_plan(chosen, detect_machine(), paths.root, Scope(dry=True, merge=True))
+    machine = detect_machine()
+    made = make_plan(chosen, machine, paths.root, Scope(dry=True, merge=True))
     found = statuses(made, read_manifest(paths.manifest))
+    expected = forecast_of(made, machine, found)
     if as_json:
-        echo_json(plan_json(made, found))
+        echo_json(plan_json(made, found, expected))
     else:
-        print_plan(out_console(), made, found)
+        print_plan(out_console(), made, found, expected)

@@ -10,28 +10,35 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from alphaf_orch.cli.estimate_view import arms_lines, estimate_json, short_lines
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
+from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.progress import clock
+from alphaf_orch.core.record import read_manifest
 from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.inputs.sources import Source, taken_as
 from alphaf_orch.inputs.weights import WeightsState
+from alphaf_orch.planning.forecast import Forecast
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.runs.status import Status
+from alphaf_orch.runs.expected import forecast_of
+from alphaf_orch.runs.status import Status, statuses
 
 if TYPE_CHECKING:  # `alphaf plan` shows no experiment and need not import one
     from alphaf_orch.experiments.experiment import Arm, Experiment
 
 
-def plan_json(plan: Plan, statuses: Sequence[Status], scratch: Path | None = None) -> dict[str, Any]:
-    """Return the plan with each stage's state, argv and rendered files."""
+def plan_json(plan: Plan, statuses: Sequence[Status], found: Forecast, scratch: Path | None = None) -> dict[str, Any]:
+    """Return the plan with each stage's state, argv and rendered files, and what it will take."""
     return {
         "run": plan.paths.name,
         "folder": str(plan.paths.root),
         "model": plan.preset.name,
         "gpus": dict(plan.gpus),
+        "engine": {"name": plan.engine.name, "reason": plan.engine.reason, "offload": plan.engine.offload},
         "data": {section: [_source(source) for source in found] for section, found in plan.sources.items() if found},
         "disk_bytes": plan.disk_bytes,
+        "estimate": estimate_json(found),
         "scratch": str(scratch) if scratch else None,
         "stages": [
             {
@@ -48,12 +55,17 @@ def plan_json(plan: Plan, statuses: Sequence[Status], scratch: Path | None = Non
     }
 
 
-def print_plan(console: Console, plan: Plan, statuses: Sequence[Status], scratch: Path | None = None) -> None:
-    """Print what would run and why, every rendered file, and the exact command of each stage."""
+def print_plan(
+    console: Console, plan: Plan, statuses: Sequence[Status], found: Forecast, scratch: Path | None = None
+) -> None:
+    """Print what would run and why, every rendered file, the exact command of each stage, and what it will take."""
     table = Table("stage", "state", "why", title=f"run {plan.paths.name} ({plan.preset.name})", title_justify="left")
     for status in statuses:
         table.add_row(status.stage.name, status.state, status.reason)
     console.print(table)
+    if plan.engine.reason:
+        offload = " with what it can put to the CPU" if plan.engine.offload else ""
+        console.out(f"engine: {plan.engine.name}{offload}, {plan.engine.reason}", highlight=False)
     _print_data(console, plan)
     shown: set[Path] = set()
     for status in statuses:
@@ -70,6 +82,8 @@ def print_plan(console: Console, plan: Plan, statuses: Sequence[Status], scratch
             f"$ {env} {printable(status.stage.argv)}" if env else f"$ {printable(status.stage.argv)}",
             highlight=False,
         )
+    for line in short_lines(found):
+        console.out(line, highlight=False)
     console.print(f"disk needed: about {size(plan.disk_bytes)}", highlight=False)
 
 
@@ -131,6 +145,16 @@ def print_arms(console: Console, experiment: Experiment, commands: Callable[[Arm
     for arm in experiment.arms:
         for command in commands(arm):
             console.out(f"$ {printable(('alphaf', *command))}", highlight=False)
+
+
+def print_expected(console: Console, plans: Mapping[str, Plan], machine: Machine) -> None:
+    """Print what the arms of an experiment take together, of those stages that are not done."""
+    found = {
+        name: forecast_of(plan, machine, statuses(plan, read_manifest(plan.paths.manifest)))
+        for name, plan in plans.items()
+    }
+    for line in arms_lines(found):
+        console.out(line, highlight=False)
 
 
 def model_json(preset: ModelPreset, state: WeightsState) -> dict[str, Any]:

@@ -59,14 +59,32 @@ def micro_batches(report: Report, recipe: Recipe, ranks: int) -> int:
     return packed // micro // ranks
 
 
-def check_amount(report: Report, recipe: Recipe, ranks: int, section: str, where: str) -> list[str]:
+def planned_steps(report: Report, recipe: Recipe, ranks: int, section: str) -> int:
+    """Return the optimizer steps of the whole training; with packing an estimate, as `micro_batches` is.
+
+    axolotl counts them for itself (utils/trainer.py, calculate_total_num_steps): without packing it rounds the epochs
+    together up, with packing down. TRL leaves it to transformers, which rounds each epoch up.
+    """
+    most = recipe.get("max_steps")
+    if most is not None and most > 0:
+        return int(most)
+    epochs, accumulation = float(recipe["num_epochs"]), int(recipe["gradient_accumulation_steps"])
+    if section != "sft":
+        return math.ceil(epochs * max(1, math.ceil(micro_batches(report, recipe, ranks) / accumulation)))
+    if recipe.get("sample_packing"):
+        return math.floor(epochs * max(1, micro_batches(report, recipe, 1) // (accumulation * ranks)))
+    batch = int(recipe["micro_batch_size"]) * accumulation * ranks
+    return math.ceil(epochs * rows_left(report, recipe) / batch)
+
+
+def check_amount(report: Report, recipe: Recipe, ranks: int, section: str, where: str, *, nodes: int = 1) -> list[str]:
     """Return warnings of steps made of fewer micro batches than planned; raise DataError where there would be none."""
     if "longer_than_sequence_len" not in report:
         return []
     got, wanted = micro_batches(report, recipe, ranks), int(recipe["gradient_accumulation_steps"])
     micro = int(recipe["micro_batch_size"])
     if got == 0:
-        works = ", or ".join(_what_works(report, recipe, ranks, section))
+        works = ", or ".join(_what_works(report, recipe, ranks, section, nodes))
         raise DataError(
             f"{section} would train no step: {_why_none(report, recipe, ranks)}",
             where=where,
@@ -127,7 +145,7 @@ def _why_none(report: Report, recipe: Recipe, ranks: int) -> str:
     )
 
 
-def _what_works(report: Report, recipe: Recipe, ranks: int, section: str) -> list[str]:
+def _what_works(report: Report, recipe: Recipe, ranks: int, section: str, nodes: int) -> list[str]:
     """Return the changes with which every rank gets a micro batch: each alone, else together; all of them tried."""
 
     def enough(changes: Recipe) -> bool:
@@ -141,9 +159,9 @@ def _what_works(report: Report, recipe: Recipe, ranks: int, section: str) -> lis
     if int(report["longer_than_sequence_len"]["rows"]) == int(report["rows"]) and _drops_long(recipe):
         longest = int(report["tokens"]["max"])
         changes[f"--set {section}.sequence_len={longest} (if the model reads as much)"] = {"sequence_len": longest}
-    fewer = [n for n in range(ranks - 1, 0, -1) if batch % (n * micro) == 0]
+    fewer = [n for n in range(ranks - nodes, 0, -nodes) if batch % (n * micro) == 0]
     for count in [n for n in fewer if enough({"ranks": n})][:1] or fewer[-1:]:
-        changes[f"--{'gpus' if section == 'sft' else 'dpo-gpus'} {count}"] = {"ranks": count}
+        changes[f"--{'gpus' if section == 'sft' else 'dpo-gpus'} {count // nodes}"] = {"ranks": count}
     for key, value in (("micro_batch_size", 1), ("sample_packing", False), ("val_set_size", 0)):
         if recipe.get(key) not in (None, value):
             changes[f"--set {section}.{key}={str(value).lower()}"] = {key: value}

@@ -42,6 +42,12 @@ _SET_BY_THE_PLAN = {
     "save_safetensors": "nothing: merges read safetensors",
 }
 
+# Recipe keys of ours: they choose what of templates/engines/ is laid over the recipe, and are not rendered into it.
+ENGINE_KEYS: dict[str, dict[str, Any]] = {
+    "engine": {"types": ["string", "null"], "enum": ["ddp", "fsdp2", "zero2", "zero3", "hsdp"]},
+    "engine_offload": {"types": ["boolean", "null"]},
+}
+
 
 @cache
 def axolotl_keys() -> dict[str, dict[str, Any]]:
@@ -60,7 +66,7 @@ def dpo_keys() -> dict[str, dict[str, Any]]:
 
 def known_keys(section: str) -> dict[str, dict[str, Any]]:
     """Return the keys that the recipe of a section (`sft` or `dpo`) may set."""
-    return axolotl_keys() if section == "sft" else dpo_keys()
+    return (axolotl_keys() if section == "sft" else dpo_keys()) | ENGINE_KEYS
 
 
 def _json_kinds(hint: Any) -> dict[str, Any]:

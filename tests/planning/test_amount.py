@@ -4,7 +4,7 @@ import pytest
 from amounts import RECIPE, UNPACKED, report
 
 from alphaf_orch.core.errors import ConfigError, DataError
-from alphaf_orch.planning.amount import check_amount, check_settings, micro_batches
+from alphaf_orch.planning.amount import check_amount, check_settings, micro_batches, planned_steps
 from alphaf_orch.programs.training.counts import packed
 
 
@@ -24,6 +24,12 @@ def test_ten_packed_sequences_are_none_for_eight_ranks_of_two():
     )
     ways = ("--gpus 4", "--set sft.micro_batch_size=1", "--set sft.sample_packing=false")
     assert error.fix == f"with these data: {', or '.join(ways)}; or give more"
+
+
+def test_gpus_are_offered_as_those_of_each_machine():
+    with pytest.raises(DataError) as caught:
+        check_amount(report([97] * 399 + [94]), RECIPE, 16, "sft", "", nodes=2)
+    assert "--gpus 2," in caught.value.fix, "on two machines four ranks are two each"
 
 
 def test_what_is_offered_works():
@@ -98,3 +104,29 @@ def test_packing_a_million_rows_stays_bounded():
     assert packed((4096 for _ in range(10**6)), 4096) == 1024
     assert packed([2049] * 7, 4096) == 7
     assert packed([1] * 4097, 4096) == 2
+
+
+@pytest.mark.parametrize(
+    ("lengths", "changes", "ranks", "section", "steps"),
+    [
+        ([4096] * 66, {"max_steps": 7}, 8, "sft", 7),
+        # 65 sequences beside the two held out: 32 micro batches, one step of 8 ranks x 4.
+        ([4096] * 67, {"num_epochs": 2}, 8, "sft", 2),
+        ([4096] * 67, {"num_epochs": 2.5}, 8, "sft", 2),
+        ([4096] * 67, {"num_epochs": 1}, 1, "sft", 8),
+        ([50] * 100, {"num_epochs": 1, "sample_packing": False, "val_set_size": 0}, 1, "sft", 13),
+        ([50] * 100, {"num_epochs": 2, "sample_packing": False, "val_set_size": 0}, 1, "sft", 25),
+        ([50] * 100, {"num_epochs": 2, "sample_packing": False, "val_set_size": 0}, 1, "dpo", 26),
+        ([50] * 3, {"num_epochs": 3, "sample_packing": False, "val_set_size": 0}, 2, "dpo", 3),
+    ],
+)
+def test_steps_are_counted_as_the_trainers_count_them(lengths, changes, ranks, section, steps):
+    """axolotl rounds all epochs together, TRL each one; axolotl without packing up, with packing down."""
+    assert planned_steps(report(lengths), RECIPE | changes, ranks, section) == steps
+
+
+def test_steps_do_not_depend_on_how_the_global_batch_is_cut_up():
+    found = report([4096] * 700)
+    cut = [(1, 32), (2, 16), (4, 8), (8, 4), (16, 2), (32, 1)]
+    recipes = [(RECIPE | {"num_epochs": 2, "gradient_accumulation_steps": steps}, ranks) for ranks, steps in cut]
+    assert len({planned_steps(found, recipe, ranks, "sft") for recipe, ranks in recipes}) == 1

@@ -75,17 +75,45 @@ def test_the_chain_ends_with_a_checked_model(chain, place):
     assert stages["data"]["result"]["rows"] == manifest(place, "t")["data"]["sft"][0]["rows"] > 300
 
 
-def test_forked_of_a_warm_parent_it_is_the_same_model(chain, place, warm_python):
-    argv = [str(warm_python), "-m", "alphaf_orch", "run", "--model", "tiny", "--run", "warm"]
-    done = subprocess.run(argv, cwd=place, env=environment(place), capture_output=True, text=True, timeout=400)
+@pytest.fixture(scope="module")
+def forked(chain, place, warm_python):
+    """A function that runs `alphaf` on the toy model, every stage forked of the warm parent; the run `warm` is done."""
+
+    def call(*args: str) -> subprocess.CompletedProcess[str]:
+        argv = [str(warm_python), "-m", "alphaf_orch", *args, "--model", "tiny"]
+        return subprocess.run(argv, cwd=place, env=environment(place), capture_output=True, text=True, timeout=400)
+
+    done = call("run", "--run", "warm")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warm:" not in done.stderr, "every stage was forked"
+    return call
+
+
+def test_forked_of_a_warm_parent_it_is_the_same_model(forked, place):
     for model in ("sft", "dpo"):
-        cold, forked = (place / "실행 폴더" / run / model / "merged" / "model.safetensors" for run in ("t", "warm"))
-        assert cold.read_bytes() == forked.read_bytes()
-    cold, forked = (manifest(place, run)["stages"] for run in ("t", "warm"))
+        cold, warm = (place / "실행 폴더" / run / model / "merged" / "model.safetensors" for run in ("t", "warm"))
+        assert cold.read_bytes() == warm.read_bytes()
+    cold, warm = (manifest(place, run)["stages"] for run in ("t", "warm"))
     for stage in ("preprocess", "sft", "merge_sft", "dpo", "merge_dpo"):
-        assert 0.9 < forked[stage]["peak_memory_mib"] / cold[stage]["peak_memory_mib"] < 1.25
+        assert 0.9 < warm[stage]["peak_memory_mib"] / cold[stage]["peak_memory_mib"] < 1.25
+
+
+def test_after_one_run_the_next_one_s_peak_is_known_within_a_tenth(forked, place):
+    """The bar of docs/estimate.md: measured of the run `warm`, asked for another seed, measured again."""
+    again = ("--run", "again", "--set", "seed=7", "--set", "dpo.seed=7")
+    said = forked("estimate", *again, "--json")
+    assert said.returncode == 0, said.stderr
+    stages = {stage["name"]: stage for stage in json.loads(said.stdout)["stages"]}
+    done = forked("run", *again)
+    assert done.returncode == 0, done.stderr
+    for name in ("sft", "dpo"):
+        lines = (place / "실행 폴더" / "again" / "metrics" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()
+        measured = max(json.loads(line)["peak_memory_mib"] for line in lines) * 2**20
+        assert stages[name]["memory_basis"] == "measured here (run warm)"
+        assert stages[name]["time_basis"] == "measured here (run warm)"
+        assert stages[name]["rows_basis"] == "counted by run warm"
+        assert abs(stages[name]["peak"]["value"] / measured - 1) <= 0.10, (name, stages[name]["peak"], measured)
+        assert stages[name]["steps"]["value"] == manifest(place, "again")["stages"][name]["result"]["steps"]
 
 
 def test_the_final_model_has_a_card_the_hub_would_take(chain, place):

@@ -1,0 +1,53 @@
+"""`alphaf estimate`: parse, call one function, print."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+
+from alphaf_orch.cli.estimate_view import estimate_json, print_estimate
+from alphaf_orch.cli.options import command, echo_json, out_console, with_options
+from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.estimates.speed import ARTICLE_CARD
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.forecast import card_bytes, forecast, hardware
+from alphaf_orch.planning.plan import make_plan
+from alphaf_orch.settings.options import Options, settings
+
+
+@command()
+@with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
+@with_options("trust_remote_code")
+@click.option(
+    "--gpu-memory", type=click.FloatRange(min=1), metavar="GB", help="Memory of one GPU (of the GPU here, 80)."
+)
+@click.option("--card", metavar="NAME", help=f"The GPU as its driver names it (the one here, {ARTICLE_CARD}).")
+@click.option("--engine", metavar="NAME", help="Short for --set engine=NAME.")
+@click.option("--rate", type=click.FloatRange(min=0), metavar="PRICE", help="What a GPU-hour costs, in any currency.")
+@with_options("as_json")
+def estimate(
+    options: Options,
+    gpu_memory: float | None,
+    card: str | None,
+    engine: str | None,
+    rate: float | None,
+    as_json: bool,
+) -> None:
+    """Say what `alphaf run` would need and take: memory by part, steps, time, disk, GPU-hours; launches nothing.
+
+    No GPU and no weights are needed. What runs measured on this machine goes before the formulas (docs/estimate.md).
+    """
+    if engine:
+        options = replace(options, sets=(*options.sets, f"sft.engine={engine}"))
+    chosen, paths = settings(options)
+    machine = detect_machine()
+    if gpu_memory:  # the engine is chosen by it too
+        machine = replace(machine, memory=card_bytes(gpu_memory))
+    plan = make_plan(chosen, machine, paths.root, Scope(dry=True, merge=True))
+    on = hardware(machine, max(plan.gpus.values()), card=card or "", gpu_memory=card_bytes(gpu_memory or 0))
+    found = forecast(plan, on)
+    if as_json:
+        echo_json(estimate_json(found, rate))
+    else:
+        print_estimate(out_console(), found, plan.engine.reason and f"{plan.engine.name}, {plan.engine.reason}", rate)

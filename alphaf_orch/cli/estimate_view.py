@@ -1,0 +1,209 @@
+"""What a run is expected to need and take, as lines, tables and JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from alphaf_orch.core.disk import size
+from alphaf_orch.estimates.cost import StageCost
+from alphaf_orch.estimates.ranges import Range, total
+from alphaf_orch.planning.forecast import Forecast
+
+_PARTS = {
+    "weights": "weights",
+    "adapter": "adapter",
+    "gradients": "gradients",
+    "optimizer": "optimizer",
+    "activations": "activations",
+    "logits": "logits and loss",
+    "reference": "DPO's reference pass",
+    "buffers": "buffers",
+    "overhead": "beside them (libraries, context, fragments)",
+}
+
+
+def short_lines(found: Forecast) -> list[str]:
+    """Return a line for each training still to run, and one for the whole."""
+    said = [(cost.name, (_memory(cost), _time(cost), _bases(cost))) for cost in found.trainings]
+    lines = [f"{name}: {'; '.join(part for part in parts if part)}" for name, parts in said]
+    notes = [f"{cost.name}: {cost.note}" for cost in found.trainings if cost.note]
+    whole = f"in all: {_sum(found.seconds, found.gpu_hours, found.gpus)}{_assumed(found)}"
+    return [*lines, *notes, whole] if found.stages else []
+
+
+def arms_lines(found: Mapping[str, Forecast]) -> list[str]:
+    """Return what all arms take together, without their evaluations, and where one of them does not fit."""
+    each = list(found.values())
+    seconds = _added([forecast.seconds for forecast in each])
+    hours = _added([forecast.gpu_hours for forecast in each])
+    disk = sum(forecast.disk_bytes for forecast in each)
+    gpus = max((forecast.gpus for forecast in each), default=0)
+    what = "1 run" if len(each) == 1 else f"{len(each)} runs"
+    lines = [
+        f"{name}: {cost.name}: {_memory(cost)}"
+        for name, forecast in found.items()
+        for cost in forecast.trainings
+        if cost.fits is False
+    ]
+    return [
+        *lines,
+        f"{what}, one after another, without evaluations: {_sum(seconds, hours, gpus)}, disk about {size(disk)}",
+    ]
+
+
+def estimate_json(found: Forecast, rate: float | None = None) -> dict[str, Any]:
+    """Return the forecast as values: bytes, seconds, GPU-hours, each range as value, low and high."""
+    hours = found.gpu_hours
+    return {
+        "run": found.run,
+        "hardware": asdict(found.hardware),
+        "gpus": found.gpus,
+        "stages": [
+            {
+                **asdict(cost),
+                "memory_total": cost.memory.total if cost.memory else None,
+                "memory_recorded": cost.memory.recorded if cost.memory else None,  # as peak_memory_mib has it, in bytes
+                "fits": cost.fits,
+            }
+            for cost in found.stages
+        ],
+        "disk_bytes": found.disk_bytes,
+        "seconds": asdict(found.seconds) if found.seconds else None,
+        "gpu_hours": asdict(hours) if hours else None,
+        "price": asdict(hours.times(rate)) if hours and rate is not None else None,
+    }
+
+
+def print_estimate(console: Console, found: Forecast, engine: str = "", rate: float | None = None) -> None:
+    """Print each stage's amount and time, each training's memory by part, and the sum."""
+    console.out(_on(found), highlight=False)
+    if engine:
+        console.out(f"engine: {engine}", highlight=False)
+    table = Table("stage", "rows", "steps", "tokens", "time", "known from")
+    for cost in found.stages:
+        table.add_row(
+            cost.name,
+            f"{cost.rows:,}" if cost.rows is not None else "",
+            _ranged(cost.steps, _count),
+            _ranged(cost.tokens, _count),
+            _ranged(cost.seconds, duration) or "not known",
+            cost.time_basis,
+        )
+    console.print(table)
+    _print_memory(console, found.trainings)
+    for cost in found.trainings:
+        for line in _about(cost):
+            console.out(line, highlight=False)
+    console.out(f"disk: about {size(found.disk_bytes)}", highlight=False)
+    console.out(f"in all: {_sum(found.seconds, found.gpu_hours, found.gpus)}", highlight=False)
+    if rate is not None:
+        price = found.gpu_hours.times(rate) if found.gpu_hours else None
+        console.out(f"price: {_ranged(price, _money) or 'not known'} at {rate:g} a GPU-hour", highlight=False)
+
+
+def _on(found: Forecast) -> str:
+    on = found.hardware
+    if not found.gpus:
+        return f"run {found.run} on {on.cores} cores of {on.cpu or 'this processor'}, {size(on.ram)} of memory"
+    return f"run {found.run}{_assumed(found) or f' on {found.gpus} x {on.card}'}, {size(on.gpu_memory)} each"
+
+
+def _assumed(found: Forecast) -> str:
+    """Return on what GPUs where these are not the ones here; empty where they are, or on a CPU."""
+    on = found.hardware
+    return f" on {found.gpus} x {on.card} (assumed: none is here)" if on.assumed else ""
+
+
+def _print_memory(console: Console, trainings: Sequence[StageCost]) -> None:
+    known = [cost for cost in trainings if cost.memory and cost.peak]
+    if not known:
+        return
+    of = "one GPU" if known[0].largest_micro_batch_size is not None else "the process"
+    table = Table(f"memory of {of}, by formula", *(cost.name for cost in known))
+    for part, title in _PARTS.items():
+        values = [getattr(cost.memory, part) for cost in known]
+        if any(values):
+            table.add_row(title, *(size(value) if value else "" for value in values))
+    table.add_row("sum", *(size(cost.memory.total) for cost in known if cost.memory), end_section=True)
+    table.add_row("peak", *(_ranged(cost.peak, _bytes) for cost in known))
+    table.add_row("known from", *(cost.memory_basis for cost in known))
+    console.print(table)
+
+
+def _about(cost: StageCost) -> list[str]:
+    """Return whether a training fits, what else would, and where its rows and tokens are known from."""
+    lines = [f"{cost.name}: {_memory(cost)}, {cost.memory_basis}"]
+    largest = cost.largest_micro_batch_size
+    if largest is not None:
+        most = f"the largest micro_batch_size that fits is {largest}" if largest else "no micro_batch_size fits"
+        lines[0] += f"; {most}"
+    lines.append(f"{cost.name}: {cost.rows_basis}" if cost.rows_basis else f"{cost.name}: its rows are not known yet")
+    return [*lines, f"{cost.name}: {cost.note}"] if cost.note else lines
+
+
+def _memory(cost: StageCost) -> str:
+    if cost.peak is None:
+        return "memory not known (the model's shape is not)"
+    shown = f"{_ranged(cost.peak, _bytes)} of {size(cost.room)}" if cost.room else _ranged(cost.peak, _bytes)
+    verdict = "" if cost.fits is None else ", tight" if cost.tight else ", fits" if cost.fits else ", does NOT fit"
+    return f"{shown}{verdict}"
+
+
+def _time(cost: StageCost) -> str:
+    if cost.seconds is None:
+        return "time not known" + ("" if cost.rows else ": its rows are not known yet")
+    return _ranged(cost.seconds, duration)
+
+
+def _bases(cost: StageCost) -> str:
+    """Return what memory and time are known from."""
+    if cost.memory_basis == cost.time_basis or cost.seconds is None:
+        return cost.memory_basis
+    return f"memory {cost.memory_basis}, time {cost.time_basis}"
+
+
+def _sum(seconds: Range | None, hours: Range | None, gpus: int) -> str:
+    text = _ranged(seconds, duration) or "time not known"
+    return f"{text}, {_ranged(hours, _hours)} GPU-hours" if gpus and hours else text
+
+
+def _added(parts: Sequence[Range | None]) -> Range | None:
+    known = [part for part in parts if part is not None]
+    return total(known) if len(known) == len(parts) else None
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: `50 s`, `12 min`, `3.2 h`, `2.4 days`."""
+    for limit, unit, word in ((100, 1, "s"), (100 * 60, 60, "min"), (48 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / unit:.1f} {word}" if word == "h" else f"{seconds / unit:.0f} {word}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _ranged(found: Range | None, shown: Callable[[float], str]) -> str:
+    """Return a value with its interval, without one where it is known exactly; empty for none."""
+    if found is None:
+        return ""
+    value, low, high = shown(found.value), shown(found.low), shown(found.high)
+    return value if low == high else f"{value} ({low} to {high})"
+
+
+def _bytes(value: float) -> str:
+    return size(round(value))
+
+
+def _count(value: float) -> str:
+    return f"{value / 1e6:,.1f}M" if value >= 1e7 else f"{value:,.0f}"
+
+
+def _hours(value: float) -> str:
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+
+
+def _money(value: float) -> str:
+    return f"{value:,.2f}" if value < 100 else f"{value:,.0f}"

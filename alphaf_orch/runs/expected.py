@@ -1,0 +1,16 @@
+"""What a run that may be finished in part will still need and take."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from alphaf_orch.core.hardware import Machine
+from alphaf_orch.planning.forecast import Forecast, forecast, hardware
+from alphaf_orch.planning.plan import Plan
+from alphaf_orch.runs.status import Status
+
+
+def forecast_of(plan: Plan, machine: Machine, found: Sequence[Status]) -> Forecast:
+    """Return the forecast of the stages that are not done, here or on the article's card."""
+    done = {status.stage.name for status in found if status.state == "cached"}
+    return forecast(plan, hardware(machine, max(plan.gpus.values())), done)

@@ -1,0 +1,134 @@
+"""`alphaf estimate`, and its short form in plans and experiments, without a GPU and without weights."""
+
+import json
+import re
+
+import pytest
+from measurements import H100
+
+from alphaf_orch.cli.estimate_view import duration
+from alphaf_orch.core.hardware import Machine
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.forecast import card_bytes, hardware
+from alphaf_orch.planning.plan import make_plan
+from alphaf_orch.runs.remember import remember
+from alphaf_orch.settings.options import Options, settings
+
+TRAINED = ("--model", "eeve", "--gpus", "1", "--set", "max_steps=100")
+
+
+def values(alphaf, *args):
+    done = alphaf("estimate", *args, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.output)
+
+
+def stage(found, name):
+    return next(one for one in found["stages"] if one["name"] == name)
+
+
+def test_it_says_memory_by_part_time_disk_hours_and_price(alphaf):
+    done = alphaf("estimate", "--model", "eeve", "--rate", "2.5")
+    assert done.exit_code == 0, done.output
+    for text in (
+        "run eeve on 8 x NVIDIA H100 80GB HBM3 (assumed: none is here), 79.6 GiB each",
+        "weights", "adapter", "gradients", "optimizer", "activations", "logits and loss", "DPO's reference pass",
+        "the largest micro_batch_size that fits is", "tokens estimated from bytes", "disk: about 79.6 GiB",
+        "GPU-hours", "at 2.5 a GPU-hour", "by formula",
+    ):  # fmt: skip
+        assert text in done.output, text
+
+
+def test_its_json_adds_up(alphaf):
+    found = values(alphaf, *TRAINED, "--rate", "2")
+    sft = stage(found, "sft")
+    parts = {key: size for key, size in sft["memory"].items() if key != "unseen"}
+    assert sum(parts.values()) == sft["memory_total"]
+    assert sft["memory_total"] - sft["memory"]["unseen"] == sft["memory_recorded"]
+    assert sft["peak"]["low"] < sft["peak"]["value"] == sft["memory_total"] < sft["peak"]["high"]
+    assert (sft["steps"]["value"], sft["fits"]) == (100, True)
+    assert found["gpu_hours"]["value"] == pytest.approx(found["seconds"]["value"] / 3600)
+    assert found["price"]["high"] == pytest.approx(2 * found["gpu_hours"]["high"])
+    assert found["seconds"]["value"] == pytest.approx(sum(one["seconds"]["value"] for one in found["stages"]))
+
+
+def test_what_does_not_fit_is_said(alphaf):
+    done = alphaf("estimate", *TRAINED, "--gpu-memory", "24")
+    assert re.search(r"sft: 3\d\.\d GiB \(.*\) of 23\.9 GiB, does NOT fit", done.output), done.output
+    assert "no micro_batch_size fits" in done.output
+
+
+def test_data_that_give_no_step_are_said(alphaf):
+    assert "sft: these data give 8 rank(s) not one step" in alphaf("estimate", "--model", "eeve").output
+
+
+def leave_measured() -> None:
+    """Leave in the cache what a run of TRAINED on one H100 leaves when its SFT is done."""
+    config, paths = settings(Options(model="eeve", run="earlier", gpus=1, sets=("max_steps=100",)))
+    plan = make_plan(config, Machine((H100,), 16, ("0",)), paths.root, Scope(dry=True))
+    sft = next(one for one in plan.stages if one.name == "sft")
+    losses = [
+        {"time": 2e9 + 6 * step, "step": step, "loss": 1.0, "tokens_per_s": 5180.0, "peak_memory_mib": 24453.0}
+        for step in range(1, 11)
+    ]
+    paths.metrics("sft").parent.mkdir(parents=True)
+    paths.metrics("sft").write_text("".join(json.dumps(line) + "\n" for line in losses), encoding="utf-8")
+    times = {"started": "2026-11-26T12:00:00+00:00", "ended": "2026-11-26T12:02:00+00:00"}
+    remember(plan, sft, {**times, "seconds": 118.0, "peak_memory_mib": 22093, "versions": {}}, pytest.fail)
+
+
+def test_a_run_measured_here_goes_before_the_formula(alphaf):
+    formula = stage(values(alphaf, *TRAINED, "--card", H100), "sft")
+    assert (formula["memory_basis"], formula["time_basis"]) == ("by formula", "by formula")
+    leave_measured()
+    known = stage(values(alphaf, *TRAINED, "--card", H100), "sft")
+    assert known["memory_basis"] == "measured here (run earlier)"
+    assert known["peak"]["value"] == 24453 * 2**20 + formula["memory"]["unseen"]
+    # Its rows were not counted there: the speed holds, the steps are those that are asked for now.
+    assert known["time_basis"] == "measured here (run earlier), with other data"
+    assert known["tokens_per_s"]["value"] == pytest.approx(5180)
+
+
+def test_another_micro_batch_is_scaled_from_it(alphaf):
+    leave_measured()
+    formula = stage(values(alphaf, *TRAINED), "sft")["memory_recorded"]
+    larger = stage(values(alphaf, *TRAINED, "--set", "micro_batch_size=4"), "sft")
+    assert larger["memory_basis"] == "scaled from run earlier"
+    moved = larger["memory_recorded"] - formula + 24453 * 2**20
+    assert larger["peak"]["value"] == pytest.approx(moved + larger["memory"]["unseen"])
+
+
+def test_the_plan_has_a_line_for_each_training(alphaf):
+    lines = alphaf("plan", "--model", "eeve").output.splitlines()
+    (sft,) = [line for line in lines if re.match(r"sft: .*GiB", line)]
+    assert sft.endswith("by formula")
+    (whole,) = [line for line in lines if line.startswith("in all: ")]
+    assert "GPU-hours on 8 x NVIDIA H100 80GB HBM3 (assumed: none is here)" in whole
+
+
+def test_a_dry_run_of_an_experiment_adds_its_arms_up(alphaf):
+    done = alphaf("ablate", "neftune", "--model", "tiny", "--seeds", "2", "--dry-run")
+    assert re.search(r"^4 runs, one after another, without evaluations: .*, disk about 7\d\.\d MiB$", done.output, re.M)
+    one, two = (
+        float(re.search(r"disk about ([\d.]+) GiB", alphaf("bakeoff", "--models", models, "--dry-run").output)[1])
+        for models in ("eeve,qwen", "eeve,qwen,orion")
+    )
+    assert one < two
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "0 s"), (99, "99 s"), (100, "2 min"), (5999, "100 min"), (6000, "1.7 h"), (172_800, "2.0 days")],
+)
+def test_durations(seconds, shown):
+    assert duration(seconds) == shown
+
+
+def test_the_card_is_the_one_said_the_one_here_or_the_article_s():
+    here = Machine(("NVIDIA A100-SXM4-40GB",), 16, ("0",), 42_400_000_000)
+    assert (hardware(here, 1).card, hardware(here, 1).gpu_memory) == (here.gpus[0], here.memory)
+    assert not hardware(here, 1).assumed
+    said = hardware(here, 1, card=H100, gpu_memory=card_bytes(40))
+    assert (said.card, said.gpu_memory, said.assumed) == (H100, 42_750_000_000, True)
+    assert hardware(Machine((), 2), 8).gpu_memory == 85_500_000_000
+    assert hardware(Machine((), 2), 0).card == ""

@@ -126,13 +126,19 @@ def _print_memory(console: Console, trainings: Sequence[StageCost]) -> None:
     of = "one GPU" if known[0].largest_micro_batch_size is not None else "the process"
     table = Table(f"memory of {of}, by formula", *(cost.name for cost in known))
     for part, title in _PARTS.items():
-        values = [getattr(cost.memory, part) for cost in known]
-        if any(values):
-            table.add_row(title, *(size(value) if value else "" for value in values))
+        cells = [_part(cost, part) for cost in known]
+        if any(cells):
+            table.add_row(title, *cells)
     table.add_row("sum", *(size(cost.memory.total) for cost in known if cost.memory), end_section=True)
     table.add_row("peak", *(_ranged(cost.peak, _bytes) for cost in known))
     table.add_row("known from", *(cost.memory_basis for cost in known))
     console.print(table)
+
+
+def _part(cost: StageCost, part: str) -> str:
+    """Return a part's size; DPO's reference pass is over before the peak, and is said to be."""
+    value = getattr(cost.memory, part)
+    return size(value) if value else "not at the peak" if (part, cost.section) == ("reference", "dpo") else ""
 
 
 def _about(cost: StageCost) -> list[str]:

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphaf_orch.core.cards import look_at_cards
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.errors import HardwareError
 
@@ -76,8 +77,10 @@ def check_gpus(wanted: int, machine: Machine, stage: str, option: str) -> None:
         fewer = (
             f"{option} {have} keeps the global batch by raising accumulation" if have else f"{option} 0 trains on CPU"
         )
+        problem = None if have else look_at_cards().problem
+        why = f" (NVML, which counts them: {problem})" if problem else ""
         raise HardwareError(
-            f"{stage} asks for {wanted} GPUs, this machine has {have}",
+            f"{stage} asks for {wanted} GPUs, this machine has {have}{why}",
             where=f"`{option.lstrip('-')}` of the model preset or the config; CUDA_VISIBLE_DEVICES is honoured",
             fix=f"{fewer}; --dry-run needs no GPU",
         )

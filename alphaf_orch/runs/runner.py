@@ -35,7 +35,7 @@ from alphaf_orch.runs import checkpoints, sharing
 from alphaf_orch.runs.checkpoints import Start
 from alphaf_orch.runs.launch import launch, write_files
 from alphaf_orch.runs.outputs import check_outputs
-from alphaf_orch.runs.preflight import check_all_gpus, check_machine
+from alphaf_orch.runs.preflight import check_all_gpus, check_devices, check_machine
 from alphaf_orch.runs.run_date import date_env, run_date
 from alphaf_orch.runs.status import Status, safe_statuses
 from alphaf_orch.runs.warm import begin_imports
@@ -58,6 +58,7 @@ def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, p
     manifest = read_manifest(plan.paths.manifest)
     to_do = [status.stage for status in safe_statuses(plan, manifest) if status.state != "cached"]
     check_all_gpus(plan, machine, to_do)
+    check_devices(plan, machine, to_do)
     pending = [stage for stage in to_do if (stage.kind == "prepare") == prepare]
     if not pending:
         _say_cached(console, plan)

@@ -7,7 +7,6 @@ import sys
 from rich.console import Console
 
 from alphaf_orch.cli.options import command, echo_json, out_console, with_options
-from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.runs.doctor import Report, examine, report_json
 from alphaf_orch.runs.machine.checks import Check
 from alphaf_orch.settings.options import Options, settings
@@ -22,7 +21,7 @@ def doctor(options: Options, as_json: bool) -> None:
     """Look at this machine before a run: one line a check, what was seen and what to do; fetches nothing."""
     named = options.model or options.run or options.config
     config, paths = settings(options) if named else (None, None)
-    report = examine(detect_machine(), config, paths)
+    report = examine(config, paths)
     if as_json:
         echo_json(report_json(report))
     else:
@@ -35,7 +34,7 @@ def _print(console: Console, report: Report) -> None:
     for check in report.checks:
         console.print(f"{check.state:<8}", style=_STYLE[check.state], end="", highlight=False)
         console.print(_line(check), highlight=False, soft_wrap=True, markup=False)
-        if check.fix and check.state != "ok":
+        if check.fix and check.state in ("warn", "fail"):
             console.print(f"{'':<8}{'':<{_NAME}}  do: {check.fix}", highlight=False, soft_wrap=True, markup=False)
     count = {state: sum(check.state == state for check in report.checks) for state in _STYLE}
     summary = ", ".join(f"{number} {state}" for state, number in count.items() if number)

@@ -36,6 +36,12 @@ def _all_gpus() -> tuple[str, ...]:
     try:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
         return tuple(str(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
+    except pynvml.NVMLError as error:
+        raise HardwareError(
+            f"the driver does not answer for its GPUs: {error}",
+            where="NVML",
+            fix="`nvidia-smi` says which one; reset it (nvidia-smi --gpu-reset) or restart the machine",
+        ) from None
     finally:
         pynvml.nvmlShutdown()
 
@@ -56,10 +62,15 @@ def _chosen(text: str, count: int) -> tuple[str, ...]:
     return tuple(found)
 
 
+def visible_devices() -> str | None:
+    """Return CUDA_VISIBLE_DEVICES as the user set it, None where it is not set."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
 def detect_machine() -> Machine:
     """Return this machine, with CUDA_VISIBLE_DEVICES honoured as torch does; nothing else reads that variable."""
     names = _all_gpus()
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    chosen = visible_devices()
     devices = tuple(str(number) for number in range(len(names)))
     if chosen is not None and names:
         devices = _chosen(chosen, len(names))

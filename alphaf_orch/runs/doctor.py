@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from alphaf_orch import __version__
 from alphaf_orch.core.cards import Cards, look_at_cards
 from alphaf_orch.core.command import PROGRAM_ENV, child_env
 from alphaf_orch.core.errors import HardwareError, ToolError
-from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import now
 from alphaf_orch.planning.base import tool_python
@@ -60,16 +61,16 @@ class _Environment:
     view: Answer
 
 
-def examine(machine: Machine, config: RunConfig | None, paths: RunPaths | None) -> Report:
+def examine(config: RunConfig | None, paths: RunPaths | None) -> Report:
     """Return what was found; starts programs in each tool's environment and fetches nothing.
 
     Raises ConfigError or ModelError for settings and a model that mean nothing; all else is a finding.
     """
     begun = time.monotonic()
     cards = look_at_cards()
+    machine, checks = _machine()
     model = look_at_model(config, paths, machine) if config and paths else ModelFindings()
     environments = _environments(config)
-    checks: list[Check] = []
     for each in environments:
         checks += _of_environment(each, cards, machine, model.stages)
     checks += judge_cards(cards)
@@ -80,6 +81,15 @@ def examine(machine: Machine, config: RunConfig | None, paths: RunPaths | None) 
     checks += [host.shared_memory(gpus), *host.limits(gpus), *room.disk(model.disk), room.memory(model.memory)]
     checks += [host.clock(), *model.checks, host.ports(), *host.names()]
     return Report(tuple(checks), machine, cards, time.monotonic() - begun)
+
+
+def _machine() -> tuple[Machine, list[Check]]:
+    """Return this machine, or one without GPUs and the finding that its driver does not answer."""
+    try:
+        return detect_machine(), []
+    except HardwareError as error:
+        lost = Check(name="driver", state="fail", evidence=error.what, fix=error.fix, subject=error.where)
+        return Machine((), len(os.sched_getaffinity(0))), [lost]
 
 
 def _environments(config: RunConfig | None) -> list[_Environment]:
@@ -101,8 +111,7 @@ def _of_environment(each: _Environment, cards: Cards, machine: Machine, stages: 
     about, view, python = each.about.values, each.view.values, each.python
     checks = [_python(each), _attention(about["packages"], python, stages)]
     if each.view.trouble:
-        error = HardwareError if machine.gpus else ToolError
-        checks.append(failed("torch_gpus", each.view, python, error))
+        checks.append(failed("torch_gpus", each.view, python))
         return checks
     needed = any(stage.own_file and stage.own_file.values.get("bf16") is True for stage in stages)
     env, used = child_env(PROGRAM_ENV, online=False), bool(view["devices"])

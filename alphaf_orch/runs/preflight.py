@@ -21,6 +21,9 @@ _NEEDS = {
     "dpo": ("trl", "peft", "transformers", "torch"),
     "mergekit": ("mergekit", "transformers", "torch"),
 }
+# In the names of keys, plugins and attentions whose kernels are built while a training runs, all of axolotl's:
+# lora_mlp_kernel, torch_compile, liger_rms_norm, KernelsPlugin, CutCrossEntropyPlugin, flex_attention, ...
+_COMPILED = re.compile(r"kernel|^torch_compile$|^flex_|liger|cut_?cross_?entropy|^deepspeed$|triton", re.IGNORECASE)
 # The distribution behind each attention that is none of torch's own, as transformers and axolotl look for it.
 ATTENTION = {
     "flash_attention_2": "flash-attn",
@@ -69,9 +72,11 @@ def needs_compiler(recipe: Mapping[str, Any], installed: Mapping[str, str]) -> b
     """Return whether a training has kernels built while it runs: by Triton, torch.compile, unsloth or deepspeed."""
     if recipe.get("backend") == "unsloth" or (recipe.get("backend") == "auto" and "unsloth" in installed):
         return True
-    # axolotl's own names: lora_mlp_kernel, use_scattermoe_kernel, torch_compile, liger_rms_norm, cut_cross_entropy, ...
-    named = re.compile(r"kernel|^torch_compile$|^flex_|^liger_|cut_cross_entropy|^deepspeed$|triton")
-    return any(value not in (None, False, "") for key, value in recipe.items() if named.search(key))
+    if any(value not in (None, False, "") for key, value in recipe.items() if _COMPILED.search(key)):
+        return True
+    return any(
+        _COMPILED.search(name) for name in (*(recipe.get("plugins") or ()), recipe.get("attn_implementation") or "")
+    )
 
 
 def lacking(tool: str, installed: Mapping[str, str]) -> list[str]:

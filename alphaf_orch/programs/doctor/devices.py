@@ -1,7 +1,6 @@
 """Child program: prints what torch itself sees of the GPUs, and whether each of them does a first sum."""
 
 import json
-import os
 from typing import Any
 
 
@@ -11,7 +10,6 @@ def devices(torch: Any) -> dict[str, Any]:
         "torch": torch.__version__,
         "cuda": torch.version.cuda,
         "hip": getattr(torch.version, "hip", None),
-        "visible": os.environ.get("CUDA_VISIBLE_DEVICES"),
         "error": None,
         "devices": [],
     }

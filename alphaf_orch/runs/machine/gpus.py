@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.cards import Card, Cards
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.errors import HardwareError, ToolError
-from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.hardware import Machine, visible_devices
 from alphaf_orch.runs.machine.checks import Check, State
 
 # The oldest driver on which programs of a CUDA major run: NVIDIA, CUDA Compatibility, "Minor Version Compatibility",
@@ -33,6 +34,7 @@ _SAID = (
     (r"out of memory", "end what else uses the card (nvidia-smi)"),
 )  # fmt: skip
 _ASK = "`alphaf doctor` shows both; compare `nvidia-smi -L` with torch.cuda.device_count()"
+_NO_DRIVER = "install the driver (`nvidia-smi` must list the card), or start the container with --gpus all"
 _CPU_BUILD = ": it is built for the CPU alone"
 _GPU_BUILD = "install the GPU environment there: make setup ACCEL=gpu (or pip install 'alphaf-orch[gpu]')"
 _MIG = "CUDA gives a process one slice of a card: train on one GPU, or nvidia-smi -mig 0"
@@ -44,7 +46,11 @@ def judge_driver(cards: Cards, view: Mapping[str, Any], where: str) -> Check:
     """Return whether the driver serves the CUDA of torch's build; torch that computes on it has the last word."""
     cuda = view["cuda"]
     if cards.driver is None:
-        return Check(name="driver", state="skipped", evidence=f"NVML: {cards.problem}", subject=where)
+        evidence = f"NVML: {cards.problem}"
+        if not on_the_bus():
+            return Check(name="driver", state="skipped", evidence=evidence, subject=where)
+        evidence += "; but an NVIDIA card is on the PCI bus"
+        return Check(name="driver", state="warn", evidence=evidence, fix=_NO_DRIVER, subject=where)
     if cuda is None:
         evidence = f"driver {cards.driver}, CUDA {cards.cuda}; torch {view['torch']} is built without CUDA"
         return Check(name="driver", state="skipped", evidence=evidence, subject=where)
@@ -67,10 +73,21 @@ def judge_driver(cards: Cards, view: Mapping[str, Any], where: str) -> Check:
     )
 
 
+def on_the_bus(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
+    """Return whether the machine has an NVIDIA graphics or compute card, whatever its driver says."""
+    for vendor in devices.glob("*/vendor"):
+        kind = vendor.with_name("class")
+        # 0x10de is NVIDIA; class 0x03 is a display controller, 3D ones without a screen included (PCI code list).
+        if vendor.read_text(encoding="ascii").strip() == "0x10de" and kind.read_text(encoding="ascii")[:4] == "0x03":
+            return True
+    return False
+
+
 def judge_devices(cards: Cards, machine: Machine, view: Mapping[str, Any], where: str, wanted: int = 0) -> Check:
     """Return whether torch sees and can use the GPUs that NVML lists under CUDA_VISIBLE_DEVICES, at least `wanted`."""
     seen, listed = view["devices"], len(machine.gpus)
-    said = "" if view["visible"] is None else f", CUDA_VISIBLE_DEVICES={view['visible']!r}"
+    visible = visible_devices()
+    said = "" if visible is None else f", CUDA_VISIBLE_DEVICES={visible!r}"
     counts = f"NVML lists {listed} GPU{'' if listed == 1 else 's'}{said}, torch {view['torch']} sees {len(seen)}"
     state, why, fix = _devices(cards, listed, view, wanted)
     return Check(

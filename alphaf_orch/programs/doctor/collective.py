@@ -27,7 +27,7 @@ def _rank(rank: int, count: int, backend: str, place: str, numbers: int) -> None
     device = f"cuda:{rank}" if backend == "nccl" else "cpu"
     if backend == "nccl":
         torch.cuda.set_device(rank)
-    dist.init_process_group(backend, init_method=f"file://{place}/meet", rank=rank, world_size=count)
+    dist.init_process_group(backend, store=dist.FileStore(f"{place}/meet", count), rank=rank, world_size=count)
     try:
         tensor = torch.full((numbers,), float(rank + 1), device=device)
         dist.all_reduce(tensor)

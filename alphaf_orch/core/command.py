@@ -90,7 +90,7 @@ def child_env(extra: Mapping[str, str], *, online: bool) -> dict[str, str]:
 
 
 def capture(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60) -> tuple[int, str]:
-    """Return the exit code and stdout of a short command; 127 where the program does not exist."""
+    """Return exit code and stdout of a short command; 127 where there is no such program, 124 for one that hangs."""
     try:
         done = subprocess.run(
             argv,
@@ -103,6 +103,8 @@ def capture(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeou
         )
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return 127, ""
+    except subprocess.TimeoutExpired:  # and it is killed
+        return 124, ""
     return done.returncode, done.stdout
 
 

@@ -20,7 +20,7 @@ from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.doctor_model import ModelFindings, look_at_model
 from alphaf_orch.runs.machine import host, room
 from alphaf_orch.runs.machine.checks import Check, State, exit_code
-from alphaf_orch.runs.machine.compiler import judge_compiler, judge_libcuda
+from alphaf_orch.runs.machine.compiler import judge_compiler, judge_libcuda, judge_triton_cache
 from alphaf_orch.runs.machine.gpus import judge_bf16, judge_cards, judge_devices, judge_driver
 from alphaf_orch.runs.machine.kernels import kernel_checks
 from alphaf_orch.runs.machine.look import Answer, ask, failed
@@ -122,6 +122,7 @@ def _of_environment(each: _Environment, cards: Cards, machine: Machine, stages: 
         judge_bf16(view, python, needed=needed),
         *judge_compiler(about, env, python, needed=used),
         judge_libcuda(env, python, needed=used),
+        judge_triton_cache(env, python, needed=used),
     ]
 
 

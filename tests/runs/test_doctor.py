@@ -76,7 +76,7 @@ def test_the_json_keeps_its_keys(examined):
     keys = {"name", "subject", "state", "evidence", "fix", "exit_code", "values"}
     assert all(set(check) == keys for check in report["checks"])
     assert list(dict.fromkeys(check["name"] for check in report["checks"])) == [
-        "python", "attention", "driver", "torch_gpus", "bf16", "compiler", "headers", "libcuda", "card",
+        "python", "attention", "driver", "torch_gpus", "bf16", "compiler", "headers", "libcuda", "triton_cache", "card",
         "bitsandbytes", "triton", "varlen", "gemm", "all_reduce", "shm", "open_files", "disk", "memory", "clock",
         "ports", "locale", "korean_paths",
     ]  # fmt: skip

@@ -208,6 +208,17 @@ def test_libcuda_is_looked_for_where_triton_looks(tmp_path, monkeypatch):
     assert "there is no /sbin/ldconfig" in compiler.judge_libcuda({}, "env", needed=True).evidence
 
 
+def test_a_folder_that_triton_cannot_keep_its_libraries_in_is_told(tmp_path, monkeypatch):
+    def state(**env):
+        return compiler.judge_triton_cache({"HOME": str(tmp_path), **env}, "env", needed=True).state
+
+    assert state() == "ok"
+    assert state(TRITON_CACHE_DIR="/proc/nowhere") == "fail"
+    monkeypatch.setattr(compiler.os, "statvfs", lambda _: SimpleNamespace(f_flag=os.ST_NOEXEC))
+    check = compiler.judge_triton_cache({"TRITON_HOME": str(tmp_path)}, "env", needed=False)
+    assert check.state == "warn" and "noexec" in check.evidence
+
+
 @pytest.mark.parametrize(
     ("free", "gpus", "state"), [(64, 8, "fail"), (64, 1, "warn"), (900, 8, "warn"), (2048, 8, "ok")]
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.command import capture
+from alphaf_orch.core.disk import existing
 from alphaf_orch.core.errors import ToolError
 from alphaf_orch.runs.machine.checks import Check, State
 
@@ -74,6 +76,21 @@ def judge_libcuda(env: Mapping[str, str], where: str, *, needed: bool) -> Check:
         " in a container start it with --gpus all",
         where,
     )
+
+
+def judge_triton_cache(env: Mapping[str, str], where: str, *, needed: bool) -> Check:
+    """Return whether what Triton compiles can be kept and loaded: its folder may be written to and run from."""
+    home = Path(env.get("TRITON_HOME") or env.get("HOME") or "~").expanduser()
+    folder = existing(Path(env.get("TRITON_CACHE_DIR") or home / ".triton" / "cache"))
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            said = "is mounted noexec: no library is loaded from it" if os.statvfs(folder).f_flag & os.ST_NOEXEC else ""
+    except OSError as error:
+        said = f"cannot be written to: {error.strerror}"
+    if not said:
+        return _check("triton_cache", "ok", str(folder), "", where)
+    fix = "name another folder in TRITON_CACHE_DIR, on a local disk"
+    return _check("triton_cache", "fail" if needed else "warn", f"{folder} {said}", fix, where)
 
 
 def _listed() -> list[str] | None:

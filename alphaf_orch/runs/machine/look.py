@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 from collections.abc import Mapping, Sequence
@@ -38,10 +39,12 @@ def _answer(probed: Probed, seconds: float) -> Answer:
     lines = [line.rstrip() for line in probed.output.splitlines()]
     code = probed.exit_code
     if code == 0:
-        said = next((line for line in reversed(lines) if line.startswith("{")), None)
-        if said is not None:
-            found: dict[str, Any] = json.loads(said)
-            return Answer(found)
+        for line in reversed(lines):
+            with contextlib.suppress(ValueError):  # what a library prints at its end
+                found = json.loads(line)
+                if isinstance(found, dict):
+                    return Answer(found)
+        return Answer({}, "it ended without an answer", _fix_for(""))
     if code is None:
         last = next((f"; its last words: {line}" for line in reversed(lines) if line), "")
         return Answer({}, f"it did not end in {seconds:.0f} s and was killed{last}", _HANGS)

@@ -16,7 +16,7 @@ from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import PROGRAMS, cache_dir
 from alphaf_orch.core.record import fingerprint, read_json, write_atomic
 from alphaf_orch.runs.machine.checks import Check, require
-from alphaf_orch.runs.machine.compiler import compiler, judge_compiler, judge_libcuda
+from alphaf_orch.runs.machine.compiler import compiler, judge_compiler, judge_libcuda, judge_triton_cache
 from alphaf_orch.runs.machine.gpus import judge_bf16, judge_devices, judge_driver
 from alphaf_orch.runs.machine.look import ask, failed
 
@@ -57,6 +57,7 @@ def require_gpus(python: str, wanted: Wanted, machine: Machine, versions: Mappin
     if wanted.compiles and not known.get("compiles"):
         checks += judge_compiler(environment, env, python, needed=True)
         checks.append(judge_libcuda(env, python, needed=True))
+        checks.append(judge_triton_cache(env, python, needed=True))
     require(checks)
     compiles = bool(known.get("compiles") or wanted.compiles)
     if not known or compiles != known.get("compiles"):

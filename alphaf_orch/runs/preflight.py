@@ -32,6 +32,8 @@ ATTENTION = {
     "xformers": "xformers",
     "sage": "sageattention",
 }
+# Where `attn_implementation` is empty, in this order (axolotl 0.19, utils/schemas/enums.py, LEGACY_ATTN_FLAG_TO_IMPL).
+_OLDER_KEYS = {"xformers_attention": "xformers", "sage_attention": "sage", "flash_attention": "flash_attention_2"}
 
 
 def check_all_gpus(plan: Plan, machine: Machine, pending: Sequence[Stage]) -> None:
@@ -122,7 +124,7 @@ def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, s
 def check_attention(stage: Stage, installed: Mapping[str, str]) -> None:
     """Raise ToolError where the recipe's attention is a package or a kernel that is not on this machine."""
     fix = "use torch's own attention, which packs too: --set sft.attn_implementation=sdpa"
-    for wanted in filter(None, (file.values.get("attn_implementation") for file in stage.files.values())):
+    for wanted in filter(None, (_attention_of(file.values) for file in stage.files.values())):
         package = ATTENTION.get(wanted)
         if "/" in wanted:
             raise ToolError(
@@ -136,6 +138,12 @@ def check_attention(stage: Stage, installed: Mapping[str, str]) -> None:
                 where=stage.argv[0],
                 fix=f"install {package} there, or {fix}",
             )
+
+
+def _attention_of(recipe: Mapping[str, Any]) -> str | None:
+    """Return the attention that axolotl takes: its key, else what one of the older keys stands for."""
+    said: str | None = recipe.get("attn_implementation")
+    return said or next((name for key, name in _OLDER_KEYS.items() if recipe.get(key)), None)
 
 
 def tool_versions(python: str) -> dict[str, str]:

@@ -18,7 +18,8 @@ from alphaf_orch.programs.common import TOOL, Failure, program
 # Ours: bfloat16 keeps 8 bits, and a gradient through a softmax some less; a mistaken kernel is off by tens of percent.
 TOLERANCE = 0.05
 GEMM_SIZE = 8192  # ours: wide enough that an H100 is busy with arithmetic (798 TFLOP/s were measured with it)
-GEMM_TIMES = 30
+GEMM_TIMES = 50
+GEMM_WARM = 10  # products before the clock starts: a card that was idle raises its own
 SEQUENCES = (5, 128, 64, 187)  # of a packed row; odd lengths, because that is what kernels get wrong
 HEADS, HEAD_DIM = 8, 128  # 128 is what EEVE, Qwen and Orion have
 
@@ -88,6 +89,8 @@ def gemm(torch: Any, device: str, size: int = GEMM_SIZE, times: int = GEMM_TIMES
     rows = slice(0, 16)
     worst = _distance(product[rows], one[rows].float() @ other.float())
     _require(worst, TOLERANCE, "a bfloat16 matrix product")
+    for _ in range(GEMM_WARM):
+        torch.mm(one, other, out=product)
     _settle(torch, device)
     begun = time.perf_counter()
     for _ in range(times):

@@ -27,7 +27,7 @@ OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OP
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD
 
-.PHONY: help setup setup-vllm setup-deepspeed lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check bench clean
+.PHONY: help doctor setup setup-vllm setup-deepspeed lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ lock: ## remake requirements/*.lock from pyproject.toml (ARGS=--upgrade for newe
 
 browser: ## install the Chromium that tests of the report open it with, where there is none (Debian, as root)
 	sh tools/browser.sh
+
+doctor: $(SETUP) ## look at this machine before a run: drivers, kernels, compiler, disk, limits (MODEL)
+	$(ALPHAF) doctor $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(GPUS_OPT) $(ARGS)
 
 sft: $(SETUP) ## supervised fine-tuning of MODEL on DATA, then merge the adapter
 	$(ALPHAF) sft $(OPTIONS)

@@ -31,6 +31,10 @@ COMMANDS = {
         "report:compare",
         "Write two runs side by side: what was set otherwise, and what that did to the scores.",
     ),
+    "doctor": (
+        "doctor:doctor",
+        "Look at this machine before a run: one line a check, what was seen and what to do; fetches nothing.",
+    ),
     "dpo": (
         "train:dpo",
         "Preference-tune a run's merged SFT model (the last finished one, unless --run names another) and merge again.",

@@ -9,6 +9,7 @@ import select
 import shlex
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ from alphaf_orch.core.warm import PLACE, Ended, Forked, WarmLost, ask
 # Ctrl-C, then a firm request, then the end: seconds that a tool gets to put its files in order.
 _ESCALATION = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
 _POLL_S = 0.2
+_PROBE_POLL_S = 0.02
 
 # Options of accelerate and torchrun, and what schedulers and launchers number processes by: they speak of `alphaf`, and
 # a tool that sees WORLD_SIZE or PMI_SIZE (accelerate/state.py:808, axolotl/utils/config) waits for ranks that nobody
@@ -98,7 +100,7 @@ def child_env(extra: Mapping[str, str], *, online: bool) -> dict[str, str]:
 
 
 def capture(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60) -> tuple[int, str]:
-    """Return the exit code and stdout of a short command; 127 where the program does not exist."""
+    """Return exit code and stdout of a short command; 127 where there is no such program, 124 for one that hangs."""
     try:
         done = subprocess.run(
             argv,
@@ -111,7 +113,53 @@ def capture(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeou
         )
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return 127, ""
+    except subprocess.TimeoutExpired:  # and it is killed
+        return 124, ""
     return done.returncode, done.stdout
+
+
+@dataclass(frozen=True)
+class Probed:
+    """How a short program ended: its exit code (None: its time was over), and all it printed, both streams in order."""
+
+    exit_code: int | None
+    output: str
+
+
+def probes(argvs: Sequence[Sequence[str]], env: Mapping[str, str], seconds: float) -> list[Probed]:
+    """Run short programs side by side and return how each ended, in their order; 127 for one that does not exist.
+
+    What is not ended after so many seconds is killed. Whatever came of the programs is gone in the end.
+    """
+    mark = new_mark()
+    given = {**env, **inherited_marks(), mark: ""}
+    hurry = threading.Event()
+    hurry.set()
+    with contextlib.ExitStack() as kept:
+        outputs = [kept.enter_context(tempfile.TemporaryFile()) for _ in argvs]
+        try:
+            started = [_probe(argv, given, output) for argv, output in zip(argvs, outputs, strict=True)]
+            end = time.monotonic() + seconds
+            while time.monotonic() < end and any(process and not process.poll() for process in started):
+                time.sleep(_PROBE_POLL_S)
+            codes = [None if process is None else process.poll() for process in started]
+        finally:
+            end_all(mark, hurry)
+        found = []
+        for process, ended, output in zip(started, codes, outputs, strict=True):
+            if process:
+                process.poll(_POLL_S)  # what was killed is waited for
+            output.seek(0)
+            code = 127 if process is None else ended.exit_code if ended else None
+            found.append(Probed(code, output.read().decode("utf-8", "replace")))
+        return found
+
+
+def _probe(argv: Sequence[str], env: Mapping[str, str], output: BinaryIO) -> _Cold | None:
+    try:
+        return _Cold(argv, env, output)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        return None
 
 
 def interactive(argv: Sequence[str], env: Mapping[str, str]) -> int:
@@ -191,7 +239,7 @@ def _started(argv: Sequence[str], env: Mapping[str, str], output: BinaryIO, lock
 class _Cold:
     """A program in a process of its own from the start."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], output: BinaryIO, lock_fd: int) -> None:
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], output: BinaryIO, *kept: int) -> None:
         self._process = subprocess.Popen(
             argv,
             env=env,
@@ -199,7 +247,7 @@ class _Cold:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=(lock_fd,),
+            pass_fds=kept,
         )
         self.pid = self._process.pid
         self._watched = os.pidfd_open(self.pid)

@@ -78,13 +78,13 @@ def told_of_disk(text: str, log: Path) -> DiskError | None:
         if pattern.search(text):
             named = _NAMED.search(text)
             return _failure(number, text, Path(named[1]) if named else _fullest(log))
-    if shutil.disk_usage(_existing(log)).free < _NOTHING:
+    if shutil.disk_usage(existing(log)).free < _NOTHING:
         return _failure(errno.ENOSPC, text, log)
     return None
 
 
 def _failure(number: int, what: str, place: Path) -> DiskError:
-    folder = _existing(place)
+    folder = existing(place)
     fix = "mend that disk, or point ALPHAF_RUNS at another one"
     if number in (errno.ENOSPC, errno.EDQUOT):
         fix = _to_free(folder)
@@ -97,7 +97,8 @@ def _failure(number: int, what: str, place: Path) -> DiskError:
     )
 
 
-def _existing(path: Path) -> Path:
+def existing(path: Path) -> Path:
+    """Return the path, or the first folder above it that is there."""
     path = path.absolute()
     while not os.path.exists(path):  # noqa: PTH110  (False too where a folder above it may not be looked into)
         path = path.parent
@@ -138,5 +139,5 @@ def _to_free(folder: Path) -> str:
 def _fullest(log: Path) -> Path:
     """Return the place with the least room of those that tools write to."""
     hub = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
-    places = [_existing(place) for place in (log, cache_dir(), hub, Path(tempfile.gettempdir()))]
+    places = [existing(place) for place in (log, cache_dir(), hub, Path(tempfile.gettempdir()))]
     return min(places, key=lambda place: shutil.disk_usage(place).free)

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphaf_orch.core.cards import look_at_cards
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.errors import HardwareError
 
@@ -39,6 +40,12 @@ def _all_gpus() -> tuple[str, ...]:
     try:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
         return tuple(str(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
+    except pynvml.NVMLError as error:
+        raise HardwareError(
+            f"the driver does not answer for its GPUs: {error}",
+            where="NVML",
+            fix="`nvidia-smi` says which one; reset it (nvidia-smi --gpu-reset) or restart the machine",
+        ) from None
     finally:
         pynvml.nvmlShutdown()
 
@@ -84,10 +91,15 @@ def _chosen(text: str, count: int) -> tuple[str, ...]:
     return tuple(found)
 
 
+def visible_devices() -> str | None:
+    """Return CUDA_VISIBLE_DEVICES as the user set it, None where it is not set."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
 def detect_machine() -> Machine:
     """Return this machine, with CUDA_VISIBLE_DEVICES honoured as torch does; nothing else reads that variable."""
     names = _all_gpus()
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    chosen = visible_devices()
     devices = tuple(str(number) for number in range(len(names)))
     if chosen is not None and names:
         devices = _chosen(chosen, len(names))
@@ -105,8 +117,10 @@ def check_gpus(wanted: int, machine: Machine, stage: str, option: str) -> None:
         fewer = (
             f"{option} {have} keeps the global batch by raising accumulation" if have else f"{option} 0 trains on CPU"
         )
+        problem = None if have else look_at_cards().problem
+        why = f" (NVML, which counts them: {problem})" if problem else ""
         raise HardwareError(
-            f"{stage} asks for {wanted} GPUs, this machine has {have}",
+            f"{stage} asks for {wanted} GPUs, this machine has {have}{why}",
             where=f"`{option.lstrip('-')}` of the model preset or the config; CUDA_VISIBLE_DEVICES is honoured",
             fix=f"{fewer}; --dry-run needs no GPU",
         )

@@ -30,6 +30,7 @@ from alphaf_orch.evaluation.request import (
 from alphaf_orch.inputs.identity import EARLIER
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.launch import failure, launch
+from alphaf_orch.runs.machine.require import Wanted, require_gpus
 from alphaf_orch.runs.reference import trained_systems
 from alphaf_orch.runs.run_date import date_env
 from alphaf_orch.runs.warm import begin_imports
@@ -55,6 +56,9 @@ class Evaluator:
         if work and self._place.target.backend in SERVERS:
             require_server_packages(self._place.python)
             served_model(self._place.target)
+        target, place = self._place.target, self._place
+        if any(item.cells for item in work) and target.backend == "hf" and target.gpus:
+            require_gpus(place.python, Wanted(target.gpus), place.machine, self._evaluation.versions)
         begin_imports(item.stage for item in work)
         facts: dict[str, Any] = {}
         for item in work:

@@ -37,7 +37,7 @@ from alphaf_orch.runs.done_line import done_line
 from alphaf_orch.runs.launch import launch, write_files
 from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.outputs import check_outputs
-from alphaf_orch.runs.preflight import check_all_gpus, check_machine
+from alphaf_orch.runs.preflight import check_all_gpus, check_devices, check_machine
 from alphaf_orch.runs.ray import check_ray
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.remember import remember
@@ -72,6 +72,7 @@ def run_plan(
     manifest = read_manifest(plan.paths.manifest)
     to_do = [status.stage for status in safe_statuses(plan, manifest) if status.state != "cached"]
     check_all_gpus(plan, machine, to_do)
+    check_devices(plan, machine, to_do)
     pending = [stage for stage in to_do if (stage.kind == "prepare") == prepare]
     if not pending:
         _say_cached(console, plan)

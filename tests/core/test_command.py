@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from alphaf_orch.core.command import capture, child_env, run_logged
+from alphaf_orch.core.command import capture, child_env, probes, run_logged
 from alphaf_orch.core.paths import PACKAGE, PROGRAMS
 
 
@@ -47,6 +47,24 @@ def test_the_log_has_the_command_and_all_output(tmp_path):
     assert text.startswith("$ ")
     assert "나가는 말" in text
     assert "탈" in text
+
+
+def test_a_short_command_that_hangs_has_a_code_of_its_own():
+    assert capture((sys.executable, "-c", "import time; time.sleep(60)"), timeout=0.2) == (124, "")
+    assert capture(("/no/such/program",)) == (127, "")
+
+
+def test_probes_run_side_by_side_and_end_in_their_time(tmp_path):
+    words = (
+        "print('말', flush=True); import sys; print('탈', file=sys.stderr); sys.exit(3)",
+        "import time; time.sleep(60)",
+    )
+    argvs = [(sys.executable, "-c", word) for word in words]
+    begun = time.monotonic()
+    first, second, third = probes([*argvs, ("/no/such/program",)], dict(os.environ), 1.0)
+    assert (first.exit_code, first.output) == (3, "말\n탈\n")
+    assert (second.exit_code, third.exit_code) == (None, 127)
+    assert time.monotonic() - begun < 10
 
 
 def test_the_exit_code_is_the_child_s(tmp_path):

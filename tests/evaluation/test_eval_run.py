@@ -14,6 +14,7 @@ import pytest
 from eval_run import SYSTEM, Fake, change_a_value, forget, write_run, write_tasks, write_weights
 from processes import kill_all
 
+from alphaf_orch.core.errors import HardwareError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.scores.results import read_result, read_samples, run_results
@@ -487,6 +488,23 @@ def test_vllm_asks_from_an_environment_of_its_own(alphaf, fake, run, monkeypatch
     }
     assert started["eval_tokenizer"].startswith(f"$ '{fake.python}' -m")
     assert started["eval_sft"].startswith(f"$ '{own}' -m")
+
+
+def test_gpus_that_torch_does_not_see_are_refused_before_a_model_is_asked(alphaf, fake, run, monkeypatch):
+    """lm-eval would ask on the processor, and say so in its log alone."""
+    asked = []
+
+    def refuse(python, wanted, machine, versions):
+        asked.append((python, wanted.gpus, machine.gpus))
+        raise HardwareError("NVML lists 1 GPU, torch sees 0", where=python, fix="mend it")
+
+    monkeypatch.setattr("alphaf_orch.cli.evaluate.detect_machine", lambda: Machine(("GPU",), 2))
+    monkeypatch.setattr("alphaf_orch.evaluation.run.require_gpus", refuse)
+    fake.calls()
+    result = alphaf("eval", "--suite", "mine", "--stages", "sft")
+    assert result.exit_code == 5
+    assert asked == [(str(fake.python), 1, ("GPU",))]
+    assert fake.launched() == []
 
 
 def test_clusters_are_stored_with_each_row_and_laid_over_known_scores_without_asking(evaluate, fake, run):

@@ -84,6 +84,12 @@ def test_an_attention_by_choice_must_be_installed(attention, package, eeve):
     eeve(package, attn_implementation=attention)
 
 
+def test_an_attention_named_by_an_older_key_must_be_installed_too(eeve):
+    with pytest.raises(ToolError, match="asks for flash_attention_2 and flash-attn is not installed"):
+        eeve(attn_implementation=None, flash_attention=True)
+    eeve("flash-attn", attn_implementation=None, flash_attention=True)
+
+
 def test_a_kernel_of_the_hub_is_refused_because_nothing_is_fetched_while_training(eeve):
     with pytest.raises(ToolError, match="is a kernel that transformers fetches from the hub"):
         eeve("kernels", attn_implementation="kernels-community/flash-attn3")

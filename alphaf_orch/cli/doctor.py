@@ -1,0 +1,46 @@
+"""`alphaf doctor`: parse, call one function, print."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+from alphaf_orch.cli.options import command, echo_json, out_console, with_options
+from alphaf_orch.runs.doctor import Report, examine, report_json
+from alphaf_orch.runs.machine.checks import Check
+from alphaf_orch.settings.options import Options, settings
+
+_STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
+_NAME = max(len(name) for name in ("bitsandbytes", "pinned_memory", "korean_paths"))
+
+
+@command()
+@with_options("model", "run", "config", "gpus", "as_json")
+def doctor(options: Options, as_json: bool) -> None:
+    """Look at this machine before a run: one line a check, what was seen and what to do; fetches nothing."""
+    named = options.model or options.run or options.config
+    config, paths = settings(options) if named else (None, None)
+    report = examine(config, paths)
+    if as_json:
+        echo_json(report_json(report))
+    else:
+        _print(out_console(), report)
+    sys.exit(report.exit_code)
+
+
+def _print(console: Console, report: Report) -> None:
+    """Print one line a check, behind it what to do where there is something."""
+    for check in report.checks:
+        console.print(f"{check.state:<8}", style=_STYLE[check.state], end="", highlight=False)
+        console.print(_line(check), highlight=False, soft_wrap=True, markup=False)
+        if check.fix and check.state in ("warn", "fail"):
+            console.print(f"{'':<8}{'':<{_NAME}}  do: {check.fix}", highlight=False, soft_wrap=True, markup=False)
+    count = {state: sum(check.state == state for check in report.checks) for state in _STYLE}
+    summary = ", ".join(f"{number} {state}" for state, number in count.items() if number)
+    console.print(f"{summary}; {report.seconds:.1f} s", highlight=False)
+
+
+def _line(check: Check) -> str:
+    subject = f" [{check.subject}]" if check.subject else ""
+    return f"{check.name:<{_NAME}}  {check.evidence}{subject}"

@@ -65,7 +65,7 @@ def test_cpu_lock_leaves_out_what_serves_a_gpu_alone() -> None:
 
 
 def test_gpu_lock_leaves_out_what_does_not_load_and_lock_sh_keeps_it_out() -> None:
-    """xformers' newest wheel is built for CUDA 12; the locked torch brings CUDA 13, whose names alone are in the lock."""
+    """xformers' newest wheel is built for CUDA 12; the locked torch brings CUDA 13, and nothing of 12 is locked."""
     found = versions("gpu.lock")
     assert "xformers" not in found
     assert {name for name in found if name.startswith("nvidia-") and name.endswith("-cu12")} == set()

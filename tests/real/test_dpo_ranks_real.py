@@ -35,7 +35,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def launched(folder: Path) -> subprocess.CompletedProcess[str]:
-    """Launch two ranks as a plan for two GPUs does: a global batch of 2 x 2 x 2 pairs, 4 steps; then steps 3, 4 again."""
+    """Launch two ranks as a plan for two GPUs does: 4 steps of 2 x 2 x 2 pairs, then steps 3 and 4 again."""
     (folder / "again").mkdir()
     config = write_config(folder, gradient_accumulation_steps=2, **SETTINGS)
     resumed = write_config(folder / "again", gradient_accumulation_steps=2, **SETTINGS | {"output_dir": "resumed"})

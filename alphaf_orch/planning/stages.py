@@ -73,6 +73,11 @@ class Stage:
         return _STAGES.get(self.name, ("ask", None))[1]
 
     @property
+    def machines(self) -> int:
+        """How many machines its launcher starts it on."""
+        return int(self.argv[self.argv.index("--num_machines") + 1]) if "--num_machines" in self.argv else 1
+
+    @property
     def checkpoints(self) -> Path | None:
         """The folder whose newest whole checkpoint the stage goes on from; None where it can only begin anew."""
         return self.outputs[0] if self.kind == "train" else None

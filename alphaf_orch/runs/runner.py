@@ -91,7 +91,8 @@ def _check_amount(stage: Stage, found: tuple[Status, ...], paths: RunPaths, cons
             continue
         recipe = trained.own_file.values
         report = required_json(paths.report(stage.name))
-        for warning in check_amount(report, recipe, trained.processes, trained.name, str(paths.report(stage.name))):
+        where, ranks = str(paths.report(stage.name)), trained.processes
+        for warning in check_amount(report, recipe, ranks, trained.name, where, trained.machines):
             _say(console, f"warning: {warning}")
 
 

@@ -148,8 +148,8 @@ def _what_works(report: Report, recipe: Recipe, ranks: int, section: str, machin
     # Fewer GPUs on each machine, then one machine alone, with as many as it has or fewer.
     fewer = {n: f"{option} {n // machines}" for n in range(ranks - machines, 0, -machines)}
     if machines > 1:
-        alone = {n: f"--nodes 1 {option} {n}" for n in range(ranks // machines, 0, -1)}
-        fewer = dict(sorted({**alone, **fewer}.items(), reverse=True))
+        of_one = {n: f"--nodes 1 {option} {n}" for n in range(ranks // machines, 0, -1)}
+        fewer = dict(sorted({**of_one, **fewer}.items(), reverse=True))
     fewer = {n: text for n, text in fewer.items() if batch % (n * micro) == 0}
     for count in [n for n in fewer if enough({"ranks": n})][:1] or list(fewer)[-1:]:
         changes[fewer[count]] = {"ranks": count}

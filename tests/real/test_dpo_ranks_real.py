@@ -80,6 +80,12 @@ def test_two_ranks_share_the_global_batch_and_one_of_them_writes(two_ranks: Path
     assert left == []
 
 
+def test_what_children_are_told_reaches_every_rank(two_ranks: Path) -> None:
+    """Of training and of lm-eval on several GPUs: accelerate's launcher stands between `alphaf` and both."""
+    told = {path.name: path.read_text() for path in two_ranks.glob("rank_*.txt")}
+    assert told == {"rank_0.txt": "1", "rank_1.txt": "1"}
+
+
 def test_two_ranks_train_what_one_process_trains(two_ranks: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from alphaf_orch.programs.training import dpo
 

@@ -18,5 +18,5 @@ lock() {
         --overrides requirements/overrides.txt --annotation-style line --custom-compile-command "make lock" --output-file "requirements/$accel.lock" "$@"
 }
 lock cpu --excludes requirements/cpu.excludes "$@"
-lock gpu "$@"
+lock gpu --excludes requirements/gpu.excludes "$@"
 lock vllm "$@"  # an environment of its own: nothing of cpu or gpu fits beside vLLM

@@ -65,7 +65,10 @@ def planned_steps(report: Report, recipe: Recipe, ranks: int, section: str) -> i
 
 
 def check_amount(report: Report, recipe: Recipe, ranks: int, section: str, where: str, *, nodes: int = 1) -> list[str]:
-    """Return warnings of steps made of fewer micro batches than planned; raise DataError where there would be none."""
+    """Return warnings of steps made of fewer micro batches than planned; raise DataError where there would be none.
+
+    `ranks` are those of all nodes; what is advised are the GPUs of one, as the option takes them.
+    """
     if "longer_than_sequence_len" not in report:
         return []
     got, wanted = micro_batches(report, recipe, ranks), int(recipe["gradient_accumulation_steps"])
@@ -146,9 +149,15 @@ def _what_works(report: Report, recipe: Recipe, ranks: int, section: str, nodes:
     if int(report["longer_than_sequence_len"]["rows"]) == int(report["rows"]) and _drops_long(recipe):
         longest = int(report["tokens"]["max"])
         changes[f"--set {section}.sequence_len={longest} (if the model reads as much)"] = {"sequence_len": longest}
-    fewer = [n for n in range(ranks - nodes, 0, -nodes) if batch % (n * micro) == 0]
-    for count in [n for n in fewer if enough({"ranks": n})][:1] or fewer[-1:]:
-        changes[f"--{'gpus' if section == 'sft' else 'dpo-gpus'} {count // nodes}"] = {"ranks": count}
+    option = "--gpus" if section == "sft" else "--dpo-gpus"
+    # Fewer GPUs on each node, then one node alone, with as many as it has or fewer.
+    fewer = {n: f"{option} {n // nodes}" for n in range(ranks - nodes, 0, -nodes)}
+    if nodes > 1:
+        of_one = {n: f"--nodes 1 {option} {n}" for n in range(ranks // nodes, 0, -1)}
+        fewer = dict(sorted({**of_one, **fewer}.items(), reverse=True))
+    fewer = {n: text for n, text in fewer.items() if batch % (n * micro) == 0}
+    for count in [n for n in fewer if enough({"ranks": n})][:1] or list(fewer)[-1:]:
+        changes[fewer[count]] = {"ranks": count}
     for key, value in (("micro_batch_size", 1), ("sample_packing", False), ("val_set_size", 0)):
         if recipe.get(key) not in (None, value):
             changes[f"--set {section}.{key}={str(value).lower()}"] = {key: value}

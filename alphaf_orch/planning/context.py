@@ -112,7 +112,7 @@ def make_recipe(
     resolved: Resolved, section: Section, template: str, variables: Mapping[str, Any], written_for: int
 ) -> Rendered:
     """Return the recipe with all layers and the global batch kept on the GPUs there are to be."""
-    layers = recipe_layers(resolved, section)
+    layers = recipes.with_own_batch(recipe_layers(resolved, section))
     made = recipes.render_recipe(find_template(resolved.folders, template), variables, layers, section)
     ranks = resolved.ranks(section)
     option = "--gpus" if resolved.nodes(section) == 1 else "--gpus times --nodes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,14 @@ NO_INFLUENCE = {
     "ray_run_name",
     "ray_num_workers",
     "resources_per_worker",
+    # Who reads the rows, and how far ahead: the main process draws their order, and nothing changes them on the way.
+    "dataloader_num_workers",
+    "dataloader_prefetch_factor",
+    "dataloader_pin_memory",
+    "dataloader_persistent_workers",
+    # The same sum of the same logarithms over the same tokens, divided by the same number of them, piece by piece.
+    "chunked_cross_entropy",
+    "chunked_cross_entropy_num_chunks",
     "probe",
     "base_model",
     "revision_of_model",
@@ -46,6 +55,9 @@ NOT_FOR_DATA = NO_INFLUENCE | {
 }  # fmt: skip
 
 Layers = Sequence[tuple[str, Mapping[str, Any]]]
+# How a machine's layer is named, and what of it is one choice: into how many pieces of which size a batch is cut.
+_HARDWARE = "hardware/"
+_BATCH = ("micro_batch_size", "gradient_accumulation_steps")
 
 
 def adapter_of(layers: Layers) -> str:
@@ -65,7 +77,20 @@ def hardware_layer(folders: tuple[Path, ...], gpus: int, section: str) -> tuple[
     file = find_template(folders, f"hardware/{kind}.yaml")
     values = parse_yaml(template_text(file), str(file)).get(section) or {}
     check_section(section, values, file)
-    return f"hardware/{kind}.yaml", values
+    return f"{_HARDWARE}{kind}.yaml", values
+
+
+def with_own_batch(layers: Layers) -> Layers:
+    """Return the layers without the machine's cut of the batch where a preset or the user names a part of it.
+
+    One of the two numbers beside the other hand's would be a global batch that nobody asked for.
+    """
+    if not any(key in layer for name, layer in layers if not name.startswith(_HARDWARE) for key in _BATCH):
+        return layers
+    return [
+        (name, {k: v for k, v in layer.items() if not (name.startswith(_HARDWARE) and k in _BATCH)})
+        for name, layer in layers
+    ]
 
 
 def chat_template_text(text_or_file: str | None) -> str | None:
@@ -105,15 +130,20 @@ def keep_global_batch(recipe: Rendered, layers: Layers, *, written_for: int, gpu
     """Return the accumulation that keeps the global batch on `gpus` devices; nothing where it stays as it is.
 
     global batch = written_for * micro_batch_size * gradient_accumulation_steps; a user's own
-    gradient_accumulation_steps is taken as it is. Raises ConfigError where the batch cannot be cut up evenly.
+    gradient_accumulation_steps is taken as it is. A micro_batch_size that the machine's layer chose becomes smaller
+    where the batch has fewer rows for each device. Raises ConfigError where the batch cannot be cut up evenly.
     """
     ranks = max(1, gpus)
     if ranks == max(1, written_for) or any(
-        "gradient_accumulation_steps" in layer for name, layer in layers if not name.startswith("model ")
+        "gradient_accumulation_steps" in layer for name, layer in layers if not name.startswith(("model ", _HARDWARE))
     ):
         return {}
     micro = int(recipe.values["micro_batch_size"])
     wanted = max(1, written_for) * micro * int(recipe.values["gradient_accumulation_steps"])
+    chosen = [name for name, layer in layers if "micro_batch_size" in layer][-1:]
+    if chosen and chosen[0].startswith(_HARDWARE) and wanted % ranks == 0 and wanted % (ranks * micro):
+        micro = math.gcd(micro, wanted // ranks)
+        return {"micro_batch_size": micro, "gradient_accumulation_steps": wanted // (ranks * micro)}
     steps, rest = divmod(wanted, ranks * micro)
     if rest:
         most = written_for if ranks <= written_for else 2 * ranks

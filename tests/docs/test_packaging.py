@@ -64,6 +64,18 @@ def test_cpu_lock_leaves_out_what_serves_a_gpu_alone() -> None:
     assert [name for name in versions("cpu.lock") if unwanted.fullmatch(name)] == []
 
 
+def test_gpu_lock_leaves_out_what_does_not_load_and_lock_sh_keeps_it_out() -> None:
+    """xformers' newest wheel is built for CUDA 12; the locked torch brings CUDA 13, and nothing of 12 is locked."""
+    found = versions("gpu.lock")
+    assert "xformers" not in found
+    assert {name for name in found if name.startswith("nvidia-") and name.endswith("-cu12")} == set()
+    for accel in ("cpu", "gpu"):
+        lines = (REQUIREMENTS / f"{accel}.excludes").read_text(encoding="utf-8").splitlines()
+        left_out = {line for line in lines if line and not line.startswith("#")}
+        assert left_out & versions(f"{accel}.lock").keys() == set()
+        assert f"lock {accel} --excludes requirements/{accel}.excludes" in (REQUIREMENTS / "lock.sh").read_text("utf-8")
+
+
 def test_cpu_lock_has_the_triton_that_the_cuda_torch_pins() -> None:
     # axolotl's trainer imports triton on a CPU too, and an index may serve the CUDA build of torch for cpu.lock.
     assert versions("cpu.lock")["triton"] == versions("gpu.lock")["triton"] == {"3.7.1"}

@@ -40,6 +40,23 @@ def test_what_is_offered_works():
         assert micro_batches(found, RECIPE | change, 8) > 0
 
 
+@pytest.mark.parametrize(
+    ("machines", "sequences", "way"),
+    [(2, 17, "--gpus 4"), (2, 5, "--gpus 1"), (2, 3, "--nodes 1 --gpus 1"), (4, 5, "--nodes 1 --gpus 2")],
+)
+def test_of_several_machines_the_gpus_of_each_are_advised(machines, sequences, way):
+    """16 ranks: what the option takes are the GPUs of one machine, and the ways that are offered work."""
+    found = report([4096] * (sequences + 1))
+    with pytest.raises(DataError) as caught:
+        check_amount(found, RECIPE, 16, "sft", "", nodes=machines)
+    assert caught.value.fix.startswith(f"with these data: {way}, or ") or caught.value.fix.startswith(
+        f"with these data: {way};"
+    )
+    words = way.split()
+    ranks = int(words[-1]) * (1 if "--nodes" in words else machines)
+    assert micro_batches(found, RECIPE, ranks) > 0
+
+
 def test_a_step_of_fewer_micro_batches_is_said():
     (warning,) = check_amount(report([4096] * 34), RECIPE, 8, "sft", "")
     assert warning == (

@@ -108,6 +108,26 @@ def test_dpo_on_several_gpus_goes_through_accelerate(eight_gpus, tmp_path):
     assert recipe(plan, "dpo")["micro_batch_size"] * recipe(plan, "dpo")["gradient_accumulation_steps"] * 4 == 16
 
 
+def test_dpo_s_batch_is_cut_for_the_machine_and_stays_16(cpu, eight_gpus, tmp_path):
+    def cut(machine, **settings):
+        values = recipe(planned(machine, tmp_path, **settings), "dpo")
+        return values["micro_batch_size"], values["gradient_accumulation_steps"]
+
+    assert (cut(cpu, gpus=0), cut(eight_gpus), cut(eight_gpus, dpo_gpus=4)) == ((2, 8), (8, 2), (4, 1))
+    assert cut(eight_gpus, dpo={"micro_batch_size": 4}) == (4, 8)
+
+
+def test_how_the_loss_and_the_rows_are_brought_about_is_no_part_of_a_result(eight_gpus, tmp_path):
+    plain, changed = (
+        planned(eight_gpus, tmp_path, sft=own)
+        for own in ({}, {"chunked_cross_entropy": False, "dataloader_num_workers": 9, "dataloader_pin_memory": False})
+    )
+    values = recipe(plain, "sft")
+    assert (values["chunked_cross_entropy"], values["dataloader_num_workers"]) == (True, 2)
+    assert stage(plain, "sft").fingerprint == stage(changed, "sft").fingerprint
+    assert stage(plain, "preprocess").fingerprint == stage(changed, "preprocess").fingerprint
+
+
 def test_one_gpu_of_eight_sees_one_device_as_the_user_numbered_them(eight_gpus, tmp_path):
     machine = dataclasses.replace(eight_gpus, gpus=eight_gpus.gpus[6:], devices=("6", "7"))
     assert stage(planned(machine, tmp_path, gpus=1), "sft").env["CUDA_VISIBLE_DEVICES"] == "6"

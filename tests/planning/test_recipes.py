@@ -4,7 +4,7 @@ import pytest
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.render import plain
-from alphaf_orch.planning.recipes import adapter_of, global_batch, keep_global_batch
+from alphaf_orch.planning.recipes import adapter_of, global_batch, keep_global_batch, with_own_batch
 
 RECIPE = plain({"micro_batch_size": 2, "gradient_accumulation_steps": 4})
 
@@ -48,3 +48,30 @@ def test_the_last_layer_says_which_recipe(layers, adapter):
 def test_an_unknown_adapter_is_refused():
     with pytest.raises(ConfigError, match="adapter is 'dora'"):
         adapter_of([("u", {"adapter": "dora"})])
+
+
+MACHINE = ("hardware/gpu.yaml", {"micro_batch_size": 8, "gradient_accumulation_steps": 2, "other": 1})
+
+
+@pytest.mark.parametrize(("gpus", "micro", "steps"), [(2, 8, 1), (4, 4, 1), (8, 2, 1), (16, 1, 1)])
+def test_a_batch_that_the_machine_s_layer_cut_is_cut_smaller_for_more_gpus(gpus, micro, steps):
+    recipe = plain({"micro_batch_size": 8, "gradient_accumulation_steps": 2})
+    kept = keep_global_batch(recipe, [MACHINE, ("yours", {})], written_for=1, gpus=gpus, option="--gpus")
+    values = {**recipe.values, **kept}
+    assert (values["micro_batch_size"], values["gradient_accumulation_steps"]) == (micro, steps)
+    assert global_batch(plain(values), gpus) == 16
+
+
+def test_a_batch_that_no_micro_batch_cuts_is_refused_whoever_chose_it():
+    recipe = plain({"micro_batch_size": 8, "gradient_accumulation_steps": 2})
+    with pytest.raises(ConfigError, match="16 cannot be cut into 3 GPUs"):
+        keep_global_batch(recipe, [MACHINE], written_for=1, gpus=3, option="--gpus")
+
+
+@pytest.mark.parametrize("key", ["micro_batch_size", "gradient_accumulation_steps"])
+@pytest.mark.parametrize("hand", ["model own", "yours"])
+def test_who_names_a_part_of_the_cut_gets_the_recipe_s_other_part(hand, key):
+    """Or a run that named one of them would go on with another global batch."""
+    layers = [MACHINE, (hand, {key: 4})]
+    assert with_own_batch(layers) == [("hardware/gpu.yaml", {"other": 1}), (hand, {key: 4})]
+    assert with_own_batch([MACHINE, (hand, {"seed": 1})]) == [MACHINE, (hand, {"seed": 1})]

@@ -13,6 +13,8 @@ from alphaf_orch.programs.common import Failure
 from alphaf_orch.programs.training.batch_record import BatchRecord
 from alphaf_orch.programs.training.checkpoint_record import CheckpointRecord
 from alphaf_orch.programs.training.cpu_quantization import KeepGradients
+from alphaf_orch.programs.training.eval_padding import pad_evaluation_to_its_rows
+from alphaf_orch.programs.training.float32_weights import trained_in_float32
 from alphaf_orch.programs.training.master_weights import narrow, widen
 from alphaf_orch.programs.training.metrics_callback import MetricsCallback
 from alphaf_orch.programs.training.nf4_check import check_nf4, linear_shapes
@@ -48,6 +50,11 @@ class AlphafPlugin(BasePlugin):  # type: ignore[misc]
         """Seed the adapter's first weights anew, whatever loading drew: its Trainer does so only after them."""
         _seed(cfg)
 
+    def post_lora_load(self, cfg: Any, model: Any) -> None:
+        """Keep what is trained beside an adapter in float32, as the adapter is; engines that shard do as they do."""
+        if cfg.get("adapter") and not cfg.get("fsdp_config") and not cfg.get("deepspeed"):
+            trained_in_float32(model)
+
     def post_model_load(self, cfg: Any, model: Any) -> None:
         """Make float32 what is trained where the recipe says so."""
         widen(cfg, model)
@@ -56,10 +63,11 @@ class AlphafPlugin(BasePlugin):  # type: ignore[misc]
         """Make the trained model what the base was, before it is saved."""
         narrow(cfg, model)
 
-    def post_trainer_create(self, cfg: Any, trainer: Any) -> None:  # noqa: ARG002  (axolotl's signature)
-        """Keep a finished training that is resumed from being trained further, and its adapter off another's GPU."""
+    def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
+        """Keep a finished training from being trained further, its adapter off another's GPU, evaluations unpadded."""
         end_at_the_planned_step(trainer)
         load_adapter_beside_the_gpu(trainer)
+        pad_evaluation_to_its_rows(cfg, trainer)
 
     def add_callbacks_post_trainer(self, *_: Any) -> list[Any]:
         """Return the callbacks for axolotl to add to the trainer it made."""

@@ -13,6 +13,7 @@ import math
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -87,6 +88,7 @@ def train(config: DpoConfig, resume: Path | None) -> None:
     dtype = compute_dtype(config.bf16)
     arguments = _arguments(config, backend, str(dtype))
     state = PartialState()
+    _check_ranks(state.num_processes)
     device = f"cuda:{state.local_process_index}" if torch.cuda.is_available() else "cpu"
     model, peft_config = _model(config, backend, dtype, device, distributed=state.num_processes > 1)
     _check_model(model, tokenizer, config)
@@ -255,6 +257,15 @@ def _check_paths(config: DpoConfig, output: Path, resume: Path | None) -> None:
     if resume is not None and not (resume / STATE).is_file():
         fix = "name a checkpoint-N folder, or leave the option out"
         raise Failure(FAILED, "the checkpoint to resume from is not whole", where=resume, fix=fix)
+
+
+def _check_ranks(known: int) -> None:
+    """Raise Failure in ranks that accelerate left apart: each would train on every row and write the same files."""
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != known:
+        what = f"{launched} ranks were launched and this one knows of {known}: its torch sees no GPU"
+        fix = "mend the GPU driver (`nvidia-smi`, torch.cuda.is_available() in that environment), or use --dpo-gpus 0"
+        raise Failure(FAILED, what, where=sys.executable, fix=fix)
 
 
 def _check_tokenizer(tokenizer: Any, folder: str) -> None:

@@ -97,9 +97,13 @@ def _moved(model: Any, first: dict[str, Any]) -> tuple[float, list[str]]:
 
 def run(folder: Path, kind: str, resume: Path | None = None, **how: Any) -> dict[str, Any]:
     """Run the training in two processes forked of this one, whose imports they keep; return what rank 0 found."""
+    import axolotl.monkeypatch.accelerate.fsdp2
+    import peft
     import torch
+    import transformers.trainer  # noqa: F401  (all of them once, not in each process again)
     from torch.multiprocessing import start_processes
 
+    del axolotl, peft
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

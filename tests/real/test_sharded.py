@@ -34,7 +34,7 @@ def deepspeed_checkpoint(folder: Path, step: int, *, stage: int) -> None:
     for rank in range(2):
         moments = {"optimizer_state_dict": {"fp32_flat_groups": [torch.rand(4096)], "zero_stage": stage}}
         torch.save(moments, place / f"bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt")
-        torch.save({"cpu": torch.get_rng_state()}, place.parent / f"rng_state_{rank}.pth")
+        torch.save({"cpu": torch.rand(1024)}, place.parent / f"rng_state_{rank}.pth")
     torch.save({"last_epoch": step}, place.parent / "scheduler.pt")
     (place.parent / "latest").write_text(place.name)
     (place.parent / "zero_to_fp32.py").touch()
@@ -103,6 +103,7 @@ def test_whole_ones_are_gone_on_from_and_any_damaged_piece_of_any_rank_is_found(
         whole = (newest / name).read_bytes()
         for harm in HARMS:
             harm(newest / name)
+            assert not (newest / name).is_file() or (newest / name).read_bytes() != whole
             found = checkpoints.start(folder)
             assert found.checkpoint == folder / "checkpoint-1", f"{name}, {harm.__name__}"
             (reason,) = found.passed_over

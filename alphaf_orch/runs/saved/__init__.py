@@ -1,5 +1,6 @@
 """What a checkpoint must hold to be gone on from, a module for each engine that writes one.
 
 Every kind answers two questions about a folder, by names, sizes and headers, or with every byte read: what is wrong
-with the weights, and what with all else that resuming reads.
+with the weights, and what with all else that resuming reads. `runs.checkpoints` asks them.
+Face: `trainer.model_problem`, `trainer.states_problem`; `fsdp` and `deepspeed` have the same two, and `fsdp.wrote`.
 """

@@ -47,7 +47,9 @@ def states_problem(folder: Path, *, read: bool, needed: bool) -> str | None:
     lacking = None
     if not (folder / trainer.SCHEDULER).is_file() and _said(folder, "lr_scheduler") is None:
         lacking = f"{trainer.SCHEDULER} is missing"
-    wrong = (lacking or trainer.random_problem(folder)) if needed else None
+    ranks = _said(folder, "dp_world_size")
+    random = trainer.random_problem(folder, ranks if isinstance(ranks, int) else 0)
+    wrong = (lacking or random) if needed else None
     return wrong or trainer.archives_problem(folder, read=read)
 
 

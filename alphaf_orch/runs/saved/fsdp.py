@@ -14,6 +14,7 @@ from pathlib import Path
 from alphaf_orch.runs.saved import trainer
 from alphaf_orch.runs.saved.archives import archive_problem, row_problem
 from alphaf_orch.runs.saved.pickled import tokens
+from alphaf_orch.runs.saved.ranks import numbers
 
 _MODEL, _OPTIMIZER = "pytorch_model_fsdp", "optimizer"
 _METADATA = ".metadata"
@@ -33,7 +34,8 @@ def model_problem(folder: Path, *, read: bool) -> str | None:
 def states_problem(folder: Path, *, read: bool, needed: bool) -> str | None:
     """Return what is wrong with optimizer, scheduler and random states, or None; absent ones count where needed."""
     lacking = None if (folder / trainer.SCHEDULER).is_file() else f"{trainer.SCHEDULER} is missing"
-    wrong = (lacking or trainer.random_problem(folder)) if needed else None
+    ranks = numbers(folder / f"{_OPTIMIZER}_0", r"__(\d+)_\d+\.distcp")
+    wrong = (lacking or trainer.random_problem(folder, max(ranks, default=-1) + 1)) if needed else None
     optimizer = needed or any(folder.glob(f"{_OPTIMIZER}[._]*"))
     return (
         wrong

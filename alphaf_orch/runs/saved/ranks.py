@@ -8,8 +8,8 @@ from pathlib import Path
 
 
 def numbers(folder: Path, pattern: str) -> set[int]:
-    """Return the ranks whose files are in a folder; the pattern's group is the rank."""
-    found = (re.fullmatch(pattern, path.name) for path in folder.iterdir())
+    """Return the ranks whose files are in a folder, none where it is not there; the pattern's group is the rank."""
+    found = (re.fullmatch(pattern, path.name) for path in (folder.iterdir() if folder.is_dir() else ()))
     return {int(match[1]) for match in found if match}
 
 

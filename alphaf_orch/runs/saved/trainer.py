@@ -37,13 +37,14 @@ def beside_problem(folder: Path) -> str | None:
     return safetensors_problem(folder) if any(folder.glob("*.safetensors*")) else None
 
 
-def random_problem(folder: Path) -> str | None:
+def random_problem(folder: Path, ranks: int = 0) -> str | None:
     """Return which rank's random state is missing where others have theirs: the checkpoint was not written whole.
 
-    transformers does without (Trainer._load_rng_state, trainer.py:3572), so that none at all stops nothing.
+    `ranks` is how many there are at least, as the engine's own files say. transformers does without
+    (Trainer._load_rng_state, trainer.py:3572), so that none at all stops nothing.
     """
     found = numbers(folder, r"rng_state_(\d+)\.pth")
-    rank = absent(found, processes(folder)) if found else None
+    rank = absent(found, max(ranks, processes(folder))) if found else None
     return f"rng_state_{rank}.pth is missing" if rank is not None else None
 
 

@@ -25,9 +25,9 @@ PARTNER_OPT = $(foreach name,$(PARTNER),--partner $(call quoted,$(name))) $(if $
 DRY_RUN_OPT = $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run)
 OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OPT) $(DRY_RUN_OPT) $(ARGS)
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
-unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD
+unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE
 
-.PHONY: help doctor setup setup-vllm setup-deepspeed lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check bench clean
+.PHONY: help doctor setup setup-vllm setup-deepspeed lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check gpu-wheels bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -140,8 +140,11 @@ fmt: $(SETUP) ## mend style and formatting in place, remake the index of modules
 golden: $(SETUP) ## rewrite the recorded outputs that tests compare with
 	ALPHAF_WRITE_GOLDEN=1 $(PY) -m pytest -m "not real" $(ARGS)
 
-gpu-check: $(SETUP) ## run the tiny chain through the GPU recipe and write docs/gpu-verification.md
-	$(PY) tools/gpu_check.py $(ARGS)
+gpu-check: $(SETUP) ## check the GPU path on the card that is there, in 20 minutes, and write docs/gpu-verification.md
+	$(PY) tools/gpu_check $(ARGS)
+
+gpu-wheels: $(SETUP) ## collect in DIR, in parts, the wheels that the check needs on a machine without a network (HAVE=FILE)
+	PYTHONPATH=tools $(PY) -m gpu_check.collect --dir $(call quoted,$(DIR)) $(if $(HAVE),--have $(call quoted,$(HAVE))) $(ARGS)
 
 bench: $(SETUP) ## measure what is typed often and what the tools' imports cost (docs/performance.md)
 	$(PY) bench/typed.py $(ARGS)

@@ -1,0 +1,54 @@
+"""The figures of a run, from its manifest and its trainers' metrics: seconds, memory, tokens a second, losses."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import read_metrics
+from alphaf_orch.core.record import read_manifest
+
+WARM_UP = 3  # steps that compile kernels and fill caches: no figure is taken of them
+
+
+def stages(run: RunPaths) -> list[dict[str, Any]]:
+    """Return what a run's manifest says of each stage, and for a training what its metrics do."""
+    return [_stage(run, name, entry) for name, entry in read_manifest(run.manifest)["stages"].items()]
+
+
+def _stage(run: RunPaths, name: str, entry: dict[str, Any]) -> dict[str, Any]:
+    result = entry.get("result") or {}
+    found: dict[str, Any] = {"stage": name, "state": entry["state"], "seconds": entry.get("seconds")}
+    found["peak_host_memory_mib"] = entry.get("peak_memory_mib")
+    if "contract" in result:
+        found["contract"] = f"{sum(map(bool, result['contract'].values()))} of {len(result['contract'])} hold"
+    if entry.get("error"):
+        found["error"] = str(entry["error"]).splitlines()[0]
+    if name in ("sft", "dpo"):
+        found.update(training(run, name))
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def training(run: RunPaths, stage: str) -> dict[str, Any]:
+    """Return what a trainer logged: steps, losses, the median tokens a second, and the peak of its memory."""
+    lines = read_metrics(run.metrics(stage))
+    losses = [line["loss"] for line in lines if "loss" in line]
+    if not losses:
+        return {}
+    speeds = [line["tokens_per_s"] for line in lines if line.get("tokens_per_s") and line["step"] > WARM_UP]
+    return {
+        "steps": max(line["step"] for line in lines),
+        "loss": [round(loss, 4) for loss in losses if loss is not None],
+        "tokens_per_s": round(statistics.median(speeds)) if speeds else None,
+        "peak_gpu_memory_mib": round(max(line["peak_memory_mib"] for line in lines)),
+        "trainable_parameters": lines[-1].get("trainable_parameters"),
+    }
+
+
+def versions(run: RunPaths) -> dict[str, str]:
+    """Return the versions of the tools that a run's stages met."""
+    found: dict[str, str] = {}
+    for entry in read_manifest(run.manifest)["stages"].values():
+        found.update(entry.get("versions") or {})
+    return dict(sorted(found.items()))

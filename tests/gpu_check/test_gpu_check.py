@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from gpu_check import collect, running, steps
 from gpu_check.__main__ import install
+from gpu_check.compared import compared
 from gpu_check.page import page
 from gpu_check.record import Record
 from gpu_check.running import PATIENCE, Clock, OutOfTime
@@ -211,3 +212,21 @@ def test_a_wheel_is_cut_down_to_what_the_card_needs(tmp_path: Path) -> None:
 def test_a_folder_without_wheels_is_said_before_anything_is_run(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="there is no wheel"):
         install([tmp_path], tmp_path / "site")
+
+
+def test_the_page_says_how_far_off_the_estimate_was(tmp_path: Path) -> None:
+    said = {"stages": [{"name": "sft", "memory_recorded": 26 * 10**9, "tokens_per_s": {"value": 5698.0}}]}
+    found = compared(said, {"tokens_per_s": 5180, "peak_gpu_memory_mib": 24453})
+    assert [(line["estimated"], line["measured"], line["off"]) for line in found] == [
+        (26.0, 25.6, 0.014),
+        (5698.0, 5180, 0.1),
+    ]
+    record = Record(tmp_path / "state.json")
+    record.note("all", "done", compared=found, reached={"tflops": 373.0, "of_data_sheet": 0.377})
+    text = page(record, {"all": "all layers"})
+    assert "| tokens/s | 5698.0 | 5180 | +10% |" in text and "373.0 TFLOP/s" in text and "38% of the card's" in text
+
+
+def test_what_was_not_measured_is_not_compared() -> None:
+    assert compared({"stages": []}, {"tokens_per_s": 5180}) == []
+    assert compared({"error": "no such model"}, {"tokens_per_s": 5180}) == []

@@ -67,7 +67,7 @@ def _outcome(facts: Facts, title: str) -> tuple[Any, ...]:
 
 
 def _checks(facts: Facts) -> list[str]:
-    checks = facts.get("checks", {}).get("checks", [])
+    checks = (facts.get("checks") or {}).get("checks", [])
     return (
         _table(("check", "state", "evidence"), ((c.get("name"), c.get("state"), c.get("evidence")) for c in checks))
         if checks
@@ -93,11 +93,14 @@ def _stages(facts: Facts) -> list[str]:
 
 
 def _estimate(facts: Facts) -> list[str]:
-    compared = facts.get("compared")
-    if not compared:
-        return []
-    rows = ((c["what"], c["estimated"], c["measured"], f"{c['off']:+.0%}") for c in compared)
-    return ["", *_table(("", "estimated", "measured", "off"), rows)]
+    rows = [(c["what"], c["estimated"], c["measured"], f"{c['off']:+.0%}") for c in facts.get("compared", [])]
+    found = ["", *_table(("", "estimated", "measured", "off"), rows)] if rows else []
+    speed = facts.get("reached")
+    if speed:
+        shares = {"of_data_sheet": "of the card's data sheet", "of_matrix_product": "of a bf16 matrix product there"}
+        told = [f"{speed[key]:.0%} {words}" for key, words in shares.items() if key in speed]
+        found += ["", f"{speed['tflops']} TFLOP/s, recomputation included{''.join(f', {text}' for text in told)}."]
+    return found
 
 
 def _switches(facts: Facts) -> list[str]:

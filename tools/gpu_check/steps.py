@@ -21,6 +21,7 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.runs import checkpoints
 from gpu_check import figures, running
+from gpu_check.compared import compared, reached
 from gpu_check.page import write_page
 from gpu_check.record import Record
 from gpu_check.running import Clock, OutOfTime, alphaf
@@ -51,6 +52,13 @@ class Check:
     def gpus(self) -> str:
         """The GPUs that a training is told to use: one, none in a rehearsal."""
         return "0" if self.rehearse else "1"
+
+    @property
+    def matrix_product(self) -> float | None:
+        """TFLOP/s of a bf16 matrix product on this card, as doctor measured it; None where it did not."""
+        checks = self.record.steps.get("doctor", {}).get("checks", {}).get("checks", [])
+        found = [check["values"].get("tflops") for check in checks if check["name"] == "gemm"]
+        return found[0] if found else None
 
     def on_gpu(self, *items: str) -> list[str]:
         """Return `--set` options that only a GPU can do."""
@@ -152,7 +160,15 @@ def eeve_sft(check: Check, layers: int | None, *, merged: bool) -> dict[str, Any
     check.call(name, argv, until=None if merged else trained)
     if not trained():
         raise StepFailed(running.last_words(check.log(name)))
-    return {"stages": figures.stages(run), "estimate": estimate}
+    found: dict[str, Any] = {
+        "stages": figures.stages(run),
+        "compared": compared(estimate, figures.training(run, "sft")),
+    }
+    speed = figures.training(run, "sft").get("tokens_per_s")
+    if speed:
+        card = check.machine.gpus[0] if check.machine.gpus else ""
+        found["reached"] = reached(folder, run.rendered("sft.yaml"), card, speed, check.matrix_product)
+    return found if found["compared"] else {**found, "estimate": estimate}
 
 
 def estimated(check: Check, name: str, options: list[str]) -> Any:

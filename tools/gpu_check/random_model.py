@@ -12,10 +12,10 @@ def main() -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from alphaf_orch.core.paths import template_folders
-    from alphaf_orch.inputs.presets import load_preset
     from alphaf_orch.inputs.samples import sample_path
+    from alphaf_orch.planning.base import find_preset
     from alphaf_orch.programs.models.build_tiny import corpus, train_tokenizer
+    from alphaf_orch.settings.config import RunConfig
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, required=True)
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int)
     parser.add_argument("--small", action="store_true", help="a hidden size of 64, for a rehearsal on CPU")
     asked = parser.parse_args()
-    shape = load_preset(asked.preset, template_folders()).architecture
+    shape = find_preset(RunConfig(model=asked.preset)).architecture
     assert shape is not None
     tokenizer = train_tokenizer(corpus(sample_path("finance_ko_sft.jsonl")), 1024)
     sizes: dict[str, Any] = {

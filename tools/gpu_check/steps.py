@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -211,6 +212,8 @@ def dpo_twice(check: Check) -> dict[str, Any]:
     """Train preferences on the merged 8 layers by unsloth and by plain TRL, the same settings."""
     layers = 2 if check.rehearse else 8
     source = check.run_paths(f"eeve-{layers}")
+    if not source.merged("sft").is_dir():
+        raise StepFailed("the 8 layers were not merged: there is nothing to train preferences on")
     found = {}
     for backend in ("transformers",) if check.rehearse else ("unsloth", "transformers"):
         run = check.run_paths(f"dpo-{backend}")
@@ -302,6 +305,9 @@ def run_step(check: Check, step: Step) -> None:
         check.record.note(step.name, "cut off", **kept, why=str(cut))
     except StepFailed as failure:
         check.record.note(step.name, "failed", seconds=seconds(), why=str(failure))
+    except Exception as fault:  # noqa: BLE001 - a fault of one step must not cost the steps behind it
+        traceback.print_exc()
+        check.record.note(step.name, "failed", seconds=seconds(), why=f"{type(fault).__name__}: {fault}")
     else:
         check.record.note(step.name, "done", seconds=seconds(), **facts)
     print(f"gpu-check: {step.name} {check.record.steps[step.name]['state']} after {seconds():.0f} s", flush=True)

@@ -49,7 +49,7 @@ def train_switched(check: Check, folder: Path, base: RunPaths, items: tuple[str,
     """
     run = check.run_paths("switch")
     check.remove(run.root)
-    short = ["gradient_accumulation_steps=1", "max_steps=10", "save_strategy=steps", "eval_strategy=no"]
+    short = ["gradient_accumulation_steps=1", "max_steps=10"]
     small = ["lora_r=8", "sequence_len=256"] if check.rehearse else []
     chosen = parse_set([*short, "val_set_size=0", *small, *items], default="sft")["sft"]
     config = RunConfig(model=str(folder), gpus=int(check.gpus), sft=chosen)

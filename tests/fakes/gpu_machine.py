@@ -12,7 +12,7 @@ from alphaf_orch.runs.nodes import follower, leader
 
 hardware._all_gpus = lambda: ("NVIDIA H100 of a test",)
 hardware._smallest_memory = lambda devices: 85 * 10**9
-runner.check_devices = lambda *_: None  # it would ask torch
+runner.check_devices = follower.require_gpus = lambda *_: None  # they would ask torch
 leader.GRACE_S = follower.GRACE_S = float(os.environ.get("GRACE", "60"))
 
 from alphaf_orch.cli.main import main  # noqa: E402

@@ -10,6 +10,7 @@ from alphaf_orch.core.errors import HardwareError, ModelError, RunStateError, St
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.nodes import Seat
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.runs.nodes import follower
 from alphaf_orch.runs.nodes.follower import follow
 from alphaf_orch.runs.nodes.signs import Voice, digest
 
@@ -22,6 +23,11 @@ def paths(tmp_path):
     made = RunPaths(tmp_path / "실행" / "한글 런")
     made.rendered("sft.yaml").parent.mkdir(parents=True)
     return made
+
+
+@pytest.fixture(autouse=True)
+def usable_gpus(monkeypatch):
+    monkeypatch.setattr(follower, "require_gpus", lambda *_: None)  # it would ask torch
 
 
 @pytest.fixture
@@ -98,3 +104,19 @@ def test_what_an_earlier_start_said_is_not_believed(paths):
         voice.say("ended")
     with pytest.raises(RunStateError, match="machine 0 gave no sign of life in 1 s"):
         take_part(paths)
+
+
+def test_a_machine_whose_torch_sees_no_gpu_is_refused_before_anything_is_started(paths, first, monkeypatch):
+    asked = []
+
+    def refuse(python, wanted, *_):
+        asked.append((wanted.gpus, wanted.bf16))
+        raise HardwareError("NVML lists 1 GPU, torch sees 0", where=python, fix="mend the driver")
+
+    monkeypatch.setattr(follower, "require_gpus", refuse)
+    recipe = paths.rendered("sft.yaml")
+    recipe.write_text("base_model: /old\nbf16: true\n", "utf-8")
+    first({recipe: digest(recipe)})
+    with pytest.raises(HardwareError, match="torch sees 0"):
+        take_part(paths)
+    assert asked == [(1, True)] and answer(paths)["state"] == "refused"

@@ -21,9 +21,10 @@ from alphaf_orch.core.progress import StageLine
 from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.inputs import hub_cache
 from alphaf_orch.runs.launch import exited, launch
+from alphaf_orch.runs.machine.require import Wanted, require_gpus
 from alphaf_orch.runs.nodes.leader import GRACE_S, on_node
 from alphaf_orch.runs.nodes.signs import LOOK_S, SETTLED_S, Ear, Voice, digest
-from alphaf_orch.runs.preflight import tool_versions
+from alphaf_orch.runs.preflight import needs_compiler, tool_versions
 
 Word = Mapping[str, Any]
 _AGAIN = "the same command, on all machines, goes on from the last checkpoint"
@@ -195,7 +196,13 @@ class _Follower:
             )
         for name, said in call["seen"].items():
             self._check_seen(Path(name), said)
-        self._check_base(call)
+        recipe = next((Path(name) for name in call["seen"] if Path(name).name == f"{call['stage']}.yaml"), None)
+        values = parse_yaml(recipe.read_text(encoding="utf-8"), str(recipe)) if recipe else {}
+        compiles = needs_compiler(values, here)
+        require_gpus(
+            python, Wanted(call["gpus"], bf16=values.get("bf16") is True, compiles=compiles), self._machine, here
+        )
+        self._check_base(values)
 
     def _check_seen(self, path: Path, said: str) -> None:
         """Raise RunStateError where a file or folder is another one here, a network disk's delay allowed for."""
@@ -210,11 +217,9 @@ class _Follower:
                 )
             time.sleep(LOOK_S)
 
-    def _check_base(self, call: Word) -> None:
+    def _check_base(self, recipe: Mapping[str, Any]) -> None:
         """Raise ModelError where the base model is one of the hub and not in this machine's cache."""
-        recipe = next((Path(name) for name in call["seen"] if Path(name).name == f"{call['stage']}.yaml"), None)
-        values = parse_yaml(recipe.read_text(encoding="utf-8"), str(recipe)) if recipe else {}
-        base, revision = str(values.get("base_model") or ""), values.get("revision_of_model")
+        base, revision = str(recipe.get("base_model") or ""), recipe.get("revision_of_model")
         if not hub_cache.is_repo_id(base) or Path(base).is_dir():
             return
         env = child_env({}, online=False)

@@ -2,6 +2,6 @@
 
 May import settings, inputs and all below them. `resolve` reads the disk, once; what it returns is planned from alone.
 No program is started here.
-Face: `resolve.resolve`, `plan.plan_run`, `plan.make_plan`, `plan.Plan`, `context.Scope`, `context.Resolved`,
+Face: `resolve.resolve`, `plan.plan_run`, `plan.make_plan`, `plan.Plan`, `resolved.Scope`, `resolved.Resolved`,
 `stages.Stage`.
 """

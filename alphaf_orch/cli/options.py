@@ -47,6 +47,7 @@ OPTIONS: dict[str, partial[Any]] = {
     "sets": declared("--set", "-s", "sets", multiple=True, metavar="KEY=VALUE", help="Override a recipe key."),
     "gpus": declared("--gpus", type=click.IntRange(min=0), help="GPUs; 0 is CPU. The global batch is kept."),
     "dpo_gpus": declared("--dpo-gpus", type=click.IntRange(min=0), help="GPUs for DPO (default one)."),
+    "nodes": declared("--nodes", type=click.IntRange(min=1), help="Machines with --gpus each; run it on every one."),
     "trust_remote_code": declared(
         "--trust-remote-code", is_flag=True, help="Allow python code that comes with weights."
     ),

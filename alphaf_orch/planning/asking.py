@@ -20,10 +20,11 @@ from alphaf_orch.inputs.presets import file_of
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import stage_name
 from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
+from alphaf_orch.settings.engine_keys import ENGINE_KEYS
 from alphaf_orch.settings.keys import known_keys
 
 # Places alone: axolotl's validators look at none of them, and each run has its own.
-_PLACES = {"output_dir", "dataset_prepared_path"}
+_PLACES = {"output_dir", "dataset_prepared_path", "deepspeed"}
 # Values of the shipped recipes that axolotl refuses beside others of them: 4-bit weights without qlora, an evaluation
 # of no rows.
 _ENTANGLED = {"load_in_4bit", "eval_steps", "eval_strategy"}
@@ -35,13 +36,14 @@ class Question:
 
     recipe: Rendered
     keys: tuple[str, ...]
-    gpus: int
+    gpus: int  # of each machine
+    nodes: int
     python: str
 
     def fingerprint(self, axolotl: str) -> str:
         """Return what stands for the question to that version: the recipe without its places, and the machine."""
         asked = {key: value for key, value in self.recipe.values.items() if key not in _PLACES}
-        return fingerprint([asked, self.gpus, axolotl])[:32]
+        return fingerprint([asked, self.gpus, self.nodes, axolotl])[:32]
 
 
 def question_of(plan: Plan) -> Question | None:
@@ -51,7 +53,9 @@ def question_of(plan: Plan) -> Question | None:
     if recipe is None:
         return None
     keys = tuple(_undecided(plan, recipe))
-    return Question(recipe, keys, plan.gpus["sft"], plan.resolved.python()) if keys else None
+    if not keys:
+        return None
+    return Question(recipe, keys, plan.gpus["sft"], plan.resolved.nodes("sft"), plan.resolved.python())
 
 
 def _undecided(plan: Plan, recipe: Rendered) -> list[str]:
@@ -73,7 +77,8 @@ def _undecided(plan: Plan, recipe: Rendered) -> list[str]:
 
 
 def _decided(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], said: Mapping[str, list[Any]]) -> bool:
-    if key in TRACKER_KEYS or key == "adapter":
+    # Of an engine the table decides (planning/engine_table.py); what else each renders axolotl takes (tests/real).
+    if key in TRACKER_KEYS or key in ENGINE_KEYS or key == "adapter":
         return True
     if key not in said or key in _ENTANGLED:
         return False

@@ -26,6 +26,10 @@ NO_INFLUENCE = {
     "save_total_limit",
     "saves_per_epoch",
     "ddp_timeout",
+    "use_ray",
+    "ray_run_name",
+    "ray_num_workers",
+    "resources_per_worker",
     "probe",
     "base_model",
     "revision_of_model",
@@ -112,7 +116,8 @@ def keep_global_batch(recipe: Rendered, layers: Layers, *, written_for: int, gpu
     wanted = max(1, written_for) * micro * int(recipe.values["gradient_accumulation_steps"])
     steps, rest = divmod(wanted, ranks * micro)
     if rest:
-        workable = [n for n in range(1, written_for + 1) if wanted % (n * micro) == 0]
+        most = written_for if ranks <= written_for else 2 * ranks
+        workable = [n for n in range(1, most + 1) if wanted % (n * micro) == 0]
         raise ConfigError(
             f"a global batch of {wanted} cannot be cut into {ranks} GPUs x micro_batch_size {micro}",
             where=option,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Any
 from alphaf_orch.core.command import child_env
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.disk import written
+from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.nodes import Node, seat
 from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.core.yaml_files import place_of
 from alphaf_orch.inputs import hub_cache, presets, sources
@@ -20,8 +23,11 @@ from alphaf_orch.inputs.formats import Reading
 from alphaf_orch.planning import recipes
 from alphaf_orch.planning.base import BaseModelRef, find_base, find_preset, tool_python
 from alphaf_orch.planning.context import Resolved, Scope, recipe_layers
+from alphaf_orch.planning.engine_choice import choose
+from alphaf_orch.planning.engines import Engine
 from alphaf_orch.planning.merge_inputs import MergeInputs, base_as_merged, read_inputs
 from alphaf_orch.planning.merge_partners import MergeModel, find_merge_model
+from alphaf_orch.planning.sft import sft_recipe
 from alphaf_orch.planning.stages import Section
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.keys import check_key, check_section, known_keys
@@ -52,18 +58,20 @@ def resolve(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> Re
         paths=RunPaths(root),
         folders=template_folders(config.templates),
         preset=preset,
-        gpus=_gpus(config, preset, machine),
+        gpus=_gpus(config, preset, machine, scope),
+        node=seat(config.nodes, os.environ).node if config.nodes > 1 else Node(),
         remote_code=presets.remote_code(preset, allowed=config.trust_remote_code),
         base=_base(config, preset, scope, settings),
         data=checked,
         content=_content(config, checked["sft"], scope, env),
         written=written(root) if scope.merge_alone else 0,
     )
-    return replace(
+    resolved = replace(
         resolved,
         template=_template(resolved, env),
         merge=_merge(resolved, settings, env) if settings else None,
     )
+    return replace(resolved, engine=_engine(resolved))
 
 
 def _check_said(config: RunConfig, scope: Scope) -> None:
@@ -86,9 +94,15 @@ def _check_preset(config: RunConfig, preset: presets.ModelPreset) -> None:
         check_key("chat_template", preset.chat_template, known_keys("sft"), place_of(file, ("chat_template",)))
 
 
-def _gpus(config: RunConfig, preset: presets.ModelPreset, machine: Machine) -> dict[Section, int]:
+def _gpus(config: RunConfig, preset: presets.ModelPreset, machine: Machine, scope: Scope) -> dict[Section, int]:
     auto = min(1, len(machine.gpus))
     sft = config.gpus if config.gpus is not None else auto if preset.gpus == "auto" else preset.gpus
+    if config.nodes > 1 and not sft and "sft" in scope.sections:
+        raise ConfigError(
+            f"a training on {config.nodes} machines needs GPUs: on a CPU axolotl trains in one process",
+            where="--nodes and --gpus, or `nodes` and `gpus` of the config",
+            fix="say --gpus N, the GPUs of each machine; or --nodes 1",
+        )
     return {"sft": sft, "dpo": config.dpo_gpus if config.dpo_gpus is not None else min(1, sft)}
 
 
@@ -137,6 +151,13 @@ def _template(resolved: Resolved, env: Mapping[str, str]) -> ChatTemplate | None
     if not Path(base.name).is_dir():
         folder = hub_cache.snapshot(base.name, "model", base.revision, env) if preset.source == "hub" else None
     return template_of(settings, folder)
+
+
+def _engine(resolved: Resolved) -> Engine:
+    if "sft" not in resolved.scope.sections:
+        return Engine()
+    assert resolved.base is not None
+    return choose(resolved, sft_recipe(resolved, resolved.base, ""))
 
 
 def _merge_settings(config: RunConfig, preset: presets.ModelPreset, scope: Scope) -> MergeSettings | None:

@@ -18,6 +18,7 @@ from alphaf_orch.core.values import nearest, parse_value
 from alphaf_orch.core.yaml_files import place_of
 from alphaf_orch.programs.dpo_config import DpoConfig
 from alphaf_orch.settings import plugins
+from alphaf_orch.settings.engine_keys import ENGINE_KEYS
 from alphaf_orch.settings.owned import check_free
 from alphaf_orch.settings.ranges import DPO, SFT, Range, from_limits, no_number
 
@@ -76,9 +77,9 @@ def dpo_keys() -> dict[str, dict[str, Any]]:
 def known_keys(section: str, named: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """Return the keys that the recipe of a section (`sft` or `dpo`) may set, those of the named plugins too."""
     if section != "sft":
-        return dpo_keys()
-    added = plugins.keys_of(named)
-    return axolotl_keys() | {key: _with_range(entry, None) for key, entry in added.items()} if added else axolotl_keys()
+        return dpo_keys() | ENGINE_KEYS
+    added = {key: _with_range(entry, None) for key, entry in plugins.keys_of(named).items()}
+    return axolotl_keys() | ENGINE_KEYS | added
 
 
 def _with_range(entry: Mapping[str, Any], own: Range | None) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Options:
     default_section: str = "sft"
     gpus: int | None = None
     dpo_gpus: int | None = None
+    nodes: int | None = None
     trust_remote_code: bool = False
 
 
@@ -103,6 +104,7 @@ def _laid_over(
         "dpo_data": options.dpo_data,
         "gpus": options.gpus,
         "dpo_gpus": options.dpo_gpus,
+        "nodes": options.nodes,
         "trust_remote_code": options.trust_remote_code or None,
     }
     values |= {key: value for key, value in given.items() if value not in (None, ())}

@@ -13,6 +13,8 @@ from alphaf_orch.core.values import nearest
 
 _AXOLOTLS = "axolotl.integrations."
 OURS = "alphaf_orch."
+# Of our own plugin (programs/training/axolotl_args.py), which an engine's template sets.
+_OUR_KEYS: dict[str, dict[str, Any]] = {"fp32_master_weights": {"types": ["boolean", "null"]}}
 
 
 @cache
@@ -42,7 +44,7 @@ def keys_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """Return the keys that the named plugins add, in the form of the record."""
     found: dict[str, dict[str, Any]] = {}
     for name in names:
-        found |= axolotls().get(canonical(name) or "", {})
+        found |= _OUR_KEYS if name.startswith(OURS) else axolotls().get(canonical(name) or "", {})
     return found
 
 

@@ -26,6 +26,12 @@ def test_ten_packed_sequences_are_none_for_eight_ranks_of_two():
     assert error.fix == f"with these data: {', or '.join(ways)}; or give more"
 
 
+def test_gpus_are_offered_as_those_of_each_machine():
+    with pytest.raises(DataError) as caught:
+        check_amount(report([97] * 399 + [94]), RECIPE, 16, "sft", "", nodes=2)
+    assert "--gpus 2," in caught.value.fix, "on two machines four ranks are two each"
+
+
 def test_what_is_offered_works():
     found = report([97] * 399 + [94])
     batch = RECIPE["micro_batch_size"] * 4 * 8

@@ -39,7 +39,7 @@ def test_nothing_is_asked_about_what_we_ship(model, adapter, tmp_path, cpu):
         ({"load_in_4bit": False}, ("load_in_4bit",)),
         ({"plugins": ["my.Plugin"], "own_thing": 1}, ("plugins", "own_thing")),
         ({"chat_template": "jinja", "chat_template_jinja": JINJA}, ("chat_template", "chat_template_jinja")),
-        ({"fsdp_config": {"reshard_after_forward": True}}, ("fsdp_config",)),
+        ({"chunked_cross_entropy": True}, ("chunked_cross_entropy",)),
     ],
 )
 def test_what_is_asked(sft, keys, tmp_path, eight_gpus):

@@ -36,13 +36,14 @@ class Question:
 
     recipe: Rendered
     keys: tuple[str, ...]
-    gpus: int
+    gpus: int  # of each machine
+    nodes: int
     python: str
 
     def fingerprint(self, axolotl: str) -> str:
         """Return what stands for the question to that version: the recipe without its places, and the machine."""
         asked = {key: value for key, value in self.recipe.values.items() if key not in _PLACES}
-        return fingerprint([asked, self.gpus, axolotl])[:32]
+        return fingerprint([asked, self.gpus, self.nodes, axolotl])[:32]
 
 
 def question_of(plan: Plan) -> Question | None:
@@ -52,7 +53,9 @@ def question_of(plan: Plan) -> Question | None:
     if recipe is None:
         return None
     keys = tuple(_undecided(plan, recipe))
-    return Question(recipe, keys, plan.gpus["sft"], plan.resolved.python()) if keys else None
+    if not keys:
+        return None
+    return Question(recipe, keys, plan.gpus["sft"], plan.resolved.nodes("sft"), plan.resolved.python())
 
 
 def _undecided(plan: Plan, recipe: Rendered) -> list[str]:

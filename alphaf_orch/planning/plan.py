@@ -133,4 +133,5 @@ def _disk_bytes(resolved: Resolved, found: tuple[Stage, ...]) -> int:
         bytes_per_parameter=width,
         # Without one axolotl keeps four (core/builders/base.py).
         save_total_limit=max((int(values["save_total_limit"] or 4) for values in recipe.values()), default=0),
+        engine=resolved.engine.name or "ddp",
     )

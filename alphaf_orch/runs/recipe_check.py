@@ -76,7 +76,7 @@ def _asked(question: Question) -> dict[str, Any] | None:
     """Return axolotl's answer: what it refuses with its reasons, and the keys that it would drop."""
     with tempfile.TemporaryDirectory(prefix="alphaf-recipe-") as folder:
         file = Path(folder) / "question.json"
-        asked = {"recipes": {"sft": question.recipe.text}, "gpus": question.gpus}
+        asked = {"recipes": {"sft": question.recipe.text}, "gpus": question.gpus, "nodes": question.nodes}
         file.write_text(json.dumps(asked, ensure_ascii=False), encoding="utf-8")
         argv = program(question.python, "training.validate_recipe", str(file))
         code, out = capture(argv, env=child_env(PROGRAM_ENV, online=False), timeout=_SECONDS)

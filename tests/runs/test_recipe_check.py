@@ -40,6 +40,7 @@ def test_nothing_is_asked_about_what_we_ship(model, adapter, tmp_path, cpu):
         ({"plugins": ["my.Plugin"], "own_thing": 1}, ("plugins", "own_thing")),
         ({"chat_template": "jinja", "chat_template_jinja": JINJA}, ("chat_template", "chat_template_jinja")),
         ({"engine": "fsdp2", "fsdp_config": {"reshard_after_forward": True}}, ("fsdp_config",)),
+        ({"chunked_cross_entropy_num_chunks": 4}, ("chunked_cross_entropy_num_chunks",)),
     ],
 )
 def test_what_is_asked(sft, keys, tmp_path, eight_gpus):

@@ -27,7 +27,7 @@ OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OP
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD
 
-.PHONY: help setup setup-vllm lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan samples gpu-check bench clean
+.PHONY: help setup setup-vllm setup-deepspeed lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan samples gpu-check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,11 @@ setup: ## make .venv from the lock for this machine (CPU or GPU); nothing to do 
 
 setup-vllm: $(SETUP) ## make .venv-vllm, vLLM's own environment (Linux with an NVIDIA GPU), from its lock
 	@VENV=.venv-vllm ACCEL=vllm PYTHON=$(call quoted,$(PYTHON)) sh requirements/setup.sh
+
+setup-deepspeed: $(SETUP) ## make .venv-deepspeed, DeepSpeed as locked for a GPU: a test reads the engines' JSON with it
+	@grep -E '^(deepspeed|hjson|msgpack|ninja|py-cpuinfo)==' requirements/gpu.lock | DS_BUILD_OPS=0 \
+	    DS_IGNORE_CUDA_DETECTION=1 $(VENV)/bin/python -m pip install -q --no-deps --no-build-isolation --upgrade \
+	    --target .venv-deepspeed -r /dev/stdin
 
 lock: ## remake requirements/*.lock from pyproject.toml (ARGS=--upgrade for newer versions)
 	PYTHON=$(call quoted,$(PYTHON)) sh requirements/lock.sh $(ARGS)

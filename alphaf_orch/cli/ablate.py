@@ -6,7 +6,7 @@ import click
 from rich.table import Table
 
 from alphaf_orch.cli.detect_view import print_outlook
-from alphaf_orch.cli.options import How, command, log_console, out_console, with_options
+from alphaf_orch.cli.options import Finite, How, command, log_console, out_console, with_options
 from alphaf_orch.cli.views import print_arms
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.wording import in_language
@@ -25,12 +25,12 @@ from alphaf_orch.report.write import write_report
 
 @command()
 @click.argument("what", nargs=-1, metavar="neftune|adapter|KEY=V1,V2...")
-@click.option("--alpha", type=click.FloatRange(min=0, min_open=True), help="NEFTune's alpha (45, the article's).")
+@click.option("--alpha", type=Finite(min=0, min_open=True), help="NEFTune's alpha (45, the article's).")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds for each variant (neftune 3, others 1).")
 @click.option("--until", type=click.Choice(["sft", "dpo"]), help="Which model is compared (by the keys varied).")
 @click.option(
     "--detect",
-    type=click.FloatRange(min=0, max=100, min_open=True),
+    type=Finite(min=0, max=100, min_open=True),
     metavar="POINTS",
     help="Only say how many rows and seeds would show a difference of POINTS with 80% power.",
 )

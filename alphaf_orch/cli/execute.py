@@ -6,11 +6,12 @@ import tempfile
 from pathlib import Path
 
 import click
+from rich.console import Console
 
 from alphaf_orch.cli.options import log_console, out_console
 from alphaf_orch.cli.views import print_plan, print_run
 from alphaf_orch.core.disk import writing
-from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.context import Scope
@@ -18,7 +19,11 @@ from alphaf_orch.planning.plan import Plan, make_plan
 from alphaf_orch.planning.stages import MERGE_MODELS
 from alphaf_orch.report.card import write_model_card
 from alphaf_orch.runs.look import run_json
+from alphaf_orch.runs.nodes.follower import follow
+from alphaf_orch.runs.nodes.leader import Leader
+from alphaf_orch.runs.nodes.seats import here, led, refuse_unknown_seat
 from alphaf_orch.runs.ready import ready_plan
+from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.runner import run_plan
 from alphaf_orch.runs.status import statuses
 from alphaf_orch.runs.warm import warm_programs
@@ -26,18 +31,42 @@ from alphaf_orch.settings.config import RunConfig
 
 
 def execute(config: RunConfig, paths: RunPaths, scope: Scope, *, warm: bool | None, verbose: bool) -> None:
-    """Plan and run the scope's stages, or print them; the plan is made anew once the base model is there."""
-    machine = detect_machine()
-    plan = make_plan(config, machine, paths.root, scope)
+    """Plan and run the scope's stages, or print them; the plan is made anew once the base model is there.
+
+    Of several machines the first one does so, and the others their part of its trainings.
+    """
+    machine, console = detect_machine(), log_console()
+    seat = here(config)
     if scope.dry:
+        plan = make_plan(config, machine, paths.root, scope)
+        check_recipe(plan, lambda text: click.echo(text, err=True))
         print_dry_run(plan)
-        return
-    console = log_console()
+    elif seat and seat.rank:
+        follow(paths, seat, config.node_timeout, machine, console, verbose=verbose)
+    else:
+        with led(config, paths, seat, console) as leader:
+            _run(config, paths, scope, machine, console, leader, warm=warm, verbose=verbose)
+
+
+def _run(
+    config: RunConfig,
+    paths: RunPaths,
+    scope: Scope,
+    machine: Machine,
+    console: Console,
+    leader: Leader | None,
+    *,
+    warm: bool | None,
+    verbose: bool,
+) -> None:
+    plan = make_plan(config, machine, paths.root, scope)
+    if leader is None:
+        refuse_unknown_seat(plan)
     with warm_programs(warm, config, machine, console):
         plan = ready_plan(plan, console, verbose=verbose)
         tell_notes(plan)
         before = _changed(paths.manifest)
-        run_plan(plan, machine, console, verbose=verbose)
+        run_plan(plan, machine, console, verbose=verbose, leader=leader)
     if _changed(paths.manifest) != before:
         write_model_card(paths)
     print_run(out_console(), run_json(paths))

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from alphaf_orch.cli.options import command, echo_json, option, out_console, with_options
+from alphaf_orch.cli.options import Finite, command, echo_json, option, out_console, with_options
 from alphaf_orch.cli.views import (
     model_json,
     print_models,
@@ -69,7 +69,7 @@ def show(run: str, as_json: bool) -> None:
 @click.option("--prompt", help="Ask one question and leave.")
 @click.option("--system", help="The system message.")
 @option("max_new_tokens", default=256, show_default=True)
-@click.option("--temperature", type=click.FloatRange(min=0), default=0.0, show_default=True, help="0 is greedy.")
+@click.option("--temperature", type=Finite(min=0), default=0.0, show_default=True, help="0 is greedy.")
 def chat(run: str, prompt: str | None, system: str | None, max_new_tokens: int, temperature: float) -> None:
     """Chat with a run's newest finished model; works on CPU too."""
     paths = existing_run(run)

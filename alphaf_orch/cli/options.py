@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
@@ -18,6 +19,17 @@ from alphaf_orch.core.masking import MaskedStream, mask_values
 from alphaf_orch.core.wording import Language
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Finite(click.FloatRange):
+    """A number between bounds; click takes nan for one, and infinity where no bound forbids it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; fail for one that is none."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
 
 
 def declared(*flags: str, **settings: Any) -> partial[Any]:
@@ -35,6 +47,7 @@ OPTIONS: dict[str, partial[Any]] = {
     "sets": declared("--set", "-s", "sets", multiple=True, metavar="KEY=VALUE", help="Override a recipe key."),
     "gpus": declared("--gpus", type=click.IntRange(min=0), help="GPUs; 0 is CPU. The global batch is kept."),
     "dpo_gpus": declared("--dpo-gpus", type=click.IntRange(min=0), help="GPUs for DPO (default one)."),
+    "nodes": declared("--nodes", type=click.IntRange(min=1), help="Machines with --gpus each; run it on every one."),
     "trust_remote_code": declared(
         "--trust-remote-code", is_flag=True, help="Allow python code that comes with weights."
     ),

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import click
+
 from alphaf_orch.cli.options import command, echo_json, out_console, with_options
 from alphaf_orch.cli.views import plan_json, print_plan
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
+from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.status import statuses
 from alphaf_orch.settings.options import Options, settings
 
 
 @command()
-@with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code", "as_json")
+@with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
+@with_options("trust_remote_code", "as_json")
 def plan(options: Options, as_json: bool) -> None:
     """Show what `alphaf run` would do and why, with every rendered file and command; launches nothing."""
     chosen, paths = settings(options)
     made = make_plan(chosen, detect_machine(), paths.root, Scope(dry=True, merge=True))
+    check_recipe(made, lambda text: click.echo(text, err=True))
     found = statuses(made, read_manifest(paths.manifest))
     if as_json:
         echo_json(plan_json(made, found))

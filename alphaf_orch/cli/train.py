@@ -13,7 +13,18 @@ from alphaf_orch.settings.options import Options, default_run_name, settings
 
 @command()
 @with_options(
-    "model", "run", "config", "data", "sets", "gpus", "trust_remote_code", "online", "warm", "dry_run", "verbose"
+    "model",
+    "run",
+    "config",
+    "data",
+    "sets",
+    "gpus",
+    "nodes",
+    "trust_remote_code",
+    "online",
+    "warm",
+    "dry_run",
+    "verbose",
 )
 def sft(options: Options, how: How) -> None:
     """Fine-tune a model with axolotl, merge the adapter and check the hand-off."""
@@ -40,8 +51,8 @@ def dpo(options: Options, how: How) -> None:
 
 
 @command()
-@with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code")
-@with_options("online", "warm", "dry_run", "verbose")
+@with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
+@with_options("trust_remote_code", "online", "warm", "dry_run", "verbose")
 def run(options: Options, how: How) -> None:
     """Run the whole chain: data, SFT, merge, DPO, merge. What is done is kept; a second call does nothing.
 

@@ -30,6 +30,7 @@ def plan_json(plan: Plan, statuses: Sequence[Status], scratch: Path | None = Non
         "folder": str(plan.paths.root),
         "model": plan.preset.name,
         "gpus": dict(plan.gpus),
+        "engine": {"name": plan.engine.name, "reason": plan.engine.reason, "offload": plan.engine.offload},
         "data": {section: [_source(source) for source in found] for section, found in plan.sources.items() if found},
         "disk_bytes": plan.disk_bytes,
         "scratch": str(scratch) if scratch else None,
@@ -54,6 +55,9 @@ def print_plan(console: Console, plan: Plan, statuses: Sequence[Status], scratch
     for status in statuses:
         table.add_row(status.stage.name, status.state, status.reason)
     console.print(table)
+    if plan.engine.reason:
+        offload = " with what it can put to the CPU" if plan.engine.offload else ""
+        console.out(f"engine: {plan.engine.name}{offload}, {plan.engine.reason}", highlight=False)
     _print_data(console, plan)
     shown: set[Path] = set()
     for status in statuses:

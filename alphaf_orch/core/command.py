@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import shlex
 import signal
@@ -27,6 +28,14 @@ from alphaf_orch.core.warm import PLACE, Ended, Forked, WarmLost, ask
 _ESCALATION = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
 _POLL_S = 0.2
 
+# Options of accelerate and torchrun, and what schedulers and launchers number processes by: they speak of `alphaf`, and
+# a tool that sees WORLD_SIZE or PMI_SIZE (accelerate/state.py:808, axolotl/utils/config) waits for ranks that nobody
+# starts. Our own launchers give their ranks the right ones.
+_LAUNCHERS = re.compile(
+    r"(ACCELERATE|PET|TORCHELASTIC|PMI|OMPI_COMM_WORLD|MV2_COMM_WORLD)_"
+    r"|((LOCAL|GROUP|ROLE|NODE)_)?RANK$|((LOCAL|GROUP|ROLE)_)?WORLD_SIZE$|MASTER_(ADDR|PORT)$"
+)
+
 # What every child gets: nothing leaves the machine, output arrives when it is printed, and a driver is enough.
 QUIET_OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -40,6 +49,7 @@ QUIET_OFFLINE = {
     "COMET_MODE": "offline",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GRADIO_ANALYTICS_ENABLED": "False",
+    "RAY_USAGE_STATS_ENABLED": "0",
     "TOKENIZERS_PARALLELISM": "false",
     # accelerate imports deepspeed, where it is installed, in every unwrap_model, and deepspeed asks for nvcc at its
     # import, for inference ops that no trainer builds: without a CUDA toolkit nothing could train or score.
@@ -74,11 +84,11 @@ def program(python: str, name: str, *args: str) -> tuple[str, ...]:
 
 
 def child_env(extra: Mapping[str, str], *, online: bool) -> dict[str, str]:
-    """Return the environment of a child: the user's, less accelerate's hidden options, plus ours.
+    """Return the environment of a child: the user's, less hidden options and ranks of launchers, plus ours.
 
     `online` leaves out the offline switches for the one process that fetches what the user asked for.
     """
-    env = {key: value for key, value in os.environ.items() if not key.startswith("ACCELERATE_") and key != PLACE}
+    env = {key: value for key, value in os.environ.items() if not _LAUNCHERS.match(key) and key != PLACE}
     ours = {k: v for k, v in QUIET_OFFLINE.items() if not (online and k.endswith("_OFFLINE"))}
     env.update(ours)
     for key, value in extra.items():

@@ -13,11 +13,15 @@ from alphaf_orch.core.errors import HardwareError
 
 @dataclass(frozen=True)
 class Machine:
-    """The GPUs a child process would see (names, and what CUDA calls them) and the processors they may use together."""
+    """The GPUs a child process would see (names, and what CUDA calls them) and the processors they may use together.
+
+    `memory` is that of the smallest of these GPUs in bytes, as its driver tells; 0 where it is not known.
+    """
 
     gpus: tuple[str, ...]
     cpus: int
     devices: tuple[str, ...] = ()
+    memory: int = 0
 
     def visible(self, count: int) -> tuple[str, ...]:
         """Return the first `count` devices as the user numbered them; what is planned for another machine counts on."""
@@ -35,6 +39,31 @@ def _all_gpus() -> tuple[str, ...]:
     try:
         handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
         return tuple(str(pynvml.nvmlDeviceGetName(handle)) for handle in handles)
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _smallest_memory(devices: tuple[str, ...]) -> int:
+    """Return the bytes of the smallest of the devices, numbers or ids; 0 for none and where one does not tell."""
+    import pynvml
+
+    if not devices:
+        return 0
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return 0
+    try:
+        handles = (
+            pynvml.nvmlDeviceGetHandleByIndex(int(device))
+            if device.isdecimal()
+            else pynvml.nvmlDeviceGetHandleByUUID(device)
+            for device in devices
+        )
+        return min(int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) for handle in handles)
+    except pynvml.NVMLError:
+        # A shortened id, which CUDA takes and NVML does not, or a card that shares its memory with the host.
+        return 0
     finally:
         pynvml.nvmlShutdown()
 
@@ -66,7 +95,7 @@ def detect_machine() -> Machine:
     # Whoever sets OMP_NUM_THREADS shares the processors with somebody else.
     threads = os.environ.get("OMP_NUM_THREADS", "")
     cpus = int(threads) if threads.isdigit() and int(threads) else len(os.sched_getaffinity(0))
-    return Machine(gpus, cpus, devices)
+    return Machine(gpus, cpus, devices, _smallest_memory(devices))
 
 
 def check_gpus(wanted: int, machine: Machine, stage: str, option: str) -> None:

@@ -97,6 +97,18 @@ class RunPaths:
         """Held by the process that works on the run; what it starts bears its mark."""
         return self.root / ".lock"
 
+    def word(self, rank: int) -> Path:
+        """Return what one machine of the run last said to the others."""
+        return self.root / ".nodes" / f"{rank}.json"
+
+    def sign(self, rank: int) -> Path:
+        """Return the file that changes as long as `alphaf` lives on that machine."""
+        return self.root / ".nodes" / f"{rank}.alive"
+
+    def node_lock(self, rank: int) -> Path:
+        """Held by the `alphaf` of one machine of the run."""
+        return self.root / ".nodes" / f"{rank}.lock"
+
     def rendered(self, name: str) -> Path:
         """Return the file a stage's tool reads."""
         return self.root / "rendered" / name

@@ -76,12 +76,18 @@ def _text(file: Path, _size: int, _mtime_ns: int) -> str:
     return read_text(file)
 
 
-def render(template: Path, variables: Mapping[str, Any]) -> Rendered:
-    """Return the rendered template; raise ConfigError for an unknown variable or YAML that does not parse."""
+@cache
+def _compiled(text: str) -> jinja2.Template:
+    """Return a template, compiled once in a process: a recipe is rendered several times, and compiling takes longer."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     environment.filters["yaml"] = to_yaml
+    return environment.from_string(text)
+
+
+def render(template: Path, variables: Mapping[str, Any]) -> Rendered:
+    """Return the rendered template; raise ConfigError for an unknown variable or YAML that does not parse."""
     try:
-        text = environment.from_string(template_text(template)).render(variables)
+        text = _compiled(template_text(template)).render(variables)
     except jinja2.UndefinedError as error:
         raise ConfigError(
             f"the template asks for a variable that does not exist: {error.message}",

@@ -33,6 +33,16 @@ def _key_lines(node: yaml.Node | None, above: tuple[str, ...]) -> Iterator[tuple
             yield from _key_lines(value, keys)
 
 
+def place_of(path: Path, keys: tuple[str, ...]) -> str:
+    """Return where a key, with those above it, stands in a YAML file: `FILE line 7, key sft.lora_r`.
+
+    Without the line where it is not written there.
+    """
+    lines = dict(read_document(path).key_lines())
+    line = next((lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in lines), None)
+    return f"{path}{f' line {line}' if line else ''}, key {'.'.join(keys)}"
+
+
 def read_text(path: Path, subject: str = "") -> str:
     """Return the text of a file; raise ConfigError where it is not UTF-8."""
     try:

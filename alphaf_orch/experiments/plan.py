@@ -43,6 +43,12 @@ def plan_arms(
     mend before anything starts.
     """
     require_same_kind(paths, experiment)
+    if any(arm.config.nodes > 1 for arm in experiment.arms):
+        raise ConfigError(
+            "the arms of an experiment train on one machine each",
+            where="`nodes` of the config",
+            fix="leave it out; an arm that needs several machines is a run: `alphaf run --nodes N`",
+        )
     plans: dict[str, Plan] = {}
     lacking: dict[str, AlphafError] = {}
     for arm in experiment.arms:

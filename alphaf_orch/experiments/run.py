@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -35,6 +36,7 @@ from alphaf_orch.experiments.plan import Slot, arm_commands, plan_arms, slots, s
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.runs.launch import launch, own_errors
 from alphaf_orch.runs.ready import ready_plan
+from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.status import safe_statuses
 from alphaf_orch.runs.warm import warm_programs
 from alphaf_orch.settings.config import dump_config
@@ -79,6 +81,8 @@ def run_experiment(
     Interrupted on Ctrl-C: the same command then goes on.
     """
     plans, lacking = plan_arms(experiment, paths, machine, online=online, dry=False)
+    for plan in plans.values():
+        check_recipe(plan, partial(_say, console), launches=True)
     shares = slots(machine, plans, parallel, len(plans))
     created = now()
     with working_on(paths) as lock_fd:

@@ -133,6 +133,12 @@ def first_file(name: str, folders: Sequence[Path]) -> Path:
     return next(folder / name for folder in folders if (folder / name).is_file())
 
 
+def file_of(preset: ModelPreset, folders: Sequence[Path]) -> Path:
+    """Return the file that a preset was read from: its own, or for a model of one's own the generic one."""
+    named = [folder / f"{preset.name}.yaml" for folder in folders]
+    return next((file for file in named if file.is_file()), None) or first_file("generic.yaml", folders)
+
+
 def read_preset(path: Path) -> ModelPreset:
     """Return the preset a file holds; ConfigError names file, line and key of the first mistake."""
     document = read_document(path, f"model preset {path.stem}: ")

@@ -27,9 +27,9 @@ class JudgePreset(BaseModel):
     url: str
     model: str | None  # None: the only one that the server lists
     api_key_env: str | None  # the name of the environment variable that holds the key
-    temperature: float | None = Field(ge=0)  # None: not sent
+    temperature: float | None = Field(ge=0, allow_inf_nan=False)  # None: not sent
     max_tokens: int = Field(gt=0)
-    timeout_s: float = Field(gt=0)
+    timeout_s: float = Field(gt=0, allow_inf_nan=False)
     concurrency: int = Field(gt=0)
     retries: int = Field(ge=0)
     max_failures: int = Field(ge=0)

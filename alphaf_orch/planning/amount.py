@@ -6,26 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from alphaf_orch.core.errors import ConfigError, DataError
+from alphaf_orch.core.errors import DataError
 
 # Attention that axolotl packs into one long row for all rows of a micro batch; sdpa and eager get real rows.
 _ONE_LONG_ROW = ("flash", "flex", "xformers", "sage")
 
 Report = Mapping[str, Any]
 Recipe = Mapping[str, Any]
-
-
-def check_settings(recipe: Recipe, section: str) -> None:
-    """Raise ConfigError where the settings themselves plan no step: axolotl would take max_steps 0 for none given."""
-    key = "num_epochs" if recipe.get("max_steps") is None else "max_steps"
-    value = recipe.get(key)
-    if value is None or value > 0 or (key, value) == ("max_steps", -1):
-        return
-    raise ConfigError(
-        f"{key} is {value}: no step would be trained",
-        where=f"key {section}.{key}",
-        fix="give a positive number" + (", or null for all of num_epochs" if key == "max_steps" else ""),
-    )
 
 
 def rows_left(report: Report, recipe: Recipe) -> int:
@@ -59,17 +46,17 @@ def micro_batches(report: Report, recipe: Recipe, ranks: int) -> int:
     return packed // micro // ranks
 
 
-def check_amount(report: Report, recipe: Recipe, ranks: int, section: str, where: str, machines: int = 1) -> list[str]:
+def check_amount(report: Report, recipe: Recipe, ranks: int, section: str, where: str, *, nodes: int = 1) -> list[str]:
     """Return warnings of steps made of fewer micro batches than planned; raise DataError where there would be none.
 
-    `ranks` are those of all machines; what is advised are the GPUs of one, as the option takes them.
+    `ranks` are those of all nodes; what is advised are the GPUs of each, as the option takes them.
     """
     if "longer_than_sequence_len" not in report:
         return []
     got, wanted = micro_batches(report, recipe, ranks), int(recipe["gradient_accumulation_steps"])
     micro = int(recipe["micro_batch_size"])
     if got == 0:
-        works = ", or ".join(_what_works(report, recipe, ranks, section, machines))
+        works = ", or ".join(_what_works(report, recipe, ranks, section, nodes))
         raise DataError(
             f"{section} would train no step: {_why_none(report, recipe, ranks)}",
             where=where,
@@ -130,7 +117,7 @@ def _why_none(report: Report, recipe: Recipe, ranks: int) -> str:
     )
 
 
-def _what_works(report: Report, recipe: Recipe, ranks: int, section: str, machines: int) -> list[str]:
+def _what_works(report: Report, recipe: Recipe, ranks: int, section: str, nodes: int) -> list[str]:
     """Return the changes with which every rank gets a micro batch: each alone, else together; all of them tried."""
 
     def enough(changes: Recipe) -> bool:
@@ -146,9 +133,9 @@ def _what_works(report: Report, recipe: Recipe, ranks: int, section: str, machin
         changes[f"--set {section}.sequence_len={longest} (if the model reads as much)"] = {"sequence_len": longest}
     option = "--gpus" if section == "sft" else "--dpo-gpus"
     # Fewer GPUs on each machine, then one machine alone, with as many as it has or fewer.
-    fewer = {n: f"{option} {n // machines}" for n in range(ranks - machines, 0, -machines)}
-    if machines > 1:
-        of_one = {n: f"--nodes 1 {option} {n}" for n in range(ranks // machines, 0, -1)}
+    fewer = {n: f"{option} {n // nodes}" for n in range(ranks - nodes, 0, -nodes)}
+    if nodes > 1:
+        of_one = {n: f"--nodes 1 {option} {n}" for n in range(ranks // nodes, 0, -1)}
         fewer = dict(sorted({**of_one, **fewer}.items(), reverse=True))
     fewer = {n: text for n, text in fewer.items() if batch % (n * micro) == 0}
     for count in [n for n in fewer if enough({"ranks": n})][:1] or list(fewer)[-1:]:

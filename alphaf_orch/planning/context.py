@@ -3,88 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.core.hardware import Machine
-from alphaf_orch.core.paths import RunPaths, find_template
+from alphaf_orch.core.nodes import Node
+from alphaf_orch.core.paths import find_template
 from alphaf_orch.core.render import Rendered, override, plain, render
-from alphaf_orch.inputs import presets, sources
-from alphaf_orch.inputs.chat_templates import ChatTemplate
-from alphaf_orch.planning import recipes, stages
-from alphaf_orch.planning.amount import check_settings
-from alphaf_orch.planning.base import BaseModelRef, tool_python
-from alphaf_orch.planning.merge_inputs import MergeInputs
-from alphaf_orch.planning.stages import SECTIONS, Launch, Section, Stage, stage_name
+from alphaf_orch.inputs import sources
+from alphaf_orch.planning import engines, ray, recipes, stages
+from alphaf_orch.planning.resolved import Resolved as Resolved
+from alphaf_orch.planning.resolved import Scope as Scope
+from alphaf_orch.planning.stages import Launch, Section, Stage, stage_name
 from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
-from alphaf_orch.settings.config import RunConfig, Tool
+from alphaf_orch.settings.engine_keys import ENGINE_KEYS
 from alphaf_orch.settings.trackers import tracker_layer
 
 # Writes the metrics; the user's own come behind it.
 PLUGIN = "alphaf_orch.programs.training.axolotl_plugin.AlphafPlugin"
+# Keys that axolotl refuses beside another one, which the recipes set (schemas/validation.py).
+_INSTEAD = {"warmup_steps": "warmup_ratio", "saves_per_epoch": "save_steps", "evals_per_epoch": "eval_steps"}
 PROBE_ROWS = 64  # ours: enough to meet a row that sequence_len did not drop
 SAMPLED_TENSORS = 12  # ours: the contract reads them one by one; every kind of layer is among them
 
 
-@dataclass(frozen=True)
-class Scope:
-    """Which half is planned, and what may be missing: a dry run needs no weights, no data sets of the hub."""
-
-    sections: tuple[Section, ...] = SECTIONS
-    online: bool = False
-    dry: bool = False
-    upstream: str = ""  # the recorded fingerprint of what is started from, where DPO or the merge alone is planned
-    merge: bool = False  # whether whole models are merged at the end, if the settings name a partner
-    merge_alone: Section | None = None  # the section whose finished model is merged, where nothing else is planned
-
-
-@dataclass(frozen=True, kw_only=True)
-class Resolved:
-    """A run with all that is read from the disk for its plan; plans are made from it alone, as often as is wanted."""
-
-    config: RunConfig  # what was said, now or when the run began; what came of it stands below
-    scope: Scope
-    machine: Machine
-    paths: RunPaths
-    folders: tuple[Path, ...]  # of templates: their texts are the renderer's to read
-    preset: presets.ModelPreset
-    gpus: Mapping[Section, int]
-    remote_code: bool
-    base: BaseModelRef | None  # None where neither SFT nor the merge asks for it
-    data: Mapping[Section, tuple[sources.Source, ...]]
-    content: tuple[Any, ...]  # what identifies the rows of SFT
-    template: ChatTemplate | None = None  # with which SFT trains, or trained; None where it can't be known yet
-    merge: MergeInputs | None = None
-    written: int = 0  # bytes in the run's folder, where only a merge is added to them
-
-    @property
-    def remembered(self) -> RunConfig:
-        """The settings as the run keeps them: going on with it, it is asked for the same devices and base."""
-        update: dict[str, Any] = {"gpus": self.gpus["sft"], "dpo_gpus": self.gpus["dpo"]}
-        if "sft" in self.scope.sections and self.base and self.base.identity:
-            update["base_revision"] = self.base.identity
-        return self.config.model_copy(update=update)
-
-    @property
-    def adapter(self) -> str:
-        """Which SFT recipe is used: qlora, lora or full."""
-        return recipes.adapter_of([("", self.preset.sft), ("", self.config.sft)])
-
-    def python(self, tool: Tool = "axolotl") -> str:
-        """Return the python of a tool's environment."""
-        return tool_python(self.config, tool)
-
-    def model_dir(self, section: Section) -> Path:
-        """Return the folder of the finished model of a training stage; full fine-tuning needs no merge."""
-        return self.paths.model(section, full=self.adapter == "full")
-
-
 def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
-    """Return what is put over the recipe, in order: hardware, model preset, the user's own keys."""
+    """Return what is put over the recipe, in order: hardware, engine, model preset, the user's own keys."""
     full = section == "sft" and resolved.adapter == "full"
-    user = resolved.config.sft if section == "sft" else resolved.config.dpo
+    (_, model), (_, user) = own_settings(resolved, section)
     if full and "lora_r" in user:
         raise ConfigError(
             "lora_r means nothing in full fine-tuning",
@@ -92,9 +38,8 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
             fix="drop lora_r, or use adapter=lora",
         )
     tracked = {key: value for key, value in user.items() if key in TRACKER_KEYS}
-    if section == "sft" and user.get("plugins"):
-        user = {**user, "plugins": [PLUGIN, *(p for p in user["plugins"] if p != PLUGIN)]}
-    model = resolved.preset.sft if section == "sft" else resolved.preset.dpo
+    engine = engine_laid(resolved).layers if section == "sft" else ()
+    user, model = _with_plugin(user), _with_plugin(model)
     if user.get("chat_template", "jinja") != "jinja":
         model = {key: value for key, value in model.items() if key != "chat_template_jinja"}  # another template's text
     hardware = recipes.hardware_layer(resolved.folders, resolved.gpus[section], section)
@@ -103,10 +48,34 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
         ("trackers", tracker_layer({**resolved.config.trackers, **tracked}, resolved.paths.name, section)),
         ("yours", user),
     ]
-    return [
-        (name, {k: v for k, v in layer.items() if k != "adapter" and not (full and k.startswith("lora_"))})
-        for name, layer in (hardware, *_following(resolved, section, [hardware, *chosen]), *chosen)
+    zero = section == "sft" and resolved.engine.name in ("zero2", "zero3")
+    unrendered = {"adapter", *ENGINE_KEYS, *(("deepspeed",) if zero else ())}  # the engine makes a file of it
+    below = (hardware, *_following(resolved, section, [hardware, *chosen]))
+    kept = [
+        (name, {k: v for k, v in layer.items() if k not in unrendered and not (full and k.startswith("lora_"))})
+        for name, layer in (*below, *chosen)
     ]
+    return [*kept[: len(below)], *engine, *kept[len(below) :]]
+
+
+def own_settings(resolved: Resolved, section: Section) -> list[engines.Layer]:
+    """Return what is set beside templates: by the model preset, by yourself."""
+    model, own = (getattr(said, section) for said in (resolved.preset, resolved.config))
+    return [(f"the preset of {resolved.preset.name}", model), ("you", own)]
+
+
+def engine_laid(resolved: Resolved) -> engines.Laid:
+    """Return what the engine of SFT adds to its recipe and which file it needs."""
+    shape = {"gpus": resolved.gpus["sft"], "nodes": resolved.nodes("sft")}
+    own = {**resolved.preset.sft, **resolved.config.sft}.get("deepspeed")
+    return engines.laid(resolved.engine, resolved.folders, resolved.paths, resolved.adapter, shape, own)
+
+
+def _with_plugin(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the layer with our plugin before those that it names: without it there are no metrics."""
+    if "plugins" not in layer:
+        return layer
+    return {**layer, "plugins": [PLUGIN, *(name for name in layer["plugins"] or () if name != PLUGIN)]}
 
 
 def _following(resolved: Resolved, section: Section, layers: recipes.Layers) -> recipes.Layers:
@@ -125,10 +94,17 @@ def _following(resolved: Resolved, section: Section, layers: recipes.Layers) -> 
     if any(given("lora_modules_to_save")[-1:]) and not (shape and not shape.tie_word_embeddings):
         # peft would train a tied embedding and its head apart; where nothing is tied it only says so.
         found.append(("follows tied embeddings", {"peft_ensure_weight_tying": True}))
+    said = {key: value for _, layer in layers for key, value in layer.items()}
+    if said.get("use_ray"):
+        gpu = resolved.gpus["sft"] > 0
+        found.append(("follows use_ray", ray.layer(said, resolved.ranks("sft"), resolved.paths.name, gpu=gpu)))
     sizes = given("val_set_size")
     if sizes and not sizes[-1]:
         # axolotl refuses an eval schedule without an eval set.
         found.append(("follows val_set_size", {"eval_strategy": "no", "eval_steps": None}))
+    for key, other in _INSTEAD.items():
+        if any(value is not None for value in given(key)[-1:]) and not given(other):
+            found.append((f"follows {key}", {other: None}))
     return found
 
 
@@ -138,17 +114,19 @@ def make_recipe(
     """Return the recipe with all layers and the global batch kept on the GPUs there are to be."""
     layers = recipes.with_own_batch(recipe_layers(resolved, section))
     made = recipes.render_recipe(find_template(resolved.folders, template), variables, layers, section)
-    check_settings(made.values, section)
-    gpus = resolved.gpus[section]
-    kept = recipes.keep_global_batch(made, layers, written_for=written_for, gpus=gpus, option="--gpus")
-    return override(made, [(f"keeps the global batch on {max(1, gpus)} device(s)", kept)], template)
+    ranks = resolved.ranks(section)
+    option = "--gpus" if resolved.nodes(section) == 1 else "--gpus times --nodes"
+    kept = recipes.keep_global_batch(made, layers, written_for=written_for, gpus=ranks, option=option)
+    return override(made, [(f"keeps the global batch on {ranks} device(s)", kept)], template)
 
 
 def training_launch(resolved: Resolved, section: Section, recipe: Rendered) -> Launch:
     """Return how many processes a training stage gets and which devices they see."""
     gpus, machine = resolved.gpus[section], resolved.machine
     precision = "bf16" if recipe.values.get("bf16") is True else "no"
-    return Launch(gpus, machine.cpus, precision, machine.visible(gpus))
+    nodes, node = resolved.nodes(section), resolved.node if resolved.nodes(section) > 1 else Node()
+    engine = resolved.engine.name if section == "sft" else "ddp"
+    return Launch(gpus, machine.cpus, precision, machine.visible(gpus), engine, nodes, node)
 
 
 def data_stage(
@@ -259,7 +237,7 @@ def merge_stage(
     return stages.merge_stage(section, resolved.python(), resolved.paths, config, plain(contract), spec, merged)
 
 
-def recipe_spec(recipe: Rendered, gpus: int) -> dict[str, Any]:
+def recipe_spec(recipe: Rendered, ranks: int, engine: engines.Engine, named: Mapping[Path, Rendered]) -> dict[str, Any]:
     """Return what of a recipe its result depends on, the global batch in place of how it is cut up."""
     kept = {k: v for k, v in recipe.values.items() if k not in recipes.NO_INFLUENCE and k != "datasets"}
-    return {"recipe": kept, "global_batch_size": recipes.global_batch(recipe, gpus)}
+    return {**engines.spec(engine, kept, named), "global_batch_size": recipes.global_batch(recipe, ranks)}

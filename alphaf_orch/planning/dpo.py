@@ -15,6 +15,8 @@ from alphaf_orch.planning.context import (
     recipe_spec,
     training_launch,
 )
+from alphaf_orch.planning.engine_choice import check_engine
+from alphaf_orch.planning.engines import DDP
 from alphaf_orch.planning.stages import Stage
 
 
@@ -35,6 +37,7 @@ def dpo_stages(resolved: Resolved, upstream: str) -> tuple[Stage, ...]:
     """Return the stages from the merged SFT model, known by its stage's fingerprint, to the merged DPO model."""
     paths, start, checked = resolved.paths, str(resolved.model_dir("sft")), resolved.data["dpo"]
     recipe = dpo_recipe(resolved)
+    check_engine(resolved, "dpo", recipe)
     said = {**resolved.preset.sft, **resolved.config.sft}
     ends = {"eot_tokens": said["eot_tokens"]} if "eot_tokens" in said else {}
     tokenizer: dict[str, Any] = {
@@ -47,7 +50,7 @@ def dpo_stages(resolved: Resolved, upstream: str) -> tuple[Stage, ...]:
     count = data_stage(resolved, "dpo", recipe, tokenizer, upstream)
     launch = training_launch(resolved, "dpo", recipe)
     spec = {
-        **recipe_spec(recipe, resolved.gpus["dpo"]),
+        **recipe_spec(recipe, resolved.ranks("dpo"), DDP, {}),
         "data": [sources.content_key(source) for source in checked],
         "upstream": upstream,
     }

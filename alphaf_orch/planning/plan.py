@@ -13,6 +13,7 @@ from alphaf_orch.inputs import chat_templates, sources, weights
 from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.planning.context import Resolved, Scope
 from alphaf_orch.planning.dpo import dpo_stages
+from alphaf_orch.planning.engines import Engine
 from alphaf_orch.planning.merge import MergePlan, plan_merge
 from alphaf_orch.planning.resolve import resolve
 from alphaf_orch.planning.sft import sft_stages
@@ -49,6 +50,11 @@ class Plan:
     def sources(self) -> Mapping[Section, tuple[sources.Source, ...]]:
         """The checked data of each training."""
         return self.resolved.data
+
+    @property
+    def engine(self) -> Engine:
+        """How the GPUs of SFT train together, and why so."""
+        return self.resolved.engine
 
     @property
     def gpus(self) -> Mapping[Section, int]:
@@ -125,5 +131,6 @@ def _disk_bytes(resolved: Resolved, found: tuple[Stage, ...]) -> int:
         lora_r=int(recipe.get("sft", {}).get("lora_r") or 0),
         dpo_lora_r=int(recipe.get("dpo", {}).get("lora_r") or 0),
         bytes_per_parameter=width,
-        save_total_limit=max((int(values["save_total_limit"]) for values in recipe.values()), default=0),
+        # Without one axolotl keeps four (core/builders/base.py).
+        save_total_limit=max((int(values["save_total_limit"] or 4) for values in recipe.values()), default=0),
     )

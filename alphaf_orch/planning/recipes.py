@@ -27,6 +27,10 @@ NO_INFLUENCE = {
     "save_total_limit",
     "saves_per_epoch",
     "ddp_timeout",
+    "use_ray",
+    "ray_run_name",
+    "ray_num_workers",
+    "resources_per_worker",
     # Who reads the rows, and how far ahead: the main process draws their order, and nothing changes them on the way.
     "dataloader_num_workers",
     "dataloader_prefetch_factor",
@@ -72,7 +76,7 @@ def hardware_layer(folders: tuple[Path, ...], gpus: int, section: str) -> tuple[
     kind = "gpu" if gpus else "cpu"
     file = find_template(folders, f"hardware/{kind}.yaml")
     values = parse_yaml(template_text(file), str(file)).get(section) or {}
-    check_section(section, values, str(file))
+    check_section(section, values, file)
     return f"{_HARDWARE}{kind}.yaml", values
 
 
@@ -118,7 +122,7 @@ def chat_settings(preset: ModelPreset, layers: Layers) -> dict[str, Any]:
 def render_recipe(template: Path, variables: Mapping[str, Any], layers: Layers, section: str) -> Rendered:
     """Return the recipe with its layers put in; every key is known to the tool and every value of its type."""
     rendered = override(render(template, variables), layers, str(template))
-    check_rendered(section, rendered.values, str(template))
+    check_rendered(section, rendered.values, str(template), rendered.text)
     return rendered
 
 
@@ -142,7 +146,8 @@ def keep_global_batch(recipe: Rendered, layers: Layers, *, written_for: int, gpu
         return {"micro_batch_size": micro, "gradient_accumulation_steps": wanted // (ranks * micro)}
     steps, rest = divmod(wanted, ranks * micro)
     if rest:
-        workable = [n for n in range(1, written_for + 1) if wanted % (n * micro) == 0]
+        most = written_for if ranks <= written_for else 2 * ranks
+        workable = [n for n in range(1, most + 1) if wanted % (n * micro) == 0]
         raise ConfigError(
             f"a global batch of {wanted} cannot be cut into {ranks} GPUs x micro_batch_size {micro}",
             where=option,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 from alphaf_orch.core.command import child_env
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.disk import written
+from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.nodes import Node, seat
 from alphaf_orch.core.paths import RunPaths, template_folders
+from alphaf_orch.core.yaml_files import place_of
 from alphaf_orch.inputs import hub_cache, presets, sources
 from alphaf_orch.inputs.chat_templates import ChatTemplate, template_of
 from alphaf_orch.inputs.data_sets import check_sources
@@ -19,12 +23,16 @@ from alphaf_orch.inputs.formats import Reading
 from alphaf_orch.planning import recipes
 from alphaf_orch.planning.base import BaseModelRef, find_base, find_preset, tool_python
 from alphaf_orch.planning.context import Resolved, Scope, recipe_layers
+from alphaf_orch.planning.engine_choice import choose
+from alphaf_orch.planning.engines import Engine
 from alphaf_orch.planning.merge_inputs import MergeInputs, base_as_merged, read_inputs
 from alphaf_orch.planning.merge_partners import MergeModel, find_merge_model
+from alphaf_orch.planning.sft import sft_recipe
 from alphaf_orch.planning.stages import Section
 from alphaf_orch.settings.config import RunConfig
-from alphaf_orch.settings.keys import check_section
+from alphaf_orch.settings.keys import check_key, check_section, known_keys
 from alphaf_orch.settings.merge import MergeSettings, read_settings
+from alphaf_orch.settings.plugins import named_in
 from alphaf_orch.settings.trackers import check_trackers
 
 
@@ -37,6 +45,7 @@ def resolve(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> Re
     """
     _check_said(config, scope)
     preset = find_preset(config)
+    _check_preset(config, preset)
     presets.require_trust(preset, trust_remote_code=config.trust_remote_code)
     # Dry runs read hub data sets as if they could be fetched: nothing is.
     env = child_env({}, online=scope.online or scope.dry)
@@ -49,18 +58,20 @@ def resolve(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> Re
         paths=RunPaths(root),
         folders=template_folders(config.templates),
         preset=preset,
-        gpus=_gpus(config, preset, machine),
+        gpus=_gpus(config, preset, machine, scope),
+        node=seat(config.nodes, os.environ).node if config.nodes > 1 else Node(),
         remote_code=presets.remote_code(preset, allowed=config.trust_remote_code),
         base=_base(config, preset, scope, settings),
         data=checked,
         content=_content(config, checked["sft"], scope, env),
         written=written(root) if scope.merge_alone else 0,
     )
-    return replace(
+    resolved = replace(
         resolved,
         template=_template(resolved, env),
         merge=_merge(resolved, settings, env) if settings else None,
     )
+    return replace(resolved, engine=_engine(resolved))
 
 
 def _check_said(config: RunConfig, scope: Scope) -> None:
@@ -73,9 +84,25 @@ def _check_said(config: RunConfig, scope: Scope) -> None:
         read_settings(config.merge, {}, "the config")
 
 
-def _gpus(config: RunConfig, preset: presets.ModelPreset, machine: Machine) -> dict[Section, int]:
+def _check_preset(config: RunConfig, preset: presets.ModelPreset) -> None:
+    """Raise ConfigError for a recipe key of a model preset that is unknown, or whose value is not taken."""
+    file = presets.file_of(preset, tuple(folder / "models" for folder in template_folders(config.templates)))
+    named = (*named_in(preset.sft.get("plugins")), *named_in(config.sft.get("plugins")))
+    check_section("sft", preset.sft, file, named)
+    check_section("dpo", preset.dpo, file)
+    if preset.name == file.stem:  # that of a model of one's own is read from its folder
+        check_key("chat_template", preset.chat_template, known_keys("sft"), place_of(file, ("chat_template",)))
+
+
+def _gpus(config: RunConfig, preset: presets.ModelPreset, machine: Machine, scope: Scope) -> dict[Section, int]:
     auto = min(1, len(machine.gpus))
     sft = config.gpus if config.gpus is not None else auto if preset.gpus == "auto" else preset.gpus
+    if config.nodes > 1 and not sft and "sft" in scope.sections:
+        raise ConfigError(
+            f"a training on {config.nodes} machines needs GPUs: on a CPU axolotl trains in one process",
+            where="--nodes and --gpus, or `nodes` and `gpus` of the config",
+            fix="say --gpus N, the GPUs of each machine; or --nodes 1",
+        )
     return {"sft": sft, "dpo": config.dpo_gpus if config.dpo_gpus is not None else min(1, sft)}
 
 
@@ -124,6 +151,13 @@ def _template(resolved: Resolved, env: Mapping[str, str]) -> ChatTemplate | None
     if not Path(base.name).is_dir():
         folder = hub_cache.snapshot(base.name, "model", base.revision, env) if preset.source == "hub" else None
     return template_of(settings, folder)
+
+
+def _engine(resolved: Resolved) -> Engine:
+    if "sft" not in resolved.scope.sections:
+        return Engine()
+    assert resolved.base is not None
+    return choose(resolved, sft_recipe(resolved, resolved.base, ""))
 
 
 def _merge_settings(config: RunConfig, preset: presets.ModelPreset, scope: Scope) -> MergeSettings | None:

@@ -8,11 +8,12 @@ from typing import Any
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.core.render import Rendered, override
 from alphaf_orch.inputs import chat_templates, sources
-from alphaf_orch.planning import recipes, stages
+from alphaf_orch.planning import engines, ray, recipes, stages
 from alphaf_orch.planning.base import BaseModelRef
 from alphaf_orch.planning.context import (
     Resolved,
     data_stage,
+    engine_laid,
     make_recipe,
     merge_stage,
     recipe_spec,
@@ -20,6 +21,7 @@ from alphaf_orch.planning.context import (
     trains_texts,
 )
 from alphaf_orch.planning.dpo import dpo_recipe
+from alphaf_orch.planning.engine_choice import check_engine, check_fit
 from alphaf_orch.planning.stages import Stage
 
 RECIPE_GPUS = 8  # article: H100 SXM x 8; the recipes' gradient_accumulation_steps are written for it
@@ -30,9 +32,12 @@ def sft_stages(resolved: Resolved) -> tuple[Stage, ...]:
     base, content = resolved.base, list(resolved.content)
     assert base is not None
     recipe = _recipe(resolved, base)
+    check_engine(resolved, "sft", recipe)
+    check_fit(resolved, recipe)
+    named = engine_laid(resolved).files
     paths = resolved.paths
     launch = training_launch(resolved, "sft", recipe)
-    spec = {**recipe_spec(recipe, resolved.gpus["sft"]), "data": content, "base": base.spec}
+    spec = {**recipe_spec(recipe, resolved.ranks("sft"), resolved.engine, named), "data": content, "base": base.spec}
     found = [base.stage] if base.stage else []
     if resolved.data["sft"]:
         tokenizer = {
@@ -44,8 +49,11 @@ def sft_stages(resolved: Resolved) -> tuple[Stage, ...]:
         pairs = dpo_recipe(resolved).values["sequence_len"] if resolved.data["dpo"] else None
         found.append(data_stage(resolved, "sft", recipe, tokenizer, base.spec, pairs))
     python, prepared = resolved.python(), recipe.values["dataset_prepared_path"]
-    prepare = stages.preprocess_stage(python, paths, recipe, _prepared_spec(recipe, content, base))
-    train = stages.sft_stage(python, paths, launch, recipe, spec)
+    tokenised = _prepared_spec(resolved, recipe, base)
+    prepare = stages.preprocess_stage(python, paths, recipe, tokenised, named)
+    train = stages.sft_stage(python, paths, launch, recipe, spec, named)
+    if recipe.values.get("use_ray"):
+        train = ray.started(train, launch)
     turns: dict[str, Any] = {
         key: recipe.values[key] for key in ("eot_tokens", "train_on_inputs") if key in recipe.values
     }
@@ -65,12 +73,20 @@ def _workers(cpus: int, checked: tuple[sources.Source, ...]) -> int:
     return max(1, min(8, cpus, rows // 5000))
 
 
-def _prepared_spec(recipe: Rendered, content: list[Any], base: BaseModelRef) -> dict[str, Any]:
-    kept = {k: v for k, v in recipe.values.items() if k not in recipes.NOT_FOR_DATA and k != "datasets"}
-    return {"recipe": kept, "data": content, "base": base.spec}
+def _prepared_spec(resolved: Resolved, recipe: Rendered, base: BaseModelRef) -> dict[str, Any]:
+    left_out = {"datasets", *recipes.NOT_FOR_DATA, *engines.for_data(resolved.engine)}
+    kept = {k: v for k, v in recipe.values.items() if k not in left_out}
+    return {"recipe": kept, "data": list(resolved.content), "base": base.spec}
 
 
 def _recipe(resolved: Resolved, base: BaseModelRef) -> Rendered:
+    """Return the recipe; its folder of tokenised data is named after all that goes into them."""
+    key = fingerprint(_prepared_spec(resolved, sft_recipe(resolved, base, ""), base))[:16]
+    return sft_recipe(resolved, base, str(resolved.paths.prepared / key))
+
+
+def sft_recipe(resolved: Resolved, base: BaseModelRef, prepared: str) -> Rendered:
+    """Return the recipe that names `prepared` as the folder of tokenised data."""
     preset, config, checked = resolved.preset, resolved.config, resolved.data["sft"]
     variables = {
         "base_model": base.name,
@@ -88,14 +104,9 @@ def _recipe(resolved: Resolved, base: BaseModelRef) -> Rendered:
     own = 1 if preset.gpus == "auto" else preset.gpus
     written_for = own if "gradient_accumulation_steps" in preset.sft else RECIPE_GPUS
 
-    def made(prepared: str) -> Rendered:
-        named = {**variables, "dataset_prepared_path": prepared}
-        recipe = make_recipe(resolved, "sft", f"sft/{resolved.adapter}.yaml.j2", named, written_for)
-        return _with_turn_end(recipe, resolved.template, rendered=bool(checked) and not trains_texts(checked))
-
-    # The folder is named after all that goes into the tokenised rows, their content included.
-    key = fingerprint(_prepared_spec(made(""), list(resolved.content), base))[:16]
-    return made(str(resolved.paths.prepared / key))
+    named = {**variables, "dataset_prepared_path": prepared}
+    recipe = make_recipe(resolved, "sft", f"sft/{resolved.adapter}.yaml.j2", named, written_for)
+    return _with_turn_end(recipe, resolved.template, rendered=bool(checked) and not trains_texts(checked))
 
 
 def _with_turn_end(recipe: Rendered, template: chat_templates.ChatTemplate | None, *, rendered: bool) -> Rendered:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alphaf_orch.core.command import CHILD_PATH, PROGRAM_ENV, program
+from alphaf_orch.core.nodes import Node
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.core.render import Rendered, plain
@@ -58,7 +59,8 @@ class Stage:
     env: Mapping[str, str] = field(default_factory=dict)
     version: int = 1
     online: bool = False
-    processes: int = 1
+    processes: int = 1  # of all machines
+    nodes: int = 1  # machines that it is spread over
     clear_first: tuple[Path, ...] = ()  # ours, and half-written: the program would take it for whole
     written_last: tuple[Path, ...] = ()  # at the program's very end, so that they tell of it
 
@@ -71,11 +73,6 @@ class Stage:
     def section(self) -> Section | None:
         """The training that it is for, None for all of them."""
         return _STAGES.get(self.name, ("ask", None))[1]
-
-    @property
-    def machines(self) -> int:
-        """How many machines its launcher starts it on."""
-        return int(self.argv[self.argv.index("--num_machines") + 1]) if "--num_machines" in self.argv else 1
 
     @property
     def checkpoints(self) -> Path | None:
@@ -93,53 +90,70 @@ class Stage:
         return fingerprint([self.name, self.version, self.spec])
 
 
+# torchrun's own port, and what accelerate takes where none is given (accelerate/utils/launch.py:211).
+PORT = 29500
+
+
 @dataclass(frozen=True)
 class Launch:
-    """How many processes a training stage gets, on which devices, with how many threads each."""
+    """How many processes a training stage gets on each machine, on which devices, with how many threads each."""
 
-    gpus: int
+    gpus: int  # of this machine, and of each other one
     cpus: int
     mixed_precision: str
     visible: tuple[str, ...] = ()
+    # axolotl tells accelerate of it from the recipe, in each rank (axolotl/utils/trainer.py:664): nothing else says it.
+    engine: str = "ddp"
+    nodes: int = 1
+    node: Node = field(default_factory=Node)
 
     @property
-    def processes(self) -> int:
+    def local_processes(self) -> int:
         """One process a GPU; one on CPU, where axolotl's DDP does not work."""
         return max(1, self.gpus)
 
-    def argv(self, python: str, config_file: Path) -> tuple[str, ...]:
-        """Return `accelerate launch` with every option given, so that no default config file can change it.
+    @property
+    def processes(self) -> int:
+        """The processes of all machines: accelerate divides them by the machines again."""
+        return self.local_processes * self.nodes
 
-        Port 0 lets accelerate take a free one; the address is this machine's own.
-        """
+    @property
+    def _port(self) -> int:
+        """Return where rank 0 listens; on one machine 0, a free one: on several each would take another."""
+        return self.node.port if self.nodes == 1 else self.node.port or PORT
+
+    def argv(self, python: str, config_file: Path) -> tuple[str, ...]:
+        """Return `accelerate launch` with every option given, so that no default config file can change it."""
         common = (
             python, "-m", "accelerate.commands.accelerate_cli", "launch",
             "--config_file", str(config_file),
             "--num_processes", str(self.processes),
-            "--num_machines", "1",
-            "--machine_rank", "0",
+            "--num_machines", str(self.nodes),
+            "--machine_rank", str(self.node.rank),
             "--mixed_precision", self.mixed_precision,
             "--dynamo_backend", "no",
-            "--num_cpu_threads_per_process", str(max(1, self.cpus // self.processes)),
+            "--num_cpu_threads_per_process", str(max(1, self.cpus // self.local_processes)),
         )  # fmt: skip
         if not self.gpus:
             return (*common, "--cpu")
-        if self.gpus == 1:
+        if self.processes == 1:
             return (*common, "--gpu_ids", "all")
         return (
             *common, "--multi_gpu", "--gpu_ids", "all", "--rdzv_backend", "static", "--same_network",
-            "--main_process_ip", "127.0.0.1", "--main_process_port", "0",
+            "--main_process_ip", self.node.address, "--main_process_port", str(self._port),
         )  # fmt: skip
 
     def config(self) -> Rendered:
         """Return accelerate's config file: named on the command line, it keeps any default one from being read."""
+        meeting = {"main_process_ip": self.node.address, "main_process_port": self._port} if self.nodes > 1 else {}
         return plain(
             {
                 "compute_environment": "LOCAL_MACHINE",
                 "distributed_type": "MULTI_GPU" if self.processes > 1 else "NO",
                 "num_processes": self.processes,
-                "num_machines": 1,
-                "machine_rank": 0,
+                "num_machines": self.nodes,
+                "machine_rank": self.node.rank,
+                **meeting,
                 "mixed_precision": self.mixed_precision,
                 "use_cpu": self.gpus == 0,
                 "debug": False,
@@ -175,15 +189,17 @@ def data_stage(name: str, python: str, paths: RunPaths, config: Rendered, spec: 
     )
 
 
-def preprocess_stage(python: str, paths: RunPaths, recipe: Rendered, spec: Mapping[str, Any]) -> Stage:
-    """Return the stage that tokenises once, so that no rank waits for another to do it."""
+def preprocess_stage(
+    python: str, paths: RunPaths, recipe: Rendered, spec: Mapping[str, Any], named: Mapping[Path, Rendered]
+) -> Stage:
+    """Return the stage that tokenises once, so that no rank waits for another; `named` are the recipe's other files."""
     file, prepared = paths.rendered("sft.yaml"), Path(recipe.values["dataset_prepared_path"])
     return Stage(
         stage_name("tokenise", "sft"),
         "axolotl",
         # Its defaults would load the weights, "to have them downloaded", and print a row of the data into the log.
         program(python, "training.preprocess", str(file), "--download=False", "--debug_num_examples=0"),
-        {file: recipe},
+        {file: recipe, **named},
         (prepared,),
         spec,
         CHILD_PATH,  # not PROGRAM_ENV: a recipe's own plugins are found in the folder that `alphaf` is called in
@@ -191,18 +207,26 @@ def preprocess_stage(python: str, paths: RunPaths, recipe: Rendered, spec: Mappi
     )
 
 
-def sft_stage(python: str, paths: RunPaths, launch: Launch, recipe: Rendered, spec: Mapping[str, Any]) -> Stage:
+def sft_stage(
+    python: str,
+    paths: RunPaths,
+    launch: Launch,
+    recipe: Rendered,
+    spec: Mapping[str, Any],
+    named: Mapping[Path, Rendered],
+) -> Stage:
     """Return the stage in which axolotl trains."""
     file, accelerate_file = paths.rendered("sft.yaml"), paths.rendered("accelerate_sft.yaml")
     return Stage(
         "sft",
         "axolotl",
         (*launch.argv(python, accelerate_file), "-m", "axolotl.cli.train", str(file)),
-        {file: recipe, accelerate_file: launch.config()},
+        {file: recipe, accelerate_file: launch.config(), **named},
         (paths.adapter("sft"),),
         spec,
         {**plugin_env(paths, "sft"), **tracker_env(recipe.values, paths, "sft"), **launch.env()},
         processes=launch.processes,
+        nodes=launch.nodes,
     )
 
 

@@ -1,7 +1,8 @@
 """The checksums of a checkpoint's weights, beside them: written when it is saved, compared before it is used.
 
-Optimizer, scheduler and random states are zip archives (torch.save) with checksums of their own; safetensors has none,
-and zeros where a disk lost a block would be trained on in silence.
+Optimizer, scheduler and random states, and the weights that FSDP and DeepSpeed write, are zip archives (torch.save)
+with checksums of their own. safetensors has none, nor has the metadata of a sharded checkpoint: zeros where a disk lost
+a block would be trained on in silence.
 """
 
 from __future__ import annotations
@@ -25,10 +26,20 @@ def crc32(path: Path) -> int:
     return value
 
 
-def write_checksums(folder: Path) -> None:
-    """Write the checksums of the safetensors files in a folder, the whole file by one rename."""
-    found = {path.name: crc32(path) for path in sorted(folder.glob("*.safetensors"))}
-    write_whole(folder / NAME, json.dumps({"crc32": found}) + "\n")
+def write_checksums(folder: Path, processes: int = 1) -> None:
+    """Write the checksums of the files in a folder that have none, and how many processes trained, by one rename."""
+    without = sorted([*folder.glob("*.safetensors"), *folder.glob("*/.metadata")])
+    found = {path.relative_to(folder).as_posix(): crc32(path) for path in without}
+    write_whole(folder / NAME, json.dumps({"crc32": found, "processes": processes}) + "\n")
+
+
+def processes(folder: Path) -> int:
+    """Return how many processes wrote a checkpoint, 0 where its record does not say: those of earlier versions."""
+    try:
+        known = json.loads((folder / NAME).read_text(encoding="utf-8"))["processes"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return 0
+    return known if isinstance(known, int) else 0
 
 
 def changed_weights(folder: Path) -> str | None:

@@ -78,7 +78,7 @@ class DpoConfig(Trackers):
     logging_steps: Count
     save_steps: Count
     save_total_limit: Count
-    max_steps: Count | None = None
+    max_steps: Count | Literal[-1] | None = None  # null, or transformers' -1: all of num_epochs
     eval_steps: Count | None = None  # null: at the end of each epoch
     dataset_num_proc: Count | None = None
     probe: Text | None = None

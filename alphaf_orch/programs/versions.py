@@ -19,6 +19,7 @@ PACKAGES = (
     "safetensors",
     "torch",
     "deepspeed",
+    "ray",
     "flash-attn",
     "flash-attn-3",
     "flash-attn-4",

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-import struct
-import zipfile
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from alphaf_orch.core.record import read_json
-from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.programs.checksums import changed_weights
-
-# What resuming needs in transformers 5.16.1 (Trainer._load_optimizer_and_scheduler): where one of them is absent it
-# starts both anew without a word.
-_NEEDED = ("optimizer.pt", "scheduler.pt")
-# What zipfile raises on bytes that are not what they should be.
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    OSError,
-    ArithmeticError,
-    RuntimeError,
-    ValueError,
-)
+from alphaf_orch.runs.saved import deepspeed, fsdp, trainer
 
 
 @dataclass(frozen=True)
@@ -67,7 +48,7 @@ def start(folder: Path) -> Start:
         if wrong is None:
             return Start(path, tuple(passed_over))
         passed_over.append(f"{path.name} is passed over: {wrong}")
-    finished = (path for path in newest_first(folder) if _at_the_end(path) and not _changed(path))
+    finished = (path for path in newest_first(folder) if _at_the_end(path) and not _weights_damage(path))
     return Start(next(finished, None), tuple(passed_over))
 
 
@@ -85,28 +66,32 @@ def problem(folder: Path) -> str | None:
     wrong = _weights_side(folder)
     if wrong or _at_the_end(folder):
         return wrong
-    absent = next((name for name in _NEEDED if not (folder / name).is_file()), None)
-    if absent:
-        return f"{absent} is missing"
-    return next(filter(None, (_archive_problem(path, read=False) for path in _archives(folder))), None)
+    return _kind(folder).states_problem(folder, read=False, needed=True)
 
 
 def damage(folder: Path) -> str | None:
-    """Return which file of a checkpoint is not as it was saved, or None; reads all that resuming reads: seconds a GB.
-
-    torch.save writes zip archives with a CRC-32 for each tensor, which `zipfile` compares without running anything.
-    """
-    problems = (_archive_problem(path, read=True) for path in _archives(folder))
-    return next(filter(None, problems), None) or _changed(folder)
+    """Return which file of a checkpoint is not as it was saved, or None; reads it all, which takes seconds a GB."""
+    states = _kind(folder).states_problem(folder, read=True, needed=not _at_the_end(folder))
+    return _weights_damage(folder) or states
 
 
-def _archive_problem(path: Path, *, read: bool) -> str | None:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip() if read else None
-    except _UNREADABLE as error:
-        return f"{path.name} is empty, cut off or damaged ({error})"
-    return f"{path.name} is damaged ({broken} is not what was saved)" if broken else None
+def _weights_damage(folder: Path) -> str | None:
+    return _kind(folder).model_problem(folder, read=True) or _changed(folder)
+
+
+class _Kind(Protocol):
+    """How one engine's checkpoint is judged, by a look at its files or with every byte read."""
+
+    def model_problem(self, folder: Path, *, read: bool) -> str | None:
+        """Return what is wrong with the weights that resuming reads, or None."""
+
+    def states_problem(self, folder: Path, *, read: bool, needed: bool) -> str | None:
+        """Return what is wrong with the rest, or None; what is absent counts where it is needed."""
+
+
+def _kind(folder: Path) -> _Kind:
+    """Return the kind whose files a checkpoint has; the Trainer's own where they are no other's."""
+    return deepspeed if deepspeed.wrote(folder) else fsdp if fsdp.wrote(folder) else trainer
 
 
 def _weights_side(folder: Path) -> str | None:
@@ -120,8 +105,7 @@ def _weights_side(folder: Path) -> str | None:
     for name in ("adapter_config.json", "config.json"):
         if (folder / name).is_file() and read_json(folder / name) is None:
             return f"{name} cannot be read"
-    wrong = weights_problem(folder)
-    return wrong.replace(f"{folder}/", "").removeprefix(f"{folder} ") if wrong else None
+    return _kind(folder).model_problem(folder, read=False)
 
 
 def _changed(folder: Path) -> str | None:
@@ -130,14 +114,6 @@ def _changed(folder: Path) -> str | None:
     except OSError as error:
         return f"its weights cannot be read ({error.strerror})"
     return f"{name} is damaged (it is not what was saved)" if name else None
-
-
-def _archives(folder: Path) -> Iterator[Path]:
-    """Yield what torch.save wrote and resuming reads: optimizer.pt, scheduler.pt, scaler.pt, rng_state[_RANK].pth.
-
-    transformers does without random states that are absent, and fails on those it cannot read.
-    """
-    yield from sorted(path for path in folder.iterdir() if path.suffix in (".pt", ".pth"))
 
 
 def _step(folder: Path) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from alphaf_orch.core.command import Finished, child_env, run_logged
@@ -31,20 +31,27 @@ def launch(
     patience: float = 1.0,
     hurry: threading.Event | None = None,
     restarts: bool = True,
+    watch: Callable[[], None] | None = None,
 ) -> Finished:
     """Return how the program ended, the files it reads written before and its progress shown by `line`.
 
     `env` goes over child_env's; `patience` and `hurry` are those of run_logged. What the end means is for the caller
-    to judge from what the program left: `exited` makes the error of it, `interruptible` that of Ctrl-C. A warm parent
+    to judge from what the program left: `exited` makes the error of it, `interruptible` that of Ctrl-C. What `watch`
+    raises while it runs ends it. A warm parent
     that is lost is said, and the program started again, cold; without `restarts` WarmLost is raised, for the caller
     to see what the program left first.
     """
     write_files(files or {})
     child = child_env(env, online=online)
 
+    def look() -> None:
+        if watch:
+            watch()
+        line.poll()
+
     def run() -> Finished:
         return run_logged(
-            argv, env=child, log=line.log, lock_fd=lock_fd, on_poll=line.poll, patience=patience, hurry=hurry,
+            argv, env=child, log=line.log, lock_fd=lock_fd, on_poll=look, patience=patience, hurry=hurry,
             on_cold=lambda reason: line.say(f"warm: {line.log.stem} starts cold: {reason}"),
         )  # fmt: skip
 

@@ -34,8 +34,11 @@ from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs import checkpoints, sharing
 from alphaf_orch.runs.checkpoints import Start
 from alphaf_orch.runs.launch import launch, write_files
+from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_machine
+from alphaf_orch.runs.ray import check_ray
+from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.run_date import date_env, run_date
 from alphaf_orch.runs.status import Status, safe_statuses
 from alphaf_orch.runs.warm import begin_imports
@@ -49,9 +52,18 @@ def locked(paths: RunPaths) -> contextlib.AbstractContextManager[int]:
     return held(paths.lock, f"the run {paths.name}")
 
 
-def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, prepare: bool = False) -> dict[str, Any]:
+def run_plan(
+    plan: Plan,
+    machine: Machine,
+    console: Console,
+    *,
+    verbose: bool,
+    prepare: bool = False,
+    leader: Leader | None = None,
+) -> dict[str, Any]:
     """Run the stages that are not done (with `prepare` those alone that all runs share) and return the manifest.
 
+    A stage that is spread over machines needs the `leader` that calls the others to it.
     Everything that can be refused is refused before the first launch. Raises StageError, ContractError or
     Interrupted for what happens later; the manifest then says so and the same call goes on from there.
     """
@@ -64,6 +76,9 @@ def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, p
         return manifest
     begin_imports(pending)  # meanwhile the machine is looked at
     versions = check_machine(plan, pending)
+    check_ray(pending, versions)
+    if any(stage.section == "sft" for stage in pending):
+        check_recipe(plan, partial(_say, console), launches=True)
     with locked(plan.paths) as lock_fd:
         # Another call may have ended between the first look and the lock.
         manifest = read_manifest(plan.paths.manifest)
@@ -78,7 +93,7 @@ def run_plan(plan: Plan, machine: Machine, console: Console, *, verbose: bool, p
                 continue
             with sharing.turn(status.stage, plan.paths, partial(_say, console)) as donor:
                 if donor is None or not _take_over(status.stage, donor, plan.paths, manifest, console):
-                    _run_stage(plan, status, manifest, console, lock_fd, versions, verbose=verbose)
+                    _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)
             _check_amount(status.stage, found, plan.paths, console)
     return manifest
 
@@ -89,10 +104,9 @@ def _check_amount(stage: Stage, found: tuple[Status, ...], paths: RunPaths, cons
     for trained in waiting if stage.kind == "data" else ():
         if trained.section != stage.section or trained.own_file is None:
             continue
-        recipe = trained.own_file.values
+        recipe, where = trained.own_file.values, str(paths.report(stage.name))
         report = required_json(paths.report(stage.name))
-        where, ranks = str(paths.report(stage.name)), trained.processes
-        for warning in check_amount(report, recipe, ranks, trained.name, where, trained.machines):
+        for warning in check_amount(report, recipe, trained.processes, trained.name, where, nodes=trained.nodes):
             _say(console, f"warning: {warning}")
 
 
@@ -151,6 +165,7 @@ def _run_stage(
     console: Console,
     lock_fd: int,
     versions: Mapping[str, Mapping[str, str]],
+    leader: Leader | None,
     *,
     verbose: bool,
 ) -> None:
@@ -160,6 +175,10 @@ def _run_stage(
     argv = stage.argv
     if start and start.checkpoint:
         argv = (*argv, f"--resume_from_checkpoint={start.checkpoint}")
+    spread = leader if stage.nodes > 1 and not adopted else None
+    if spread:
+        with _interruptible(stage, paths):
+            argv = spread.gather(stage, argv, versions[argv[0]], plan.gpus["sft"])
     entry: dict[str, Any] = {
         "state": "running",
         "fingerprint": stage.fingerprint,
@@ -181,8 +200,12 @@ def _run_stage(
     try:
         with writing(), _interruptible(stage, paths):
             finished = (
-                Finished(0, 0.0, 0) if adopted else _launch(stage, argv, paths, console, lock_fd, verbose=verbose)
+                Finished(0, 0.0, 0)
+                if adopted
+                else _launch(stage, argv, paths, console, lock_fd, spread, verbose=verbose)
             )
+            if spread:
+                spread.working()
             entry |= {
                 "exit_code": finished.exit_code,
                 "seconds": round(finished.seconds, 1),
@@ -190,7 +213,7 @@ def _run_stage(
             }
             entry["result"] = check_outputs(stage, paths, finished)
     except WarmLost:  # as the next call would: what is half-written goes, a training goes on from its last checkpoint
-        _run_stage(plan, status, manifest, console, lock_fd, versions, verbose=verbose)
+        _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)
         return
     except Interrupted:
         entry |= {"state": "interrupted", "ended": now()}
@@ -254,6 +277,7 @@ def _launch(
     paths: RunPaths,
     console: Console,
     lock_fd: int,
+    spread: Leader | None,
     *,
     verbose: bool,
 ) -> Finished:
@@ -267,7 +291,8 @@ def _launch(
     begun = time.time()
     try:
         env = {**stage.env, **date_env(paths)}
-        return launch(argv, line, lock_fd, env=env, files=stage.files, online=stage.online, restarts=False)
+        watch = spread.watch if spread else None
+        return launch(argv, line, lock_fd, env=env, files=stage.files, online=stage.online, restarts=False, watch=watch)
     finally:
         mask_logs(paths.root, begun - 1)
 

@@ -147,6 +147,8 @@ def check_recipe(recipe: Mapping[str, Any], where: str) -> None:
         value = recipe.get(key, 0.0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
             raise bad(key, f"is {value!r}", f"give a number from {low:g} to {high:g}")
+        if not math.isfinite(value):
+            raise bad(key, f"is {value!r}", "give a number")
     if "epsilon" in recipe:
         pairs = zip(per_model(recipe, "density"), per_model(recipe, "epsilon"), strict=True)
         if any(d < 1 and (d + e >= 1 or d - e <= 0) for d, e in pairs):

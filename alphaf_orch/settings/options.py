@@ -12,8 +12,9 @@ from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, check_run_name, ru
 from alphaf_orch.core.piped import as_file
 from alphaf_orch.core.values import numbers
 from alphaf_orch.settings.config import RunConfig, build_config, read_config
-from alphaf_orch.settings.keys import parse_set
+from alphaf_orch.settings.keys import check_section, parse_set
 from alphaf_orch.settings.merge import settled
+from alphaf_orch.settings.plugins import named_in
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Options:
     default_section: str = "sft"
     gpus: int | None = None
     dpo_gpus: int | None = None
+    nodes: int | None = None
     trust_remote_code: bool = False
 
 
@@ -70,7 +72,7 @@ def settings(options: Options) -> tuple[RunConfig, RunPaths]:
             where="--model",
             fix="say --model NAME to start it",
         )
-    return _laid_over(values, file, options, str(options.config or paths.config)), paths
+    return _laid_over(values, file, options, str(options.config or paths.config), paths.config), paths
 
 
 def new_settings(options: Options) -> RunConfig:
@@ -84,8 +86,13 @@ def new_settings(options: Options) -> RunConfig:
     return _laid_over({}, file, options, str(options.config or "the command line"))
 
 
-def _laid_over(values: dict[str, Any], file: dict[str, Any], options: Options, where: str) -> RunConfig:
-    """Return what is remembered, with the config file's settings over it and the options over both."""
+def _laid_over(
+    values: dict[str, Any], file: dict[str, Any], options: Options, where: str, remembered: Path | None = None
+) -> RunConfig:
+    """Return what is remembered in a file, with the config file's settings over it and the options over both.
+
+    Raises ConfigError for a recipe key that is unknown or whose value is not taken, with the line it stands on.
+    """
     file = {k: numbers(v) if k in ("sft", "dpo") and isinstance(v, dict) else v for k, v in file.items()}
     for key, value in file.items():
         added_to = key in ("sft", "dpo", "tools", "trackers", "merge")
@@ -97,15 +104,20 @@ def _laid_over(values: dict[str, Any], file: dict[str, Any], options: Options, w
         "dpo_data": options.dpo_data,
         "gpus": options.gpus,
         "dpo_gpus": options.dpo_gpus,
+        "nodes": options.nodes,
         "trust_remote_code": options.trust_remote_code or None,
     }
     values |= {key: value for key, value in given.items() if value not in (None, ())}
     if options.data:
         values.pop("datasets", None)
     config = build_config(_absolute(values), where)
-    sets = parse_set(options.sets, default=options.default_section)
-    update = {section: {**getattr(config, section), **sets[section]} for section in ("sft", "dpo")}
-    return config.model_copy(update=update)
+    sets = parse_set(options.sets, default=options.default_section, named=named_in(config.sft.get("plugins")))
+    found = {section: {**getattr(config, section), **sets[section]} for section in ("sft", "dpo")}
+    for section, keys in found.items():
+        for key in keys.keys() - sets[section].keys():
+            place = options.config if key in (file.get(section) or {}) else remembered
+            check_section(section, {key: keys[key]}, place or where, named_in(found["sft"].get("plugins")))
+    return config.model_copy(update=found)
 
 
 def _piped(name: Any) -> Any:

@@ -125,6 +125,22 @@ def test_children_are_offline_quiet_and_free_of_accelerate_s_hidden_options(monk
     assert env["UNSLOTH_DISABLE_STATISTICS"] == "1"
 
 
+def test_a_child_takes_part_in_no_training_that_alphaf_was_started_in(monkeypatch):
+    """Of a pod of several machines: a tool that sees WORLD_SIZE waits for ranks that nobody starts."""
+    numbered = (
+        "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_RANK",
+        "ROLE_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "PET_NNODES", "PET_NODE_RANK",
+        "TORCHELASTIC_RUN_ID", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE",
+    )  # fmt: skip
+    kept = ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME", "NCCL_IB_HCA", "UCX_NET_DEVICES", "SLURM_JOB_ID", "FI_PROVIDER")
+    for name in (*numbered, *kept):
+        monkeypatch.setenv(name, "1")
+    env = child_env({}, online=False)
+    assert not set(numbered) & env.keys()
+    assert set(kept) <= env.keys()
+    assert env["DS_IGNORE_CUDA_DETECTION"] == "1"
+
+
 def test_online_switches_the_hub_on_and_telemetry_stays_off():
     env = child_env({}, online=True)
     assert "HF_HUB_OFFLINE" not in env

@@ -1,5 +1,6 @@
 """What of this machine a child process sees."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,58 @@ def test_nothing_else_reads_the_variable():
     asked = ('environ.get("CUDA_VISIBLE_DEVICES"', 'environ["CUDA_VISIBLE_DEVICES"]', 'getenv("CUDA_VISIBLE_DEVICES"')
     files = [path for path in PACKAGE.rglob("*.py") if any(text in path.read_text("utf-8") for text in asked)]
     assert [str(path.relative_to(PACKAGE)) for path in files] == [str(Path("core") / "hardware.py")]
+
+
+class _Driver:
+    """Stands in for pynvml on a machine with cards: two sizes, one that shares its memory with the host."""
+
+    class NVMLError(Exception):
+        pass
+
+    def __init__(self, *, driver=True):
+        self.driver, self.open = driver, 0
+        self.sizes = {"0": 80, "1": 24, "GPU-a": 80, "GPU-b": 48}
+
+    def nvmlInit(self):
+        if not self.driver:
+            raise self.NVMLError("Driver Not Loaded")
+        self.open += 1
+
+    def nvmlShutdown(self):
+        self.open -= 1
+
+    def nvmlDeviceGetHandleByIndex(self, number):
+        return str(number)
+
+    def nvmlDeviceGetHandleByUUID(self, name):
+        if name not in self.sizes:
+            raise self.NVMLError("Not Found")
+        return name
+
+    def nvmlDeviceGetMemoryInfo(self, handle):
+        if handle not in self.sizes:
+            raise self.NVMLError("Not Supported")
+        return type("Info", (), {"total": self.sizes[handle]})
+
+
+@pytest.mark.parametrize(
+    ("devices", "memory"),
+    [
+        (("0",), 80),
+        (("0", "1"), 24),
+        (("GPU-a", "GPU-b"), 48),
+        (("GPU-a", "GPU-shortened"), 0),
+        (("0", "2"), 0),
+        ((), 0),
+    ],
+)
+def test_the_memory_is_that_of_the_smallest_card_that_is_seen(devices, memory, monkeypatch):
+    driver = _Driver()
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    assert hardware._smallest_memory(devices) == memory
+    assert driver.open == 0
+
+
+def test_without_a_driver_no_memory_is_known(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pynvml", _Driver(driver=False))
+    assert hardware._smallest_memory(("0",)) == 0

@@ -2,8 +2,8 @@
 
 FAKE_TOOL names a JSON file: {"STAGE": BEHAVIOUR} with behaviours ok, fail, half (exit 0 but stopped early),
 nan, hang, ranks (hangs, beside ranks that ignore all signals), no_output, slow (of base_model), leak (print and log
-the environment, then fail), or {"when": TEXT, "then": BEHAVIOUR} for calls whose command line has that text. Every
-call is appended to calls.jsonl beside it.
+the environment, then fail), or {"when": TEXT, "then": BEHAVIOUR, "else": BEHAVIOUR} for calls whose command line has
+that text, and the others (ok). Every call is appended to calls.jsonl beside it.
 """
 
 import json
@@ -78,6 +78,7 @@ def stage_name() -> str:
     arguments = " ".join(sys.argv[1:])
     for needle, name in (
         ("programs.versions", "versions"),
+        ("programs.training.validate_recipe", "validate_recipe"),
         ("programs.training.preprocess", "preprocess"),
         ("axolotl.cli.train", "sft"),
         ("programs.training.dpo", "dpo"),
@@ -103,7 +104,7 @@ def main() -> None:
     behaviours = json.loads(control.read_text())
     behaviour = behaviours.get(name, "ok")
     if isinstance(behaviour, dict) and name != "versions":
-        behaviour = behaviour["then"] if behaviour["when"] in " ".join(sys.argv) else "ok"
+        behaviour = behaviour["then"] if behaviour["when"] in " ".join(sys.argv) else behaviour.get("else", "ok")
     if name == "versions":
         print(
             json.dumps(
@@ -111,6 +112,9 @@ def main() -> None:
                 or dict.fromkeys(("python", "axolotl", "transformers", "torch", "trl", "peft", "mergekit"), "1.0")
             )
         )
+        return
+    if name == "validate_recipe":
+        print(json.dumps({"axolotl": "1.0", "recipes": {"sft": {"refused": [], "dropped": []}}}))
         return
     if behaviour == "leak":
         leak()

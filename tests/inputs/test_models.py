@@ -259,6 +259,10 @@ def test_estimated_bytes() -> None:
     assert needed("eeve") == 28 * (lora + lora // 4) + 4 * base
     assert needed("eeve", adapter=None) == 28 * (base + lora // 4) + 4 * base
     assert needed("eeve", save_total_limit=0, bytes_per_parameter=4) == 4 * (lora + lora // 4) + 8 * base
+    # FSDP saves the weights twice, DeepSpeed its bf16 model beside the fp32 one.
+    found = {engine: needed("eeve", adapter=None, engine=engine) for engine in ("fsdp2", "zero2", "zero3")}
+    assert found["fsdp2"] == found["zero2"] == 36 * base + 28 * (lora // 4) + 4 * base
+    assert found["zero3"] == 32 * base + 28 * (lora // 4) + 4 * base
     # Orion trains its embeddings too.
     orion = 1_048_576_000 + 1_048_576_000 // 4 + 2 * 84608 * 5120
     assert needed("orion") == 28 * orion + 4 * 14_498_703_360

@@ -3,8 +3,8 @@
 import pytest
 from amounts import RECIPE, UNPACKED, report
 
-from alphaf_orch.core.errors import ConfigError, DataError
-from alphaf_orch.planning.amount import check_amount, check_settings, micro_batches
+from alphaf_orch.core.errors import DataError
+from alphaf_orch.planning.amount import check_amount, micro_batches
 from alphaf_orch.programs.training.counts import packed
 
 
@@ -26,6 +26,12 @@ def test_ten_packed_sequences_are_none_for_eight_ranks_of_two():
     assert error.fix == f"with these data: {', or '.join(ways)}; or give more"
 
 
+def test_gpus_are_offered_as_those_of_each_machine():
+    with pytest.raises(DataError) as caught:
+        check_amount(report([97] * 399 + [94]), RECIPE, 16, "sft", "", nodes=2)
+    assert "--gpus 2," in caught.value.fix, "on two machines four ranks are two each"
+
+
 def test_what_is_offered_works():
     found = report([97] * 399 + [94])
     batch = RECIPE["micro_batch_size"] * 4 * 8
@@ -42,7 +48,7 @@ def test_of_several_machines_the_gpus_of_each_are_advised(machines, sequences, w
     """16 ranks: what the option takes are the GPUs of one machine, and the ways that are offered work."""
     found = report([4096] * (sequences + 1))
     with pytest.raises(DataError) as caught:
-        check_amount(found, RECIPE, 16, "sft", "", machines)
+        check_amount(found, RECIPE, 16, "sft", "", nodes=machines)
     assert caught.value.fix.startswith(f"with these data: {way}, or ") or caught.value.fix.startswith(
         f"with these data: {way};"
     )
@@ -95,20 +101,6 @@ def test_the_only_row_is_held_out():
     assert "val_set_size 0.02 takes the only row away" in error.what
     assert error.fix == "with these data: --set sft.val_set_size=0; or give more"
     assert check_amount(report([60] * 5), UNPACKED | {"val_set_size": 0.02}, 1, "sft", "") != []
-
-
-@pytest.mark.parametrize(
-    ("settings", "key"),
-    [({"max_steps": 0, "num_epochs": 2}, "max_steps"), ({"max_steps": None, "num_epochs": 0}, "num_epochs")],
-)
-def test_settings_that_plan_no_step_are_refused(settings, key):
-    with pytest.raises(ConfigError, match=f"{key} is 0: no step would be trained"):
-        check_settings(settings, "sft")
-
-
-@pytest.mark.parametrize("settings", [{"max_steps": 3}, {"max_steps": -1, "num_epochs": 1}, {"num_epochs": 0.5}])
-def test_settings_that_plan_steps_pass(settings):
-    check_settings(settings, "sft")
 
 
 def test_packing_a_million_rows_stays_bounded():

@@ -15,11 +15,13 @@ from alphaf_orch.programs.training.checkpoint_record import CheckpointRecord
 from alphaf_orch.programs.training.cpu_quantization import KeepGradients
 from alphaf_orch.programs.training.eval_padding import pad_evaluation_to_its_rows
 from alphaf_orch.programs.training.float32_weights import trained_in_float32
+from alphaf_orch.programs.training.master_weights import narrow, widen
 from alphaf_orch.programs.training.metrics_callback import MetricsCallback
 from alphaf_orch.programs.training.nf4_check import check_nf4, linear_shapes
 from alphaf_orch.programs.training.packing_check import RowsApart
 from alphaf_orch.programs.training.planned_end import end_at_the_planned_step
 from alphaf_orch.programs.training.rank_errors import record_uncaught
+from alphaf_orch.programs.training.resume_device import load_adapter_beside_the_gpu
 
 
 class AlphafPlugin(BasePlugin):  # type: ignore[misc]
@@ -36,6 +38,10 @@ class AlphafPlugin(BasePlugin):  # type: ignore[misc]
             _check_base(cfg)
         _seed(cfg)
 
+    def get_input_args(self) -> str:
+        """Return the class with the keys of ours that a recipe may have."""
+        return "alphaf_orch.programs.training.axolotl_args.AlphafArgs"
+
     def pre_model_load(self, cfg: Any) -> None:
         """Seed the rows that loading adds for new tokens; each rank draws the same ones."""
         _seed(cfg)
@@ -49,9 +55,18 @@ class AlphafPlugin(BasePlugin):  # type: ignore[misc]
         if cfg.get("adapter") and not cfg.get("fsdp_config") and not cfg.get("deepspeed"):
             trained_in_float32(model)
 
+    def post_model_load(self, cfg: Any, model: Any) -> None:
+        """Make float32 what is trained where the recipe says so."""
+        widen(cfg, model)
+
+    def post_train(self, cfg: Any, model: Any) -> None:
+        """Make the trained model what the base was, before it is saved."""
+        narrow(cfg, model)
+
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
-        """Keep a finished training that is resumed from being trained further, and evaluations from idle padding."""
+        """Keep a resumed training from going past its end, its adapter off another's GPU, and evaluations unpadded."""
         end_at_the_planned_step(trainer)
+        load_adapter_beside_the_gpu(trainer)
         pad_evaluation_to_its_rows(cfg, trainer)
 
     def add_callbacks_post_trainer(self, *_: Any) -> list[Any]:

@@ -16,4 +16,4 @@ class CheckpointRecord(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         """Write them; the files are read back while the machine still has them in memory."""
         if state.is_world_process_zero:
-            write_checksums(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            write_checksums(Path(args.output_dir) / f"checkpoint-{state.global_step}", args.world_size)

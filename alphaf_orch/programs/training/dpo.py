@@ -168,6 +168,7 @@ def _trainer(
     from alphaf_orch.programs.training.cpu_quantization import KeepGradients
     from alphaf_orch.programs.training.metrics_callback import MetricsCallback
     from alphaf_orch.programs.training.planned_end import end_at_the_planned_step
+    from alphaf_orch.programs.training.resume_device import load_adapter_beside_the_gpu
 
     set_seed(config.seed)  # again: TRL draws the adapter here, and loading in 4 bits may have drawn otherwise
     trainer = DPOTrainer(
@@ -182,6 +183,7 @@ def _trainer(
     )
     settle_adapters(trainer.model)
     end_at_the_planned_step(trainer)
+    load_adapter_beside_the_gpu(trainer)
     # The card of every checkpoint would load trackio and gradio for a text nobody reads.
     trainer.create_model_card = lambda **_: None
     return trainer

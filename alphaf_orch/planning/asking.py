@@ -1,0 +1,100 @@
+"""What of a rendered SFT recipe only axolotl itself can judge: then it is asked, before anything is launched.
+
+Decided without it is, among the user's own keys, a key that the shipped recipe has too and whose value is a number in
+its range, one of its recorded names, or what the shipped recipes and hardware layers say for it themselves. All else
+(a key of a plugin, a mapping, a switch, a key that the recipe lacks and may not go with it) is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.core.paths import find_template, template_folders
+from alphaf_orch.core.record import fingerprint
+from alphaf_orch.core.render import Rendered, template_text
+from alphaf_orch.core.yaml_files import parse_yaml
+from alphaf_orch.inputs.presets import file_of
+from alphaf_orch.planning.plan import Plan
+from alphaf_orch.planning.stages import stage_name
+from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
+from alphaf_orch.settings.engine_keys import ENGINE_KEYS
+from alphaf_orch.settings.keys import known_keys
+
+# Places alone: axolotl's validators look at none of them, and each run has its own.
+_PLACES = {"output_dir", "dataset_prepared_path", "deepspeed"}
+# Values of the shipped recipes that axolotl refuses beside others of them: 4-bit weights without qlora, an evaluation
+# of no rows.
+_ENTANGLED = {"load_in_4bit", "eval_steps", "eval_strategy"}
+
+
+@dataclass(frozen=True)
+class Question:
+    """A recipe that axolotl is asked about, and why: the user's keys that nothing else decides."""
+
+    recipe: Rendered
+    keys: tuple[str, ...]
+    gpus: int
+    python: str
+
+    def fingerprint(self, axolotl: str) -> str:
+        """Return what stands for the question to that version: the recipe without its places, and the machine."""
+        asked = {key: value for key, value in self.recipe.values.items() if key not in _PLACES}
+        return fingerprint([asked, self.gpus, axolotl])[:32]
+
+
+def question_of(plan: Plan) -> Question | None:
+    """Return what axolotl is to be asked about a plan; None where the plan trains no SFT or all is decided."""
+    name = stage_name("train", "sft")
+    recipe = next((stage.own_file for stage in plan.stages if stage.name == name), None)
+    if recipe is None:
+        return None
+    keys = tuple(_undecided(plan, recipe))
+    return Question(recipe, keys, plan.gpus["sft"], plan.resolved.python()) if keys else None
+
+
+def _undecided(plan: Plan, recipe: Rendered) -> list[str]:
+    resolved, (*own, shipped) = plan.resolved, template_folders(plan.resolved.config.templates)
+    template = find_template(resolved.folders, f"sft/{resolved.adapter}.yaml.j2")
+    layers: dict[str, Any] = dict(resolved.config.sft)
+    for file in (file_of(resolved.preset, tuple(folder / "models" for folder in resolved.folders)), template):
+        if not file.is_relative_to(shipped):
+            layers |= resolved.preset.sft if file != template else recipe.values
+    for folder in own:
+        for file in (folder / "hardware").glob("*.yaml"):
+            layers |= parse_yaml(template_text(file), str(file)).get("sft") or {}
+    if not layers:
+        return []
+    known, said = known_keys("sft"), _shipped(shipped, resolved.adapter)
+    return [key for key, value in layers.items() if not _decided(key, value, known, said)]
+
+
+def _decided(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], said: Mapping[str, list[Any]]) -> bool:
+    # Of an engine the table decides (planning/engine_table.py); what else each renders axolotl takes (tests/real).
+    if key in TRACKER_KEYS or key in ENGINE_KEYS or key == "adapter":
+        return True
+    if key not in said or key in _ENTANGLED:
+        return False
+    entry = known.get(key, {})
+    number = "range" in entry and isinstance(value, int | float) and not isinstance(value, bool)
+    # `jinja` needs a text in another key.
+    name = "enum" in entry and value in entry["enum"] and key in ("chat_template", "lr_scheduler") and value != "jinja"
+    return number or name or value in said[key]
+
+
+def _shipped(folder: Path, adapter: str) -> dict[str, list[Any]]:
+    """Return what the shipped recipe of an adapter says for each key that it has, hardware layers included.
+
+    What the plan fills in has no value there that anything could be equal to.
+    """
+    found: dict[str, list[Any]] = {}
+    for line in template_text(folder / f"sft/{adapter}.yaml.j2").splitlines():
+        key, colon, text = line.partition(":")
+        if colon and not key.startswith("#"):
+            found[key] = [] if "{{" in text else [parse_yaml(line, str(folder))[key]]
+    for file in (folder / "hardware").glob("*.yaml"):
+        for key, value in (parse_yaml(template_text(file), str(file)).get("sft") or {}).items():
+            found.setdefault(key, []).append(value)
+    return found

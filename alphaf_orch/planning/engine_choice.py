@@ -1,0 +1,94 @@
+"""The engine of a training that names none, chosen by the estimate; what fits or works nowhere is refused."""
+
+from __future__ import annotations
+
+from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.record import read_manifest
+from alphaf_orch.core.render import Rendered
+from alphaf_orch.estimates.fit import engine_for, fits
+from alphaf_orch.estimates.memory import sft_memory
+from alphaf_orch.estimates.shapes import H100_BYTES, Setup, shape_of
+from alphaf_orch.planning.context import Resolved, engine_laid, own_settings
+from alphaf_orch.planning.engine_table import refuse
+from alphaf_orch.planning.engines import Engine, said
+from alphaf_orch.planning.stages import Section, stage_name
+
+
+def choose(resolved: Resolved, recipe: Rendered) -> Engine:
+    """Return the engine of SFT: the one asked for, the one the run began with, or the one by the estimate.
+
+    `recipe` is rendered without one. Raises ConfigError, with the figures, where full fine-tuning fits nowhere.
+    """
+    asked = said(own_settings(resolved, "sft"))
+    if asked.name:
+        return asked
+    if resolved.ranks("sft") == 1:
+        return Engine(offload=asked.offload)
+    if stage_name("train", "sft") in read_manifest(resolved.paths.manifest)["stages"]:
+        return Engine(reason="the run began with it", offload=asked.offload, began=True)
+    shape = resolved.preset.architecture
+    if shape is None:
+        return _by_kind(resolved, offload=asked.offload)
+    choice = engine_for(shape_of(shape), recipe.values, _setup(resolved, Engine(offload=asked.offload)))
+    if not choice.engine and resolved.adapter == "full":
+        raise _does_not_fit(choice.reason)
+    return Engine(choice.engine or "ddp", choice.reason, asked.offload)
+
+
+def _by_kind(resolved: Resolved, *, offload: bool) -> Engine:
+    """Return the engine for a model whose shape is not known."""
+    if resolved.adapter != "full":
+        return Engine(reason="an adapter; the model's shape is not known", offload=offload)
+    several = resolved.nodes("sft") > 1 and resolved.gpus["sft"] > 1
+    return Engine("hsdp" if several else "fsdp2", "full fine-tuning; the model's shape is not known", offload)
+
+
+def check_fit(resolved: Resolved, recipe: Rendered) -> None:
+    """Raise ConfigError, with the figures, where every GPU would need more memory than it has to train all weights."""
+    shape, engine = resolved.preset.architecture, resolved.engine
+    if resolved.adapter != "full" or engine.began or shape is None:
+        return
+    setup = _setup(resolved, engine)
+    if fits(shape_of(shape), recipe.values, setup):
+        return
+    choice = engine_for(shape_of(shape), recipe.values, setup)
+    if engine.name == "ddp":
+        raise _does_not_fit(choice.reason, f"engine={choice.engine}" if choice.engine else "")
+    needed, there = sft_memory(shape_of(shape), recipe.values, setup).total / 1e9, setup.gpu_memory / 1e9
+    other = choice.engine not in ("", "ddp", engine.name)
+    raise _does_not_fit(
+        f"full fine-tuning needs {needed:.0f} GB a GPU by engine {engine.name}, {there:.0f} are there",
+        f"engine={choice.engine}" if other else "" if engine.offload else "engine_offload=true",
+    )
+
+
+def check_engine(resolved: Resolved, section: Section, recipe: Rendered) -> None:
+    """Raise ConfigError for settings that the engine cannot train together."""
+    settings = own_settings(resolved, section)
+    engine = resolved.engine if section == "sft" else said(settings)
+    world, values = resolved.ranks(section), recipe.values
+    files = engine_laid(resolved).files if section == "sft" else {}
+    sizes = [values.get(key) or 0 for key in ("dp_shard_size", "dp_replicate_size")]
+    zero = [file.values.get("zero_optimization", {}).get("stage") for file in files.values()]
+    facts = {
+        "section": section,
+        "gpus": resolved.gpus[section],
+        "nodes": resolved.nodes(section),
+        "world": world,
+        "offload": engine.offload,
+        "mesh": not any(sizes) or max(1, sizes[0]) * max(1, sizes[1]) == world,
+        "stage": all(f"zero{stage}" == engine.name for stage in zero),
+    }
+    own = {key: value for _, layer in settings for key, value in layer.items()}
+    refuse(engine.name or "ddp", values, own, facts)
+
+
+def _setup(resolved: Resolved, engine: Engine) -> Setup:
+    """Return what it is trained on; a card that is not here, or does not tell its memory, is the article's."""
+    memory = resolved.machine.memory or H100_BYTES
+    return Setup(resolved.gpus["sft"], resolved.nodes("sft"), memory, engine.name, engine.offload)
+
+
+def _does_not_fit(figures: str, setting: str = "") -> ConfigError:
+    other = f"say --set {setting}" if setting else "train it on more GPUs, over all of which an engine cuts it"
+    return ConfigError(figures, where="key sft.adapter: full", fix=f"{other}; or train an adapter: --set adapter=qlora")

@@ -1,0 +1,10 @@
+"""Recipe keys of ours: they choose what of templates/engines/ is laid over the recipe, and are not rendered into it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ENGINE_KEYS: dict[str, dict[str, Any]] = {
+    "engine": {"types": ["string", "null"], "enum": ["ddp", "fsdp2", "zero2", "zero3", "hsdp"]},
+    "engine_offload": {"types": ["boolean", "null"]},
+}

@@ -1,0 +1,44 @@
+"""SFT keys that are not the user's: those that the plan sets, and values with which no training could be judged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alphaf_orch.core.errors import ConfigError
+
+# What the plan sets in an SFT recipe: another value would lose outputs, lineage or a later stage's input.
+_SET_BY_THE_PLAN = {
+    "base_model": "--model",
+    "revision_of_model": "base_revision in the config",
+    "model_revision": "base_revision in the config",
+    "datasets": "--data, or datasets in the config",
+    "output_dir": "--run and ALPHAF_RUNS",
+    "dataset_prepared_path": "--run and ALPHAF_RUNS",
+    "lora_model_dir": "--run",
+    "trust_remote_code": "--trust-remote-code",
+    "resume_from_checkpoint": "the same command again: it resumes by itself",
+    "auto_resume_from_checkpoints": "the same command again: it resumes by itself",
+    "rl": "alphaf dpo",
+    "save_safetensors": "nothing: merges read safetensors",
+}
+
+
+def check_free(key: str, value: Any, where: str) -> None:
+    """Raise ConfigError for an SFT key that the plan itself sets, or a value that would lose every finished training.
+
+    Training is finished when a checkpoint stands at the planned step.
+    """
+    if key in _SET_BY_THE_PLAN:
+        raise ConfigError(f"{key} is set by alphaf", where=where, fix=f"use {_SET_BY_THE_PLAN[key]}")
+    if key == "save_strategy" and value not in ("steps", "epoch", None):
+        raise ConfigError(
+            f"save_strategy is {value!r}: no checkpoint would prove that the training reached its end",
+            where=where,
+            fix="use steps or epoch; save_total_limit bounds the disk they take",
+        )
+    if key == "early_stopping_patience" and value:
+        raise ConfigError(
+            "early_stopping_patience would end the training before its planned step, as a crash does",
+            where=where,
+            fix="set num_epochs or max_steps; eval_loss is logged every eval_steps",
+        )

@@ -1,0 +1,189 @@
+"""One run on two machines: who does what, what each refuses, and that none waits for ever. Real processes, tools that
+are none."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from fake_run import Fake
+from machines import Machines
+from processes import kill_all
+
+CHAIN = ["base_model", "data", "preprocess", "sft", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"]
+OTHER_WRITES_NOTHING = {"when": "--machine_rank 1", "then": "no_output"}
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    made = Fake(tmp_path)
+    made.config.write_text(
+        f"tools: {{axolotl: '{made.python}', dpo: '{made.python}'}}\nmodel: tiny\n"
+        "gpus: 1\nnodes: 2\nnode_timeout: 12\nsft: {micro_batch_size: 1, gradient_accumulation_steps: 1}\n",
+        "utf-8",
+    )
+    made.behave(sft=OTHER_WRITES_NOTHING)
+    monkeypatch.setenv("FAKE_TOOL", str(made.control))
+    return made
+
+
+@pytest.fixture
+def machines(fake, tmp_path):
+    made = Machines(fake.config, tmp_path)
+    yield made
+    made.stop()
+    kill_all(fake.python, signal.SIGKILL)
+
+
+def root():
+    return Path(os.environ["ALPHAF_RUNS"]) / "tiny"
+
+
+def sft_calls(fake):
+    calls = [json.loads(line) for line in fake.control.with_name("calls.jsonl").read_text().splitlines()]
+    return {
+        call["argv"][call["argv"].index("--machine_rank") + 1]: call["argv"] for call in calls if call["stage"] == "sft"
+    }
+
+
+def option(argv, name):
+    return argv[argv.index(name) + 1]
+
+
+def wait_for(fake, stage, count=1):
+    end = time.monotonic() + 30
+    while fake.calls().count(stage) < count:
+        assert time.monotonic() < end, fake.calls()
+        time.sleep(0.05)
+
+
+def test_the_first_machine_does_all_and_the_other_its_part_of_the_training(machines, fake):
+    (first, said), (other, other_said) = machines.both("run", env={"ALPHAF_JOB": ""})  # typed by hand
+    assert (first, other) == (0, 0), said + other_said
+    assert sorted(fake.calls()) == sorted(CHAIN)
+    argv = sft_calls(fake)
+    assert option(argv["0"], "--main_process_port") == option(argv["1"], "--main_process_port") not in ("0", "29500")
+    assert option(argv["0"], "--main_process_ip") == option(argv["1"], "--main_process_ip") == "127.0.0.1"
+    assert option(argv["1"], "--num_processes") == "2"
+    assert option(argv["1"], "--rdzv_conf") == "timeout=12"
+    assert (root() / "logs" / "sft.node1.log").is_file()
+    recorded = json.loads((root() / "manifest.json").read_text("utf-8"))["stages"]
+    assert recorded["sft"]["spec"]["global_batch_size"] == 2
+    assert option(recorded["sft"]["argv"], "--machine_rank") == "0"
+    assert "judges the result" in other_said
+    assert "merge_sft" not in other_said
+    fake.forget()
+    (first, said), (other, _) = machines.both("run")
+    assert (first, other) == (0, 0)
+    assert "nothing to do" in said
+    assert fake.calls() == []
+
+
+def test_both_go_on_from_the_same_checkpoint(machines, fake):
+    fake.behave(sft={"when": "--machine_rank 1", "then": "no_output", "else": "fail"})
+    (first, _), (other, other_said) = machines.both("sft")
+    assert (first, other) == (7, 7)
+    assert "machine 0 failed: sft exited with 1: the GPU fell off the bus" in other_said
+    fake.behave(sft=OTHER_WRITES_NOTHING)
+    fake.forget()
+    assert [code for code, _ in machines.both("sft")] == [0, 0]
+    argv = sft_calls(fake)
+    assert argv["0"][-1] == argv["1"][-1] == f"--resume_from_checkpoint={root() / 'sft' / 'checkpoint-5'}"
+
+
+def test_a_machine_that_fails_ends_the_others_launcher(machines, fake):
+    fake.behave(sft={"when": "--machine_rank 1", "then": "fail", "else": "hang"})
+    (first, said), (other, other_said) = machines.both("sft", env={"GRACE": "0.5"})
+    assert (first, other) == (7, 7), said + other_said
+    assert "machine 1 failed: sft.node1 exited with 1: the GPU fell off the bus" in said
+    assert "the GPU fell off the bus" in other_said
+
+
+def test_a_machine_that_never_comes_is_named(machines, fake):
+    fake.config.write_text(fake.config.read_text("utf-8").replace("12", "1"), "utf-8")
+    first, said = machines.end(machines.start(0, "sft"))
+    assert first == 6
+    assert "sft was not started: 1 of 2 machines are here, 1 did not come in 1 s" in said
+    assert "sft" not in fake.calls()
+
+
+def test_a_first_machine_that_never_comes_or_shares_no_folder_is_not_waited_for(machines, fake):
+    fake.config.write_text(fake.config.read_text("utf-8").replace("12", "1"), "utf-8")
+    other, said = machines.end(machines.start(1, "sft"))
+    assert other == 6
+    assert "machine 0 gave no sign of life in 1 s" in said
+    assert "ALPHAF_RUNS" in said
+    assert fake.calls() == []
+    assert not (root() / "manifest.json").exists()
+
+
+def test_what_ends_the_first_machine_ends_the_other_with_its_code(machines, fake, tmp_path):
+    (tmp_path / "빈.jsonl").write_text("", "utf-8")
+    (first, _), (other, said) = machines.both("sft", "--data", str(tmp_path / "빈.jsonl"))
+    assert first == other == 3
+    assert "machine 0 failed" in said
+
+
+def test_a_first_machine_that_dies_is_noticed(machines, fake):
+    fake.config.write_text(fake.config.read_text("utf-8").replace("12", "3"), "utf-8")
+    fake.behave(sft="hang")
+    first, other = machines.start(0, "sft"), machines.start(1, "sft")
+    wait_for(fake, "sft", 2)
+    first.kill()
+    code, said = machines.end(other)
+    assert code == 6
+    assert "machine 0 has given no sign of life for 3 s" in said
+
+
+def test_other_tools_are_refused_and_the_first_machine_says_so(machines, fake, tmp_path):
+    other_tools = tmp_path / "other" / "control.json"
+    other_tools.parent.mkdir()
+    versions = dict.fromkeys(("python", "axolotl", "transformers", "trl", "peft", "mergekit"), "1.0")
+    other_tools.write_text(json.dumps({"versions": versions | {"torch": "2.0"}}))
+    first = machines.start(0, "sft")
+    code, said = machines.end(machines.start(1, "sft", env={"FAKE_TOOL": str(other_tools)}))
+    assert code == 9
+    assert "torch 2.0 (1.0 on machine 0)" in said
+    code, said = machines.end(first)
+    assert code == 6
+    assert "machine 1 refuses to take part in sft: other versions than on machine 0: torch 2.0" in said
+    assert "sft" not in fake.calls()
+
+
+def test_who_is_not_told_which_machine_it_is_starts_nothing_and_may_look(machines, fake):
+    code, said = machines.end(machines.start(None, "run"))
+    assert code == 2
+    assert "which of the 2 machines this is, nobody says" in said
+    assert "ALPHAF_NODE_RANK" in said
+    assert fake.calls() == []
+    code, said = machines.end(machines.start(None, "run", "--dry-run"))
+    assert code == 0
+    assert "--num_machines 2" in said.replace("\n", " ")
+
+
+def test_several_machines_without_gpus_are_refused(machines):
+    code, said = machines.end(machines.start(0, "sft", "--gpus", "0"))
+    assert code == 2
+    assert "on a CPU axolotl trains in one process" in said
+
+
+def test_the_arms_of_an_experiment_train_on_one_machine_each(alphaf, fake):
+    refused = alphaf("ablate", "neftune", "--model", "tiny", "--config", str(fake.config), "--dry-run")
+    assert refused.exit_code == 2
+    assert "the arms of an experiment train on one machine each" in refused.stderr
+
+
+def test_a_training_of_rays_needs_ray(fake, alphaf, monkeypatch):
+    from alphaf_orch.core import hardware
+    from alphaf_orch.runs import runner
+
+    monkeypatch.setattr(hardware, "_all_gpus", lambda: ("H100", "H100"))
+    monkeypatch.setattr(hardware, "_smallest_memory", lambda _: 85 * 10**9)
+    monkeypatch.setattr(runner, "check_devices", lambda *_: None, raising=False)
+    asked = ("sft", "--config", str(fake.config), "--gpus", "1", "--nodes", "1", "--set", "use_ray=true")
+    refused = alphaf(*asked)
+    assert refused.exit_code == 9
+    assert "the recipe has use_ray and ray is not installed" in refused.stderr
+    assert "sft" not in fake.calls()

@@ -1,0 +1,100 @@
+"""What another machine refuses to take part in: the first one is played by the test, by the words that it would say."""
+
+import json
+
+import pytest
+from fake_run import Fake
+from rich.console import Console
+
+from alphaf_orch.core.errors import HardwareError, ModelError, RunStateError, StageError
+from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.nodes import Seat
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.runs.nodes.follower import follow
+from alphaf_orch.runs.nodes.signs import Voice, digest
+
+VERSIONS = dict.fromkeys(("python", "axolotl", "transformers", "torch", "trl", "peft", "mergekit"), "1.0")
+ONE_GPU = Machine(("H100",), 2, ("0",))
+
+
+@pytest.fixture
+def paths(tmp_path):
+    made = RunPaths(tmp_path / "실행" / "한글 런")
+    made.rendered("sft.yaml").parent.mkdir(parents=True)
+    return made
+
+
+@pytest.fixture
+def first(paths, tmp_path, monkeypatch):
+    """Return a function by which the first machine calls to a training."""
+    fake = Fake(tmp_path)
+    monkeypatch.setenv("FAKE_TOOL", str(fake.control))
+    with Voice(paths, 0, "job", 1) as voice:
+
+        def calls(seen, gpus=1):
+            argv = [str(fake.python), "-m", "accelerate.commands.accelerate_cli", "launch", "sft.yaml"]
+            common = {"attempt": "a", "stage": "sft", "argv": argv, "env": {}, "versions": VERSIONS}
+            voice.say("calls", **common, gpus=gpus, seen={str(path): said for path, said in seen.items()})
+            return voice
+
+        yield calls
+
+
+def take_part(paths):
+    follow(paths, Seat(1, "ALPHAF_NODE_RANK", "", 0, "job"), 1, ONE_GPU, Console(quiet=True), verbose=False)
+
+
+def answer(paths):
+    return json.loads(paths.word(1).read_text("utf-8"))
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_another_version_of_a_file_is_refused_there_and_told(paths, first, there):
+    file = paths.rendered("sft.yaml")
+    if there:
+        file.write_text("base_model: /old\n", "utf-8")
+    first({file: "the hash of the new one"})
+    with pytest.raises(RunStateError) as refused:
+        take_part(paths)
+    assert refused.value.what == f"sft.yaml is {'another one' if there else 'not there'} on machine 1"
+    assert "ALPHAF_RUNS" in refused.value.fix
+    assert (answer(paths)["state"], answer(paths)["error"]) == ("refused", refused.value.what)
+
+
+def test_other_tokenised_rows_are_refused(paths, first, tmp_path):
+    rows = tmp_path / "prepared"
+    rows.mkdir()
+    (rows / "data.arrow").write_bytes(b"12345")
+    said = digest(rows)
+    (rows / "data.arrow").write_bytes(b"1234")
+    first({rows: said})
+    with pytest.raises(RunStateError, match="prepared is another one on machine 1"):
+        take_part(paths)
+
+
+def test_a_base_model_of_the_hub_is_looked_for_in_this_machines_cache(paths, first):
+    file = paths.rendered("sft.yaml")
+    file.write_text("base_model: yanolja/EEVE-Korean-10.8B-v1.0\nrevision_of_model: abc\n", "utf-8")
+    first({file: digest(file)})
+    with pytest.raises(ModelError, match="is not in the hub's cache of machine 1"):
+        take_part(paths)
+
+
+def test_fewer_gpus_than_the_first_machine_counts_on_are_refused(paths, first):
+    first({}, gpus=8)
+    with pytest.raises(HardwareError, match="sft asks for 8 GPUs, this machine has 1"):
+        take_part(paths)
+
+
+def test_a_first_machine_that_fails_is_believed_with_its_code(paths, first):
+    first({}).say("failed", error="the disk is full", exit_code=5)
+    with pytest.raises(StageError, match="machine 0 failed: the disk is full") as ended:
+        take_part(paths)
+    assert ended.value.exit_code == 5
+
+
+def test_what_an_earlier_start_said_is_not_believed(paths):
+    with Voice(paths, 0, "job before", 1) as voice:
+        voice.say("ended")
+    with pytest.raises(RunStateError, match="machine 0 gave no sign of life in 1 s"):
+        take_part(paths)

@@ -1,0 +1,119 @@
+"""Axolotl is asked about a recipe where static rules leave something open: once, and never for what we ship."""
+
+import json
+import stat
+import sys
+
+import pytest
+
+from alphaf_orch.core.errors import ConfigError, ToolError
+from alphaf_orch.planning.asking import question_of
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
+from alphaf_orch.runs.recipe_check import check_recipe
+from alphaf_orch.settings.config import RunConfig
+
+JINJA = "{% for m in messages %}{{ m['role'] + m['content'] + eos_token }}{% endfor %}"
+
+
+def plan(machine, tmp_path, sft=None, **keys):
+    return make_plan(RunConfig(model="eeve", gpus=8, sft=sft or {}, **keys), machine, tmp_path, Scope(dry=True))
+
+
+@pytest.mark.parametrize("model", ["eeve", "qwen", "orion", "smollm2", "tiny"])
+@pytest.mark.parametrize("adapter", ["qlora", "lora", "full"])
+def test_nothing_is_asked_about_what_we_ship(model, adapter, tmp_path, cpu):
+    config = RunConfig(model=model, gpus=0, sft={"adapter": adapter, "max_steps": 3, "sample_packing": False})
+    assert question_of(make_plan(config, cpu, tmp_path, Scope(dry=True))) is None
+
+
+@pytest.mark.parametrize(
+    ("sft", "keys"),
+    [
+        ({"learning_rate": 1e-5, "lora_r": 8, "seed": 0, "val_set_size": 500, "lr_scheduler": "linear"}, None),
+        ({"chat_template": "llama3", "bf16": False, "save_steps": 0.1, "wandb_project": "x"}, None),
+        ({"lora_r": 8, "warmup_steps": 10}, ("warmup_steps",)),
+        ({"load_in_4bit": False}, ("load_in_4bit",)),
+        ({"plugins": ["my.Plugin"], "own_thing": 1}, ("plugins", "own_thing")),
+        ({"chat_template": "jinja", "chat_template_jinja": JINJA}, ("chat_template", "chat_template_jinja")),
+        ({"fsdp_config": {"reshard_after_forward": True}}, ("fsdp_config",)),
+    ],
+)
+def test_what_is_asked(sft, keys, tmp_path, eight_gpus):
+    question = question_of(plan(eight_gpus, tmp_path, sft))
+    assert (question.keys if question else None) == keys
+
+
+def test_warm_up_steps_take_the_place_of_the_ratio(tmp_path, eight_gpus):
+    values = question_of(plan(eight_gpus, tmp_path, {"warmup_steps": 10})).recipe.values
+    assert values["warmup_steps"] == 10
+    assert values["warmup_ratio"] is None
+
+
+@pytest.fixture
+def python(tmp_path):
+    """Return a function that makes a python which gives one answer and counts how often it is asked."""
+
+    def made(*, refused=(), dropped=(), code=0, axolotl="1.0"):
+        answer = json.dumps({"axolotl": "1.0", "recipes": {"sft": {"refused": refused, "dropped": dropped}}})
+        file = tmp_path / "python"
+        file.write_text(
+            f"#!{sys.executable}\nimport sys\nif 'alphaf_orch.programs.versions' in sys.argv:\n"
+            f"    print({json.dumps(json.dumps({'axolotl': axolotl} if axolotl else {}))})\n    sys.exit()\n"
+            f"open({str(tmp_path / 'asked')!r}, 'a').write('x')\n"
+            f"print('axolotl talks')\nprint({answer!r})\nsys.exit({code})\n"
+        )
+        file.chmod(file.stat().st_mode | stat.S_IEXEC)
+        return str(file)
+
+    return made
+
+
+def asked(tmp_path):
+    return len((tmp_path / "asked").read_text()) if (tmp_path / "asked").exists() else 0
+
+
+def test_it_is_asked_once_for_a_recipe_and_a_version(python, tmp_path, eight_gpus):
+    said = []
+    for axolotl in ("1.0", "1.0", "1.1"):
+        tools = {"axolotl": python(axolotl=axolotl)}
+        # another run of the same recipe is the same question
+        check_recipe(plan(eight_gpus, tmp_path / axolotl, {"warmup_steps": 10}, tools=tools), said.append)
+    assert asked(tmp_path) == 2
+    assert said[0] == "axolotl 1.0 is asked once whether it takes warmup_steps; that takes some seconds"
+    check_recipe(plan(eight_gpus, tmp_path, {"warmup_steps": 11}, tools=tools), said.append)
+    assert asked(tmp_path) == 3
+
+
+def test_its_own_reason_is_told(python, tmp_path, eight_gpus):
+    reason = {"key": "load_in_4bit", "value": False, "reason": "Require cfg.load_in_4bit to be True for qlora"}
+    made = plan(eight_gpus, tmp_path, {"load_in_4bit": False}, tools={"axolotl": python(refused=[reason])})
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"load_in_4bit: False: Require cfg\.load_in_4bit to be True") as caught:
+            check_recipe(made, lambda _: None)
+        assert "key sft.load_in_4bit" in caught.value.where
+    assert asked(tmp_path) == 1
+
+
+def test_a_key_that_it_would_drop_is_refused(python, tmp_path, eight_gpus):
+    made = plan(eight_gpus, tmp_path, {"plugins": ["a.B"], "k": 1}, tools={"axolotl": python(dropped=["k"])})
+    with pytest.raises(ConfigError, match="axolotl knows no key k, and would drop it"):
+        check_recipe(made, lambda _: None)
+
+
+def test_a_plugin_that_lacks_stops_a_run_and_no_plan_and_is_asked_about_again(python, tmp_path, eight_gpus):
+    reason = {"key": "plugins", "value": "a.B", "reason": "it needs b, which is not installed here"}
+    made = plan(eight_gpus, tmp_path, {"plugins": ["a.B"]}, tools={"axolotl": python(refused=[reason])})
+    said = []
+    check_recipe(made, said.append)
+    assert "it needs b" in said[-1]
+    with pytest.raises(ToolError, match="it needs b, which is not installed here"):
+        check_recipe(made, said.append, launches=True)
+    assert asked(tmp_path) == 2
+
+
+@pytest.mark.parametrize(("keys", "words"), [({"axolotl": ""}, "was not asked"), ({"code": 1}, "could not be asked")])
+def test_where_it_cannot_be_asked_that_is_said(keys, words, python, tmp_path, eight_gpus):
+    said = []
+    check_recipe(plan(eight_gpus, tmp_path, {"warmup_steps": 10}, tools={"axolotl": python(**keys)}), said.append)
+    assert words in said[-1]

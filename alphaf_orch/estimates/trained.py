@@ -131,7 +131,7 @@ def trained_groups(shape: Shape, recipe: Mapping[str, Any], section: Section, *,
     """Return what is trained, as one process without sharding holds it.
 
     LoRA is float32 (peft's autocast_adapter_dtype, settle_adapters of programs/training/dpo_model.py; measured: 12
-    bytes a parameter at the loss). Whole modules keep the base's width: peft leaves them.
+    bytes a parameter at the loss). Whole modules are too, of our plugin; sharded, they keep the base's width.
     """
     width, optimizer = compute_width(recipe, gpu=gpu), str(recipe.get("optimizer") or "adamw_torch")
     if is_full(recipe, section):
@@ -147,6 +147,8 @@ def trained_groups(shape: Shape, recipe: Mapping[str, Any], section: Section, *,
     modules = recipe.get("lora_modules_to_save") if section == "sft" else None
     if modules:
         copies = 1 if shape.tie_word_embeddings else len(modules)
+        if not recipe.get("fsdp_config") and not recipe.get("deepspeed"):
+            width = 4  # as the adapter (programs/training/float32_weights.py)
         groups.append(Group(copies * shape.vocab_size * shape.hidden_size, width, state_bytes(optimizer, width)))
     return tuple(groups)
 

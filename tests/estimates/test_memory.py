@@ -61,8 +61,8 @@ TABLE = [
     ("qwen", QLORA, 2, 9.6, 19.9, 6.0, 17.4, 53),
     ("qwen", QLORA, 4, 9.6, 19.9, 11.6, 34.9, 76),
     ("qwen", LORA, 2, 28.3, 19.9, 6.0, 17.4, 72),
-    ("orion", {**QLORA, **ORION}, 2, 8.8, 29.6, 6.1, 9.7, 54),
-    ("orion", {**LORA, **ORION}, 2, 29.0, 29.6, 6.1, 9.7, 74),
+    ("orion", {**QLORA, **ORION}, 2, 8.8, 38.3, 6.1, 9.7, 63),
+    ("orion", {**LORA, **ORION}, 2, 29.0, 38.3, 6.1, 9.7, 83),
 ]
 
 
@@ -76,7 +76,7 @@ def test_each_row_of_the_table_by_part(name, recipe, micro, weights, trained, ac
     moments = phases(shape(name), {**recipe, "micro_batch_size": micro}, Setup(8), "sft")
     found = own_peaks(moments)
     assert found["weights"] == pytest.approx(weights, rel=0.01)
-    # autocast's copies of Orion's adapters, which axolotl's kernels do not use, are not in the table: 2 GB of 29.6.
+    # autocast's copies of Orion's adapters, which axolotl's kernels do not use, are not in the table: 2 GB of 38.3.
     of_trained = sum(found[part] for part in ("adapter", "gradients", "optimizer", "buffers"))
     assert of_trained == pytest.approx(trained, rel=0.08 if name == "orion" else 0.01)
     # Nor is what peft's own layers save beyond axolotl's kernels (tests/real/test_saved_activations.py counts it).
@@ -276,7 +276,7 @@ def test_a_tied_head_is_counted_once():
     tied = replace(made(), tie_word_embeddings=True, parameters=made().parameters - 9000 * 256)
     keys = {**LORA, "lora_modules_to_save": ["embed_tokens", "lm_head"]}
     found = [sft_memory(one, keys, Setup(1)) for one in (tied, made())]
-    assert found[1].weights - found[0].weights == found[1].adapter - found[0].adapter == 2 * 9000 * 256
+    assert (found[1].weights - found[0].weights) * 2 == found[1].adapter - found[0].adapter == 4 * 9000 * 256
 
 
 def test_the_reference_pass_is_there_only_where_it_is_the_peak():

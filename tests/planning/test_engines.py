@@ -95,10 +95,10 @@ def test_full_fine_tuning_that_does_not_fit_is_refused_with_the_figures_and_what
     for settings, what, fix in (
         (
             {"gpus": 8, "sft": {"adapter": "full", "engine": "ddp"}},
-            r"121 GB a GPU unsharded, 86 are there",
+            r"120 GB a GPU unsharded, 86 are there",
             "engine=fsdp2",
         ),
-        ({"gpus": 1, "sft": {"adapter": "full"}}, r"98 GB .*one GPU", "on more GPUs"),
+        ({"gpus": 1, "sft": {"adapter": "full"}}, r"97 GB .*one GPU", "on more GPUs"),
         ({"gpus": 2, "sft": {"adapter": "full"}}, r"it still needs \d+", "on more GPUs"),
         (
             {"gpus": 2, "sft": {"adapter": "full", "engine": "fsdp2"}},

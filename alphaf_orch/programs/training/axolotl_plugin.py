@@ -64,7 +64,7 @@ class AlphafPlugin(BasePlugin):  # type: ignore[misc]
         narrow(cfg, model)
 
     def post_trainer_create(self, cfg: Any, trainer: Any) -> None:
-        """Keep a finished training from being trained further, its adapter off another's GPU, evaluations unpadded."""
+        """Keep a resumed training from going past its end, its adapter off another's GPU, and evaluations unpadded."""
         end_at_the_planned_step(trainer)
         load_adapter_beside_the_gpu(trainer)
         pad_evaluation_to_its_rows(cfg, trainer)

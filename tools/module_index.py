@@ -14,7 +14,7 @@ BEGIN, END = "<!-- modules: written by tools/module_index.py -->\n", "<!-- /modu
 ORDER = (
     "",
     *("cli", "report", "experiments", "evaluation", "judging", "scores", "runs", "planning"),
-    *("settings", "inputs", "core", "programs", "_child"),
+    *("estimates", "settings", "inputs", "core", "programs", "_child"),
 )
 
 

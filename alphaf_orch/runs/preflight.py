@@ -14,6 +14,7 @@ from alphaf_orch.core.hardware import Machine, check_disk, check_gpus
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.machine.require import Wanted, require_counted, require_gpus
+from alphaf_orch.runs.ray import check_ray
 from alphaf_orch.settings.trackers import tracker_packages
 
 _NEEDS = {
@@ -23,7 +24,9 @@ _NEEDS = {
 }
 # In the names of keys, plugins and attentions whose kernels are built while a training runs, all of axolotl's:
 # lora_mlp_kernel, torch_compile, liger_rms_norm, KernelsPlugin, CutCrossEntropyPlugin, flex_attention, ...
-_COMPILED = re.compile(r"kernel|^torch_compile$|^flex_|liger|cut_?cross_?entropy|^deepspeed$|triton", re.IGNORECASE)
+_COMPILED = re.compile(
+    r"kernel|^torch_compile$|^flex_|liger|(cut|chunked)_?cross_?entropy|^deepspeed$|triton", re.IGNORECASE
+)
 # The distribution behind each attention that is none of torch's own, as transformers and axolotl look for it.
 ATTENTION = {
     "flash_attention_2": "flash-attn",
@@ -118,6 +121,7 @@ def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, s
                 where=python,
                 fix="run `make setup` (or pip install 'alphaf-orch[cpu]' / '[gpu]'), or set `tools:` in the config",
             )
+    check_ray(pending, versions)
     return versions
 
 

@@ -38,7 +38,6 @@ from alphaf_orch.runs.launch import launch, write_files
 from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_devices, check_machine
-from alphaf_orch.runs.ray import check_ray
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.remember import remember
 from alphaf_orch.runs.run_date import date_env, run_date
@@ -79,7 +78,6 @@ def run_plan(
         return manifest
     begin_imports(pending)  # meanwhile the machine is looked at
     versions = check_machine(plan, pending)
-    check_ray(pending, versions)
     if any(stage.section == "sft" for stage in pending):
         check_recipe(plan, partial(_say, console), launches=True)
     with locked(plan.paths) as lock_fd:

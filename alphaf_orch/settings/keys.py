@@ -168,6 +168,8 @@ def _no_such_type(key: str, value: Any, entry: Mapping[str, Any], where: str) ->
     else:
         fix = f"give {key} a {wanted}" + (f", one of: {', '.join(entry['enum'])}" if "enum" in entry else "")
     said = f"{key} has no value" if value is None else f"{key} is {value!r}, which is no {wanted}"
+    if value is False and "no" in entry.get("enum", ()):
+        fix = f'YAML takes no for false: write {key}: "no"'
     return ConfigError(said, where=where, fix=fix)
 
 
@@ -226,6 +228,7 @@ def parse_set(items: Iterable[str], *, default: str, named: Sequence[str] | None
     own = [said.value for section, said, _ in split if (section, said.key) == ("sft", "plugins")]
     named = plugins.named_in(own[-1]) if own else tuple(plugins.axolotls()) if named is None else named
     for section, said, nested in split:
+        said = _as_said(section, said, named)
         if said.key not in known_keys(section, named) and section == default == "sft" and said.key in dpo_keys():
             raise ConfigError(
                 f"{said.key}: did you mean dpo.{said.key}?", where=said.where,
@@ -242,6 +245,17 @@ def parse_set(items: Iterable[str], *, default: str, named: Sequence[str] | None
             value = {**found[section][top], **value}
         found[section][top] = value
     return found
+
+
+def _as_said(section: str, said: Said, named: Sequence[str]) -> Said:
+    """Return the option with its text as its value where YAML makes a truth of a name: `eval_strategy=no`."""
+    types = known_keys(section, named).get(said.key, {}).get("types", ())
+    named_only = "string" in types and "boolean" not in types
+    return (
+        said._replace(value=said.where.partition("=")[2].strip())
+        if named_only and said.value in (True, False)
+        else said
+    )
 
 
 def _split(item: str, default: str) -> tuple[str, Said, bool]:

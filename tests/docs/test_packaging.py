@@ -359,7 +359,7 @@ def test_ci_starts_the_make_targets_there_are() -> None:
     assert workflow["permissions"] == {"contents": "read"}
     runs = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
     targets = {run.removeprefix("make ") for run in runs}
-    assert targets == {"setup", "setup-deepspeed", "browser", "lint", "types", "test", "test-fast", "smoke"}
+    assert targets == {"setup", "browser", "lint", "types", "test", "test-fast", "smoke"}
     assert targets <= set(documented_targets())
 
 

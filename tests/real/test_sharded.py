@@ -225,3 +225,18 @@ def test_a_resumed_adapter_is_read_beside_the_gpu(
         load_adapter_beside_the_gpu(SimpleNamespace(model=model))
     model.load_adapter(str(tmp_path), "default", is_trainable=True)  # as transformers does (trainer.py:3452)
     assert asked == ["cpu" if mended else "cuda"]
+
+
+def test_weights_that_the_first_process_sends_take_no_memory_in_the_others(monkeypatch):
+    import torch
+
+    from alphaf_orch.programs.training.master_weights import widen
+
+    cfg = {"fp32_master_weights": True, "fsdp_config": {"cpu_ram_efficient_loading": True}}
+    for rank, kept in (("0", True), ("3", False)):
+        monkeypatch.setenv("LOCAL_RANK", rank)
+        model = torch.nn.Linear(2, 2, bias=False, dtype=torch.bfloat16)
+        before = model.weight.detach().float().clone()
+        widen(cfg, model)
+        assert model.weight.dtype == torch.float32
+        assert torch.equal(model.weight, before) is kept and bool(model.weight.any()) is kept

@@ -128,6 +128,7 @@ def test_bf16_is_asked_of_the_card_where_the_recipe_trains_in_it(asked):
         ({"lora_mlp_kernel": False, "lora_qkv_kernel": None}, {}, False),
         ({"torch_compile": True}, {}, True),
         ({"liger_rms_norm": True}, {}, True),
+        ({"chunked_cross_entropy": True}, {}, True),
         ({"plugins": ["axolotl.integrations.liger.LigerPlugin"]}, {}, True),
         ({"plugins": ["alphaf_orch.programs.training.axolotl_plugin.AlphafPlugin"]}, {}, False),
         ({"deepspeed": "zero3.json"}, {}, True),
@@ -162,7 +163,12 @@ def test_dpo_in_another_environment_is_asked_there(eight_gpus, tmp_path, nvml):
     config = RunConfig(
         model="eeve",
         tools={"axolotl": str(good), "dpo": str(bad)},
-        sft={"lora_mlp_kernel": False, "lora_qkv_kernel": False, "lora_o_kernel": False},
+        sft={
+            "lora_mlp_kernel": False,
+            "lora_qkv_kernel": False,
+            "lora_o_kernel": False,
+            "chunked_cross_entropy": False,
+        },
         dpo={"backend": "transformers"},
     )
     plan = make_plan(config, eight_gpus, tmp_path / "r", Scope(dry=True))

@@ -124,3 +124,8 @@ def test_a_key_of_somebody_s_own_plugin_is_left_to_axolotl():
     check_section("sft", {"plugins": ["my.Plugin"], "my_key": 3}, "my.yaml")
     with pytest.raises(ConfigError, match="liger_rope is a key"):
         check_section("sft", {"plugins": ["my.Plugin"], "liger_rope": True}, "my.yaml")
+
+
+def test_a_name_that_yaml_takes_for_a_truth_is_the_name():
+    assert parse_set(["eval_strategy=no", "val_set_size=0"], default="sft")["sft"]["eval_strategy"] == "no"
+    assert parse_set(["sample_packing=no"], default="sft")["sft"]["sample_packing"] is False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 
@@ -15,8 +16,17 @@ def widen(cfg: Any, model: Any) -> None:
     """
     import torch
 
-    if cfg.get("fp32_master_weights"):
-        model.to(torch.float32)
+    if not cfg.get("fp32_master_weights"):
+        return
+    # Of the processes of a machine only the first has read the weights then, and FSDP2 sends them to the others, whose
+    # zeros are memory that nobody has touched: cast, they would fill it, 58 GB each for Orion.
+    sent = (
+        bool((cfg.get("fsdp_config") or {}).get("cpu_ram_efficient_loading"))
+        and os.environ.get("LOCAL_RANK", "0") != "0"
+    )
+    for weight in model.parameters():
+        if weight.is_floating_point() and weight.dtype != torch.float32:
+            weight.data = torch.zeros_like(weight, dtype=torch.float32) if sent else weight.data.float()
 
 
 def narrow(cfg: Any, model: Any) -> None:

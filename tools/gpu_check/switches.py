@@ -25,7 +25,7 @@ _SWITCHES: tuple[tuple[str, ...], ...] = (
     (),
     ("lora_mlp_kernel=false", "lora_qkv_kernel=false", "lora_o_kernel=false"),
     ("attn_implementation=eager", "sample_packing=false"),
-    ("chunked_cross_entropy=true",),
+    ("chunked_cross_entropy=false",),
     ("gradient_checkpointing=false", "gradient_checkpointing_kwargs=null"),
     ("lora_dropout=0",),
     ("micro_batch_size=4",),

@@ -52,6 +52,8 @@ def engine_for(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: S
     if not setup.gpus:
         return Choice("ddp", "trained on the CPU, in one process")
     full, there = is_full(recipe, section), setup.gpu_memory
+    if full:
+        recipe = {"fp32_master_weights": True, **recipe}  # as every engine trains it (templates/engines/)
     whole = memory(shape, recipe, replace(setup, engine="ddp"), section).total
     what = f"{'full fine-tuning of' if full else 'the adapter on'} {_count(shape.parameters)}"
     enough = not there or whole <= there

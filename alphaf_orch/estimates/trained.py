@@ -135,7 +135,7 @@ def trained_groups(shape: Shape, recipe: Mapping[str, Any], section: Section, *,
     """
     width, optimizer = compute_width(recipe, gpu=gpu), str(recipe.get("optimizer") or "adamw_torch")
     if is_full(recipe, section):
-        if any("master_weights" in str(plugin) for plugin in recipe.get("plugins") or ()):
+        if recipe.get("fp32_master_weights"):
             return (Group(shape.parameters, 4, state_bytes(optimizer, 4)),)
         # Embedding and head are made float32 and stay so under sdpa (axolotl loaders/model.py:435-494, run: they do).
         upcast = embedding_parameters(shape) if recipe.get("attn_implementation") in ("sdpa", "eager", None) else 0

@@ -53,7 +53,9 @@ def check_fit(resolved: Resolved, recipe: Rendered) -> None:
         return
     choice = engine_for(shape_of(shape), recipe.values, setup)
     if engine.name == "ddp":
-        raise _does_not_fit(choice.reason, f"engine={choice.engine}" if choice.engine else "")
+        narrow = fits(shape_of(shape), {**recipe.values, "fp32_master_weights": None}, setup)
+        lossy = "fp32_master_weights=null (bf16 weights, on which AdamW loses most updates of a small learning rate)"
+        raise _does_not_fit(choice.reason, f"engine={choice.engine}" if choice.engine else lossy if narrow else "")
     needed, there = sft_memory(shape_of(shape), recipe.values, setup).total / 1e9, setup.gpu_memory / 1e9
     other = choice.engine not in ("", "ddp", engine.name)
     raise _does_not_fit(

@@ -73,7 +73,7 @@ def laid(
 
     Raises ConfigError for a template with a section that no engine has, and for a file of yours that is no JSON.
     """
-    if engine.name == "ddp":
+    if engine.name == "ddp" and (adapter != "full" or engine.began or not shape["gpus"]):
         return Laid()
     template = find_template(folders, f"engines/{engine.name}.yaml.j2")
     parts = render(template, shape).values
@@ -93,7 +93,8 @@ def laid(
         values["deepspeed"] = str(place)
     name = f"engine {engine.name}"
     first = next(iter(values))
-    return Laid([(f"{name}, {engine.reason}", {first: values.pop(first)}), (name, values)], files)
+    reason = f"{name}, {engine.reason}" if engine.reason else name
+    return Laid([(reason, {first: values.pop(first)}), (name, values)], files)
 
 
 def _of_yours(own: Any, config: dict[str, Any]) -> dict[str, Any]:
@@ -114,7 +115,7 @@ def _of_yours(own: Any, config: dict[str, Any]) -> dict[str, Any]:
 
 def for_data(engine: Engine) -> frozenset[str]:
     """Return the keys of a recipe that the engine set and tokenised data do not depend on."""
-    return frozenset() if engine.name == "ddp" else OWN_KEYS | PLACES
+    return frozenset({"fp32_master_weights"}) if engine.name == "ddp" else OWN_KEYS | PLACES
 
 
 def spec(engine: Engine, recipe: dict[str, Any], files: Mapping[Path, Rendered]) -> dict[str, Any]:
@@ -123,7 +124,8 @@ def spec(engine: Engine, recipe: dict[str, Any], files: Mapping[Path, Rendered])
     A checkpoint of one engine is none of another's.
     """
     if engine.name == "ddp":
-        return {"recipe": recipe}
+        # null is what earlier versions trained with, who had no such key.
+        return {"recipe": {key: value for key, value in recipe.items() if key != "fp32_master_weights" or value}}
     own = {key: recipe[key] for key in sorted(OWN_KEYS & recipe.keys())}
     own |= {"deepspeed": file.values for file in files.values()}  # noqa: B035  (one file, or none)
     kept = {key: value for key, value in recipe.items() if key not in OWN_KEYS | PLACES}

@@ -13,7 +13,7 @@ from alphaf_orch.core.values import nearest
 
 _AXOLOTLS = "axolotl.integrations."
 OURS = "alphaf_orch."
-# Of our own plugin (programs/training/axolotl_args.py), which an engine's template sets.
+# Of our own plugin (programs/training/axolotl_args.py), which every recipe names; engines' templates set them.
 _OUR_KEYS: dict[str, dict[str, Any]] = {"fp32_master_weights": {"types": ["boolean", "null"]}}
 
 
@@ -41,10 +41,10 @@ def foreign(names: Iterable[str]) -> list[str]:
 
 
 def keys_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the keys that the named plugins add, in the form of the record."""
-    found: dict[str, dict[str, Any]] = {}
+    """Return the keys that our plugin and the named ones add, in the form of the record."""
+    found = dict(_OUR_KEYS)
     for name in names:
-        found |= _OUR_KEYS if name.startswith(OURS) else axolotls().get(canonical(name) or "", {})
+        found |= axolotls().get(canonical(name) or "", {})
     return found
 
 

@@ -25,14 +25,14 @@ SMALL_CARD = 24 * 10**9
             FULL,
             Setup(8),
             "fsdp2",
-            "full fine-tuning of 10.8B needs 121 GB a GPU unsharded, 86 are there; sharded over 8 GPUs it needs 31",
+            "full fine-tuning of 10.8B needs 228 GB a GPU unsharded, 86 are there; sharded over 8 GPUs it needs 31",
         ),
         (
             "eeve",
             FULL,
             Setup(8, 2),
             "hsdp",
-            "full fine-tuning of 10.8B needs 121 GB a GPU unsharded, 86 are there; sharded over 8 GPUs of each node it"
+            "full fine-tuning of 10.8B needs 228 GB a GPU unsharded, 86 are there; sharded over 8 GPUs of each node it"
             " needs 31",
         ),
         (
@@ -40,7 +40,7 @@ SMALL_CARD = 24 * 10**9
             FULL,
             Setup(2),
             "",
-            "full fine-tuning of 10.8B needs 121 GB a GPU unsharded, 86 are there; sharded over 2 GPUs by fsdp2 it"
+            "full fine-tuning of 10.8B needs 228 GB a GPU unsharded, 86 are there; sharded over 2 GPUs by fsdp2 it"
             " still needs 97; with engine_offload it would fit",
         ),
         (
@@ -48,7 +48,7 @@ SMALL_CARD = 24 * 10**9
             FULL,
             Setup(1),
             "",
-            "full fine-tuning of 10.8B needs 98 GB a GPU unsharded, 86 are there; one GPU has nothing to share with",
+            "full fine-tuning of 10.8B needs 184 GB a GPU unsharded, 86 are there; one GPU has nothing to share with",
         ),
         (
             "eeve",

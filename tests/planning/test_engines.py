@@ -95,10 +95,10 @@ def test_full_fine_tuning_that_does_not_fit_is_refused_with_the_figures_and_what
     for settings, what, fix in (
         (
             {"gpus": 8, "sft": {"adapter": "full", "engine": "ddp"}},
-            r"120 GB a GPU unsharded, 86 are there",
+            r"228 GB a GPU unsharded, 86 are there",
             "engine=fsdp2",
         ),
-        ({"gpus": 1, "sft": {"adapter": "full"}}, r"97 GB .*one GPU", "on more GPUs"),
+        ({"gpus": 1, "sft": {"adapter": "full"}}, r"183 GB .*one GPU", "on more GPUs"),
         ({"gpus": 2, "sft": {"adapter": "full"}}, r"it still needs \d+", "on more GPUs"),
         (
             {"gpus": 2, "sft": {"adapter": "full", "engine": "fsdp2"}},
@@ -330,11 +330,32 @@ def test_a_run_goes_on_with_its_engine_on_a_machine_where_another_would_be_chose
 
 def test_a_run_that_began_under_ddp_before_engines_goes_on_under_it(plan, tmp_path):
     root = tmp_path / "runs" / "old"
-    before = plan(root=root, **SMALL, sft={"adapter": "full", "engine": "ddp", **CUT})
+    before = plan(root=root, **SMALL, sft={"adapter": "full", "engine": "ddp", "fp32_master_weights": None, **CUT})
     begun(before, root)
     again = plan(root=root, **SMALL, sft={"adapter": "full", **CUT})
     assert (again.engine.name, again.engine.reason) == ("ddp", "the run began with it")
     assert trained(again).fingerprint == trained(before).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("settings", "wide"),
+    [
+        ({"gpus": 1, "sft": {"adapter": "full"}}, True),
+        ({"gpus": 8, "sft": {"adapter": "full", "engine": "ddp", **CUT}}, True),
+        ({"gpus": 0, "sft": {"adapter": "full"}}, None),  # there the weights are float32 anyway
+        ({"gpus": 8, "sft": {"adapter": "lora", **CUT}}, None),
+    ],
+)
+def test_full_fine_tuning_trains_float32_weights_unsharded_too(plan, settings, wide):
+    """Of bf16 weights AdamW moved 15 of 100 at a learning rate of 1e-5."""
+    assert trained(plan(**SMALL, **settings)).own_file.values.get("fp32_master_weights") is wide
+
+
+def test_what_fits_in_bf16_alone_is_told_so(plan):
+    card = Machine(("x",), 8, memory=4_000_000_000)
+    with pytest.raises(ConfigError, match="full fine-tuning") as caught:
+        plan(machine=card, gpus=1, **SMALL, sft={"adapter": "full"})
+    assert "fp32_master_weights=null" in caught.value.fix
 
 
 def test_a_finished_run_asked_for_with_another_engine_is_refused_and_told_how_to_go_back(plan, tmp_path):

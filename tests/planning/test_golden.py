@@ -69,5 +69,5 @@ def test_every_template_is_recorded(eight_gpus, tmp_path):
     (folder,) = template_folders()
     shown = {"sft/qlora", "sft/lora", "sft/full", "dpo/dpo", "merge_adapter/qlora", "merge_adapter/lora"}
     shown |= {f"merge_models/{method}" for method in METHODS}
-    shown |= {f"engines/{engine}" for engine in ("fsdp2", "hsdp", "zero2", "zero3")}  # tests/golden/engines
+    shown |= {f"engines/{engine}" for engine in ("ddp", "fsdp2", "hsdp", "zero2", "zero3")}  # tests/golden/engines
     assert {str(p.relative_to(folder)).removesuffix(".yaml.j2") for p in folder.rglob("*.yaml.j2")} == shown

@@ -8,7 +8,6 @@ from typing import Any, Protocol
 
 from alphaf_orch.core.record import read_json
 from alphaf_orch.programs.checksums import changed_weights
-from alphaf_orch.runs.saved import deepspeed, fsdp, trainer
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,8 @@ class _Kind(Protocol):
 
 def _kind(folder: Path) -> _Kind:
     """Return the kind whose files a checkpoint has; the Trainer's own where they are no other's."""
+    from alphaf_orch.runs.saved import deepspeed, fsdp, trainer  # a plan of a run without checkpoints needs none of it
+
     return deepspeed if deepspeed.wrote(folder) else fsdp if fsdp.wrote(folder) else trainer
 
 

@@ -16,7 +16,6 @@ from alphaf_orch.core.paths import cache_dir
 from alphaf_orch.core.record import write_atomic
 from alphaf_orch.planning.asking import Question, question_of
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.runs.preflight import tool_versions
 
 _SECONDS = 600  # its imports take ten; on a cold network disk minutes
 
@@ -66,6 +65,8 @@ def _lacks(reason: Mapping[str, Any], question: Question, say: Callable[[str], N
 
 def _installed(python: str) -> str | None:
     """Return the version of axolotl in an environment, None where it or the environment is not there."""
+    from alphaf_orch.runs.preflight import tool_versions  # most plans ask nothing, and need not wait for its import
+
     try:
         return version("axolotl") if python == sys.executable else tool_versions(python).get("axolotl")
     except (PackageNotFoundError, ToolError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import socket
 from pathlib import Path
@@ -96,17 +97,19 @@ def _moved(model: Any, first: dict[str, Any]) -> tuple[float, list[str]]:
 
 
 def run(folder: Path, kind: str, resume: Path | None = None, **how: Any) -> dict[str, Any]:
-    """Run the training in two processes forked of this one, whose imports they keep; return what rank 0 found."""
-    import axolotl.monkeypatch.accelerate.fsdp2
-    import peft
+    """Run the training in two processes and return what rank 0 found.
+
+    They are forked of a process that has imported the tools and done nothing else: torch's threads, which this one may
+    have by now, do not survive a fork, and who waits for one waits for ever.
+    """
     import torch
-    import transformers.trainer  # noqa: F401  (all of them once, not in each process again)
     from torch.multiprocessing import start_processes
 
-    del axolotl, peft
+    tools = ["transformers.trainer", "peft", "axolotl.monkeypatch.accelerate.fsdp2"]
+    multiprocessing.get_context("forkserver").set_forkserver_preload(tools)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     arguments = (port, str(folder), kind, str(resume) if resume else None, how)
-    start_processes(train, args=arguments, nprocs=2, start_method="fork")
+    start_processes(train, args=arguments, nprocs=2, start_method="forkserver")
     return dict(torch.load(folder / "facts.bin"))

@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
         ({"bf16": "yes please"}, "bf16: 'yes please': Input should be a valid boolean"),
         ({"load_in_4bit": 1}, "load_in_4bit: 1: Input should be a valid boolean"),
         ({"micro_batch_size": True}, "micro_batch_size: True: Input should be a valid integer"),
-        ({"max_steps": 0}, "max_steps: 0: Input should be greater than or equal to 1"),
+        ({"lora_r": 0}, "lora_r: 0: Input should be greater than or equal to 1"),
         ({"beta": float("nan")}, "beta: nan: Input should be a finite number"),
         ({"warmup_ratio": 1}, "warmup_ratio: 1: Input should be less than 1"),
         ({"lora_target_modules": "all-linear"}, "lora_target_modules: 'all-linear': Input should be a valid list"),

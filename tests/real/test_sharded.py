@@ -227,6 +227,21 @@ def test_a_resumed_adapter_is_read_beside_the_gpu(
     assert asked == ["cpu" if mended else "cuda"]
 
 
+def test_what_is_left_in_pieces_is_made_one_model_by_axolotl(made: dict[str, Path], tmp_path: Path) -> None:
+    """As it does at the end of a training with `state_dict_type: SHARDED_STATE_DICT` (axolotl/train.py:340)."""
+    merge = pytest.importorskip("axolotl.cli.merge_sharded_fsdp_weights", reason="axolotl not installed")
+    import torch
+    from safetensors.torch import load_file
+
+    checkpoint = f"checkpoint-{two_ranks.PLANNED}"
+    merge.merge_fsdp_weights(str(made[SHARDED] / checkpoint / "pytorch_model_fsdp_0"), str(tmp_path / "merged"))
+    found = load_file(tmp_path / "merged" / "model.safetensors")
+    whole = torch.load(made[FULL] / checkpoint / "pytorch_model_fsdp.bin", weights_only=True)
+    assert found.keys() == whole.keys()
+    # Both trained on the same rows from the same weights; axolotl's merge rounds to bf16.
+    assert all(torch.equal(found[name], weight.to(torch.bfloat16)) for name, weight in whole.items())
+
+
 def test_weights_that_the_first_process_sends_take_no_memory_in_the_others(monkeypatch):
     import torch
 

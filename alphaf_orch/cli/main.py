@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pkgutil
 import signal
@@ -13,6 +14,9 @@ import click
 
 from alphaf_orch import __version__
 from alphaf_orch.core.masking import mask
+
+# What is made while a command starts stays: to look through it for garbage again and again is 20 of its 500 ms.
+gc.set_threshold(100_000, 20, 20)
 
 UNFORESEEN = 70  # EX_SOFTWARE of sysexits.h
 

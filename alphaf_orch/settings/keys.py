@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import types
 import typing
@@ -13,7 +12,6 @@ from typing import Any, Literal, NamedTuple
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.core.paths import SCHEMAS
 from alphaf_orch.core.values import nearest, parse_value
 from alphaf_orch.core.yaml_files import place_of
 from alphaf_orch.programs.dpo_config import DpoConfig
@@ -40,19 +38,17 @@ _FALLBACK = "tokenizer_default_fallback_"  # before the chat template that is ta
 
 
 @cache
-def _record() -> dict[str, Any]:
-    record: dict[str, Any] = json.loads((SCHEMAS / "axolotl.json").read_text(encoding="utf-8"))
-    return record
-
-
-@cache
 def axolotl_keys() -> dict[str, dict[str, Any]]:
     """Return every key of the pinned axolotl.
 
     {"types": JSON types, [] for any; "enum": allowed texts; "patterns": of further ones; "range": a Range of numbers}.
     """
-    schedulers = [*_record()["transformers"]["lr_scheduler"], "one_cycle", "rex"]  # axolotl/core/builders/base.py
-    keys = {key: _with_range(entry, SFT.get(key)) for key, entry in _record()["keys"].items()}
+    schedulers = [
+        *plugins.record()["transformers"]["lr_scheduler"],
+        "one_cycle",
+        "rex",
+    ]  # axolotl/core/builders/base.py
+    keys = {key: _with_range(entry, SFT.get(key)) for key, entry in plugins.record()["keys"].items()}
     keys["lr_scheduler"] = {**keys["lr_scheduler"], "enum": sorted(schedulers)}
     keys["adapter"] = {**keys["adapter"], "enum": list(ADAPTERS)}
     for key in _NEEDED_NAMES:
@@ -69,13 +65,18 @@ def dpo_keys() -> dict[str, dict[str, Any]]:
         for name, hint in hints.items()
         if name not in _NOT_IN_RECIPES
     }
-    for key, names in _record()["transformers"].items():
+    for key, names in plugins.record()["transformers"].items():
         keys[key] = {**keys[key], "enum": names}
     return keys
 
 
-def known_keys(section: str, named: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+def known_keys(section: str, named: Iterable[str] = ()) -> Mapping[str, Mapping[str, Any]]:
     """Return the keys that the recipe of a section (`sft` or `dpo`) may set, those of the named plugins too."""
+    return _known(section, tuple(named))
+
+
+@cache
+def _known(section: str, named: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     if section != "sft":
         return dpo_keys() | ENGINE_KEYS
     added = {key: _with_range(entry, None) for key, entry in plugins.keys_of(named).items()}

@@ -18,10 +18,15 @@ _OUR_KEYS: dict[str, dict[str, Any]] = {"fp32_master_weights": {"types": ["boole
 
 
 @cache
+def record() -> dict[str, Any]:
+    """Return what was recorded of the pinned axolotl, its plugins and transformers (tools/record_axolotl_keys.py)."""
+    found: dict[str, Any] = json.loads((SCHEMAS / "axolotl.json").read_text(encoding="utf-8"))
+    return found
+
+
 def axolotls() -> dict[str, dict[str, dict[str, Any]]]:
     """Return the keys of each plugin of the pinned axolotl, by the name that `plugins` takes."""
-    record = json.loads((SCHEMAS / "axolotl.json").read_text(encoding="utf-8"))
-    found: dict[str, dict[str, dict[str, Any]]] = record["plugins"]
+    found: dict[str, dict[str, dict[str, Any]]] = record()["plugins"]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -227,8 +228,11 @@ def test_a_resumed_adapter_is_read_beside_the_gpu(
     assert asked == ["cpu" if mended else "cuda"]
 
 
-def test_what_is_left_in_pieces_is_made_one_model_by_axolotl(made: dict[str, Path], tmp_path: Path) -> None:
+def test_what_is_left_in_pieces_is_made_one_model_by_axolotl(
+    made: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As it does at the end of a training with `state_dict_type: SHARDED_STATE_DICT` (axolotl/train.py:340)."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # axolotl sets variables as it is imported
     merge = pytest.importorskip("axolotl.cli.merge_sharded_fsdp_weights", reason="axolotl not installed")
     import torch
     from safetensors.torch import load_file

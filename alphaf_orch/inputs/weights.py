@@ -1,4 +1,4 @@
-"""Whether the weights of a model are on this machine and whole, and what disk a run needs beside them."""
+"""Whether the weights of a model are on this machine and whole."""
 
 from __future__ import annotations
 
@@ -11,13 +11,8 @@ from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs.hub_cache import repo_dir, snapshot
 from alphaf_orch.inputs.model_files import brings_code, file_problem, loaded_file, safetensors_files, shards
-from alphaf_orch.inputs.presets import Architecture, ModelPreset
+from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.programs.tokenizer_files import COMPLETE
-
-# Bytes a trained parameter in a checkpoint. Two fp32 Adam moments (8) and the fp32 weight (4); FSDP's FULL_STATE_DICT
-# has the weights twice, in pytorch_model_fsdp.bin and in model.safetensors; DeepSpeed adds the bf16 model, which ZeRO-2
-# has twice. Measured on a tiny model: 16.2 under FSDP2, 12.3 under ZeRO-3 without the bf16 model.
-CHECKPOINT_BYTES = {"ddp": 12, "fsdp2": 16, "hsdp": 16, "zero2": 16, "zero3": 14}
 
 
 @dataclass(frozen=True)
@@ -122,44 +117,3 @@ def weights_problem(folder: Path) -> str | None:
         return f"{index} is cut off" if index.is_file() else f"{folder} holds no safetensors file"
     problems = ((file, file_problem(file)) for file in files)
     return next((f"{file}: {problem}" for file, problem in problems if problem), None)
-
-
-def lora_parameters(architecture: Architecture, lora_r: int) -> int:
-    """Return the trained parameters of LoRA on all linear layers.
-
-    layers * r * the sum over a layer's linear maps of (inputs + outputs): q, k, v, o of attention and gate,
-    up, down of the MLP (LoRA paper, section 4.1).
-    """
-    a = architecture
-    hidden, head_dim = a.hidden_size, a.head_dim or a.hidden_size // a.attention_heads
-    q_width, kv_width = head_dim * a.attention_heads, head_dim * a.kv_heads
-    widths = 2 * (hidden + q_width) + 2 * (hidden + kv_width) + 3 * (hidden + a.intermediate_size)
-    return a.layers * lora_r * widths
-
-
-def estimated_bytes(
-    preset: ModelPreset,
-    *,
-    adapter: str | None,
-    lora_r: int,
-    dpo_lora_r: int,
-    save_total_limit: int,
-    bytes_per_parameter: int = 2,
-    engine: str = "ddp",
-) -> int:
-    """Return the disk a run needs, in bytes, an upper estimate; 0 if the model's shape is not known.
-
-    trained = LoRA parameters, with vocab_size * hidden_size for each of lora_modules_to_save; or all
-    parameters for adapter None. SFT writes save_total_limit checkpoints of CHECKPOINT_BYTES a trained parameter and the
-    final weights at 4; DPO the same with dpo_lora_r, under DDP; then come two merged models in bf16, or whatever
-    bytes_per_parameter says.
-    disk = (checkpoint * save_total_limit + 4) * trained, for SFT and DPO, + 2 * bytes_per_parameter * parameters
-    """
-    a = preset.architecture
-    if a is None:
-        return 0
-    extra = a.vocab_size * a.hidden_size * len(preset.sft.get("lora_modules_to_save") or ())
-    trained_sft = a.parameters if adapter is None else lora_parameters(a, lora_r) + extra
-    sft = (CHECKPOINT_BYTES[engine] * save_total_limit + 4) * trained_sft
-    dpo = (CHECKPOINT_BYTES["ddp"] * save_total_limit + 4) * lora_parameters(a, dpo_lora_r)
-    return sft + dpo + 2 * bytes_per_parameter * a.parameters

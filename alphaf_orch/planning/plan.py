@@ -9,7 +9,8 @@ from pathlib import Path
 from alphaf_orch.core.command import PROGRAM_ENV, program
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.inputs import chat_templates, sources, weights
+from alphaf_orch.estimates.disk import disk_bytes
+from alphaf_orch.inputs import chat_templates, sources
 from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.planning.context import Resolved, Scope
 from alphaf_orch.planning.dpo import dpo_stages
@@ -125,7 +126,7 @@ def _disk_bytes(resolved: Resolved, found: tuple[Stage, ...]) -> int:
     if not recipe:
         # Only the merge: beside what was written there already.
         return merged + resolved.written
-    return merged + weights.estimated_bytes(
+    return merged + disk_bytes(
         resolved.preset,
         adapter=None if resolved.adapter == "full" else resolved.adapter,
         lora_r=int(recipe.get("sft", {}).get("lora_r") or 0),

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from alphaf_orch.core.errors import AlphafError, ConfigError, ModelError
+from alphaf_orch.estimates.shapes import shape_of
+from alphaf_orch.estimates.trained import adapter_parameters
 from alphaf_orch.inputs import hub_cache, presets, weights
 from alphaf_orch.inputs.model_kinds import require_trainable
 from alphaf_orch.inputs.own_model import LLAMA_LINEAR, generic_preset
@@ -242,32 +244,6 @@ def test_preset_file_that_is_no_mapping(tmp_path: Path, content: str) -> None:
     assert caught.value.where.startswith(str(path))
 
 
-# Sizes
-
-
-def test_lora_parameters_at_the_articles_rank() -> None:
-    found = {name: round(weights.lora_parameters(shape(name), 256) / 1e9, 3) for name in ("eeve", "qwen", "orion")}
-    assert found == {"eeve": 1.007, "qwen": 0.997, "orion": 1.049}
-
-
-def test_estimated_bytes() -> None:
-    def needed(name: str, **changes: Any) -> int:
-        settings = {"adapter": "qlora", "lora_r": 256, "dpo_lora_r": 64, "save_total_limit": 2}
-        return weights.estimated_bytes(preset(name), **{**settings, **changes})
-
-    lora, base = 1_006_632_960, 10_804_924_416
-    assert needed("eeve") == 28 * (lora + lora // 4) + 4 * base
-    assert needed("eeve", adapter=None) == 28 * (base + lora // 4) + 4 * base
-    assert needed("eeve", save_total_limit=0, bytes_per_parameter=4) == 4 * (lora + lora // 4) + 8 * base
-    # FSDP saves the weights twice, DeepSpeed its bf16 model beside the fp32 one.
-    found = {engine: needed("eeve", adapter=None, engine=engine) for engine in ("fsdp2", "zero2", "zero3")}
-    assert found["fsdp2"] == found["zero2"] == 36 * base + 28 * (lora // 4) + 4 * base
-    assert found["zero3"] == 32 * base + 28 * (lora // 4) + 4 * base
-    # Orion trains its embeddings too.
-    orion = 1_048_576_000 + 1_048_576_000 // 4 + 2 * 84608 * 5120
-    assert needed("orion") == 28 * orion + 4 * 14_498_703_360
-
-
 # A model of the user's own
 
 
@@ -395,7 +371,8 @@ def test_heads_may_have_a_width_of_their_own(tmp_path: Path) -> None:
     assert found is not None
     assert found.head_dim == 256
     assert found.parameters - shape("eeve").parameters == 48 * 2 * 4096 * 128 * (32 + 8) + 2 * 2 * 4096
-    assert weights.lora_parameters(found, 1) - weights.lora_parameters(shape("eeve"), 1) == 48 * 2 * 128 * (32 + 8)
+    wider, usual = (adapter_parameters(shape_of(each), {"lora_r": 1}) for each in (found, shape("eeve")))
+    assert wider - usual == 48 * 2 * 128 * (32 + 8)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from alphaf_orch.inputs.presets import Architecture
 
-ENGINES = ("ddp", "fsdp2", "zero2", "zero3", "hsdp")
 # The article's card, an H100 SXM of 80 GB, as NVML counts it.
 H100_BYTES = 85_500_000_000
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.core.render import Rendered
@@ -14,10 +16,11 @@ from alphaf_orch.planning.engines import Engine, said
 from alphaf_orch.planning.stages import Section, stage_name
 
 
-def choose(resolved: Resolved, recipe: Rendered) -> Engine:
+def choose(resolved: Resolved, rendered: Callable[[], Rendered]) -> Engine:
     """Return the engine of SFT: the one asked for, the one the run began with, or the one by the estimate.
 
-    `recipe` is rendered without one. Raises ConfigError, with the figures, where full fine-tuning fits nowhere.
+    `rendered` makes the recipe without one, where its figures are asked for. Raises ConfigError, with the figures,
+    where full fine-tuning fits nowhere.
     """
     asked = said(own_settings(resolved, "sft"))
     if asked.name:
@@ -29,7 +32,7 @@ def choose(resolved: Resolved, recipe: Rendered) -> Engine:
     shape = resolved.preset.architecture
     if shape is None:
         return _by_kind(resolved, offload=asked.offload)
-    choice = engine_for(shape_of(shape), recipe.values, _setup(resolved, Engine(offload=asked.offload)))
+    choice = engine_for(shape_of(shape), rendered().values, _setup(resolved, Engine(offload=asked.offload)))
     if not choice.engine and resolved.adapter == "full":
         raise _does_not_fit(choice.reason)
     return Engine(choice.engine or "ddp", choice.reason, asked.offload)

@@ -154,10 +154,11 @@ def _template(resolved: Resolved, env: Mapping[str, str]) -> ChatTemplate | None
 
 
 def _engine(resolved: Resolved) -> Engine:
+    base = resolved.base
     if "sft" not in resolved.scope.sections:
         return Engine()
-    assert resolved.base is not None
-    return choose(resolved, sft_recipe(resolved, resolved.base, ""))
+    assert base is not None
+    return choose(resolved, lambda: sft_recipe(resolved, base, ""))
 
 
 def _merge_settings(config: RunConfig, preset: presets.ModelPreset, scope: Scope) -> MergeSettings | None:

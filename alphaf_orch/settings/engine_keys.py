@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+ENGINES = ("ddp", "fsdp2", "zero2", "zero3", "hsdp")
 ENGINE_KEYS: dict[str, dict[str, Any]] = {
-    "engine": {"types": ["string", "null"], "enum": ["ddp", "fsdp2", "zero2", "zero3", "hsdp"]},
+    "engine": {"types": ["string", "null"], "enum": list(ENGINES)},
     "engine_offload": {"types": ["boolean", "null"]},
 }

@@ -10,9 +10,9 @@ import pytest
 from estimate_recipes import DPO, EACH, FULL, LORA, ORION, QLORA, ROOT, shape
 
 from alphaf_orch.estimates.memory import Memory, Setup, Shape, dpo_memory, phases, sft_memory, shape_of
-from alphaf_orch.estimates.shapes import ENGINES
 from alphaf_orch.inputs.own_model import _architecture_of
 from alphaf_orch.inputs.presets import Architecture
+from alphaf_orch.settings.engine_keys import ENGINES
 
 
 def with_layers(whole: Shape, layers: int) -> Shape:

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def trained(resolved, adapter, engine, gpus, nodes):
     config = resolved.config.model_copy(update={"sft": sft, "nodes": nodes})
     node = Node(0, "node0", 29511) if nodes > 1 else Node()
     case = replace(resolved, config=config, gpus={"sft": gpus, "dpo": 1}, node=node, engine=DDP)
-    case = replace(case, engine=choose(case, sft_recipe(case, case.base, "")))
+    case = replace(case, engine=choose(case, partial(sft_recipe, case, case.base, "")))
     return next(found for found in plan_run(case).stages if found.name == "sft")
 
 

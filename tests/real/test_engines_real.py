@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def rendered(tmp_path_factory):
                 engine=DDP,
             )
             try:
-                case = replace(case, engine=choose(case, sft_recipe(case, case.base, "")))
+                case = replace(case, engine=choose(case, partial(sft_recipe, case, case.base, "")))
                 stage = next(found for found in plan_run(case).stages if found.name == "sft")
             except AlphafError:
                 continue

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import tiny
+from harms import cut, empty, zeros
 
 from alphaf_orch.runs import checkpoints
 
@@ -56,20 +57,6 @@ def stopped(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def weights(folder: Path, step: int = PLANNED) -> bytes:
     return (folder / f"checkpoint-{step}" / "model.safetensors").read_bytes()
-
-
-def empty(file: Path) -> None:
-    file.write_bytes(b"")
-
-
-def cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
-def zeros(file: Path) -> None:
-    content = file.read_bytes()
-    middle = len(content) // 2
-    file.write_bytes(content[:middle] + bytes(64) + content[middle + 64 :])
 
 
 def flip(file: Path) -> None:

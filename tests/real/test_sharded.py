@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import harms
 import pytest
 import tiny
 import two_ranks
@@ -63,21 +64,11 @@ def stopped(made: dict[str, Path], kind: str, place: Path) -> Path:
     return folder
 
 
-def empty(file: Path) -> None:
-    file.write_bytes(b"")
-
-
-def cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-
-
 def zeros(file: Path) -> None:
-    content = file.read_bytes()
-    middle = len(content) // 2
-    file.write_bytes(content[:middle] + bytes(256) + content[middle + 256 :])
+    harms.zeros(file, 256)  # more than the padding between two tensors
 
 
-HARMS = (empty, cut, zeros, Path.unlink)
+HARMS = (harms.empty, harms.cut, zeros, Path.unlink)
 _RANDOM = ("rng_state_0.pth", "rng_state_1.pth", "scheduler.pt")
 _OPTIM = "bf16_zero_pp_rank_{}_mp_rank_00_optim_states.pt"
 PIECES = {

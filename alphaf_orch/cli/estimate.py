@@ -7,7 +7,7 @@ from dataclasses import replace
 import click
 
 from alphaf_orch.cli.estimate_view import estimate_json, print_estimate
-from alphaf_orch.cli.options import command, echo_json, out_console, with_options
+from alphaf_orch.cli.options import Finite, command, echo_json, out_console, with_options
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.estimates.speed import ARTICLE_CARD
 from alphaf_orch.planning.context import Scope
@@ -19,12 +19,10 @@ from alphaf_orch.settings.options import Options, settings
 @command()
 @with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
 @with_options("trust_remote_code")
-@click.option(
-    "--gpu-memory", type=click.FloatRange(min=1), metavar="GB", help="Memory of one GPU (of the GPU here, 80)."
-)
+@click.option("--gpu-memory", type=Finite(min=1), metavar="GB", help="Memory of one GPU (of the GPU here, 80).")
 @click.option("--card", metavar="NAME", help=f"The GPU as its driver names it (the one here, {ARTICLE_CARD}).")
 @click.option("--engine", metavar="NAME", help="Short for --set engine=NAME.")
-@click.option("--rate", type=click.FloatRange(min=0), metavar="PRICE", help="What a GPU-hour costs, in any currency.")
+@click.option("--rate", type=Finite(min=0), metavar="PRICE", help="What a GPU-hour costs, in any currency.")
 @with_options("as_json")
 def estimate(
     options: Options,

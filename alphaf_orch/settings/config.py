@@ -40,7 +40,7 @@ class RunConfig(BaseModel):
     nodes: Annotated[int, Field(ge=1)] = 1
     # Seconds after which a machine that does not come, or gives no sign of life, is given up; torch's own launcher
     # waits as long (torch/distributed/launcher/api.py, LaunchConfig: default_timeout).
-    node_timeout: Annotated[float, Field(gt=0)] = 900
+    node_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900
     sft: dict[str, Any] = {}
     dpo: dict[str, Any] = {}
     merge: dict[str, Any] = {}

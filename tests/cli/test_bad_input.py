@@ -251,3 +251,40 @@ def test_a_plan_says_how_much_hangul_is_decomposed_until_it_is_normalised(alphaf
     config = tmp_path / "c.yaml"
     config.write_text("normalize: NFC\n", encoding="utf-8")
     assert said not in alphaf("plan", "--model", "tiny", "--data", path, "--config", str(config)).stdout
+
+
+@pytest.mark.parametrize("number", ["nan", "inf"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("estimate", "--model", "eeve", "--gpu-memory"),
+        ("estimate", "--model", "eeve", "--rate"),
+        ("ablate", "neftune", "--model", "tiny", "--alpha"),
+        ("ablate", "neftune", "--model", "tiny", "--detect"),
+        ("chat", "r", "--temperature"),
+        ("merge-models", "--run", "r", "--t"),
+    ],
+    ids=lambda command: f"{command[0]} {command[-1]}",
+)
+def test_a_number_that_is_none_is_refused_as_bad_input(alphaf, command, number):
+    result = alphaf(*command, number)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("number", [".nan", ".inf"])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "sft: {learning_rate: NUMBER}",
+        "dpo: {beta: NUMBER}",
+        "node_timeout: NUMBER",
+        "merge: {partner: [eeve-instruct], method: ties, weight: [NUMBER, 1]}",
+    ],
+)
+def test_a_setting_that_is_no_number_is_refused(alphaf, tmp_path, setting, number):
+    config = tmp_path / "설정.yaml"
+    config.write_text(f"model: eeve\n{setting.replace('NUMBER', number)}\n", encoding="utf-8")
+    result = alphaf("plan", "--config", str(config))
+    assert result.exit_code == 2, result.output
+    assert f"key {setting.partition(':')[0]}" in result.stderr

@@ -74,7 +74,7 @@ class MergeOptions:
     "--weight", metavar="W|W,W", help="The partners' weight (the run's gets the rest), or one for each model."
 )
 @click.option("--density", metavar="D|D,D", help="The share of each model's changes that is kept.")
-@click.option("--t", type=Finite(), help="slerp: 0 is the run's model, 1 the partner.")
+@click.option("--t", type=Finite(), metavar="NUMBER", help="slerp: 0 is the run's model, 1 the partner.")
 @click.option("--tokenizer", type=click.Choice(["run", "union", "base"]), help="Whose vocabulary the result has.")
 @option("sets", help="Any other setting of the method.")
 @click.option("--sweep", "sweeps", multiple=True, metavar="KEY=V,V", help="Merge and score each value, keep the best.")

@@ -206,7 +206,7 @@ def _run_stage(
                 else _launch(stage, argv, paths, console, lock_fd, spread, verbose=verbose)
             )
             if spread:
-                spread.working()
+                spread.working(failed=bool(finished.exit_code))
             entry |= {
                 "exit_code": finished.exit_code,
                 "seconds": round(finished.seconds, 1),

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from model_programs import korean_rows, run_script, script
 
+from alphaf_orch.estimates.shapes import shape_of
+from alphaf_orch.estimates.trained import adapter_parameters
 from alphaf_orch.inputs import presets, weights
 from alphaf_orch.inputs.own_model import MARKERS
 
@@ -338,4 +340,4 @@ def test_lora_parameters_are_pefts(name: str) -> None:
         adapted = get_peft_model(
             LlamaForCausalLM(config), LoraConfig(r=256, target_modules="all-linear", task_type="CAUSAL_LM")
         )
-    assert adapted.get_nb_trainable_parameters()[0] == weights.lora_parameters(shape, 256)
+    assert adapted.get_nb_trainable_parameters()[0] == adapter_parameters(shape_of(shape), {"lora_r": 256})

@@ -6,11 +6,17 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fake_run import Fake
 from machines import Machines
 from processes import kill_all
+
+from alphaf_orch.core.nodes import Seat
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.runs.nodes import leader
+from alphaf_orch.runs.nodes.signs import Voice
 
 CHAIN = ["base_model", "data", "preprocess", "sft", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"]
 OTHER_WRITES_NOTHING = {"when": "--machine_rank 1", "then": "no_output"}
@@ -188,3 +194,17 @@ def test_a_training_of_rays_needs_ray(fake, alphaf, monkeypatch):
     assert refused.exit_code == 9
     assert "the recipe has use_ray and ray is not installed" in refused.stderr
     assert "sft" not in fake.calls()
+
+
+def test_why_another_machine_failed_is_waited_for_and_told(tmp_path, monkeypatch):
+    """Its ranks get time to stop, so that the launcher here ends before the one whose machine is the cause."""
+    monkeypatch.setattr(leader, "LOOK_S", 0.01)
+    words = [{"attempt": "", "state": "trains"}] * 3
+    words.append({"attempt": "", "state": "failed", "error": "this machine lost its card", "where": "its log"})
+    said = []
+    paths = RunPaths(tmp_path / "실행" / "r")
+    with Voice(paths, 0, "job", 1) as voice:
+        made = leader.Leader(paths, Seat(0, "ALPHAF_NODE_RANK", "", 0, "job"), 2, 1, voice, said.append)
+        made._others = [SimpleNamespace(rank=1, word=lambda: words.pop(0) if len(words) > 1 else words[0])]
+        made.working(failed=True)
+    assert said == ["machine 1 failed: this machine lost its card (its log)"]

@@ -70,8 +70,15 @@ class Leader:
             if time.monotonic() - self._lost_since > GRACE_S:
                 raise failed
 
-    def working(self) -> None:
-        """Say that a training spread over machines is over and rank 0 goes on alone."""
+    def working(self, *, failed: bool) -> None:
+        """Say that a training spread over machines is over and rank 0 goes on alone; why it failed there, if it did.
+
+        Where the cause is another machine's, its launcher ends after the one here: its word is waited for, GRACE_S at
+        most.
+        """
+        end = time.monotonic() + (GRACE_S if failed else 0.0)
+        while time.monotonic() < end and any(map(self._trains, self._others)):
+            time.sleep(LOOK_S)
         for error in filter(None, map(self._failure, self._others)):
             self._say(f"{error.what} ({error.where})")
         self._voice.say("works")
@@ -103,6 +110,10 @@ class Leader:
                     " it writes to: ALPHAF_RUNS must lie on a disk that all share. `node_timeout:` waits longer",
                 )
             time.sleep(min(LOOK_S, self._patience / 4))
+
+    def _trains(self, other: Ear) -> bool:
+        word = other.word()
+        return word.get("attempt") == self._attempt and word.get("state") == "trains"
 
     def _failure(self, other: Ear) -> StageError | None:
         word = other.word()

@@ -192,7 +192,7 @@ def test_two_signals_in_one_moment_leave_nothing(folder):
 
 
 def test_a_killed_alphaf_leaves_the_folder_in_use_until_the_last_rank_is_gone(folder):
-    process = alphaf_like(folder, ranks.launcher(folder, then="sys.exit(0)"))
+    process = alphaf_like(folder, ranks.launcher(folder, then="time.sleep(0.5)"))
     process.kill()
     process.wait()
     assert len(ranks.alive(folder)) == 2

@@ -1,11 +1,40 @@
-"""Ends the processes that a test left running on purpose."""
+"""End processes of a test by what their command line holds: for signals that no handle of ours reaches."""
 
 import os
+import signal
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
 
+def living(pids: Iterable[int]) -> list[int]:
+    """Return those that still live; zombies have ended."""
+    found = []
+    for pid in pids:
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if state not in "ZX":
+            found.append(pid)
+    return found
+
+
+def end(pids: Iterable[int]) -> None:
+    """Kill them and return when they are gone: a killed process holds its files and its name for a moment still."""
+    left = living(pids)
+    for pid in left:
+        _send(pid, signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while living(left) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def kill_all(argument: Path, number: int) -> int:
-    """Send a signal to every process that has `argument` on its command line; return how many there were."""
+    """Send a signal to every process that has `argument` on its command line; return how many there were.
+
+    After SIGKILL they are gone.
+    """
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -15,5 +44,14 @@ def kill_all(argument: Path, number: int) -> int:
         if os.fsencode(argument) in words:
             found.append(int(folder.name))
     for pid in found:
-        os.kill(pid, number)
+        _send(pid, number)
+    if number == signal.SIGKILL:
+        end(found)
     return len(found)
+
+
+def _send(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return  # it ended by itself since it was found

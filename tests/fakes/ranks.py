@@ -4,10 +4,9 @@ torch's elastic agent starts its workers like that. Each rank writes its number 
 Ctrl-C and SIGTERM.
 """
 
-import os
-import signal
-import time
 from pathlib import Path
+
+import processes
 
 RANK = """
 import os, signal, sys, time
@@ -24,9 +23,10 @@ time.sleep(120)
 def launcher(folder: Path, *, ranks: int = 2, deaf: bool = True, then: str = "time.sleep(120)") -> str:
     """Return python code that starts ranks, waits until they are there, and then does `then`."""
     return f"""
-import subprocess, sys, time
+import os, subprocess, sys, time
 from pathlib import Path
 folder = Path({str(folder)!r})
+(folder / f"{{os.getpid()}}.launcher").write_text("x")
 before = len(list(folder.glob("*.rank")))
 for _ in range({ranks}):
     subprocess.Popen(
@@ -47,21 +47,9 @@ def up(folder: Path) -> list[int]:
 
 def alive(folder: Path) -> list[int]:
     """Return the ranks that still live; zombies have ended."""
-    found = []
-    for pid in up(folder):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if state not in "ZX":
-            found.append(pid)
-    return found
+    return processes.living(up(folder))
 
 
 def kill(folder: Path) -> None:
-    """End what a test left running."""
-    for pid in alive(folder):
-        os.kill(pid, signal.SIGKILL)
-    end = time.monotonic() + 10
-    while alive(folder) and time.monotonic() < end:
-        time.sleep(0.05)
+    """End what a test left running: the ranks, and the launchers, which may be on their way out still."""
+    processes.end([int(path.stem) for kind in ("launcher", "rank") for path in folder.glob(f"*.{kind}")])

@@ -133,8 +133,9 @@ def training_cost(name: str, asked: Training, same: Sequence[Measured], near: Se
 def training_of(one: Measured) -> Training | None:
     """Return the training that was measured, as its formula takes it; None where its line lacks something."""
     try:
-        recipe, machine = {**one.strict, **one.scaled}, one.machine
-        engine = str(recipe.get("engine") or "ddp")
+        machine, engine = one.machine, str(one.strict.get("engine") or "ddp")
+        recipe = {**one.strict, **one.scaled, "fsdp_config": engine != "ddp"}  # only asked whether there is one
+        recipe |= {name: int(recipe[name]) for name in ("sequence_len", "micro_batch_size")}
         gpus, nodes, offload = int(machine.get("gpus", 0)), int(machine.get("nodes", 1)), bool(recipe.get("offload"))
         setup = Setup(gpus, nodes, engine=engine, offload=offload)
         rows = counted(one.data["report"], "") if "report" in one.data else None

@@ -1,7 +1,8 @@
 """What finished stages of this machine took, by what decides it: kept in the cache, and found again.
 
 One line of JSON a stage in `measured.jsonl`: sizes of a model, a few recipe values, the card or processor, versions,
-figures and the run's name. No path, no text and no name of data or model is in it.
+figures and the run's name, which is the model's where a run was given none. No path, no text and no other name of data
+or model is in it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 from alphaf_orch.core.paths import cache_dir
 
-FORMAT = 1
+FORMAT = 2  # of 1 not all that the formulas read was kept
 KEPT_LINES = 400  # ours: some hundred bytes each, read in milliseconds with every plan
 _ROOM = 100  # lines above that before the oldest go, so that not every stage rewrites the file
 

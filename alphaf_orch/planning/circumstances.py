@@ -16,13 +16,16 @@ from alphaf_orch.inputs import sources
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Section, Stage
 
-# Recipe values that no formula scales by: with another one it is another kind of training.
+# Recipe values that no formula scales by: with another one it is another kind of training. These and SCALED are all
+# that is kept of a recipe, and so all that the formulas may read of it.
 STRICT = (
     "adapter", "load_in_4bit", "load_in_8bit", "lora_target_linear", "lora_target_modules", "lora_modules_to_save",
-    "lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "gradient_checkpointing", "activation_offloading", "bf16",
-    "tf32", "optimizer", "attn_implementation", "sample_packing", "pad_to_sequence_len", "eval_sample_packing",
-    "chunked_cross_entropy", "cut_cross_entropy", "liger_fused_linear_cross_entropy", "torch_compile",
-    "backend", "loss_type",
+    "lora_mlp_kernel", "lora_qkv_kernel", "lora_o_kernel", "lora_dropout", "bnb_config_kwargs", "fp32_master_weights",
+    "accelerator_config", "gradient_checkpointing", "selective_checkpointing", "activation_offloading", "bf16",
+    "bfloat16", "fp16", "float16", "tf32", "optimizer", "attn_implementation", "sample_packing", "pad_to_sequence_len",
+    "eval_sample_packing", "chunked_cross_entropy", "chunked_cross_entropy_num_chunks", "cut_cross_entropy",
+    "liger_cross_entropy", "liger_fused_linear_cross_entropy", "torch_compile", "backend", "loss_type",
+    "precompute_ref_log_probs",
 )  # fmt: skip
 SCALED = ("micro_batch_size", "gradient_accumulation_steps", "sequence_len", "lora_r")
 # Distributions that decide memory and speed; others may differ.
@@ -38,7 +41,7 @@ def circumstances(plan: Plan, stage: Stage, machine: Facts, versions: Mapping[st
     if stage.kind == "train" and stage.own_file is not None:
         recipe = stage.own_file.values
         strict = {key: recipe[key] for key in STRICT if recipe.get(key) not in (None, False, "")}
-        strict |= {"dropout": True} if recipe.get("lora_dropout") else {}
+        strict |= {"lora_dropout": True} if recipe.get("lora_dropout") else {}  # that there is one decides
         strict |= {"evaluates": True} if evaluates(recipe) else {}
         engine, offload = engine_of(plan, stage)
         strict |= {"engine": engine} if engine != "ddp" else {}

@@ -1,17 +1,24 @@
 """What a training needs and takes: measured, scaled from what was measured, or by formula."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from measurements import EEVE, H100, REPORT, SCALED, STRICT, asked, measured
+from estimate_recipes import DPO, EACH, FULL, KERNELS, ORION, QLORA
+from measurements import EEVE, H100, REPORT, SCALED, asked, measured
 
 from alphaf_orch.estimates import speed
-from alphaf_orch.estimates.cost import BY_FORMULA, MIB, other_cost, training_cost
+from alphaf_orch.estimates.cost import BY_FORMULA, MIB, Training, other_cost, training_cost
 from alphaf_orch.estimates.ranges import Range, exactly
 from alphaf_orch.estimates.rows import Rows
 from alphaf_orch.estimates.shapes import Setup
+from alphaf_orch.planning import circumstances
 
 EIGHT_LAYERS = replace(EEVE, layers=8, parameters=2_080_444_416)
+# What training_of fills in by the engine: a path, and a table of which only is asked whether there is one.
+OF_THE_ENGINE = {"fsdp_config", "deepspeed"}
 
 
 def test_the_formula_gives_what_an_h100_measured():
@@ -82,9 +89,18 @@ def test_what_is_too_far_off_is_not_scaled_from():
     assert found.memory_basis == found.time_basis == BY_FORMULA
 
 
-def test_a_line_that_lacks_something_is_not_scaled_from():
-    broken = replace(measured(), shape={"layers": 48}, scaled={})
-    found = training_cost("sft", asked(), [], [broken])
+@pytest.mark.parametrize(
+    "lacks",
+    [
+        {"shape": {"layers": 48}, "scaled": {}},
+        {"shape": {"layers": 48}},
+        {"scaled": {}},
+        {"scaled": {"micro_batch_size": 2}},
+        {"scaled": {"sequence_len": 4096}},
+    ],
+)
+def test_a_line_that_lacks_something_is_not_scaled_from(lacks):
+    found = training_cost("sft", asked(), [], [replace(measured(), **lacks)])
     assert found.memory_basis == found.time_basis == BY_FORMULA
 
 
@@ -123,8 +139,60 @@ def test_the_formula_of_a_merge_and_of_a_start_holds_what_was_measured():
         assert speed.merge_seconds(shape, gpu=True).value == pytest.approx(merge, rel=0.05)
 
 
-def test_strict_values_are_what_the_formula_reads():
-    assert asked().recipe == {**STRICT, **SCALED}
+class Watched(dict[str, Any]):
+    """A recipe that notes which of its keys are asked for."""
+
+    def __init__(self, values: dict[str, Any], seen: set[str]) -> None:
+        super().__init__(values)
+        self.seen = seen
+
+    def __getitem__(self, key: str) -> Any:
+        self.seen.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.seen.add(key)
+        return super().get(key, default)
+
+    def keys(self) -> Any:
+        raise AssertionError("whoever copies a recipe reads every key of it")
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("whoever copies a recipe reads every key of it")
+
+
+def recipes() -> Iterator[tuple[bool, dict[str, Any]]]:
+    """Yield recipes that take each way through the formulas, and whether they are of preference pairs."""
+    losses = ({}, {"chunked_cross_entropy": True}, {"liger_cross_entropy": True}, {"cut_cross_entropy": True})
+    rows = ({}, {"sample_packing": False, "pad_to_sequence_len": False})
+    kept = ({}, {"gradient_checkpointing": False}, {"selective_checkpointing": True})
+    for base in (
+        QLORA,
+        {**QLORA, **ORION},
+        {**FULL, "attn_implementation": "flash_attention_2"},
+        FULL,
+        {**FULL, **EACH},
+    ):
+        for changes in itertools.product(losses, rows, kept):
+            yield False, base | changes[0] | changes[1] | changes[2]
+    plain = {**QLORA, "load_in_4bit": None, "load_in_8bit": True, "bf16": False, **dict.fromkeys(KERNELS, False)}
+    yield False, plain
+    yield False, {**plain, "load_in_8bit": None, "lora_target_linear": None, "lora_target_modules": ["q_proj"]}
+    for more in ({}, {"backend": "transformers"}, {"gradient_checkpointing": False}):
+        yield True, DPO | more
+
+
+def test_all_that_the_formulas_read_of_a_recipe_decides_what_kind_of_training_it_is():
+    seen: set[str] = set()
+    engines = [("ddp", False), ("fsdp2", False), ("zero2", False), ("zero3", True), ("hsdp", True)]
+    for preference, recipe in recipes():
+        setups = [Setup(0), Setup(1), *(Setup(8, 2, engine=engine, offload=offload) for engine, offload in engines)]
+        for setup in setups:
+            asked = Training(EEVE, Watched(recipe, seen), setup, preference, H100 if setup.gpus else "", 16)
+            asked.memory()
+            asked.flops_per_token()
+    assert {"accelerator_config", "lora_dropout", "bnb_config_kwargs", "precompute_ref_log_probs"} <= seen
+    assert seen - {*circumstances.STRICT, *circumstances.SCALED} <= OF_THE_ENGINE
 
 
 @pytest.mark.parametrize(

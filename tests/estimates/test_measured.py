@@ -8,7 +8,7 @@ import pytest
 from measurements import measured
 
 from alphaf_orch.estimates import measured as module
-from alphaf_orch.estimates.measured import keep_measured, matches, measured_file, read_measured
+from alphaf_orch.estimates.measured import FORMAT, keep_measured, matches, measured_file, read_measured
 
 
 def test_what_is_kept_is_read_again_in_order():
@@ -24,10 +24,19 @@ def test_a_cache_without_the_file_holds_nothing():
 
 def test_a_line_that_is_cut_off_or_of_another_version_is_passed_over_and_spoils_no_other():
     keep_measured(measured())
+    broken = ("[]", f'{{"format":{FORMAT},"stage":5}}', f'{{"format":{FORMAT},"stage":"sf')
     with measured_file().open("a", encoding="utf-8") as file:
-        file.write('{"format":2,"stage":"sft"}\n[]\n{"format":1,"stage":5}\n{"format":1,"stage":"sf')
+        file.write(f'{{"format":{FORMAT + 1},"stage":"sft"}}\n' + "\n".join(broken))
     keep_measured(replace(measured(), run="behind"))
     assert [one.run for one in read_measured()] == ["earlier", "behind"]
+
+
+def test_a_line_that_does_not_say_all_that_the_formulas_read_is_not_taken_for_one_that_does():
+    """The first format left out whether gradients are shared out each time, selective checkpointing and more."""
+    keep_measured(measured())
+    line = measured_file().read_text(encoding="utf-8")
+    measured_file().write_text(line.replace(f'"format":{FORMAT}', '"format":1') + line, encoding="utf-8")
+    assert read_measured() == (measured(),)
 
 
 def test_the_oldest_go_where_they_are_many(monkeypatch):

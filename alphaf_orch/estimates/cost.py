@@ -150,17 +150,19 @@ def _peak(asked: Training, memory: Memory, same: Sequence[Measured], near: Seque
 
     What a run records leaves out what `Memory.unseen` has; that comes to it.
     """
-    peaks = [float(one.got["peak_mib"]) * MIB + memory.unseen for one in same if "peak_mib" in one.got]
-    if peaks:
-        return Range(peaks[0], min(peaks), max(peaks)).about(MEMORY_AGAIN), f"measured here (run {same[0].run})"
+    found = [(float(one.got["peak_mib"]) * MIB + memory.unseen, one.run) for one in same if "peak_mib" in one.got]
+    if found:
+        peaks = [peak for peak, _ in found]
+        newest, run = found[0]
+        return Range(newest, min(peaks), max(peaks)).about(MEMORY_AGAIN), f"measured here (run {run})"
     moved = []
     for one in near:
         other = training_of(one)
         if other is None or "peak_mib" not in one.got:
             continue
-        found = other.memory()
-        apart = abs(math.log((memory.total or 1) / (found.total or 1)))
-        missed = float(one.got["peak_mib"]) * MIB - found.recorded
+        there = other.memory()
+        apart = abs(math.log((memory.total or 1) / (there.total or 1)))
+        missed = float(one.got["peak_mib"]) * MIB - there.recorded
         moved.append((apart, memory.total + missed, one.run))
     if moved and min(moved)[0] <= math.log(NEAR):
         _, peak, run = min(moved)
@@ -179,9 +181,8 @@ def _rate(asked: Training, same: Sequence[Measured], near: Sequence[Measured]) -
         ratio = replace(other, rows=other.rows or asked.rows).flops_per_token() / flops
         if not 1 / NEAR <= ratio <= NEAR:
             continue
-        units = asked.setup.world / other.setup.world if asked.card else asked.cores / other.cores
         kept_there = speed.kept_together(other.setup).value
-        rate = exactly(float(one.got["tokens_per_s"]) * ratio * units * kept.value / kept_there)
+        rate = exactly(float(one.got["tokens_per_s"]) * ratio * _units(asked, other) * kept.value / kept_there)
         if one in same:
             return rate.about(TIME_AGAIN), f"measured here (run {one.run}), with other data"
         return rate.about(TIME_NEAR), f"scaled from run {one.run}"
@@ -189,6 +190,11 @@ def _rate(asked: Training, same: Sequence[Measured], near: Sequence[Measured]) -
     if reached is None:
         return None, f"no figures of a {asked.card}"
     return reached.by(kept).times(asked.setup.world / flops), BY_FORMULA
+
+
+def _units(asked: Training, other: Training) -> float:
+    """Return how many times what computed the other computes what is asked for: GPUs, or cores."""
+    return asked.setup.world / other.setup.world if asked.card else asked.cores / other.cores
 
 
 def _seconds(asked: Training, per_step: Range | None, rate: Range | None, kept: Sequence[Measured]) -> Range | None:
@@ -205,14 +211,17 @@ def _seconds(asked: Training, per_step: Range | None, rate: Range | None, kept: 
 
 
 def _evaluating(asked: Training, rate: Range, kept: Sequence[Measured]) -> Range:
-    """Return the time of all evaluations: a forward pass over each row held out."""
+    """Return the time of all evaluations: a forward pass over each row held out, shared out as steps are.
+
+    Packed rows fill what they are put in; others are padded to the longest of their batch, not to sequence_len
+    (programs/training/eval_padding.py).
+    """
     rows = asked.held_out * asked.evaluations
-    measured = [float(one.got["eval_s_per_row"]) for one in kept if "eval_s_per_row" in one.got]
-    if measured:
-        return exactly(rows * measured[0]).about(TIME_NEAR)
-    length = int(asked.recipe["sequence_len"])
-    if not asked.recipe.get("pad_to_sequence_len") and asked.rows:
-        length = round(asked.rows.mean)
+    for one in kept:
+        other = training_of(one)
+        if other is not None and "eval_s_per_row" in one.got:
+            return exactly(rows * float(one.got["eval_s_per_row"]) / _units(asked, other)).about(TIME_NEAR)
+    length = asked.rows.mean if asked.rows else float(asked.recipe["sequence_len"])
     share = 2.0 * asked.shape.parameters / asked.flops_per_token()  # of what a trained token costs
     return rate.under(rows * length * share)
 
@@ -233,13 +242,35 @@ def _again(asked: Training, steps: Range, same: Sequence[Measured]) -> Range:
     return step.by(behind) + start + evaluating
 
 
-def other_cost(name: str, formula: Range, shape: Shape | None, kept: Sequence[Measured]) -> StageCost:
-    """Return what a stage that trains nothing takes: what one took here, by the model's size, else the formula's."""
+def merge_cost(name: str, formula: Range, shape: Shape | None, kept: Sequence[Measured]) -> StageCost:
+    """Return what a merge takes: what one took here, by the model's size, else the formula's."""
     for one in kept:
         size = one.shape.get("parameters")
-        if "seconds" in one.got and shape is not None and size and 1 / NEAR <= shape.parameters / size <= NEAR:
-            again = one.shape == asdict(shape)
-            seconds = exactly(float(one.got["seconds"]) * (1 if again else shape.parameters / size))
-            basis = f"measured here (run {one.run})" if again else f"scaled from run {one.run}"
-            return StageCost(name, seconds=seconds.about(TIME_NEAR), time_basis=basis)
+        if shape is not None and size:
+            found = _scaled(name, one, shape.parameters / size, again=one.shape == asdict(shape))
+            if found:
+                return found
     return StageCost(name, seconds=formula)
+
+
+def reading_cost(
+    name: str, formula: Range, shape: Shape | None, rows: Rows | None, kept: Sequence[Measured]
+) -> StageCost:
+    """Return what counting or tokenising rows takes: what it took here, by how many they are, else the formula's."""
+    for one in kept:
+        then = one.data.get("report", {}).get("rows")
+        if rows is not None and then:
+            ratio = speed.reading_seconds(rows.report["rows"]).value / speed.reading_seconds(then).value
+            again = shape is not None and one.shape == asdict(shape) and one.data.get("key") == rows.key
+            found = _scaled(name, one, ratio, again=again)
+            if found:
+                return found
+    return StageCost(name, seconds=formula)
+
+
+def _scaled(name: str, one: Measured, ratio: float, *, again: bool) -> StageCost | None:
+    """Return a stage that takes `ratio` times what was measured; None where that is too far off, or not known."""
+    if "seconds" not in one.got or not 1 / NEAR <= ratio <= NEAR:
+        return None
+    basis = f"measured here (run {one.run})" if again else f"scaled from run {one.run}"
+    return StageCost(name, seconds=exactly(float(one.got["seconds"]) * ratio).about(TIME_NEAR), time_basis=basis)

@@ -12,7 +12,7 @@ from typing import Any
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.record import read_json
 from alphaf_orch.estimates import speed
-from alphaf_orch.estimates.cost import StageCost, Training, other_cost, training_cost
+from alphaf_orch.estimates.cost import StageCost, Training, merge_cost, reading_cost, training_cost
 from alphaf_orch.estimates.fit import largest_micro_batch_size
 from alphaf_orch.estimates.measured import Facts, Measured, matches, read_measured
 from alphaf_orch.estimates.ranges import Range, exactly, total
@@ -131,8 +131,10 @@ def _cost(plan: Plan, stage: Stage, on: Hardware, kept: Sequence[Measured]) -> S
     longest = rows.longest if rows else 0
     asked = circumstances(plan, stage, machine, installed_versions(stage.argv[0]), longest)
     same, near = matches(asked, kept)
+    if stage.kind == "merge":
+        return merge_cost(stage.name, _formula(stage, shape, rows, gpu=gpus > 0), shape, [*same, *near])
     if stage.kind != "train":
-        return other_cost(stage.name, _formula(stage, shape, rows, gpu=gpus > 0), shape, [*same, *near])
+        return reading_cost(stage.name, _formula(stage, shape, rows, gpu=gpus > 0), shape, rows, [*same, *near])
     if shape is None:
         return StageCost(stage.name, stage.section, memory_basis="", time_basis="the model's shape is not known")
     training = _training(plan, stage, on, rows, gpus)

@@ -33,7 +33,7 @@ def remember(plan: Plan, stage: Stage, entry: Mapping[str, Any], say: Callable[[
     found = circumstances(plan, stage, facts, entry["versions"], rows.longest if rows else 0)
     got: dict[str, Any] = {"seconds": entry["seconds"], "process_mib": entry["peak_memory_mib"]}
     data: dict[str, Any] = {}
-    if rows and stage.section and stage.kind in ("data", "train"):
+    if rows and stage.section and stage.kind in ("data", "tokenise", "train"):  # what rows decide
         sizes = [source.size for source in plan.sources.get(stage.section, ())]
         data = {"key": data_key(plan, stage.section), "report": counts(rows.report)}
         data |= {"preference": stage.section == "dpo"}

@@ -10,10 +10,12 @@ from estimate_recipes import DPO, EACH, FULL, KERNELS, ORION, QLORA
 from measurements import EEVE, H100, REPORT, SCALED, asked, measured
 
 from alphaf_orch.estimates import speed
-from alphaf_orch.estimates.cost import BY_FORMULA, MIB, Training, other_cost, training_cost
+from alphaf_orch.estimates.cost import BY_FORMULA, MIB, merge_cost, reading_cost, training_cost
+from alphaf_orch.estimates.memory import phases
 from alphaf_orch.estimates.ranges import Range, exactly
 from alphaf_orch.estimates.rows import Rows
 from alphaf_orch.estimates.shapes import Setup
+from alphaf_orch.estimates.trained import Section
 from alphaf_orch.planning import circumstances
 
 EIGHT_LAYERS = replace(EEVE, layers=8, parameters=2_080_444_416)
@@ -126,11 +128,71 @@ def test_padded_pairs_are_never_longer_than_sequence_len():
 
 def test_a_merge_is_known_by_one_of_this_machine_and_scaled_by_size():
     merged = replace(measured(shape=EIGHT_LAYERS), stage="merge_sft", got={"seconds": 45.0})
-    again = other_cost("merge_sft", exactly(1), EIGHT_LAYERS, [merged])
+    again = merge_cost("merge_sft", exactly(1), EIGHT_LAYERS, [merged])
     assert (again.seconds.value, again.time_basis) == (45.0, "measured here (run earlier)")
-    larger = other_cost("merge_sft", exactly(1), EEVE, [merged])
+    larger = merge_cost("merge_sft", exactly(1), EEVE, [merged])
     assert larger.seconds.value == pytest.approx(45 * EEVE.parameters / EIGHT_LAYERS.parameters)
-    assert other_cost("merge_sft", exactly(1), None, [merged]).time_basis == BY_FORMULA
+    assert merge_cost("merge_sft", exactly(1), None, [merged]).time_basis == BY_FORMULA
+
+
+def rows_of(report, key):
+    return Rows(report, exactly(1.0), "", key)
+
+
+def test_what_reads_rows_is_scaled_by_them_and_not_by_the_model_s_size():
+    read = replace(measured(shape=EIGHT_LAYERS), stage="data", strict={}, scaled={}, got={"seconds": 13.0})
+    more = rows_of({**REPORT, "rows": 40_000}, "another-key")
+    larger = reading_cost("data", exactly(1), EIGHT_LAYERS, more, [read])
+    assert larger.seconds.value == pytest.approx(13 * (15 + 40) / (15 + 4))
+    assert larger.time_basis == "scaled from run earlier"
+    of_a_larger_model = reading_cost("data", exactly(1), EEVE, rows_of(REPORT, "a-key"), [read])
+    assert (of_a_larger_model.seconds.value, of_a_larger_model.time_basis) == (13.0, "scaled from run earlier")
+    again = reading_cost("data", exactly(1), EIGHT_LAYERS, rows_of(REPORT, "a-key"), [read])
+    assert (again.seconds.value, again.time_basis) == (13.0, "measured here (run earlier)")
+    others_as_many = reading_cost("data", exactly(1), EIGHT_LAYERS, rows_of(REPORT, "another-key"), [read])
+    assert others_as_many.time_basis == "scaled from run earlier"
+
+
+def test_rows_that_are_not_known_or_were_not_kept_give_the_formula():
+    read = replace(measured(), stage="data", strict={}, scaled={}, got={"seconds": 13.0})
+    for found in (
+        reading_cost("data", exactly(9), EEVE, None, [read]),
+        reading_cost("data", exactly(9), EEVE, rows_of(REPORT, "a-key"), [replace(read, data={})]),
+        reading_cost("data", exactly(9), EEVE, rows_of({**REPORT, "rows": 10**7}, "another-key"), [read]),
+    ):
+        assert (found.seconds, found.time_basis) == (exactly(9), BY_FORMULA)
+
+
+def evaluating(setup, kept=(), **recipe):
+    """Return the seconds of three evaluations of 200 rows, and the cost of the whole training."""
+    other = Rows(REPORT, exactly(1.0), "", "another-key")
+    changed = asked(rows=other, setup=setup, recipe={**asked().recipe, **recipe})
+    without = training_cost("sft", changed, [], kept)
+    found = training_cost("sft", replace(changed, held_out=200, evaluations=3), [], kept)
+    return found.seconds.value - without.seconds.value, found
+
+
+def test_rows_held_out_are_padded_to_their_own_length():
+    """Whatever the training is padded to (programs/training/eval_padding.py); packed ones fill what they are in."""
+    for changes in ({}, {"eval_sample_packing": False}, {"sample_packing": False, "pad_to_sequence_len": False}):
+        seconds, found = evaluating(Setup(1), **changes)
+        share = 2 * EEVE.parameters / asked().flops_per_token()
+        assert seconds == pytest.approx(600 * 110 * share / found.tokens_per_s.value)
+
+
+def test_an_evaluation_measured_on_one_gpu_is_shared_by_more():
+    one = measured(eval_s_per_row=0.1)
+    assert evaluating(Setup(1), [one])[0] == pytest.approx(60)
+    assert evaluating(Setup(8), [one])[0] == pytest.approx(60 / 8)
+    many = replace(one, machine={"card": H100, "gpus": 8, "nodes": 2})
+    assert evaluating(Setup(8), [many])[0] == pytest.approx(60 * 2)
+
+
+def test_a_peak_is_said_to_be_of_the_run_that_measured_it():
+    without = replace(measured(), run="newer", got={"tokens_per_s": 5000.0})
+    found = training_cost("sft", asked(), [without, measured()], [])
+    assert found.memory_basis == "measured here (run earlier)"
+    assert found.time_basis == "measured here (run earlier)"
 
 
 def test_the_formula_of_a_merge_and_of_a_start_holds_what_was_measured():
@@ -161,8 +223,8 @@ class Watched(dict[str, Any]):
         raise AssertionError("whoever copies a recipe reads every key of it")
 
 
-def recipes() -> Iterator[tuple[bool, dict[str, Any]]]:
-    """Yield recipes that take each way through the formulas, and whether they are of preference pairs."""
+def recipes() -> Iterator[tuple[Section, dict[str, Any]]]:
+    """Yield recipes that take each way through the formulas."""
     losses = ({}, {"chunked_cross_entropy": True}, {"liger_cross_entropy": True}, {"cut_cross_entropy": True})
     rows = ({}, {"sample_packing": False, "pad_to_sequence_len": False})
     kept = ({}, {"gradient_checkpointing": False}, {"selective_checkpointing": True})
@@ -174,23 +236,23 @@ def recipes() -> Iterator[tuple[bool, dict[str, Any]]]:
         {**FULL, **EACH},
     ):
         for changes in itertools.product(losses, rows, kept):
-            yield False, base | changes[0] | changes[1] | changes[2]
+            yield "sft", base | changes[0] | changes[1] | changes[2]
     plain = {**QLORA, "load_in_4bit": None, "load_in_8bit": True, "bf16": False, **dict.fromkeys(KERNELS, False)}
-    yield False, plain
-    yield False, {**plain, "load_in_8bit": None, "lora_target_linear": None, "lora_target_modules": ["q_proj"]}
+    yield "sft", plain
+    yield "sft", {**plain, "load_in_8bit": None, "lora_target_linear": None, "lora_target_modules": ["q_proj"]}
     for more in ({}, {"backend": "transformers"}, {"gradient_checkpointing": False}):
-        yield True, DPO | more
+        yield "dpo", DPO | more
 
 
 def test_all_that_the_formulas_read_of_a_recipe_decides_what_kind_of_training_it_is():
     seen: set[str] = set()
     engines = [("ddp", False), ("fsdp2", False), ("zero2", False), ("zero3", True), ("hsdp", True)]
-    for preference, recipe in recipes():
+    for section, recipe in recipes():
         setups = [Setup(0), Setup(1), *(Setup(8, 2, engine=engine, offload=offload) for engine, offload in engines)]
         for setup in setups:
-            asked = Training(EEVE, Watched(recipe, seen), setup, preference, H100 if setup.gpus else "", 16)
-            asked.memory()
-            asked.flops_per_token()
+            watched = Watched(recipe, seen)
+            phases(EEVE, watched, setup, section)
+            speed.flops_per_token(EEVE, watched, 512, preference=section == "dpo")
     assert {"accelerator_config", "lora_dropout", "bnb_config_kwargs", "precompute_ref_log_probs"} <= seen
     assert seen - {*circumstances.STRICT, *circumstances.SCALED} <= OF_THE_ENGINE
 

@@ -5,9 +5,14 @@ import os
 
 import pytest
 from fake_run import Fake
+from measurements import REPORT
 
+from alphaf_orch.core.hardware import Machine
 from alphaf_orch.estimates.measured import measured_file, read_measured
-from alphaf_orch.runs.remember import training_figures
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
+from alphaf_orch.runs.remember import remember, training_figures
+from alphaf_orch.settings.options import Options, settings
 
 
 @pytest.fixture
@@ -29,6 +34,19 @@ def test_every_finished_stage_is_kept_once(run):
     assert {one.run for one in read_measured()} == {"tiny"}
     assert run("run", "--model", "tiny").exit_code == 0
     assert len(read_measured()) == len(stages), "what is done already was not measured again"
+
+
+def test_of_what_reads_rows_their_counts_are_kept_too():
+    config, paths = settings(Options(model="tiny", gpus=0))
+    plan = make_plan(config, Machine((), 2), paths.root, Scope(dry=True, merge=True))
+    paths.report("data").parent.mkdir(parents=True)
+    paths.report("data").write_text(json.dumps({**REPORT, "file": "rows.jsonl"}), encoding="utf-8")
+    times = {"started": "2026-11-26T12:00:00+00:00", "ended": "2026-11-26T12:02:00+00:00"}
+    for stage in plan.stages:
+        if stage.section != "dpo" and stage.kind != "prepare":
+            remember(plan, stage, {**times, "seconds": 9.0, "peak_memory_mib": 9, "versions": {}}, pytest.fail)
+    kept = {one.stage: one.data.get("report") for one in read_measured()}
+    assert kept == {"data": REPORT, "preprocess": REPORT, "sft": REPORT, "merge_sft": None}
 
 
 def test_what_is_kept_holds_no_path_and_no_text(run, tmp_path):

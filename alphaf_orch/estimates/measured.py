@@ -1,8 +1,7 @@
 """What finished stages of this machine took, by what decides it: kept in the cache, and found again.
 
 One line of JSON a stage in `measured.jsonl`: sizes of a model, a few recipe values, the card or processor, versions,
-figures and the run's name, which is the model's where a run was given none. No path, no text and no other name of data
-or model is in it.
+figures and the run's name. No path, no text and no name of data or model is in it.
 """
 
 from __future__ import annotations

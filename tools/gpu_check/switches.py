@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alphaf_orch.core.command import child_env
 from alphaf_orch.core.paths import RunPaths
@@ -16,9 +16,7 @@ from alphaf_orch.runs.launch import write_files
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.keys import parse_set
 from gpu_check import figures, running
-
-if TYPE_CHECKING:
-    from gpu_check.steps import Check
+from gpu_check.check import Check
 
 # Keys that leave the tokenised rows as they are; the first is the recipe as it is.
 _SWITCHES: tuple[tuple[str, ...], ...] = (

@@ -5,13 +5,15 @@ import json
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from gpu_check import figures, steps
+from gpu_check import figures, steps, switches
 from gpu_check import running as commands
 from gpu_check.__main__ import install
 from gpu_check.check import Check, StepFailed
+from gpu_check.page import page
 from gpu_check.record import Record
 from gpu_check.running import PATIENCE, Clock, OutOfTime
 from gpu_check.steps import Step, begin, run_step
@@ -65,6 +67,42 @@ def test_switches_that_were_tried_are_kept_and_the_others_tried_by_the_next_call
     found = last.record.steps["switches"]
     assert (found["state"], tried) == ("done", KEYS)
     assert [entry["tokens_per_s"] for entry in found["switches"]] == [1, 2, 3]
+
+
+def test_switches_of_which_none_could_be_trained_are_a_failure(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Check, "model", lambda self, layers: self.asked.work)
+    monkeypatch.setattr(steps, "switches", lambda *, rehearse: KEYS)
+    states = ["failed", "failed", "failed", "failed", "failed", "done"]
+    said = "OSError: no such file\nled to: ExitError"
+    monkeypatch.setattr(
+        steps, "train_switched", lambda *given: {"set": list(given[-1]), "state": states.pop(0), "why": said}
+    )
+    run_step(check, step("switches"))
+    found = check.record.steps["switches"]
+    assert (found["state"], len(found["switches"])) == ("failed", 3)
+    assert "none of the 3 trainings ended well; the first: OSError: no such file" in found["why"]
+    assert "| lora_dropout=0 | failed |  |  |  | OSError: no such file |" in page(check.record, steps.TITLES)
+    del check.record.steps["switches"]
+    run_step(check, step("switches"))
+    assert check.record.steps["switches"]["state"] == "done"
+
+
+def test_a_switched_training_finds_the_folder_that_it_records_its_batches_in(
+    check: Check, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = check.run_paths("switch").metrics("sft")
+    line = json.dumps({"step": 1, "loss": 2.0, "peak_memory_mib": 800})
+    out, base = check.run_paths("switch").root / "rows", check.run_paths("eeve-8")
+    base.root.mkdir(parents=True)
+    scripts = {"sft_tokenise": f"mkdir -p {out}", "sft": f"echo '{line}' >> {metrics}"}
+    planned = [
+        SimpleNamespace(name=name, argv=("sh", "-c", script), env={}, files={}, outputs=(out,))
+        for name, script in scripts.items()
+    ]
+    monkeypatch.setattr(switches, "make_plan", lambda *_: SimpleNamespace(stages=planned))
+    monkeypatch.setattr(switches, "stage_name", lambda *_: "sft_tokenise")
+    found = switches.train_switched(check, check.asked.work, base, ())
+    assert (found["state"], found.get("steps")) == ("done", 1), found
 
 
 def test_a_backend_that_was_trained_is_kept_when_the_next_one_is_cut_off(

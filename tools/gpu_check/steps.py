@@ -134,6 +134,8 @@ def kernel_switches(check: Check) -> dict[str, Any]:
             raise OutOfTime(check.clock.stopped or f"{check.clock.left:.0f} s were left, a switch takes about 60")
         found.append(train_switched(check, folder, base, items))
         check.record.note("switches", "running", switches=found)
+    if all(tried["state"] == "failed" for tried in found):
+        raise StepFailed(f"none of the {len(found)} trainings ended well; the first: {found[0]['why'].splitlines()[0]}")
     return {"switches": found}
 
 

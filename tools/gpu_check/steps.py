@@ -135,7 +135,8 @@ def kernel_switches(check: Check) -> dict[str, Any]:
         found.append(train_switched(check, folder, base, items))
         check.record.note("switches", "running", switches=found)
     if all(tried["state"] == "failed" for tried in found):
-        raise StepFailed(f"none of the {len(found)} trainings ended well; the first: {found[0]['why'].splitlines()[0]}")
+        first = found[0]["why"].partition("\n")[0]
+        raise StepFailed(f"none of the {len(found)} trainings ended well; the first: {first}")
     return {"switches": found}
 
 

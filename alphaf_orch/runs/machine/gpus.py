@@ -113,7 +113,7 @@ def gpu_names(cards: Cards, machine: Machine, count: int = 0) -> list[str]:
 def _number(cards: Cards, device: str) -> str:
     """Return a device's number by NVML; of an id, which may be shortened, that of its card, empty for a slice's."""
     found = (str(number) for number, card in enumerate(cards.cards) if card.uuid.startswith(device))
-    return device if device.isdecimal() else next(found, "")
+    return str(int(device)) if device.isdecimal() else next(found, "")
 
 
 def _devices(cards: Cards, machine: Machine, view: Mapping[str, Any], wanted: int) -> tuple[State, str, str]:

@@ -147,7 +147,7 @@ gpu-check: $(SETUP) ## check the GPU path on the card that is there, in 20 minut
 	$(PY) tools/gpu_check $(ARGS)
 
 gpu-wheels: $(SETUP) ## collect in DIR, in parts, the wheels that the check needs on a machine without a network (HAVE=FILE)
-	PYTHONPATH=tools $(PY) -m gpu_check.collect --dir $(call quoted,$(DIR)) $(if $(HAVE),--have $(call quoted,$(HAVE))) $(ARGS)
+	PYTHONPATH=tools $(PY) -m gpu_check.collect $(if $(DIR),--dir $(call quoted,$(DIR))) $(if $(HAVE),--have $(call quoted,$(HAVE))) $(ARGS)
 
 bench: $(SETUP) ## measure what is typed often and what the tools' imports cost (docs/performance.md)
 	$(PY) bench/typed.py $(ARGS)

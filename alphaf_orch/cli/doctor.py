@@ -9,6 +9,7 @@ from rich.console import Console
 from alphaf_orch.cli.options import command, echo_json, out_console, with_options
 from alphaf_orch.runs.doctor import Report, examine, report_json
 from alphaf_orch.runs.machine.checks import Check
+from alphaf_orch.settings.config import build_config, read_config
 from alphaf_orch.settings.options import Options, settings
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
@@ -19,9 +20,11 @@ _NAME = max(len(name) for name in ("bitsandbytes", "pinned_memory", "korean_path
 @with_options("model", "run", "config", "gpus", "as_json")
 def doctor(options: Options, as_json: bool) -> None:
     """Look at this machine before a run: one line a check, what was seen and what to do; fetches nothing."""
-    named = options.model or options.run or options.config
-    config, paths = settings(options) if named else (None, None)
-    report = examine(config, paths)
+    file = read_config(options.config) if options.config else {}
+    if options.model or options.run or file.get("model"):
+        report = examine(*settings(options))
+    else:  # the machine alone, in the environments that a config file names
+        report = examine(build_config({**file, "model": ""}, str(options.config)), None)
     if as_json:
         echo_json(report_json(report))
     else:

@@ -1,14 +1,11 @@
-"""What this machine has: GPUs, processors, free disk."""
+"""What this machine has: GPUs and processors."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 from alphaf_orch.core.cards import look_at_cards
-from alphaf_orch.core.disk import size
 from alphaf_orch.core.errors import HardwareError
 
 
@@ -123,18 +120,4 @@ def check_gpus(wanted: int, machine: Machine, stage: str, option: str) -> None:
             f"{stage} asks for {wanted} GPUs, this machine has {have}{why}",
             where=f"`{option.lstrip('-')}` of the model preset or the config; CUDA_VISIBLE_DEVICES is honoured",
             fix=f"{fewer}; --dry-run needs no GPU",
-        )
-
-
-def check_disk(folder: Path, needed: int, stage_names: str) -> None:
-    """Raise HardwareError when the file system under `folder` has fewer than `needed` bytes free."""
-    existing = folder
-    while not existing.exists():
-        existing = existing.parent
-    free = shutil.disk_usage(existing).free
-    if needed > free:
-        raise HardwareError(
-            f"{stage_names} will write about {size(needed)}, {size(free)} are free",
-            where=str(folder),
-            fix="free some space, or point ALPHAF_RUNS at a larger disk",
         )

@@ -19,9 +19,9 @@ from alphaf_orch.planning.base import tool_python
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.doctor_model import ModelFindings, look_at_model
 from alphaf_orch.runs.machine import host, room
-from alphaf_orch.runs.machine.checks import Check, State, exit_code
+from alphaf_orch.runs.machine.checks import Check, State, exit_code, refused
 from alphaf_orch.runs.machine.compiler import judge_compiler, judge_libcuda, judge_triton_cache
-from alphaf_orch.runs.machine.gpus import judge_bf16, judge_cards, judge_devices, judge_driver
+from alphaf_orch.runs.machine.gpus import gpu_names, judge_bf16, judge_cards, judge_devices, judge_driver
 from alphaf_orch.runs.machine.kernels import kernel_checks
 from alphaf_orch.runs.machine.look import Answer, ask, failed
 from alphaf_orch.runs.preflight import ATTENTION, check_attention, lacking
@@ -61,22 +61,24 @@ class _Environment:
     view: Answer
 
 
-def examine(config: RunConfig | None, paths: RunPaths | None) -> Report:
+def examine(config: RunConfig, paths: RunPaths | None) -> Report:
     """Return what was found; starts programs in each tool's environment and fetches nothing.
 
+    Without `paths` no run and no model is meant, and of the settings `tools` alone are.
     Raises ConfigError or ModelError for settings and a model that mean nothing; all else is a finding.
     """
     begun = time.monotonic()
     cards = look_at_cards()
     machine, checks = _machine()
-    model = look_at_model(config, paths, machine) if config and paths else ModelFindings()
+    model = look_at_model(config, paths, machine) if paths else ModelFindings()
     environments = _environments(config)
     for each in environments:
         checks += _of_environment(each, cards, machine, model.stages)
-    checks += judge_cards(cards)
+    checks += judge_cards(cards, machine)
     training = environments[0]
     devices = training.view.values.get("devices", ())
-    checks += kernel_checks(training.python, training.about.values.get("packages", {}), devices)
+    names = gpu_names(cards, machine, len(devices))
+    checks += kernel_checks(training.python, training.about.values.get("packages", {}), devices, names)
     gpus = len(devices)
     checks += [host.shared_memory(gpus), *host.limits(gpus), *room.disk(model.disk), room.memory(model.memory)]
     checks += [host.clock(), *model.checks, host.ports(), *host.names()]
@@ -88,18 +90,16 @@ def _machine() -> tuple[Machine, list[Check]]:
     try:
         return detect_machine(), []
     except HardwareError as error:
-        lost = Check(name="driver", state="fail", evidence=error.what, fix=error.fix, subject=error.where)
-        return Machine((), len(os.sched_getaffinity(0))), [lost]
+        return Machine((), len(os.sched_getaffinity(0))), [refused("driver", error)]
 
 
-def _environments(config: RunConfig | None) -> list[_Environment]:
+def _environments(config: RunConfig) -> list[_Environment]:
     """Return every tool's environment with what was seen there, axolotl's first; vLLM's where one is named."""
-    config = config or RunConfig(model="")
     tools: dict[str, list[Tool]] = {}
     for tool in get_args(Tool):
         if tool != "vllm" or "vllm" in config.tools:
             tools.setdefault(tool_python(config, tool), []).append(tool)
-    answers = ask([(python, name) for python in tools for name in ("environment", "devices")], {})
+    answers = ask([(python, name) for python in tools for name in ("environment", "devices")])
     pairs = zip(answers[::2], answers[1::2], strict=True)
     return [_Environment(python, tools[python], *pair) for python, pair in zip(tools, pairs, strict=True)]
 
@@ -152,14 +152,7 @@ def _attention(packages: Mapping[str, str], python: str, stages: Sequence[Stage]
             try:
                 check_attention(stage, packages)
             except ToolError as error:
-                return Check(
-                    name="attention",
-                    state="fail",
-                    evidence=error.what,
-                    fix=error.fix,
-                    subject=error.where,
-                    error=ToolError,
-                )
+                return refused("attention", error)
     return Check(name="attention", state="ok", evidence=evidence, subject=python)
 
 

@@ -14,7 +14,7 @@ from alphaf_orch.planning.base import find_preset
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import Plan, make_plan
 from alphaf_orch.planning.stages import Stage
-from alphaf_orch.runs.machine.checks import Check
+from alphaf_orch.runs.machine.checks import Check, refused
 from alphaf_orch.runs.preflight import check_all_gpus
 from alphaf_orch.settings.config import RunConfig
 
@@ -35,7 +35,7 @@ def look_at_model(config: RunConfig, paths: RunPaths, machine: Machine) -> Model
     try:
         plan = make_plan(config, machine, paths.root, Scope(dry=True, merge=True))
     except AlphafError as error:
-        return ModelFindings((*checks, _refused("plan", error)))
+        return ModelFindings((*checks, refused("plan", error)))
     stages = ", ".join(stage.name for stage in plan.stages)
     checks.append(Check(name="plan", state="ok", evidence=stages, subject=plan.preset.name))
     try:
@@ -43,7 +43,7 @@ def look_at_model(config: RunConfig, paths: RunPaths, machine: Machine) -> Model
         evidence = ", ".join(f"{section} wants {count}" for section, count in plan.gpus.items())
         checks.append(Check(name="gpus", state="ok", evidence=f"{evidence}; {len(machine.gpus)} here"))
     except AlphafError as error:
-        checks.append(_refused("gpus", error))
+        checks.append(refused("gpus", error))
     disk = max(0, plan.disk_bytes - written(plan.paths.root))
     return ModelFindings(tuple(checks), plan.stages, disk, _memory(plan))
 
@@ -54,7 +54,7 @@ def _weights(config: RunConfig) -> Check:
     try:
         require_weights(preset, state, os.environ, online=False)
     except AlphafError as error:
-        return _refused("weights", error)
+        return refused("weights", error)
     later = " (made at the first run)" if state.kind == "build" else ", all files whole"
     return Check(name="weights", state="ok", evidence=f"{state.detail}{later}", subject=str(state.path or preset.name))
 
@@ -68,7 +68,3 @@ def _memory(plan: Plan) -> int | None:
     if shape is None:
         return None
     return shape.parameters * (2 if plan.gpus["sft"] else 4)
-
-
-def _refused(name: str, error: AlphafError) -> Check:
-    return Check(name=name, state="fail", evidence=error.what, fix=error.fix, subject=error.where, error=type(error))

@@ -93,7 +93,12 @@ def failure(what: str, log: Path, fix: str) -> AlphafError:
 
 def said(log: Path) -> str:
     """Return what a tool's log says of a failure: our own `error:` block, else the cause that its exceptions name."""
-    lines, blocks = _last_words(log), own_errors(log)
+    return said_of(_last_words(log))
+
+
+def said_of(lines: Sequence[str]) -> str:
+    """Return what the lines that a program printed say of its failure, as `said` does of a log."""
+    blocks = _own_errors(lines)
     whole = [block for block in blocks if "\n  next: " in block]
     stopped = [block for block in whole if _STOPPED.match(block)]
     # A rank that fails has the launcher stop the others, and each of them says so.
@@ -111,7 +116,10 @@ def said(log: Path) -> str:
 
 def own_errors(log: Path) -> list[str]:
     """Return every `error:` block of the last program in a log, without that word: what, where, what next."""
-    lines = _last_words(log)
+    return _own_errors(_last_words(log))
+
+
+def _own_errors(lines: Sequence[str]) -> list[str]:
     return [_block(lines[n:]).removeprefix("error: ") for n, line in enumerate(lines) if line.startswith("error: ")]
 
 

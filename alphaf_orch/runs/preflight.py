@@ -10,10 +10,12 @@ from typing import Any
 from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
 from alphaf_orch.core.disk import written
 from alphaf_orch.core.errors import ToolError
-from alphaf_orch.core.hardware import Machine, check_disk, check_gpus
+from alphaf_orch.core.hardware import Machine, check_gpus
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Stage
+from alphaf_orch.runs.machine.checks import require
 from alphaf_orch.runs.machine.require import Wanted, require_counted, require_gpus
+from alphaf_orch.runs.machine.room import space
 from alphaf_orch.runs.ray import check_ray
 from alphaf_orch.settings.trackers import tracker_packages
 
@@ -93,8 +95,8 @@ def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, s
     """Return the versions in each tool's environment; raise HardwareError or ToolError for disk or tools it lacks."""
     if any(stage.kind in ("train", "merge") for stage in pending):
         # What an earlier call wrote is part of the estimate and already on the disk.
-        needed = plan.disk_bytes - written(plan.paths.root)
-        check_disk(plan.paths.root, needed, f"run {plan.paths.name}")
+        needed = max(0, plan.disk_bytes - written(plan.paths.root))
+        require([space(plan.paths.root, needed, f"run {plan.paths.name}")])
     versions: dict[str, dict[str, str]] = {}
     for stage in pending:
         python = stage.argv[0]

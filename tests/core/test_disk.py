@@ -232,7 +232,7 @@ def test_a_run_that_meets_the_end_of_the_disk_says_so_and_goes_on(left, disk, tm
     fake = Fake(tmp_path)
     monkeypatch.setenv("FAKE_TOOL", str(fake.control))
     monkeypatch.setenv("ALPHAF_RUNS", str(disk / "runs"))
-    monkeypatch.setattr("alphaf_orch.runs.preflight.check_disk", lambda *_: None)
+    monkeypatch.setattr("alphaf_orch.runs.preflight.require", lambda _: None)
     args = ("run", "--model", "tiny", "--config", str(fake.config))
     fill(disk, left * KIB)
     full = alphaf(*args)

@@ -16,6 +16,14 @@ from typing import Any
 H100 = {"name": "NVIDIA H100", "memory": 85 * 10**9, "capability": "9.0", "bf16": True, "error": None}
 PACKAGES = {"axolotl": "0.19.0", "trl": "1.9.0", "peft": "0.20.0", "transformers": "5.16.1", "torch": "2.13.0"}
 PACKAGES |= {"mergekit": "0.1.5", "bitsandbytes": "0.50.2", "triton": "3.7.1"}
+# What every kernel says on a machine with two GPUs on which all is well.
+FINE = {
+    "kernel bitsandbytes": {"error": 0.003, "bitsandbytes": "0.50.2"},
+    "kernel triton": {"error": 0.0, "triton": "3.7.1"},
+    "kernel varlen": {"error": 0.004, "sequences": 4},
+    "kernel gemm": {"tflops": 798.0, "size": 8192, "error": 0.001},
+    "collective": {"ranks": 2, "backend": "nccl", "bytes": 1 << 27, "seconds": 0.001, "bus_gb_per_s": 290.0},
+}
 
 
 def view(

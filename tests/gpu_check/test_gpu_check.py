@@ -24,17 +24,6 @@ from gpu_check.steps import Step, StepFailed
 REPO = Path(__file__).resolve().parent.parent.parent
 
 
-@pytest.fixture
-def asked(tmp_path: Path) -> argparse.Namespace:
-    return argparse.Namespace(work=tmp_path / "work", output=tmp_path / "docs", budget=1000, only=[], rehearse=False)
-
-
-@pytest.fixture
-def one_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = SimpleNamespace(gpus=("NVIDIA H100 80GB HBM3",), cpus=16)
-    monkeypatch.setattr(steps, "detect_machine", lambda: machine)
-
-
 def planned(monkeypatch: pytest.MonkeyPatch, *found: Step) -> None:
     monkeypatch.setattr(steps, "STEPS", found)
     monkeypatch.setattr(steps, "TITLES", {step.name: step.title for step in found})
@@ -85,23 +74,31 @@ def test_the_same_call_again_runs_what_is_left_and_repeats_nothing(
     assert ran == ["first", "second"] and state(asked)["second"]["state"] == "done"
 
 
+@pytest.mark.parametrize("rehearse", [False, True])
 @pytest.mark.usefixtures("one_gpu")
 def test_a_machine_that_is_taken_back_leaves_the_page_and_what_a_step_had_found(
-    asked: argparse.Namespace, monkeypatch: pytest.MonkeyPatch
+    rehearse: bool, asked: argparse.Namespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked.rehearse = rehearse
+    if rehearse:
+        asked.output = asked.work
+
     def taken(check: steps.Check) -> dict[str, Any]:
         check.record.note("switches", "running", switches=[{"set": [], "state": "done", "tokens_per_s": 5180}])
         threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGTERM)).start()
         check.call("switches", [sys.executable, "-c", "import time; time.sleep(60)"])
         return {}
 
-    planned(monkeypatch, Step("switches", "switches", 1, taken))
+    later: list[steps.Check] = []
+    second = Step("later", "what comes later", 1, lambda check: {"ran": later.append(check)})
+    planned(monkeypatch, Step("switches", "switches", 1, taken), second)
     before = signal.getsignal(signal.SIGTERM)
     try:
         assert steps.run_all(asked) == 0
     finally:
         signal.signal(signal.SIGTERM, before)
     assert state(asked)["switches"]["state"] == "cut off"
+    assert not later and state(asked)["later"] == {"state": "not begun", "why": "stopped by SIGTERM"}
     text = (asked.output / "gpu-verification.md").read_text(encoding="utf-8")
     assert "stopped by SIGTERM" in text and "| nothing | done | 5180 |" in text
     assert json.loads((asked.output / "gpu-verification.json").read_text(encoding="utf-8"))["steps"]

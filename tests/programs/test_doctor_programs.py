@@ -6,6 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from alphaf_orch.programs.common import TOOL, Failure
+from alphaf_orch.programs.doctor import collective
 from alphaf_orch.programs.doctor.devices import devices
 from alphaf_orch.programs.doctor.environment import environment, include_folder
 
@@ -92,3 +94,15 @@ def test_the_environment_tells_its_packages_and_headers_and_imports_none(monkeyp
 def test_debian_s_own_scheme_is_not_where_the_headers_are(monkeypatch):
     monkeypatch.setattr("sysconfig.get_default_scheme", lambda: "posix_local")
     assert "local/include" not in include_folder()
+
+
+def test_a_rank_whose_sum_is_wrong_says_so_before_it_ends(monkeypatch, capsys):
+    """What mp.spawn tells of it is the exit code alone."""
+
+    def wrong(*_):
+        raise Failure(TOOL, "the all-reduce over 2 processes gave 5.0 where the sum is 3.0", where="rank 0", fix="do")
+
+    monkeypatch.setattr(collective, "_sum", wrong)
+    with pytest.raises(Failure):
+        collective._rank(0, 2, "gloo", "", 1)
+    assert capsys.readouterr().err.startswith("error: the all-reduce over 2 processes gave 5.0")

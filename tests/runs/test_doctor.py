@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import doctor_python
 import pytest
-from doctor_python import PACKAGES, calls, environment, view
+from doctor_python import FINE, calls, environment, view
 
 from alphaf_orch.core import cards as cards_module
 from alphaf_orch.core.cards import Card, Cards
@@ -16,15 +16,9 @@ from alphaf_orch.core.hardware import Machine
 from alphaf_orch.runs import doctor
 from alphaf_orch.runs.machine import host, kernels
 from alphaf_orch.runs.machine.look import ask
+from alphaf_orch.settings.config import RunConfig
 
 CARD = Card(name="NVIDIA H100", memory=85 * 10**9)
-FINE = {
-    "kernel bitsandbytes": {"error": 0.003, "bitsandbytes": "0.50.2"},
-    "kernel triton": {"error": 0.0, "triton": "3.7.1"},
-    "kernel varlen": {"error": 0.004, "sequences": 4},
-    "kernel gemm": {"tflops": 798.0, "size": 8192, "error": 0.001},
-    "collective": {"ranks": 2, "backend": "nccl", "bytes": 1 << 27, "seconds": 0.001, "bus_gb_per_s": 290.0},
-}
 
 
 @pytest.fixture
@@ -114,7 +108,7 @@ def test_torch_that_sees_no_gpu_is_told_with_both_numbers_and_its_own_words(exam
     ],
 )
 def test_what_befalls_one_kernel_is_that_check_s_failure(answer, said, examined, monkeypatch):
-    monkeypatch.setattr(kernels, "ask", lambda programs, env: ask(programs, env, 1.0))
+    monkeypatch.setattr(kernels, "ask", lambda programs: ask(programs, 1.0))
     begun = time.monotonic()
     result, report = examined(1, view(1), **{"kernel bitsandbytes": answer})
     assert result.exit_code == 9
@@ -131,7 +125,7 @@ def test_nothing_of_a_hanging_program_lives_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(command, "new_mark", lambda: "_ALPHAF_LAUNCH_doctor_test")
     python = doctor_python.make(tmp_path, {"devices": "hang"})
-    (answer,) = ask([(str(python), "devices")], {}, 1.0)
+    (answer,) = ask([(str(python), "devices")], 1.0)
     assert "did not end" in answer.trouble
     assert living("_ALPHAF_LAUNCH_doctor_test") == []
 
@@ -140,7 +134,7 @@ def test_an_environment_that_is_not_there_or_lacks_its_tools_fails_by_itself(exa
     result, report = examined(0, view(cuda=None), environment=environment(packages={"torch": "2.13.0"}))
     assert result.exit_code == 9
     assert "lacks axolotl, mergekit, peft, transformers, trl" in only(report, "python")["evidence"]
-    (gone,) = ask([(str(tmp_path / "no python"), "environment")], {})
+    (gone,) = ask([(str(tmp_path / "no python"), "environment")])
     assert "cannot be run (exit code 127)" in gone.trouble and "`tools:`" in gone.fix
 
 
@@ -154,38 +148,34 @@ def test_torch_that_cannot_be_imported_is_told(examined):
     assert states(report)["triton"] == "skipped"
 
 
-def test_a_card_that_is_behind_the_others_is_warned_of(tmp_path):
-    slow = {"kernel gemm cuda:2": {"tflops": 300.0, "size": 8192, "error": 0.001}}
-    python = doctor_python.make(tmp_path, {**FINE, **slow})
-    found = kernels.kernel_checks(str(python), PACKAGES, view(4)["devices"])
-    gemm = [check.state for check in found if check.name == "gemm"]
-    assert gemm == ["ok", "ok", "warn", "ok"]
+def test_a_card_has_one_name_in_every_check(examined, monkeypatch):
+    """CUDA_VISIBLE_DEVICES=2,GPU-b: torch numbers from 0 what NVML calls 2 and 1."""
+    busy, used = (replace(CARD, uuid=uuid, processes=2) for uuid in ("GPU-a", "GPU-c"))
+    found = Cards("580.159.04", "13.0", (busy, replace(CARD, uuid="GPU-bcd"), used))
+    devices = view(2)
+    devices["devices"][1] = {**devices["devices"][1], "error": "no kernel image"}
+    examined(0, devices)
+    monkeypatch.setattr(doctor, "look_at_cards", lambda: found)
+    monkeypatch.setattr(doctor, "detect_machine", lambda: Machine(("NVIDIA H100",) * 2, 16, ("2", "GPU-b")))
+    checks = doctor.examine(RunConfig(model=""), None).checks
+    subjects = {name: [c.subject for c in checks if c.name == name] for name in ("card", "gemm", "bitsandbytes")}
+    assert subjects == {"card": ["GPU 1", "GPU 2"], "gemm": ["GPU 2"], "bitsandbytes": ["GPU 2"]}
+    assert "cannot compute on 1 of them: GPU 1: no kernel" in next(c for c in checks if c.name == "torch_gpus").evidence
 
 
-def test_a_broken_card_does_not_keep_the_others_from_being_asked(tmp_path):
-    python = doctor_python.make(tmp_path, FINE)
-    devices = view(2)["devices"]
-    devices[0] = {**devices[0], "error": "uncorrectable ECC error encountered"}
-    found = kernels.kernel_checks(str(python), PACKAGES, devices)
-    assert [check.subject for check in found if check.name == "gemm"] == ["GPU 1"]
-    assert "kernel triton cuda:1" in calls(python)
-    assert [check.state for check in found if check.name == "all_reduce"] == ["skipped"]
-
-
-def test_a_kernel_whose_package_is_not_there_is_skipped(tmp_path):
-    python = doctor_python.make(tmp_path, FINE)
-    without = {name: version for name, version in PACKAGES.items() if name != "bitsandbytes"}
-    found = {check.name: check for check in kernels.kernel_checks(str(python), without, view(1)["devices"])}
-    assert found["bitsandbytes"].state == "skipped"
-    assert not [call for call in calls(python) if "bitsandbytes" in call]
-
-
-def test_an_all_reduce_that_hangs_says_what_to_try(tmp_path, monkeypatch):
-    monkeypatch.setattr(kernels, "ask", lambda programs, env: ask(programs, env, 1.0))
-    python = doctor_python.make(tmp_path, {**FINE, "collective": "hang"})
-    found = {check.name: check for check in kernels.kernel_checks(str(python), PACKAGES, view(2)["devices"])}
-    assert found["all_reduce"].state == "fail" and found["all_reduce"].code == 5
-    assert "NCCL_P2P_DISABLE=1" in found["all_reduce"].fix
+def test_a_config_that_names_tools_alone_says_where_to_look(alphaf, tmp_path):
+    python = doctor_python.make(tmp_path / "another", {"devices": view(cuda=None), "environment": environment()})
+    config = tmp_path / "a.yaml"
+    config.write_text(f"tools: {{axolotl: '{python}', dpo: '{python}', mergekit: '{python}'}}\n", encoding="utf-8")
+    result = alphaf("doctor", "--config", str(config), "--json")
+    assert result.stdout, result.stderr
+    assert str(python) in {
+        check["subject"] for check in json.loads(result.stdout)["checks"] if check["name"] == "python"
+    }
+    assert sorted(calls(python)) == ["devices", "environment"]
+    config.write_text("tolls: {}\n", encoding="utf-8")
+    result = alphaf("doctor", "--config", str(config))
+    assert result.exit_code == 2 and "unknown key tolls" in result.stderr
 
 
 def test_with_a_model_its_weights_disk_and_gpus_are_asked_too(examined):

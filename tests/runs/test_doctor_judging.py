@@ -12,7 +12,7 @@ from doctor_python import environment, view
 
 from alphaf_orch.core.cards import Card, Cards
 from alphaf_orch.core.hardware import Machine
-from alphaf_orch.runs.machine import compiler, gpus, host, room
+from alphaf_orch.runs.machine import compiler, gpus, host
 from alphaf_orch.runs.machine.gpus import judge_bf16, judge_cards, judge_devices, judge_driver, on_the_bus
 
 NO_DRIVER = Cards(problem="NVML Shared Library Not Found")
@@ -149,9 +149,20 @@ def test_bf16_fails_only_where_a_recipe_trains_in_it():
     ],
 )
 def test_what_costs_hours_on_a_card_is_a_warning_with_a_way_out(trouble, said):
-    first, second = judge_cards(Cards("580", "13.0", (replace(CARD, **trouble), CARD)))
+    first, second = judge_cards(Cards("580", "13.0", (replace(CARD, **trouble), CARD)), EIGHT)
     assert (first.state, second.state) == ("warn", "ok")
     assert said in first.evidence and first.fix and first.subject == "GPU 0"
+
+
+def test_cards_that_are_not_used_are_not_told_of_and_memory_without_a_process_is_somebody_s():
+    found = Cards("580", "13.0", (replace(CARD, uuid="GPU-a", processes=1), replace(CARD, uuid="GPU-b", used=20 << 30)))
+    (check,) = judge_cards(found, Machine(("NVIDIA H100",), 8, ("GPU-b",)))
+    assert (check.subject, check.state) == ("GPU 1", "warn")
+    assert "its memory is somebody else's" in check.evidence and "0 processes" not in check.evidence
+    assert judge_cards(found, Machine((), 8)) == []
+    sliced = Cards("580", "13.0", (replace(CARD, uuid="GPU-a", mig=True), CARD))
+    (check,) = judge_cards(sliced, Machine(("MIG-1",), 8, ("MIG-1",)))
+    assert "MIG is on" in check.evidence
 
 
 @pytest.fixture
@@ -271,23 +282,3 @@ def test_a_disk_that_takes_korean_names_apart_or_takes_nothing_is_told(tmp_path,
     assert (check := host.names()[1]).state == "warn" and "taken apart" in check.evidence
     monkeypatch.setattr(host.Path, "write_text", lambda *_, **__: os.open("/proc/self/nothing", os.O_RDONLY))
     assert (check := host.names()[1]).state == "fail" and check.code == 5
-
-
-def test_disk_and_memory_are_held_against_the_plan(tmp_path, monkeypatch):
-    monkeypatch.setattr(room.shutil, "disk_usage", lambda _: SimpleNamespace(free=50 << 30))
-    assert [check.state for check in room.disk(60 << 30)] == ["fail", "ok"]
-    assert [check.state for check in room.disk(40 << 30)] == ["ok", "ok"]
-    monkeypatch.setattr(room, "available", lambda: (8 << 30, 0))
-    assert (room.memory(20 << 30).state, room.memory(None).state) == ("warn", "ok")
-
-
-def test_a_container_s_own_limit_of_memory_counts(tmp_path, monkeypatch):
-    meminfo, most, used = (tmp_path / name for name in ("meminfo", "max", "current"))
-    meminfo.write_text("MemTotal: 104857600 kB\nMemAvailable: 94371840 kB\n")
-    monkeypatch.setattr(room, "_LIMITS", ((most, used),))
-    assert room.available(meminfo) == (94371840 * 1024, 0)
-    most.write_text("max\n")
-    used.write_text(str(2 << 30))
-    assert room.available(meminfo) == (94371840 * 1024, 0)
-    most.write_text(str(8 << 30))
-    assert room.available(meminfo) == (6 << 30, 8 << 30)

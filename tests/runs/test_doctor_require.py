@@ -79,6 +79,15 @@ def test_a_compiler_that_was_not_needed_before_is_asked_for_when_it_is(asked, mo
     monkeypatch.undo()
 
 
+def test_the_folder_of_triton_is_asked_for_each_time(asked, monkeypatch):
+    assert asked(Wanted(8, compiles=True))
+    assert not asked(Wanted(8, compiles=True))
+    monkeypatch.setenv("TRITON_CACHE_DIR", "/proc/nowhere")
+    with pytest.raises(ToolError, match="cannot be written to"):
+        asked(Wanted(8, compiles=True))
+    assert not asked()
+
+
 def test_what_failed_is_asked_again(asked):
     for _ in range(2):
         with pytest.raises(HardwareError, match="sees 0: No CUDA GPUs are available"):

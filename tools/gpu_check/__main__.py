@@ -35,18 +35,20 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def install(folders: list[Path], site: Path) -> None:
-    """Put every wheel of the folders into `site`; a folder that was put there before is not looked at again."""
+    """Put every wheel of the folders into `site`; one with the wheels that were put there before is left out."""
     for folder in folders:
         wheels = sorted(folder.glob("*.whl"))
         if not wheels:
             what = f"error: there is no wheel\n  where: {folder}"
             sys.exit(f"{what}\n  next:  make gpu-wheels DIR=FOLDER on a connected machine")
         done = site / f".installed-{folder.resolve().name}"
-        if done.is_file():
+        # Parts have the same names each time that they are collected: what was in them says which one it is.
+        inside = "".join(f"{wheel.name}\n" for wheel in wheels)
+        if done.is_file() and done.read_text(encoding="utf-8") == inside:
             continue
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-compile"]
         subprocess.run([*pip, "--no-cache-dir", "--upgrade", "--target", str(site), *map(str, wheels)], check=True)
-        done.touch()
+        done.write_text(inside, encoding="utf-8")
         print(f"gpu-check: {len(wheels)} wheels of {folder} are in {site}", flush=True)
 
 

@@ -26,7 +26,7 @@ def compared(estimate: Mapping[str, Any], training: Mapping[str, Any]) -> list[d
         return []
     speed, peak = stage.get("tokens_per_s"), stage.get("memory_recorded")
     lines = []
-    if peak:
+    if peak and training.get("peak_gpu_memory_mib"):
         lines.append(("GPU memory at the peak, GB", peak / 1e9, training["peak_gpu_memory_mib"] * MIB / 1e9))
     if speed:
         lines.append(("tokens/s", speed["value"], training["tokens_per_s"]))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import Any
 
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import read_metrics
 from alphaf_orch.core.record import read_manifest
-
-WARM_UP = 3  # steps that compile kernels and fill caches: no figure is taken of them
+from alphaf_orch.runs.remember import training_figures
 
 
 def stages(run: RunPaths) -> list[dict[str, Any]]:
@@ -36,19 +34,12 @@ def training(run: RunPaths, stage: str) -> dict[str, Any]:
     losses = [line["loss"] for line in lines if "loss" in line]
     if not losses:
         return {}
-    speeds = [line["tokens_per_s"] for line in lines if line.get("tokens_per_s") and line["step"] > WARM_UP]
+    found = training_figures(lines, 0.0)  # its seconds are the manifest's: nothing of `start_s` is told here
+    peak, speed = found.get("peak_mib"), found.get("tokens_per_s")
     return {
         "steps": max(line["step"] for line in lines),
         "loss": [round(loss, 4) for loss in losses if loss is not None],
-        "tokens_per_s": round(statistics.median(speeds)) if speeds else None,
-        "peak_gpu_memory_mib": round(max(line["peak_memory_mib"] for line in lines)),
+        "tokens_per_s": None if speed is None else round(speed),
+        "peak_gpu_memory_mib": None if peak is None else round(peak),
         "trainable_parameters": lines[-1].get("trainable_parameters"),
     }
-
-
-def versions(run: RunPaths) -> dict[str, str]:
-    """Return the versions of the tools that a run's stages met."""
-    found: dict[str, str] = {}
-    for entry in read_manifest(run.manifest)["stages"].values():
-        found.update(entry.get("versions") or {})
-    return dict(sorted(found.items()))

@@ -29,8 +29,7 @@ def page(record: Record, titles: Mapping[str, str]) -> str:
         f"Written by `make gpu-check` on {machine.get('date')}. The weights are random: the figures are of speed,",
         "memory and of what the tools do, not of quality. Raw figures: [gpu-verification.json](gpu-verification.json).",
         "",
-        *(f"- {key.replace('_', ' ')}: {_value(machine[key])}" for key in machine if key not in ("date", "versions")),
-        *(f"- {name}: {version}" for name, version in (machine.get("versions") or {}).items()),
+        *(f"- {key.replace('_', ' ')}: {_value(machine[key])}" for key in machine if key != "date"),
         "",
         "## What ran",
         "",
@@ -107,7 +106,7 @@ def _switches(facts: Facts) -> list[str]:
     head = ("changed", "state", "tokens/s", "GPU memory, MiB", "loss of the last step", "note")
     rows = ((
         " ".join(s["set"]) or "nothing", s["state"], s.get("tokens_per_s"), s.get("peak_gpu_memory_mib"),
-        (s.get("loss") or [None])[-1], (s.get("why") or "").splitlines()[-1:] and s["why"].splitlines()[-1],
+        (s.get("loss") or [None])[-1], (s.get("why") or "").partition("\n")[0],
     ) for s in facts.get("switches", []))  # fmt: skip
     return _table(head, rows) if facts.get("switches") else []
 

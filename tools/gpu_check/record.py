@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.core.record import write_atomic
+
 
 @dataclass
 class Record:
@@ -29,18 +31,16 @@ class Record:
         """Return whether a step ended, well or not: it is not run again."""
         return self.steps.get(name, {}).get("state") in ("done", "failed")
 
+    def found(self, name: str) -> dict[str, Any]:
+        """Return the facts that a step has noted so far, in this call or an earlier one, without what became of it."""
+        noted = self.steps.get(name, {})
+        return {key: value for key, value in noted.items() if key not in ("state", "why", "seconds")}
+
     def note(self, name: str, state: str, **facts: Any) -> None:
         """Set a step's state and facts, and write the whole record by rename."""
         self.steps[name] = {"state": state, **facts}
-        self.write()
+        write_atomic(self.path, json.dumps(self.as_json(), ensure_ascii=False, indent=1) + "\n")
 
     def as_json(self) -> Mapping[str, Any]:
         """Return the record as it is written."""
         return {"machine": self.machine, "steps": self.steps}
-
-    def write(self) -> None:
-        """Write the record; a reader sees the old one or the new one."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f"{self.path.name}.partial")
-        partial.write_text(json.dumps(self.as_json(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self.path)

@@ -21,14 +21,19 @@ class OutOfTime(Exception):
 
 @dataclass
 class Clock:
-    """The time that a call has: `left` seconds of it."""
+    """The time that a call has: `left` seconds of it; `stopped` is why it ended before, empty where it did not."""
 
     end: float
+    stopped: str = ""
 
     @classmethod
     def of(cls, budget: float) -> Clock:
         """Return a clock that has `budget` seconds from now."""
         return cls(time.monotonic() + budget)
+
+    def stop(self, why: str) -> None:
+        """End the time now: what runs is ended, and nothing is begun any more."""
+        self.end, self.stopped = time.monotonic(), why
 
     @property
     def left(self) -> float:
@@ -54,21 +59,24 @@ def run(
 
     With `until` it is stopped, as by a scheduler, as soon as that holds, and the code is 0.
     """
+    if clock.left <= 0:
+        raise OutOfTime(clock.stopped or f"no time was left for {' '.join(argv[:6])} …")
     log.parent.mkdir(parents=True, exist_ok=True)
-    stop = time.monotonic() + min(limit, clock.left)
-    # Without the mark: a child that calls the check itself would take itself for the second start.
+    begun = time.monotonic()
+    stop = begun + min(limit, clock.left)
     with log.open("ab") as out:
         process = subprocess.Popen(
             argv, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            env={**os.environ, **(env or {})}, start_new_session=True,
+            env=env, start_new_session=True,
         )  # fmt: skip
         try:
             while process.poll() is None:
                 if until is not None and until():
                     _end(process)
                     return 0
-                if time.monotonic() > stop:
-                    raise OutOfTime(f"ended after {min(limit, clock.left + PATIENCE):.0f} s: {' '.join(argv[:6])} …")
+                passed = time.monotonic() - begun
+                if clock.stopped or begun + passed > stop:
+                    raise OutOfTime(clock.stopped or f"ended after {passed:.0f} s: {' '.join(argv[:6])} …")
                 time.sleep(0.2)
         finally:
             _end(process)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shutil
@@ -11,17 +10,16 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from alphaf_orch.core.hardware import Machine, detect_machine
-from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.runs import checkpoints
 from gpu_check import figures, running
+from gpu_check.check import Check, StepFailed, sets
 from gpu_check.compared import compared, reached
 from gpu_check.page import write_page
 from gpu_check.record import Record
@@ -34,69 +32,6 @@ PACKED = ("sample_packing=true", "pad_to_sequence_len=true")
 SHORT = ("gradient_accumulation_steps=1", "max_steps=10")
 
 
-class StepFailed(Exception):
-    """A step did not do what it had to; the message is its log's last words."""
-
-
-@dataclass
-class Check:
-    """What the steps share: where they work, what was found, the time that is left."""
-
-    asked: argparse.Namespace
-    machine: Machine
-    record: Record
-    clock: Clock
-    rehearse: bool = False
-    env: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def gpus(self) -> str:
-        """The GPUs that a training is told to use: one, none in a rehearsal."""
-        return "0" if self.rehearse else "1"
-
-    @property
-    def matrix_product(self) -> float | None:
-        """TFLOP/s of a bf16 matrix product on this card, as doctor measured it; None where it did not."""
-        checks = self.record.steps.get("doctor", {}).get("checks", {}).get("checks", [])
-        found = [check["values"].get("tflops") for check in checks if check["name"] == "gemm"]
-        return found[0] if found else None
-
-    def on_gpu(self, *items: str) -> list[str]:
-        """Return `--set` options that only a GPU can do."""
-        return [] if self.rehearse else sets(*items)
-
-    def run_paths(self, name: str) -> RunPaths:
-        """Return the run of a step."""
-        return RunPaths(self.asked.work / "runs" / name)
-
-    def log(self, name: str) -> Path:
-        """Return the log of a step."""
-        path: Path = self.asked.work / "logs" / f"{name}.log"
-        return path
-
-    def call(self, name: str, argv: list[str], *, limit: float = 600, until: Callable[[], bool] | None = None) -> None:
-        """Run a command of a step; raise StepFailed with what its log says where it fails."""
-        code = running.run(argv, self.clock, self.log(name), limit=limit, env=dict(self.env), until=until)
-        if code:
-            raise StepFailed(f"exit code {code}\n{running.last_words(self.log(name))}")
-
-    def model(self, layers: int | None) -> Path:
-        """Return the folder of a random model of EEVE's shape, built where it is not there yet."""
-        folder: Path = self.asked.work / "models" / f"eeve-{layers or 'all'}-layers"
-        if not folder.is_dir():
-            partial = folder.with_name(f"{folder.name}.partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            argv = [sys.executable, "-m", "gpu_check.random_model", "--output", str(partial)]
-            argv += ["--layers", str(layers)] if layers else ["--layers", "6"] if self.rehearse else []
-            self.call(f"model-{layers or 'all'}", argv + ["--small"] * self.rehearse, limit=240)
-            partial.rename(folder)
-        return folder
-
-    def remove(self, folder: Path) -> None:
-        """Remove a model or run of this check: two of full size do not fit on a small disk."""
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 @dataclass(frozen=True)
 class Step:
     """One step: what it shows, the seconds that it took on an H100 or is thought to take, and what it does."""
@@ -107,20 +42,12 @@ class Step:
     run: Callable[[Check], dict[str, Any]]
 
 
-def sets(*items: str) -> list[str]:
-    """Return `--set` for each item."""
-    return [word for item in items for word in ("--set", item)]
-
-
 def doctor(check: Check) -> dict[str, Any]:
     """Look at the machine as `alphaf run` does; a failed line is told and does not end the check."""
-    log = check.log("doctor")
-    code = running.run(alphaf("doctor", "--json"), check.clock, log, limit=120, env=dict(check.env))
-    text = log.read_text(encoding="utf-8")
-    try:
-        return {"exit_code": code, "checks": json.loads(text[text.index("{") :])}
-    except ValueError:
-        raise StepFailed(f"exit code {code}\n{running.last_words(log)}") from None
+    code, found = check.told("doctor", alphaf("doctor", "--json"))
+    if found is None:
+        raise StepFailed(f"exit code {code}\n{running.last_words(check.log('doctor'))}")
+    return {"exit_code": code, "checks": found}
 
 
 def chain(check: Check) -> dict[str, Any]:
@@ -143,6 +70,8 @@ def resume(check: Check) -> dict[str, Any]:
         raise StepFailed("the training ended before it was stopped: nothing was resumed")
     check.call("resume", argv)
     said = [word for word in read_manifest(run.manifest)["stages"]["sft"]["argv"] if "resume_from" in word]
+    if not said:
+        raise StepFailed("the second call began anew or did nothing: its training went on from no checkpoint")
     return {"stopped_at": stopped.name, "resumed": said, "stages": figures.stages(run)}
 
 
@@ -174,11 +103,9 @@ def eeve_sft(check: Check, layers: int | None, *, merged: bool) -> dict[str, Any
 
 def estimated(check: Check, name: str, options: list[str]) -> Any:
     """Return what `alphaf estimate` says beforehand, or why it says nothing."""
-    log = check.log(f"{name}-estimate")
-    log.unlink(missing_ok=True)
-    code = running.run(alphaf("estimate", "--json", *options), check.clock, log, limit=60, env=dict(check.env))
-    text = log.read_text(encoding="utf-8")
-    return json.loads(text[text.index("{") :]) if not code else {"error": running.last_words(log)}
+    log = f"{name}-estimate"
+    code, found = check.told(log, alphaf("estimate", "--json", *options), limit=60)
+    return {"error": running.last_words(check.log(log))} if code or found is None else found
 
 
 def few_layers(check: Check) -> dict[str, Any]:
@@ -198,13 +125,18 @@ def kernel_switches(check: Check) -> dict[str, Any]:
     """Train the 8 layers again with one key changed at a time: what each attention and kernel costs or saves."""
     layers = 2 if check.rehearse else 8
     folder, base = check.model(layers), check.run_paths(f"eeve-{layers}")
-    found = []
+    # An earlier call that was cut off has some.
+    found = list(check.record.found("switches").get("switches", []))
     for items in switches(rehearse=check.rehearse):
-        if check.clock.left < 60:
-            found.append({"set": list(items), "state": "skipped", "why": "the time had ended"})
+        if list(items) in [tried["set"] for tried in found]:
             continue
+        if check.clock.left < 60:
+            raise OutOfTime(check.clock.stopped or f"{check.clock.left:.0f} s were left, a switch takes about 60")
         found.append(train_switched(check, folder, base, items))
         check.record.note("switches", "running", switches=found)
+    if all(tried["state"] == "failed" for tried in found):
+        first = found[0]["why"].partition("\n")[0]
+        raise StepFailed(f"none of the {len(found)} trainings ended well; the first: {first}")
     return {"switches": found}
 
 
@@ -214,8 +146,10 @@ def dpo_twice(check: Check) -> dict[str, Any]:
     source = check.run_paths(f"eeve-{layers}")
     if not source.merged("sft").is_dir():
         raise StepFailed("the 8 layers were not merged: there is nothing to train preferences on")
-    found = {}
+    found = dict(check.record.found("dpo").get("backends", {}))
     for backend in ("transformers",) if check.rehearse else ("unsloth", "transformers"):
+        if backend in found:
+            continue
         run = check.run_paths(f"dpo-{backend}")
         if not run.root.is_dir():
             shutil.copytree(source.root, run.root)
@@ -223,6 +157,7 @@ def dpo_twice(check: Check) -> dict[str, Any]:
         argv += sets("gradient_accumulation_steps=1", "max_steps=8", f"backend={backend}")
         check.call(f"dpo-{backend}", argv)
         found[backend] = figures.stages(run)
+        check.record.note("dpo", "running", backends=found)
         check.remove(run.root)
     return {"backends": found}
 
@@ -247,13 +182,15 @@ def run_all(asked: argparse.Namespace) -> int:
     if not (check.machine.gpus or check.rehearse):
         print("error: there is no GPU here\n  where: NVML\n  next:  run it on a machine with one", file=sys.stderr)
         return 5
-    signal.signal(signal.SIGTERM, _stopped)
+    # A machine that is taken back says so by SIGTERM: what runs is ended, the page is written, nothing is begun.
+    signal.signal(signal.SIGTERM, lambda *_: check.clock.stop("stopped by SIGTERM"))
     page = asked.work if check.rehearse else asked.output
     for step in STEPS:
         if (asked.only and step.name not in asked.only) or check.record.finished(step.name):
             continue
-        if check.clock.left < step.seconds and not check.rehearse:
-            check.record.note(step.name, "not begun", why=f"{check.clock.left:.0f} s were left of about {step.seconds}")
+        if check.clock.left < (0 if check.rehearse else step.seconds):
+            why = check.clock.stopped or f"{max(0, check.clock.left):.0f} s were left of about {step.seconds}"
+            check.record.note(step.name, "not begun", **check.record.found(step.name), why=why)
             continue
         run_step(check, step)
         write_page(check.record, TITLES, page)
@@ -263,16 +200,8 @@ def run_all(asked: argparse.Namespace) -> int:
     return 1 if "failed" in states.values() else 0
 
 
-STEPS_TITLES = {step.name: step.title for step in STEPS}
-
-
-def _stopped(*_: object) -> None:
-    """End what is running and write the page: a machine that is taken back says so by SIGTERM."""
-    raise OutOfTime("stopped by SIGTERM")
-
-
 def begin(asked: argparse.Namespace) -> Check:
-    """Return the check: its record read, the machine looked at, the environment of every command."""
+    """Return the check: its record read, the machine looked at, and all that it does kept within `--work`."""
     machine = detect_machine()
     record = Record.read(asked.work / "state.json")
     record.machine = {
@@ -282,32 +211,35 @@ def begin(asked: argparse.Namespace) -> Check:
         "cpu_cores": machine.cpus,
         "python": platform.python_version(),
     }
-    env = {"ALPHAF_RUNS": str(asked.work / "runs"), "ALPHAF_CACHE": str(asked.work / "cache")}
+    # Of this process itself, and so of every command: plans are made in both.
+    os.environ["ALPHAF_RUNS"], os.environ["ALPHAF_CACHE"] = str(asked.work / "runs"), str(asked.work / "cache")
     if not os.environ.get("HF_HOME"):
-        env["HF_HOME"] = str(asked.work / "hf")
-    return Check(asked, machine, record, Clock.of(asked.budget), asked.rehearse, env)
+        os.environ["HF_HOME"] = str(asked.work / "hf")
+    return Check(asked, machine, record, Clock.of(asked.budget), asked.rehearse)
 
 
 def run_step(check: Check, step: Step) -> None:
     """Run one step and note what came of it; time that ends and commands that fail are facts like others."""
     print(f"gpu-check: {step.title} …", flush=True)
-    check.record.note(step.name, "running")
+    # What a step of several trainings had found before it was cut off is kept, however it ends now.
+    check.record.note(step.name, "running", **check.record.found(step.name))
     begun = time.monotonic()
 
     def seconds() -> float:
         return round(time.monotonic() - begun, 1)
 
+    def failed(why: str) -> None:
+        check.record.note(step.name, "failed", **check.record.found(step.name), seconds=seconds(), why=why)
+
     try:
         facts = step.run(check)
     except OutOfTime as cut:
-        # What a step of several trainings had found by then is kept.
-        kept = {key: value for key, value in check.record.steps[step.name].items() if key != "state"}
-        check.record.note(step.name, "cut off", **kept, why=str(cut))
+        check.record.note(step.name, "cut off", **check.record.found(step.name), why=str(cut))
     except StepFailed as failure:
-        check.record.note(step.name, "failed", seconds=seconds(), why=str(failure))
+        failed(str(failure))
     except Exception as fault:  # noqa: BLE001 - a fault of one step must not cost the steps behind it
         traceback.print_exc()
-        check.record.note(step.name, "failed", seconds=seconds(), why=f"{type(fault).__name__}: {fault}")
+        failed(f"{type(fault).__name__}: {fault}")
     else:
         check.record.note(step.name, "done", seconds=seconds(), **facts)
     print(f"gpu-check: {step.name} {check.record.steps[step.name]['state']} after {seconds():.0f} s", flush=True)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alphaf_orch.core.command import child_env
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.planning.stages import stage_name
-from alphaf_orch.runs.launch import write_files
+from alphaf_orch.runs.launch import said, write_files
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.keys import parse_set
 from gpu_check import figures, running
-
-if TYPE_CHECKING:
-    from gpu_check.steps import Check
+from gpu_check.check import Check
 
 # Keys that leave the tokenised rows as they are; the first is the recipe as it is.
 _SWITCHES: tuple[tuple[str, ...], ...] = (
@@ -56,7 +54,9 @@ def train_switched(check: Check, folder: Path, base: RunPaths, items: tuple[str,
     plan = make_plan(config, check.machine, run.root, Scope(sections=("sft",)))
     stages = {stage.name: stage for stage in plan.stages}
     train, tokenise = stages["sft"], stages[stage_name("tokenise", "sft")]
+    run.metrics("sft").parent.mkdir(parents=True)  # as `alphaf sft` does: what records the batches appends there
     log = check.log("switches-" + "-".join(items).replace("=", "_"))
+    log.unlink(missing_ok=True)
     found: dict[str, Any] = {"set": list(items)}
     for stage in (tokenise, train):
         write_files(stage.files)
@@ -66,7 +66,7 @@ def train_switched(check: Check, folder: Path, base: RunPaths, items: tuple[str,
         env = child_env(stage.env, online=False)
         code = running.run(stage.argv, check.clock, log, limit=180, env=env)
         if code:
-            return {**found, "state": "failed", "exit_code": code, "why": running.last_words(log, 6)}
+            return {**found, "state": "failed", "exit_code": code, "why": said(log)}
         if stage is tokenise and not items:
             shutil.copytree(stage.outputs[0], base.root / "switch_rows")
     return {**found, "state": "done", **figures.training(run, "sft")}

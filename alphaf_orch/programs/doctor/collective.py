@@ -21,6 +21,14 @@ TIMES = 10
 
 
 def _rank(rank: int, count: int, backend: str, place: str, numbers: int) -> None:
+    try:
+        _sum(rank, count, backend, place, numbers)
+    except Failure as failure:
+        failure.show()  # mp.spawn, which catches an Exception, would tell of the exit code alone
+        raise
+
+
+def _sum(rank: int, count: int, backend: str, place: str, numbers: int) -> None:
     import torch
     import torch.distributed as dist
 
@@ -78,6 +86,7 @@ def main(argv: list[str]) -> None:
     for name in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):
         os.environ.setdefault(name, "lo")
     os.environ.setdefault("NCCL_IB_DISABLE", "1")  # one machine: nothing goes over InfiniBand
+    os.environ.setdefault("NCCL_DEBUG", "WARN")  # it says why, and is silent where all is well
     with tempfile.TemporaryDirectory(prefix="alphaf-doctor-") as place:
         mp.spawn(_rank, args=(count, backend, place, numbers), nprocs=count)
         found = json.loads((Path(place) / "result").read_text(encoding="utf-8"))

@@ -33,6 +33,11 @@ class Check:
         return self.error(self.evidence, where=self.subject or "this machine", fix=self.fix)
 
 
+def refused(name: str, error: AlphafError) -> Check:
+    """Return an error as the check that failed with it; `Check.raised` is the way back."""
+    return Check(name=name, state="fail", evidence=error.what, fix=error.fix, subject=error.where, error=type(error))
+
+
 def require(checks: Iterable[Check]) -> None:
     """Raise the error of the first check that failed."""
     for check in checks:

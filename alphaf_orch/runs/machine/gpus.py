@@ -89,7 +89,7 @@ def judge_devices(cards: Cards, machine: Machine, view: Mapping[str, Any], where
     visible = visible_devices()
     said = "" if visible is None else f", CUDA_VISIBLE_DEVICES={visible!r}"
     counts = f"NVML lists {listed} GPU{'' if listed == 1 else 's'}{said}, torch {view['torch']} sees {len(seen)}"
-    state, why, fix = _devices(cards, listed, view, wanted)
+    state, why, fix = _devices(cards, machine, view, wanted)
     return Check(
         name="torch_gpus",
         state=state,
@@ -101,15 +101,31 @@ def judge_devices(cards: Cards, machine: Machine, view: Mapping[str, Any], where
     )
 
 
-def _devices(cards: Cards, listed: int, view: Mapping[str, Any], wanted: int) -> tuple[State, str, str]:
+def gpu_names(cards: Cards, machine: Machine, count: int = 0) -> list[str]:
+    """Return what the devices are called that torch numbers from 0: `GPU` and their number by NVML and nvidia-smi.
+
+    At least `count` of them; one that NVML does not list keeps the number that it has by torch.
+    """
+    found = [f"GPU {_number(cards, device) or place}" for place, device in enumerate(machine.devices)]
+    return [*found, *(f"GPU {place}" for place in range(len(found), count))]
+
+
+def _number(cards: Cards, device: str) -> str:
+    """Return a device's number by NVML; of an id, which may be shortened, that of its card, empty for a slice's."""
+    found = (str(number) for number, card in enumerate(cards.cards) if card.uuid.startswith(device))
+    return str(int(device)) if device.isdecimal() else next(found, "")
+
+
+def _devices(cards: Cards, machine: Machine, view: Mapping[str, Any], wanted: int) -> tuple[State, str, str]:
     """Return the state, what there is to add to the two counts, and what to do."""
-    seen = view["devices"]
+    seen, listed = view["devices"], len(machine.gpus)
     no_gpu = not listed and not wanted
     if view["cuda"] is None and view["hip"] is None:
         return ("skipped", ": it is built for the CPU", "") if no_gpu else ("fail", _CPU_BUILD, _GPU_BUILD)
     if view["error"]:
         return ("skipped" if no_gpu else "fail", f": {view['error']}", "" if no_gpu else fix_for(view["error"]))
-    broken = [f"GPU {number}: {device['error']}" for number, device in enumerate(seen) if device["error"]]
+    names = gpu_names(cards, machine, len(seen))
+    broken = [f"{name}: {device['error']}" for name, device in zip(names, seen, strict=False) if device["error"]]
     if broken:
         return "fail", f", and cannot compute on {len(broken)} of them: {broken[0]}", fix_for(broken[0])
     if len(seen) == listed >= wanted:
@@ -145,10 +161,16 @@ def judge_bf16(view: Mapping[str, Any], where: str, *, needed: bool) -> Check:
     )
 
 
-def judge_cards(cards: Cards) -> list[Check]:
-    """Return what NVML knows of each card that costs hours when it is met later; warnings, and ok where all is well."""
-    found = []
+def judge_cards(cards: Cards, machine: Machine) -> list[Check]:
+    """Return what NVML knows of each card that costs hours when it is met later; warnings, and ok where all is well.
+
+    The cards are those that CUDA_VISIBLE_DEVICES leaves; a slice of one does not say whose it is: all with MIG on.
+    """
+    found, sliced = [], any(device.startswith("MIG-") for device in machine.devices)
+    chosen = {_number(cards, device) for device in machine.devices}
     for number, card in enumerate(cards.cards):
+        if str(number) not in chosen and not (sliced and card.mig):
+            continue
         troubles = [(said, fix) for wrong, said, fix in _troubles(card) if wrong]
         values = {"memory": card.memory, "used": card.used, "processes": card.processes, "ecc_errors": card.ecc_errors}
         used = f"{size(card.used)} of {size(card.memory)} in use"
@@ -171,10 +193,12 @@ def judge_cards(cards: Cards) -> list[Check]:
 
 def _troubles(card: Card) -> list[tuple[bool, str, str]]:
     """Return (whether it is so, what it is, what to do) of all that may be wrong with a card."""
-    processes = f"{card.processes} process{'' if card.processes == 1 else 'es'}"
+    processes = f"{card.processes} process{'' if card.processes == 1 else 'es'} of others compute on it"
+    # In a container NVML mostly tells of no process outside.
+    others = processes if card.processes else "its memory is somebody else's"
     full = card.memory > 0 and card.used > _FULL * card.memory
     return [
-        (full or card.processes > 0, f"{processes} of others compute on it", "wait for them or end them: nvidia-smi"),
+        (full or card.processes > 0, others, "wait for them or end them: nvidia-smi"),
         (bool(card.ecc_errors), f"{card.ecc_errors} uncorrected ECC errors", "reset the card or take it out of use"),
         (card.remap_failed, "rows of its memory are broken for good", "have the card replaced"),
         (card.remap_pending, "broken rows of its memory wait for a reset", "nvidia-smi --gpu-reset, or restart"),

@@ -11,8 +11,9 @@ from typing import Any
 
 from alphaf_orch.core.command import PROGRAM_ENV, Probed, child_env, probes, program
 from alphaf_orch.core.errors import AlphafError, ToolError
+from alphaf_orch.runs.launch import said_of
 from alphaf_orch.runs.machine.checks import Check
-from alphaf_orch.runs.tracebacks import cause, oom_hint
+from alphaf_orch.runs.tracebacks import oom_hint
 
 # Ours: a cold import of torch from a network disk takes a minute, and so does the start of eight cards without
 # persistence mode. What takes longer hangs.
@@ -28,37 +29,43 @@ class Answer:
     fix: str = ""
 
 
-def ask(programs: Sequence[tuple[str, ...]], env: Mapping[str, str], seconds: float = SECONDS) -> list[Answer]:
+def ask(programs: Sequence[tuple[str, ...]], seconds: float = SECONDS) -> list[Answer]:
     """Return what each program answered, all run side by side; each is (python, name, arguments)."""
     argvs = [program(python, f"doctor.{name}", *arguments) for python, name, *arguments in programs]
-    given = {**child_env(PROGRAM_ENV, online=False), **env}
-    return [_answer(probed, seconds) for probed in probes(argvs, given, seconds)]
+    return [_answer(probed, seconds) for probed in probes(argvs, child_env(PROGRAM_ENV, online=False), seconds)]
 
 
 def _answer(probed: Probed, seconds: float) -> Answer:
     lines = [line.rstrip() for line in probed.output.splitlines()]
-    code = probed.exit_code
-    if code == 0:
+    if probed.exit_code == 0:
         for line in reversed(lines):
             with contextlib.suppress(ValueError):  # what a library prints at its end
                 found = json.loads(line)
                 if isinstance(found, dict):
                     return Answer(found)
         return Answer({}, "it ended without an answer", _fix_for(""))
+    trouble, fix = _trouble(probed.exit_code, lines, seconds)
+    warned = [reason for line in lines if (reason := line.partition(_NCCL)[2])]
+    return Answer({}, f"{trouble}; NCCL: {warned[-1]}" if warned else trouble, fix)
+
+
+def _trouble(code: int | None, lines: Sequence[str], seconds: float) -> tuple[str, str]:
+    """Return why a program answered nothing, and what to do."""
     if code is None:
         last = next((f"; its last words: {line}" for line in reversed(lines) if line), "")
-        return Answer({}, f"it did not end in {seconds:.0f} s and was killed{last}", _HANGS)
+        return f"it did not end in {seconds:.0f} s and was killed{last}", _HANGS
     if code < 0:
-        return Answer({}, f"it died of signal {-code} ({_signal(-code)}){oom_hint(code)}", _DIED)
+        return f"it died of signal {-code} ({_signal(-code)}){oom_hint(code)}", _DIED
     if code == 127:
-        return Answer({}, "python cannot be run (exit code 127)", _NO_PYTHON)
-    own = _own_error(lines)
-    if own:
-        return Answer({}, *own)
-    told = cause(lines) or next((line for line in reversed(lines) if line), f"it ended with exit code {code}")
-    return Answer({}, told.splitlines()[0], _fix_for(told))
+        return "python cannot be run (exit code 127)", _NO_PYTHON
+    told = said_of(lines) or f"it ended with exit code {code}"
+    what, *more = told.splitlines()
+    own = [line.removeprefix(_NEXT).strip() for line in more if line.startswith(_NEXT)]
+    return what, own[0] if own else _fix_for(told)
 
 
+_NEXT = "  next:"  # of our own error block, behind what and where
+_NCCL = "NCCL WARN "  # why a collective failed; torch's own words are mostly "unhandled system error"
 _HANGS = "look for a driver, network disk or card that does not answer: dmesg, nvidia-smi"
 _DIED = "a library of that environment does not fit this machine: install the versions of requirements/gpu.lock"
 _NO_PYTHON = "check `tools:` in the config: each is the path of an environment's python"
@@ -67,15 +74,6 @@ _NO_PYTHON = "check `tools:` in the config: each is the path of an environment's
 def _signal(number: int) -> str:
     known = {each.value: each.name for each in signal.Signals}
     return known.get(number, "unknown")
-
-
-def _own_error(lines: Sequence[str]) -> tuple[str, str] | None:
-    """Return what and what next of our own error block, the one that came first."""
-    for number, line in enumerate(lines):
-        if line.startswith("error: "):
-            fix = next((later[len("  next:  ") :] for later in lines[number:] if later.startswith("  next:")), "")
-            return line.removeprefix("error: "), fix
-    return None
 
 
 def _fix_for(told: str) -> str:

@@ -38,7 +38,8 @@ class Wanted:
 def require_gpus(python: str, wanted: Wanted, machine: Machine, versions: Mapping[str, str]) -> None:
     """Raise HardwareError or ToolError for what would stop a launch on GPUs, as `alphaf doctor` says it.
 
-    What passed is kept in the cache for this boot, driver, environment and these variables, and not asked again.
+    What passed is kept in the cache for this boot, driver, environment and these variables, and not asked again; the
+    folder that Triton keeps what it compiles in is.
     """
     env = child_env(PROGRAM_ENV, online=False)
     cards = look_at_cards()
@@ -46,7 +47,7 @@ def require_gpus(python: str, wanted: Wanted, machine: Machine, versions: Mappin
     known = read_json(kept) or {}
     environment, view = known.get("environment"), known.get("devices")
     if view is None or environment is None or (wanted.compiles and not known.get("compiles")):
-        answers = ask([(python, "environment"), (python, "devices")], env)
+        answers = ask([(python, "environment"), (python, "devices")])
         require(failed(name, answer, python) for name, answer in zip(("python", "torch_gpus"), answers, strict=True)
                 if answer.trouble)  # fmt: skip
         environment, view = dict(answers[0].values), dict(answers[1].values)
@@ -57,6 +58,7 @@ def require_gpus(python: str, wanted: Wanted, machine: Machine, versions: Mappin
     if wanted.compiles and not known.get("compiles"):
         checks += judge_compiler(environment, env, python, needed=True)
         checks.append(judge_libcuda(env, python, needed=True))
+    if wanted.compiles:  # one file written, so it is asked each time: a disk fills up, or becomes read-only
         checks.append(judge_triton_cache(env, python, needed=True))
     require(checks)
     compiles = bool(known.get("compiles") or wanted.compiles)

@@ -24,30 +24,27 @@ _LIMITS = (
 
 def disk(needed: int | None) -> list[Check]:
     """Return what is free where runs, built models and scratch files go; less than `needed` for the runs fails."""
-    checks = []
-    for name, folder, wants in (
-        ("disk", runs_dir(), needed),
-        ("disk", cache_dir(), None),
-    ):
-        there = existing(folder)
-        free = shutil.disk_usage(there).free
-        short = wants is not None and free < wants
-        against = f"; the run will write about {size(wants)}" if wants is not None else ""
-        little = wants is None and free < _LITTLE
-        checks.append(
-            Check(
-                name=name,
-                state="fail" if short else "warn" if little else "ok",
-                evidence=f"{size(free)} free{against}",
-                fix="free some space, or point ALPHAF_RUNS and ALPHAF_CACHE at a larger disk"
-                if short or little
-                else "",
-                subject=str(folder),
-                error=HardwareError,
-                values={"free": free, "needed": wants},
-            )
-        )
-    return checks
+    return [space(runs_dir(), needed), space(cache_dir(), None, variable="ALPHAF_CACHE")]
+
+
+def space(folder: Path, needed: int | None, whose: str = "the run", *, variable: str = "ALPHAF_RUNS") -> Check:
+    """Return what is free where a folder lies or will; less than `needed` fails, without it little is warned of.
+
+    `whose` writes that much, and `variable` is what names another place for it.
+    """
+    free = shutil.disk_usage(existing(folder)).free
+    short = needed is not None and free < needed
+    little = needed is None and free < _LITTLE
+    against = f"{whose} will write about {size(needed)}, {size(free)} are free" if needed is not None else ""
+    return Check(
+        name="disk",
+        state="fail" if short else "warn" if little else "ok",
+        evidence=against or f"{size(free)} free",
+        fix=f"free some space, or point {variable} at a larger disk" if short or little else "",
+        subject=str(folder),
+        error=HardwareError,
+        values={"free": free, "needed": needed},
+    )
 
 
 def memory(needed: int | None) -> Check:

@@ -18,7 +18,7 @@ from alphaf_orch.estimates.measured import Facts, Measured, matches, read_measur
 from alphaf_orch.estimates.ranges import Range, exactly, total
 from alphaf_orch.estimates.rows import Rows, counted, guessed, remembered
 from alphaf_orch.estimates.shapes import H100_BYTES, Setup, shape_of
-from alphaf_orch.planning.amount import micro_batches, planned_steps, rows_left
+from alphaf_orch.planning.amount import micro_batches, planned_steps, rows_held_out
 from alphaf_orch.planning.circumstances import (
     circumstances,
     data_key,
@@ -174,7 +174,7 @@ def _training(plan: Plan, stage: Stage, on: Hardware, rows: Rows | None, gpus: i
     per_rank = micro_batches(rows.report, recipe, setup.world)
     if per_rank == 0:
         return replace(asked, steps=exactly(0), note=f"these data give {setup.world} rank(s) not one step")
-    held_out = rows_left(rows.report, {**recipe, "val_set_size": 0}) - rows_left(rows.report, recipe)
+    held_out = rows_held_out(rows.report, recipe)
     evaluations = 0
     if steps and evaluates(recipe):
         # Before the first step, every eval_steps, and behind the last one (counted in runs on a CPU).

@@ -139,8 +139,10 @@ def _cost(plan: Plan, stage: Stage, on: Hardware, kept: Sequence[Measured]) -> S
     found = training_cost(stage.name, training, same, near)
     if not gpus:
         return replace(found, room=on.ram)
-    section: Section = stage.section or "sft"
-    largest = largest_micro_batch_size(shape, training.recipe, training.setup, section)
+    missed = found.peak.value - found.memory.total if found.peak and found.memory else 0.0
+    largest = largest_micro_batch_size(
+        shape, training.recipe, training.setup, training.section, rows.longest if rows else 0, missed
+    )
     return replace(found, largest_micro_batch_size=largest)
 
 
@@ -162,7 +164,7 @@ def _training(plan: Plan, stage: Stage, on: Hardware, rows: Rows | None, gpus: i
         shape_of(plan.preset.architecture),
         recipe,
         setup,
-        stage.section == "dpo",
+        stage.section,
         on.card,
         on.cores,
         rows,

@@ -133,3 +133,30 @@ def test_the_card_is_the_one_said_the_one_here_or_the_article_s():
     assert hardware(Machine((), 2), 8).gpu_memory == 85_500_000_000
     assert hardware(Machine((), 2), 1, card=here.gpus[0]).gpu_memory == card_bytes(40), "its name says 40GB"
     assert hardware(Machine((), 2), 0).card == ""
+
+
+def write_rows(place, count):
+    turns = [{"role": "user", "content": "기준금리는?"}, {"role": "assistant", "content": "3.5 %입니다."}]
+    place.write_text(json.dumps({"messages": turns}) + "\n", encoding="utf-8")
+    place.write_text(place.read_text() * count, encoding="utf-8")
+    return str(place)
+
+
+UNPACKED = ("--set", "sft.sample_packing=false", "--set", "sft.pad_to_sequence_len=false")
+
+
+def test_what_fits_has_a_micro_batch_size_that_fits(alphaf, tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", 500)
+    found = values(alphaf, "--model", "qwen", "--gpus", "1", "--gpu-memory", "28", "--data", rows, *UNPACKED)
+    sft = stage(found, "sft")
+    assert sft["fits"] and sft["largest_micro_batch_size"] >= 2
+
+
+def test_the_largest_micro_batch_size_knows_what_was_measured(alphaf):
+    leave_measured()
+    peak = stage(values(alphaf, *TRAINED), "sft")["peak"]["value"]
+    for more, fits in ((1.001, True), (0.999, False)):
+        gigabytes = peak * more / card_bytes(1)
+        sft = stage(values(alphaf, *TRAINED, "--card", H100, "--gpu-memory", str(gigabytes)), "sft")
+        assert (sft["memory_basis"], sft["fits"]) == ("measured here (run earlier)", fits)
+        assert (sft["largest_micro_batch_size"] >= 2) is fits

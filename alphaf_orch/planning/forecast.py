@@ -15,7 +15,7 @@ from alphaf_orch.estimates import speed
 from alphaf_orch.estimates.cost import StageCost, Training, other_cost, training_cost
 from alphaf_orch.estimates.fit import largest_micro_batch_size
 from alphaf_orch.estimates.measured import Facts, Measured, matches, read_measured
-from alphaf_orch.estimates.ranges import Range, exactly, total
+from alphaf_orch.estimates.ranges import Range, exactly, total_if_known
 from alphaf_orch.estimates.rows import Rows, counted, guessed, remembered
 from alphaf_orch.estimates.shapes import H100_BYTES, Setup, shape_of
 from alphaf_orch.planning.amount import micro_batches, planned_steps, rows_held_out
@@ -68,8 +68,7 @@ class Forecast:
     @property
     def seconds(self) -> Range | None:
         """The time of all stages; None where that of one is not known."""
-        known = [stage.seconds for stage in self.stages if stage.seconds]
-        return total(known) if len(known) == len(self.stages) else None
+        return total_if_known(stage.seconds for stage in self.stages)
 
     @property
     def gpu_hours(self) -> Range | None:

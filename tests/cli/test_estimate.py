@@ -6,8 +6,10 @@ import re
 import pytest
 from measurements import H100
 
+from alphaf_orch.cli import views
 from alphaf_orch.cli.estimate_view import duration
 from alphaf_orch.core.hardware import Machine
+from alphaf_orch.planning import forecast as forecast_module
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.forecast import card_bytes, hardware
 from alphaf_orch.planning.plan import make_plan
@@ -160,3 +162,18 @@ def test_the_largest_micro_batch_size_knows_what_was_measured(alphaf):
         sft = stage(values(alphaf, *TRAINED, "--card", H100, "--gpu-memory", str(gigabytes)), "sft")
         assert (sft["memory_basis"], sft["fits"]) == ("measured here (run earlier)", fits)
         assert (sft["largest_micro_batch_size"] >= 2) is fits
+
+
+def test_a_dry_run_of_an_experiment_says_what_a_plan_says(alphaf):
+    done = alphaf("ablate", "neftune", "--model", "eeve", "--gpus", "8", "--dry-run")
+    assert "these data give 8 rank(s) not one step" in alphaf("plan", "--model", "eeve", "--gpus", "8").output
+    assert re.search(r"^\S+: sft: these data give 8 rank\(s\) not one step$", done.output, re.M), done.output
+    assert "GPU-hours on 8 x NVIDIA H100 80GB HBM3 (assumed: none is here), disk about" in done.output
+
+
+def test_what_was_measured_is_read_once_for_all_arms(alphaf, monkeypatch):
+    reads = []
+    for module in (forecast_module, views):
+        monkeypatch.setattr(module, "read_measured", lambda: reads.append(1) or (), raising=False)
+    assert alphaf("ablate", "neftune", "--model", "tiny", "--seeds", "3", "--dry-run").exit_code == 0
+    assert len(reads) == 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -81,14 +80,18 @@ def card_bytes(gpu_memory: float) -> int:
     return round(gpu_memory * H100_BYTES / 80)
 
 
+def card_room(card: str) -> int:
+    """Return the bytes of a card's memory, 0 where neither a data sheet nor its name tells them."""
+    return card_bytes(speed.card_gigabytes(card) or 0)
+
+
 def hardware(machine: Machine, gpus: int, *, card: str = "", gpu_memory: int = 0) -> Hardware:
     """Return what a run on that many GPUs is estimated on: what is said, what is here, else the article's card."""
-    here = machine.gpus[0] if machine.gpus else ""
-    name = (card or here or speed.ARTICLE_CARD) if gpus else ""
-    named = re.search(r"(\d+) ?GB\b", name)
-    room = gpu_memory or (machine.memory if name == here else 0) or (card_bytes(int(named[1])) if named else H100_BYTES)
+    name = (card or next(iter(machine.gpus), speed.ARTICLE_CARD)) if gpus else ""
+    here = name in machine.gpus
+    room = gpu_memory or (machine.memory if here else 0) or card_room(name) or H100_BYTES
     ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Hardware(name, room, processor(), machine.cpus, ram, assumed=bool(gpus) and name != here)
+    return Hardware(name, room, processor(), machine.cpus, ram, assumed=bool(gpus) and not here)
 
 
 def forecast(plan: Plan, on: Hardware, done: Collection[str] = (), kept: Sequence[Measured] | None = None) -> Forecast:

@@ -137,6 +137,39 @@ def test_the_card_is_the_one_said_the_one_here_or_the_article_s():
     assert hardware(Machine((), 2), 0).card == ""
 
 
+@pytest.mark.parametrize(
+    ("card", "gigabytes"), [("NVIDIA L4", 22.5), ("NVIDIA GH200 480GB", 96), ("NVIDIA A100-SXM4-40GB", 40)]
+)
+def test_a_card_that_is_said_brings_its_memory(alphaf, card, gigabytes):
+    sft = stage(values(alphaf, *TRAINED, "--card", card), "sft")
+    assert sft["room"] == card_bytes(gigabytes)
+
+
+def test_the_engine_is_chosen_for_the_card_that_is_said(alphaf):
+    lora = ("--model", "eeve", "--gpus", "8", "--set", "adapter=lora")
+    by_name, by_size = (
+        alphaf("estimate", *lora, *said).output
+        for said in (("--card", "NVIDIA A100-SXM4-40GB"), ("--gpu-memory", "40"))
+    )
+    for output in (by_name, by_size):
+        assert "engine: fsdp2" in output
+        assert not re.search("^sft: .*does NOT fit", output, re.M)
+
+
+def test_of_a_card_that_does_not_tell_its_memory_it_is_asked(alphaf):
+    for card in ("Some Accelerator", "NVIDIA A100", "NVIDIA GeForce RTX 4090 Laptop GPU"):
+        done = alphaf("estimate", *TRAINED, "--card", card)
+        assert done.exit_code == 2, done.output
+        assert "--gpu-memory" in done.output
+        assert stage(values(alphaf, *TRAINED, "--card", card, "--gpu-memory", "24"), "sft")["room"] == card_bytes(24)
+
+
+def test_a_second_card_of_this_machine_is_here():
+    here = Machine((H100, "NVIDIA L4"), 16, ("0", "1"), card_bytes(22.5))
+    assert hardware(here, 2, card="NVIDIA L4").gpu_memory == here.memory
+    assert not hardware(here, 2, card="NVIDIA L4").assumed
+
+
 def write_rows(place, count):
     turns = [{"role": "user", "content": "기준금리는?"}, {"role": "assistant", "content": "3.5 %입니다."}]
     place.write_text(json.dumps({"messages": turns}) + "\n", encoding="utf-8")

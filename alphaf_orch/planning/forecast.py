@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from alphaf_orch.core.hardware import Machine
-from alphaf_orch.core.record import read_json
+from alphaf_orch.core.record import read_json, read_manifest
 from alphaf_orch.estimates import speed
 from alphaf_orch.estimates.cost import StageCost, Training, other_cost, training_cost
 from alphaf_orch.estimates.fit import largest_micro_batch_size
@@ -97,9 +97,9 @@ def hardware(machine: Machine, gpus: int, *, card: str = "", gpu_memory: int = 0
 def forecast(plan: Plan, on: Hardware, done: Collection[str] = (), kept: Sequence[Measured] | None = None) -> Forecast:
     """Return what the stages that are not `done` will need and take; reads the run's reports and what was measured."""
     kept = read_measured() if kept is None else kept
-    found = [
-        _cost(plan, stage, on, kept) for stage in plan.stages if stage.name not in done and stage.kind != "prepare"
-    ]
+    left = [stage for stage in plan.stages if stage.name not in done and stage.kind != "prepare"]
+    rows = {section: known_rows(plan, section, kept) for section in SECTIONS if section in {s.section for s in left}}
+    found = [_cost(plan, stage, on, kept, rows[stage.section] if stage.section else None) for stage in left]
     held = max(plan.gpus[section] * plan.resolved.nodes(section) for section in SECTIONS)
     return Forecast(plan.paths.name, on, tuple(found), held, plan.disk_bytes)
 
@@ -107,7 +107,7 @@ def forecast(plan: Plan, on: Hardware, done: Collection[str] = (), kept: Sequenc
 def known_rows(plan: Plan, section: Section, kept: Sequence[Measured]) -> Rows | None:
     """Return the rows of a training: as this run counted them, as another one did, or guessed; None where unknown."""
     key, shape = data_key(plan, section), plan.preset.architecture
-    report = read_json(plan.paths.report(stage_name("data", section)))
+    report = _report(plan, section)
     found = counted(report, "counted by this run") if report else None
     found = found or (remembered(key, kept) if key else None)
     if found is None and shape is not None:
@@ -119,15 +119,24 @@ def known_rows(plan: Plan, section: Section, kept: Sequence[Measured]) -> Rows |
     return replace(found, key=key) if found else None
 
 
+def _report(plan: Plan, section: Section) -> Mapping[str, Any] | None:
+    """Return what this run counted of the rows that are planned; None where it counted none, or others."""
+    name = stage_name("data", section)
+    stage = next((stage for stage in plan.stages if stage.name == name), None)
+    entry = read_manifest(plan.paths.manifest)["stages"].get(name)
+    if stage is None or entry is None or (entry["state"], entry["fingerprint"]) != ("done", stage.fingerprint):
+        return None
+    return read_json(plan.paths.report(name))
+
+
 def _recipe(plan: Plan, section: Section) -> Mapping[str, Any]:
     own = next((s.own_file for s in plan.stages if s.kind == "train" and s.section == section), None)
     return own.values if own else {}
 
 
-def _cost(plan: Plan, stage: Stage, on: Hardware, kept: Sequence[Measured]) -> StageCost:
+def _cost(plan: Plan, stage: Stage, on: Hardware, kept: Sequence[Measured], rows: Rows | None) -> StageCost:
     architecture = plan.preset.architecture
     shape = shape_of(architecture) if architecture else None
-    rows = known_rows(plan, stage.section, kept) if stage.section else None
     gpus = plan.gpus[stage.section or "sft"]
     machine = on.facts(used_gpus(plan, stage), used_nodes(plan, stage))
     longest = rows.longest if rows else 0

@@ -4,11 +4,12 @@ import json
 import re
 
 import pytest
-from measurements import H100
+from measurements import H100, REPORT
 
 from alphaf_orch.cli import views
 from alphaf_orch.cli.estimate_view import duration
 from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.record import write_manifest
 from alphaf_orch.planning import forecast as forecast_module
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.forecast import card_bytes, hardware
@@ -175,6 +176,25 @@ def write_rows(place, count):
     place.write_text(json.dumps({"messages": turns}) + "\n", encoding="utf-8")
     place.write_text(place.read_text() * count, encoding="utf-8")
     return str(place)
+
+
+def test_only_rows_of_these_data_are_counted_by_this_run(alphaf, tmp_path):
+    few, many = (write_rows(tmp_path / f"{count}.jsonl", count) for count in (20, 500))
+    settings_of = ("--model", "tiny", "--run", "t1", "--gpus", "0")
+    config, paths = settings(Options(model="tiny", run="t1", gpus=0, data=(few,)))
+    plan = make_plan(config, Machine((), 2), paths.root, Scope(dry=True, merge=True))
+    counting = next(one for one in plan.stages if one.name == "data")
+    paths.report("data").parent.mkdir(parents=True)
+    paths.report("data").write_text(json.dumps({**REPORT, "rows": 20, "sequence_len": 1024}), encoding="utf-8")
+    entry = {"state": "done", "fingerprint": counting.fingerprint, "started": "", "ended": "", "result": {}}
+    write_manifest(paths.manifest, {"format": 1, "stages": {"data": entry}})
+    found = stage(values(alphaf, *settings_of, "--data", few), "sft")
+    assert (found["rows"], found["rows_basis"]) == (20, "counted by this run")
+    for other in (("--data", many), ("--data", few, "--set", "sft.sequence_len=256")):
+        found = stage(values(alphaf, *settings_of, *other), "sft")
+        assert found["rows_basis"] == f"tokens estimated from bytes, {found['rows']} rows checked"
+    write_manifest(paths.manifest, {"format": 1, "stages": {"data": {**entry, "state": "failed"}}})
+    assert "estimated" in stage(values(alphaf, *settings_of, "--data", few), "sft")["rows_basis"]
 
 
 UNPACKED = ("--set", "sft.sample_packing=false", "--set", "sft.pad_to_sequence_len=false")

@@ -131,7 +131,8 @@ def _print_memory(console: Console, trainings: Sequence[StageCost]) -> None:
     known = [cost for cost in trainings if cost.memory and cost.peak]
     if not known:
         return
-    of = "one GPU" if known[0].largest_micro_batch_size is not None else "the process"
+    on = ("the process" if cost.largest_micro_batch_size is None else "one GPU" for cost in known)
+    of = " or ".join(dict.fromkeys(on))
     table = Table(f"memory of {of}, by formula", *(cost.name for cost in known))
     for part, title in _PARTS.items():
         cells = [_part(cost, part) for cost in known]

@@ -176,7 +176,7 @@ def _training(plan: Plan, stage: Stage, on: Hardware, rows: Rows | None, gpus: i
         recipe,
         setup,
         stage.section,
-        on.card,
+        on.card if gpus else "",
         on.cores,
         rows,
         steps,

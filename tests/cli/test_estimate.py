@@ -197,6 +197,17 @@ def test_only_rows_of_these_data_are_counted_by_this_run(alphaf, tmp_path):
     assert "estimated" in stage(values(alphaf, *settings_of, "--data", few), "sft")["rows_basis"]
 
 
+def test_a_training_on_the_processor_has_its_speed_beside_one_on_a_gpu(alphaf):
+    beside = values(alphaf, *TRAINED, "--dpo-gpus", "0")
+    alone = values(alphaf, "--model", "eeve", "--gpus", "0", "--dpo-gpus", "0", "--set", "max_steps=100")
+    assert stage(beside, "dpo")["tokens_per_s"] == stage(alone, "dpo")["tokens_per_s"]
+    assert stage(beside, "dpo")["peak"] == stage(alone, "dpo")["peak"]
+    shown = alphaf("estimate", *TRAINED, "--dpo-gpus", "0").output
+    assert "memory of one GPU or the process, by formula" in shown
+    assert "memory of one GPU, by formula" in alphaf("estimate", *TRAINED).output
+    assert "memory of the process, by formula" in alphaf("estimate", "--model", "tiny", "--gpus", "0").output
+
+
 UNPACKED = ("--set", "sft.sample_packing=false", "--set", "sft.pad_to_sequence_len=false")
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from alphaf_orch.core.disk import size
 from alphaf_orch.estimates.cost import StageCost
-from alphaf_orch.estimates.ranges import Range, total
+from alphaf_orch.estimates.ranges import Range, total_if_known
 from alphaf_orch.planning.forecast import Forecast
 
 _PARTS = {
@@ -37,12 +37,13 @@ def short_lines(found: Forecast) -> list[str]:
 
 
 def arms_lines(found: Mapping[str, Forecast]) -> list[str]:
-    """Return what all arms take together, without their evaluations, and where one of them does not fit."""
+    """Return what all arms take together, without evaluations, and of each what does not fit or is worth knowing."""
     each = list(found.values())
-    seconds = _added([forecast.seconds for forecast in each])
-    hours = _added([forecast.gpu_hours for forecast in each])
+    seconds = total_if_known(forecast.seconds for forecast in each)
+    hours = total_if_known(forecast.gpu_hours for forecast in each)
     disk = sum(forecast.disk_bytes for forecast in each)
-    gpus = max((forecast.gpus for forecast in each), default=0)
+    widest = max(each, key=lambda forecast: forecast.gpus, default=None)
+    gpus, on = (widest.gpus, _assumed(widest)) if widest else (0, "")
     what = "1 run" if len(each) == 1 else f"{len(each)} runs"
     lines = [
         f"{name}: {cost.name}: {_memory(cost)}"
@@ -50,9 +51,16 @@ def arms_lines(found: Mapping[str, Forecast]) -> list[str]:
         for cost in forecast.trainings
         if cost.fits is False
     ]
+    notes = [
+        f"{name}: {cost.name}: {cost.note}"
+        for name, forecast in found.items()
+        for cost in forecast.trainings
+        if cost.note
+    ]
     return [
         *lines,
-        f"{what}, one after another, without evaluations: {_sum(seconds, hours, gpus)}, disk about {size(disk)}",
+        *notes,
+        f"{what}, one after another, without evaluations: {_sum(seconds, hours, gpus)}{on}, disk about {size(disk)}",
     ]
 
 
@@ -123,7 +131,8 @@ def _print_memory(console: Console, trainings: Sequence[StageCost]) -> None:
     known = [cost for cost in trainings if cost.memory and cost.peak]
     if not known:
         return
-    of = "one GPU" if known[0].largest_micro_batch_size is not None else "the process"
+    on = ("the process" if cost.largest_micro_batch_size is None else "one GPU" for cost in known)
+    of = " or ".join(dict.fromkeys(on))
     table = Table(f"memory of {of}, by formula", *(cost.name for cost in known))
     for part, title in _PARTS.items():
         cells = [_part(cost, part) for cost in known]
@@ -176,11 +185,6 @@ def _bases(cost: StageCost) -> str:
 def _sum(seconds: Range | None, hours: Range | None, gpus: int) -> str:
     text = _ranged(seconds, duration) or "time not known"
     return f"{text}, {_ranged(hours, _hours)} GPU-hours" if gpus and hours else text
-
-
-def _added(parts: Sequence[Range | None]) -> Range | None:
-    known = [part for part in parts if part is not None]
-    return total(known) if len(known) == len(parts) else None
 
 
 def duration(seconds: float) -> str:

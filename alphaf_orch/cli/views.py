@@ -16,6 +16,7 @@ from alphaf_orch.core.disk import size
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.progress import clock
 from alphaf_orch.core.record import read_manifest
+from alphaf_orch.estimates.measured import read_measured
 from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.inputs.sources import Source, taken_as
 from alphaf_orch.inputs.weights import WeightsState
@@ -149,8 +150,9 @@ def print_arms(console: Console, experiment: Experiment, commands: Callable[[Arm
 
 def print_expected(console: Console, plans: Mapping[str, Plan], machine: Machine) -> None:
     """Print what the arms of an experiment take together, of those stages that are not done."""
+    kept = read_measured()
     found = {
-        name: forecast_of(plan, machine, statuses(plan, read_manifest(plan.paths.manifest)))
+        name: forecast_of(plan, machine, statuses(plan, read_manifest(plan.paths.manifest)), kept)
         for name, plan in plans.items()
     }
     for line in arms_lines(found):

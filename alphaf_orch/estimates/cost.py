@@ -9,10 +9,11 @@ from typing import Any
 
 from alphaf_orch.estimates import speed
 from alphaf_orch.estimates.measured import Measured
-from alphaf_orch.estimates.memory import Memory, dpo_memory, sft_memory
+from alphaf_orch.estimates.memory import Memory, peak_memory
 from alphaf_orch.estimates.ranges import Range, exactly
 from alphaf_orch.estimates.rows import Rows, counted
 from alphaf_orch.estimates.shapes import Setup, Shape
+from alphaf_orch.estimates.trained import Section
 
 MIB = 2**20
 BY_FORMULA = "by formula"
@@ -67,7 +68,7 @@ class Training:
     shape: Shape
     recipe: Mapping[str, Any]
     setup: Setup
-    preference: bool
+    section: Section
     card: str  # empty on a CPU
     cores: int
     rows: Rows | None = None
@@ -80,12 +81,12 @@ class Training:
     def memory(self) -> Memory:
         """Return the peak of one process by formula."""
         longest = self.rows.longest if self.rows else 0
-        return (dpo_memory if self.preference else sft_memory)(self.shape, self.recipe, self.setup, longest)
+        return peak_memory(self.shape, self.recipe, self.setup, self.section, longest)
 
     def flops_per_token(self) -> float:
         """Return the operations of one token with attention over its row."""
         length = self.rows.mean if self.rows else float(self.recipe["sequence_len"]) / 2
-        return speed.flops_per_token(self.shape, self.recipe, length, preference=self.preference)
+        return speed.flops_per_token(self.shape, self.recipe, length, preference=self.section == "dpo")
 
     def tokens_per_step(self) -> Range | None:
         """Return the tokens of one step on all GPUs, padding included; of pairs both sides."""
@@ -95,7 +96,7 @@ class Training:
             return exactly(sequences * length)
         if self.rows is None:
             return None
-        mean, sides = self.rows.mean, 2 if self.preference else 1
+        mean, sides = self.rows.mean, 2 if self.section == "dpo" else 1
         micro = int(self.recipe["micro_batch_size"]) * sides
         widest = max(1.0, self.rows.longest / mean) if micro > 1 else 1.0
         padded = Range(min(widest, 1 + _PADDED * (1 - 1 / micro)), 1.0, widest)
@@ -114,7 +115,7 @@ def training_cost(name: str, asked: Training, same: Sequence[Measured], near: Se
         seconds, time_basis = _again(asked, asked.steps, again), f"measured here (run {again[0].run})"
     return StageCost(
         name,
-        "dpo" if asked.preference else "sft",
+        asked.section,
         memory,
         peak,
         asked.setup.gpu_memory,
@@ -140,7 +141,8 @@ def training_of(one: Measured) -> Training | None:
         setup = Setup(gpus, nodes, engine=engine, offload=offload)
         rows = counted(one.data["report"], "") if "report" in one.data else None
         card, cores = str(machine.get("card", "")), int(machine.get("cores", 1))
-        return Training(Shape(**one.shape), recipe, setup, one.stage == "dpo", card, cores, rows)
+        section: Section = "dpo" if one.stage == "dpo" else "sft"
+        return Training(Shape(**one.shape), recipe, setup, section, card, cores, rows)
     except (TypeError, ValueError, KeyError):  # a line of another version
         return None
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from alphaf_orch.estimates.memory import Memory, Setup, Shape, dpo_memory, sft_memory
+from alphaf_orch.estimates.memory import Setup, Shape, peak_memory
 from alphaf_orch.estimates.trained import Section, is_full
 
 MOST = 1024  # micro_batch_size beyond it is not looked at
@@ -20,17 +20,31 @@ class Choice:
     reason: str
 
 
-def memory(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section = "sft") -> Memory:
-    """Return the peak of one process in a training stage."""
-    return (sft_memory if section == "sft" else dpo_memory)(shape, recipe, setup)
+def fits(
+    shape: Shape,
+    recipe: Mapping[str, Any],
+    setup: Setup,
+    section: Section = "sft",
+    longest_row: int = 0,
+    missed: float = 0.0,
+) -> bool:
+    """Return whether the peak, overhead included, is below the card's memory; on a CPU, or a card unknown (0), true.
+
+    `missed` is what a measurement says that the formula misses, in bytes.
+    """
+    if not setup.gpus or not setup.gpu_memory:
+        return True
+    return peak_memory(shape, recipe, setup, section, longest_row).total + missed <= setup.gpu_memory
 
 
-def fits(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section = "sft") -> bool:
-    """Return whether the peak, overhead included, is below the card's memory; on a CPU, or a card unknown (0), true."""
-    return not setup.gpus or not setup.gpu_memory or memory(shape, recipe, setup, section).total <= setup.gpu_memory
-
-
-def largest_micro_batch_size(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section = "sft") -> int:
+def largest_micro_batch_size(
+    shape: Shape,
+    recipe: Mapping[str, Any],
+    setup: Setup,
+    section: Section = "sft",
+    longest_row: int = 0,
+    missed: float = 0.0,
+) -> int:
     """Return the largest micro_batch_size that fits and cuts up one rank's share of the global batch; 0 for none.
 
     The share is micro_batch_size * gradient_accumulation_steps, so that the global batch stays as it is.
@@ -38,7 +52,7 @@ def largest_micro_batch_size(shape: Shape, recipe: Mapping[str, Any], setup: Set
     share = int(recipe["micro_batch_size"]) * int(recipe.get("gradient_accumulation_steps") or 1)
     for micro in (size for size in range(min(share, MOST), 0, -1) if share % size == 0):
         cut = {**recipe, "micro_batch_size": micro, "gradient_accumulation_steps": share // micro}
-        if fits(shape, cut, setup, section):
+        if fits(shape, cut, setup, section, longest_row, missed):
             return micro
     return 0
 
@@ -54,7 +68,7 @@ def engine_for(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: S
     full, there = is_full(recipe, section), setup.gpu_memory
     if full:
         recipe = {"fp32_master_weights": True, **recipe}  # as every engine trains it (templates/engines/)
-    whole = memory(shape, recipe, replace(setup, engine="ddp"), section).total
+    whole = peak_memory(shape, recipe, replace(setup, engine="ddp"), section).total
     what = f"{'full fine-tuning of' if full else 'the adapter on'} {_count(shape.parameters)}"
     enough = not there or whole <= there
     if enough and (setup.world == 1 or not full):
@@ -98,7 +112,7 @@ def _sharded(
     """Return the sharding engines in the order in which they are tried, each with its peak."""
     engines = ("hsdp", "fsdp2", "zero3") if full and setup.nodes > 1 and setup.gpus > 1 else ("fsdp2", "zero3")
     rendered = _rendered(recipe)
-    return [(engine, memory(shape, rendered, replace(setup, engine=engine), section).total) for engine in engines]
+    return [(engine, peak_memory(shape, rendered, replace(setup, engine=engine), section).total) for engine in engines]
 
 
 def _ranks(setup: Setup) -> str:

@@ -1,7 +1,7 @@
 """What finished stages of this machine took, by what decides it: kept in the cache, and found again.
 
 One line of JSON a stage in `measured.jsonl`: sizes of a model, a few recipe values, the card or processor, versions,
-figures and the run's name. No path, no text and no name of data or model is in it.
+figures and the run's name, which is its model's where no other was said. No path, no text and no name of data is in it.
 """
 
 from __future__ import annotations

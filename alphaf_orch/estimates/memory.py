@@ -19,7 +19,7 @@ from alphaf_orch.estimates.trained import (
     unsloth,
 )
 
-__all__ = ["Memory", "Setup", "Shape", "dpo_memory", "phases", "sft_memory", "shape_of"]
+__all__ = ["Memory", "Setup", "Shape", "peak_memory", "phases", "shape_of"]
 
 # Beside what torch allocates. Its context on an H100 with CUDA 13 [unmeasured here: 0.5 to 0.6 GB is what is reported];
 # what its allocator reserves beyond: 1.72 GB at 8.36 GB and 2.20 GB at 25.64 GB (docs/gpu-verification.json).
@@ -62,20 +62,14 @@ class Memory:
         return self.total - self.unseen
 
 
-def sft_memory(shape: Shape, recipe: Mapping[str, Any], setup: Setup, longest_row: int = 0) -> Memory:
-    """Return the peak of one process that trains an axolotl recipe.
+def peak_memory(
+    shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section = "sft", longest_row: int = 0
+) -> Memory:
+    """Return the peak of one process that trains an axolotl recipe, or our DPO recipe.
 
-    `longest_row` is the longest row in tokens where it is known; 0 takes sequence_len.
+    `longest_row` is the longest row in tokens where it is known, of pairs the longer side; 0 takes sequence_len.
     """
-    return max(phases(shape, recipe, setup, "sft", longest_row).values(), key=lambda memory: memory.total)
-
-
-def dpo_memory(shape: Shape, recipe: Mapping[str, Any], setup: Setup, longest_row: int = 0) -> Memory:
-    """Return the peak of one process that trains our DPO recipe.
-
-    `longest_row` is the longer side of the longest pair in tokens where it is known; 0 takes sequence_len.
-    """
-    return max(phases(shape, recipe, setup, "dpo", longest_row).values(), key=lambda memory: memory.total)
+    return max(phases(shape, recipe, setup, section, longest_row).values(), key=lambda memory: memory.total)
 
 
 def phases(

@@ -50,3 +50,10 @@ NOTHING = exactly(0)
 def total(parts: Iterable[Range]) -> Range:
     """Return the sum of ranges."""
     return sum(parts, NOTHING)
+
+
+def total_if_known(parts: Iterable[Range | None]) -> Range | None:
+    """Return the sum of ranges; None where one of them is not known."""
+    found = list(parts)
+    known = [part for part in found if part is not None]
+    return total(known) if len(known) == len(found) else None

@@ -16,25 +16,28 @@ from alphaf_orch.estimates.trained import adapter_parameters
 
 Recipe = Mapping[str, Any]
 
-# Dense bf16 TFLOP/s with fp32 sums, by a part of the name that NVML gives the card: the vendors' data sheets (H100 to
-# L4: NVIDIA's; GeForce: appendix A of the Ada and Ampere whitepapers). The first that is in the name counts.
-PEAKS = (
-    ("B200", 2250.0),
-    ("H200", 989.4),
-    ("GH200", 989.4),
-    ("H100 PCIe", 756.0),
-    ("H100 NVL", 835.5),
-    ("H100", 989.4),
-    ("A100", 312.0),
-    ("L40S", 362.0),
-    ("L40", 181.0),
-    ("RTX 6000 Ada", 364.2),
-    ("A40", 149.7),
-    ("A10", 125.0),
-    ("A10G", 70.0),
-    ("L4", 121.0),
-    ("RTX 4090", 165.2),
-    ("RTX 3090", 71.0),
+# Dense bf16 TFLOP/s with fp32 sums and GB of memory, by a part of the name that NVML gives the card: the vendors' data
+# sheets (H100 to L4: NVIDIA's; GeForce: appendix A of the Ada and Ampere whitepapers). The first that is in the name
+# counts. No GB: the card comes in several sizes, and its name tells which. Of GDDR with ECC on, as data center cards
+# have it, a sixteenth is gone: nvidia-smi shows 46,068 MiB of an L40S of 48 GB, 23,034 of an L4 of 24.
+PEAKS: tuple[tuple[str, float, float | None], ...] = (
+    ("B200", 2250.0, 180),
+    ("H200", 989.4, 141),
+    ("GH200 144G", 989.4, 144),
+    ("GH200", 989.4, 96),  # the 480GB of its name are the processor's
+    ("H100 PCIe", 756.0, 80),
+    ("H100 NVL", 835.5, 94),
+    ("H100", 989.4, None),
+    ("A100", 312.0, None),
+    ("L40S", 362.0, 45),
+    ("L40", 181.0, 45),
+    ("RTX 6000 Ada", 364.2, 48),
+    ("A40", 149.7, 45),
+    ("A10", 125.0, 22.5),
+    ("A10G", 70.0, 22.5),
+    ("L4", 121.0, 22.5),
+    ("RTX 4090", 165.2, 24),
+    ("RTX 3090", 71.0, 24),
 )
 ARTICLE_CARD = "NVIDIA H100 80GB HBM3"  # article: H100 SXM x 8
 # Measured here: 5,180 tokens/s x 72 GFLOP (48 layers) and 29,153 x 12.8 (8 layers) are 373 TFLOP/s, 0.38 of 989.4.
@@ -73,9 +76,23 @@ def flops_per_token(shape: Shape, recipe: Recipe, length: float, *, preference: 
 
 def peak_flops(card: str) -> float | None:
     """Return the card's dense bf16 operations per second, None for one that no data sheet was read of."""
+    known = _data_sheet(card)
+    return known[0] * 1e12 if known else None
+
+
+def card_gigabytes(card: str) -> float | None:
+    """Return the card's memory in GB as vendors count it: its data sheet's, else what its name says; None for neither.
+
+    What CUDA can have of it is less where ECC takes its part.
+    """
+    known, named = _data_sheet(card), re.search(r"(\d+) ?GB\b", card)
+    return (known[1] if known else None) or (float(named[1]) if named else None)
+
+
+def _data_sheet(card: str) -> tuple[float, float | None] | None:
     if "Laptop" in card:  # the same name for less
         return None
-    return next((peak * 1e12 for part, peak in PEAKS if re.search(rf"\b{part}\b", card)), None)
+    return next(((peak, size) for part, peak, size in PEAKS if re.search(rf"\b{part}\b", card)), None)
 
 
 def reached(card: str, recipe: Recipe, cores: int) -> Range | None:

@@ -27,6 +27,11 @@ def rows_left(report: Report, recipe: Recipe) -> int:
     return rows - (math.ceil(share * rows) if share < 1 else int(share))
 
 
+def rows_held_out(report: Report, recipe: Recipe) -> int:
+    """Return the rows that are evaluated on instead, of those that are not dropped."""
+    return rows_left(report, {**recipe, "val_set_size": 0}) - rows_left(report, recipe)
+
+
 def micro_batches(report: Report, recipe: Recipe, ranks: int) -> int:
     """Return how many micro batches each rank gets in an epoch; with packing an estimate that may be one off.
 
@@ -80,8 +85,8 @@ def check_amount(report: Report, recipe: Recipe, ranks: int, section: str, where
             where=where,
             fix=f"with these data: {works}; or give more" if works else "give more data",
         )
-    rows, warnings = rows_left(report, recipe), []
-    held_out = rows_left(report, {**recipe, "val_set_size": 0}) - rows
+    rows, held_out = rows_left(report, recipe), rows_held_out(report, recipe)
+    warnings = []
     # There axolotl drops the last, incomplete round of an evaluation too (axolotl/core/builders/causal.py).
     if recipe.get("sample_packing") and recipe.get("eval_sample_packing") is False and 0 < held_out < ranks * micro:
         warnings.append(

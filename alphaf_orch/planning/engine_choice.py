@@ -8,7 +8,7 @@ from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.core.render import Rendered
 from alphaf_orch.estimates.fit import engine_for, fits
-from alphaf_orch.estimates.memory import sft_memory
+from alphaf_orch.estimates.memory import peak_memory
 from alphaf_orch.estimates.shapes import H100_BYTES, Setup, shape_of
 from alphaf_orch.planning.context import Resolved, engine_laid, own_settings
 from alphaf_orch.planning.engine_table import refuse
@@ -59,7 +59,7 @@ def check_fit(resolved: Resolved, recipe: Rendered) -> None:
         narrow = fits(shape_of(shape), {**recipe.values, "fp32_master_weights": None}, setup)
         lossy = "fp32_master_weights=null (bf16 weights, on which AdamW loses most updates of a small learning rate)"
         raise _does_not_fit(choice.reason, f"engine={choice.engine}" if choice.engine else lossy if narrow else "")
-    needed, there = sft_memory(shape_of(shape), recipe.values, setup).total / 1e9, setup.gpu_memory / 1e9
+    needed, there = peak_memory(shape_of(shape), recipe.values, setup).total / 1e9, setup.gpu_memory / 1e9
     other = choice.engine not in ("", "ddp", engine.name)
     raise _does_not_fit(
         f"full fine-tuning needs {needed:.0f} GB a GPU by engine {engine.name}, {there:.0f} are there",

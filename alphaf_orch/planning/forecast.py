@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from alphaf_orch.core.hardware import Machine
-from alphaf_orch.core.record import read_json
+from alphaf_orch.core.record import read_json, read_manifest
 from alphaf_orch.estimates import speed
 from alphaf_orch.estimates.cost import StageCost, Training, merge_cost, reading_cost, training_cost
 from alphaf_orch.estimates.fit import largest_micro_batch_size
 from alphaf_orch.estimates.measured import Facts, Measured, matches, read_measured
-from alphaf_orch.estimates.ranges import Range, exactly, total
+from alphaf_orch.estimates.ranges import Range, exactly, total_if_known
 from alphaf_orch.estimates.rows import Rows, counted, guessed, remembered
 from alphaf_orch.estimates.shapes import H100_BYTES, Setup, shape_of
-from alphaf_orch.planning.amount import micro_batches, planned_steps, rows_left
+from alphaf_orch.planning.amount import micro_batches, planned_steps, rows_held_out
 from alphaf_orch.planning.circumstances import (
     circumstances,
     data_key,
@@ -68,8 +67,7 @@ class Forecast:
     @property
     def seconds(self) -> Range | None:
         """The time of all stages; None where that of one is not known."""
-        known = [stage.seconds for stage in self.stages if stage.seconds]
-        return total(known) if len(known) == len(self.stages) else None
+        return total_if_known(stage.seconds for stage in self.stages)
 
     @property
     def gpu_hours(self) -> Range | None:
@@ -82,22 +80,26 @@ def card_bytes(gpu_memory: float) -> int:
     return round(gpu_memory * H100_BYTES / 80)
 
 
+def card_room(card: str) -> int:
+    """Return the bytes of a card's memory, 0 where neither a data sheet nor its name tells them."""
+    return card_bytes(speed.card_gigabytes(card) or 0)
+
+
 def hardware(machine: Machine, gpus: int, *, card: str = "", gpu_memory: int = 0) -> Hardware:
     """Return what a run on that many GPUs is estimated on: what is said, what is here, else the article's card."""
-    here = machine.gpus[0] if machine.gpus else ""
-    name = (card or here or speed.ARTICLE_CARD) if gpus else ""
-    named = re.search(r"(\d+) ?GB\b", name)
-    room = gpu_memory or (machine.memory if name == here else 0) or (card_bytes(int(named[1])) if named else H100_BYTES)
+    name = (card or next(iter(machine.gpus), speed.ARTICLE_CARD)) if gpus else ""
+    here = name in machine.gpus
+    room = gpu_memory or (machine.memory if here else 0) or card_room(name) or H100_BYTES
     ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Hardware(name, room, processor(), machine.cpus, ram, assumed=bool(gpus) and name != here)
+    return Hardware(name, room, processor(), machine.cpus, ram, assumed=bool(gpus) and not here)
 
 
 def forecast(plan: Plan, on: Hardware, done: Collection[str] = (), kept: Sequence[Measured] | None = None) -> Forecast:
     """Return what the stages that are not `done` will need and take; reads the run's reports and what was measured."""
     kept = read_measured() if kept is None else kept
-    found = [
-        _cost(plan, stage, on, kept) for stage in plan.stages if stage.name not in done and stage.kind != "prepare"
-    ]
+    left = [stage for stage in plan.stages if stage.name not in done and stage.kind != "prepare"]
+    rows = {section: known_rows(plan, section, kept) for section in SECTIONS if section in {s.section for s in left}}
+    found = [_cost(plan, stage, on, kept, rows[stage.section] if stage.section else None) for stage in left]
     held = max(plan.gpus[section] * plan.resolved.nodes(section) for section in SECTIONS)
     return Forecast(plan.paths.name, on, tuple(found), held, plan.disk_bytes)
 
@@ -105,7 +107,7 @@ def forecast(plan: Plan, on: Hardware, done: Collection[str] = (), kept: Sequenc
 def known_rows(plan: Plan, section: Section, kept: Sequence[Measured]) -> Rows | None:
     """Return the rows of a training: as this run counted them, as another one did, or guessed; None where unknown."""
     key, shape = data_key(plan, section), plan.preset.architecture
-    report = read_json(plan.paths.report(stage_name("data", section)))
+    report = _report(plan, section)
     found = counted(report, "counted by this run") if report else None
     found = found or (remembered(key, kept) if key else None)
     if found is None and shape is not None:
@@ -117,15 +119,24 @@ def known_rows(plan: Plan, section: Section, kept: Sequence[Measured]) -> Rows |
     return replace(found, key=key) if found else None
 
 
+def _report(plan: Plan, section: Section) -> Mapping[str, Any] | None:
+    """Return what this run counted of the rows that are planned; None where it counted none, or others."""
+    name = stage_name("data", section)
+    stage = next((stage for stage in plan.stages if stage.name == name), None)
+    entry = read_manifest(plan.paths.manifest)["stages"].get(name)
+    if stage is None or entry is None or (entry["state"], entry["fingerprint"]) != ("done", stage.fingerprint):
+        return None
+    return read_json(plan.paths.report(name))
+
+
 def _recipe(plan: Plan, section: Section) -> Mapping[str, Any]:
     own = next((s.own_file for s in plan.stages if s.kind == "train" and s.section == section), None)
     return own.values if own else {}
 
 
-def _cost(plan: Plan, stage: Stage, on: Hardware, kept: Sequence[Measured]) -> StageCost:
+def _cost(plan: Plan, stage: Stage, on: Hardware, kept: Sequence[Measured], rows: Rows | None) -> StageCost:
     architecture = plan.preset.architecture
     shape = shape_of(architecture) if architecture else None
-    rows = known_rows(plan, stage.section, kept) if stage.section else None
     gpus = plan.gpus[stage.section or "sft"]
     machine = on.facts(used_gpus(plan, stage), used_nodes(plan, stage))
     longest = rows.longest if rows else 0
@@ -141,8 +152,10 @@ def _cost(plan: Plan, stage: Stage, on: Hardware, kept: Sequence[Measured]) -> S
     found = training_cost(stage.name, training, same, near)
     if not gpus:
         return replace(found, room=on.ram)
-    section: Section = stage.section or "sft"
-    largest = largest_micro_batch_size(shape, training.recipe, training.setup, section)
+    missed = found.peak.value - found.memory.total if found.peak and found.memory else 0.0
+    largest = largest_micro_batch_size(
+        shape, training.recipe, training.setup, training.section, rows.longest if rows else 0, missed
+    )
     return replace(found, largest_micro_batch_size=largest)
 
 
@@ -164,8 +177,8 @@ def _training(plan: Plan, stage: Stage, on: Hardware, rows: Rows | None, gpus: i
         shape_of(plan.preset.architecture),
         recipe,
         setup,
-        stage.section == "dpo",
-        on.card,
+        stage.section,
+        on.card if gpus else "",
         on.cores,
         rows,
         steps,
@@ -176,7 +189,7 @@ def _training(plan: Plan, stage: Stage, on: Hardware, rows: Rows | None, gpus: i
     per_rank = micro_batches(rows.report, recipe, setup.world)
     if per_rank == 0:
         return replace(asked, steps=exactly(0), note=f"these data give {setup.world} rank(s) not one step")
-    held_out = rows_left(rows.report, {**recipe, "val_set_size": 0}) - rows_left(rows.report, recipe)
+    held_out = rows_held_out(rows.report, recipe)
     evaluations = 0
     if steps and evaluates(recipe):
         # Before the first step, every eval_steps, and behind the last one (counted in runs on a CPU).

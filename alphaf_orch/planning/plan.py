@@ -10,6 +10,7 @@ from alphaf_orch.core.command import PROGRAM_ENV, program
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.estimates.disk import disk_bytes
+from alphaf_orch.estimates.shapes import shape_of
 from alphaf_orch.inputs import chat_templates, sources
 from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.planning.context import Resolved, Scope
@@ -118,21 +119,20 @@ def _fetch_stage(resolved: Resolved, section: Section) -> tuple[Stage, ...]:
 
 def _disk_bytes(resolved: Resolved, found: tuple[Stage, ...]) -> int:
     """Return the estimate of what the planned training stages and merges write."""
-    recipe = {stage.name: stage.own_file.values for stage in found if stage.kind == "train" and stage.own_file}
+    trained = [stage for stage in found if stage.kind == "train" and stage.own_file]
+    recipes = {stage.section: stage.own_file.values for stage in trained if stage.section and stage.own_file}
     # What we build or convert is float32, so its merges are too.
     width = 2 if resolved.preset.source in ("hub", "local") else 4
     shape, merges = resolved.preset.architecture, any(stage.name == MERGE_MODELS for stage in found)
     merged = width * shape.parameters if shape and merges else 0
-    if not recipe:
+    if not recipes:
         # Only the merge: beside what was written there already.
         return merged + resolved.written
-    return merged + disk_bytes(
-        resolved.preset,
-        adapter=None if resolved.adapter == "full" else resolved.adapter,
-        lora_r=int(recipe.get("sft", {}).get("lora_r") or 0),
-        dpo_lora_r=int(recipe.get("dpo", {}).get("lora_r") or 0),
-        bytes_per_parameter=width,
-        # Without one axolotl keeps four (core/builders/base.py).
-        save_total_limit=max((int(values["save_total_limit"] or 4) for values in recipe.values()), default=0),
-        engine=resolved.engine.name or "ddp",
-    )
+    if shape is None:
+        return merged
+    # Without one axolotl keeps four (core/builders/base.py).
+    limit = max(int(values["save_total_limit"] or 4) for values in recipes.values())
+    adapter = None if resolved.adapter == "full" else resolved.adapter
+    # SFT that was planned before is on the disk, and taken off where what is free is looked at.
+    recipes.setdefault("sft", {**resolved.preset.sft, "adapter": adapter})
+    return merged + disk_bytes(shape_of(shape), recipes, resolved.engine.name or "ddp", limit, width)

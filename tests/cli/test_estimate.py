@@ -4,10 +4,13 @@ import json
 import re
 
 import pytest
-from measurements import H100
+from measurements import H100, REPORT
 
+from alphaf_orch.cli import views
 from alphaf_orch.cli.estimate_view import duration
 from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.record import write_manifest
+from alphaf_orch.planning import forecast as forecast_module
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.forecast import card_bytes, hardware
 from alphaf_orch.planning.plan import make_plan
@@ -133,3 +136,108 @@ def test_the_card_is_the_one_said_the_one_here_or_the_article_s():
     assert hardware(Machine((), 2), 8).gpu_memory == 85_500_000_000
     assert hardware(Machine((), 2), 1, card=here.gpus[0]).gpu_memory == card_bytes(40), "its name says 40GB"
     assert hardware(Machine((), 2), 0).card == ""
+
+
+@pytest.mark.parametrize(
+    ("card", "gigabytes"), [("NVIDIA L4", 22.5), ("NVIDIA GH200 480GB", 96), ("NVIDIA A100-SXM4-40GB", 40)]
+)
+def test_a_card_that_is_said_brings_its_memory(alphaf, card, gigabytes):
+    sft = stage(values(alphaf, *TRAINED, "--card", card), "sft")
+    assert sft["room"] == card_bytes(gigabytes)
+
+
+def test_the_engine_is_chosen_for_the_card_that_is_said(alphaf):
+    lora = ("--model", "eeve", "--gpus", "8", "--set", "adapter=lora")
+    by_name, by_size = (
+        alphaf("estimate", *lora, *said).output
+        for said in (("--card", "NVIDIA A100-SXM4-40GB"), ("--gpu-memory", "40"))
+    )
+    for output in (by_name, by_size):
+        assert "engine: fsdp2" in output
+        assert not re.search("^sft: .*does NOT fit", output, re.M)
+
+
+def test_of_a_card_that_does_not_tell_its_memory_it_is_asked(alphaf):
+    for card in ("Some Accelerator", "NVIDIA A100", "NVIDIA GeForce RTX 4090 Laptop GPU"):
+        done = alphaf("estimate", *TRAINED, "--card", card)
+        assert done.exit_code == 2, done.output
+        assert "--gpu-memory" in done.output
+        assert stage(values(alphaf, *TRAINED, "--card", card, "--gpu-memory", "24"), "sft")["room"] == card_bytes(24)
+
+
+def test_a_second_card_of_this_machine_is_here():
+    here = Machine((H100, "NVIDIA L4"), 16, ("0", "1"), card_bytes(22.5))
+    assert hardware(here, 2, card="NVIDIA L4").gpu_memory == here.memory
+    assert not hardware(here, 2, card="NVIDIA L4").assumed
+
+
+def write_rows(place, count):
+    turns = [{"role": "user", "content": "기준금리는?"}, {"role": "assistant", "content": "3.5 %입니다."}]
+    place.write_text(json.dumps({"messages": turns}) + "\n", encoding="utf-8")
+    place.write_text(place.read_text() * count, encoding="utf-8")
+    return str(place)
+
+
+def test_only_rows_of_these_data_are_counted_by_this_run(alphaf, tmp_path):
+    few, many = (write_rows(tmp_path / f"{count}.jsonl", count) for count in (20, 500))
+    settings_of = ("--model", "tiny", "--run", "t1", "--gpus", "0")
+    config, paths = settings(Options(model="tiny", run="t1", gpus=0, data=(few,)))
+    plan = make_plan(config, Machine((), 2), paths.root, Scope(dry=True, merge=True))
+    counting = next(one for one in plan.stages if one.name == "data")
+    paths.report("data").parent.mkdir(parents=True)
+    paths.report("data").write_text(json.dumps({**REPORT, "rows": 20, "sequence_len": 1024}), encoding="utf-8")
+    entry = {"state": "done", "fingerprint": counting.fingerprint, "started": "", "ended": "", "result": {}}
+    write_manifest(paths.manifest, {"format": 1, "stages": {"data": entry}})
+    found = stage(values(alphaf, *settings_of, "--data", few), "sft")
+    assert (found["rows"], found["rows_basis"]) == (20, "counted by this run")
+    for other in (("--data", many), ("--data", few, "--set", "sft.sequence_len=256")):
+        found = stage(values(alphaf, *settings_of, *other), "sft")
+        assert found["rows_basis"] == f"tokens estimated from bytes, {found['rows']} rows checked"
+    write_manifest(paths.manifest, {"format": 1, "stages": {"data": {**entry, "state": "failed"}}})
+    assert "estimated" in stage(values(alphaf, *settings_of, "--data", few), "sft")["rows_basis"]
+
+
+def test_a_training_on_the_processor_has_its_speed_beside_one_on_a_gpu(alphaf):
+    beside = values(alphaf, *TRAINED, "--dpo-gpus", "0")
+    alone = values(alphaf, "--model", "eeve", "--gpus", "0", "--dpo-gpus", "0", "--set", "max_steps=100")
+    assert stage(beside, "dpo")["tokens_per_s"] == stage(alone, "dpo")["tokens_per_s"]
+    assert stage(beside, "dpo")["peak"] == stage(alone, "dpo")["peak"]
+    shown = alphaf("estimate", *TRAINED, "--dpo-gpus", "0").output
+    assert "memory of one GPU or the process, by formula" in shown
+    assert "memory of one GPU, by formula" in alphaf("estimate", *TRAINED).output
+    assert "memory of the process, by formula" in alphaf("estimate", "--model", "tiny", "--gpus", "0").output
+
+
+UNPACKED = ("--set", "sft.sample_packing=false", "--set", "sft.pad_to_sequence_len=false")
+
+
+def test_what_fits_has_a_micro_batch_size_that_fits(alphaf, tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", 500)
+    found = values(alphaf, "--model", "qwen", "--gpus", "1", "--gpu-memory", "28", "--data", rows, *UNPACKED)
+    sft = stage(found, "sft")
+    assert sft["fits"] and sft["largest_micro_batch_size"] >= 2
+
+
+def test_the_largest_micro_batch_size_knows_what_was_measured(alphaf):
+    leave_measured()
+    peak = stage(values(alphaf, *TRAINED), "sft")["peak"]["value"]
+    for more, fits in ((1.001, True), (0.999, False)):
+        gigabytes = peak * more / card_bytes(1)
+        sft = stage(values(alphaf, *TRAINED, "--card", H100, "--gpu-memory", str(gigabytes)), "sft")
+        assert (sft["memory_basis"], sft["fits"]) == ("measured here (run earlier)", fits)
+        assert (sft["largest_micro_batch_size"] >= 2) is fits
+
+
+def test_a_dry_run_of_an_experiment_says_what_a_plan_says(alphaf):
+    done = alphaf("ablate", "neftune", "--model", "eeve", "--gpus", "8", "--dry-run")
+    assert "these data give 8 rank(s) not one step" in alphaf("plan", "--model", "eeve", "--gpus", "8").output
+    assert re.search(r"^\S+: sft: these data give 8 rank\(s\) not one step$", done.output, re.M), done.output
+    assert "GPU-hours on 8 x NVIDIA H100 80GB HBM3 (assumed: none is here), disk about" in done.output
+
+
+def test_what_was_measured_is_read_once_for_all_arms(alphaf, monkeypatch):
+    reads = []
+    for module in (forecast_module, views):
+        monkeypatch.setattr(module, "read_measured", lambda: reads.append(1) or (), raising=False)
+    assert alphaf("ablate", "neftune", "--model", "tiny", "--seeds", "3", "--dry-run").exit_code == 0
+    assert len(reads) == 1

@@ -122,7 +122,7 @@ def test_of_a_card_without_a_data_sheet_only_the_time_is_not_known():
 def test_padded_pairs_are_never_longer_than_sequence_len():
     recipe = {**SCALED, "load_in_4bit": True, "sequence_len": 1024}
     pairs = Rows({**REPORT, "tokens": {"total": 4000 * 900, "max": 1024}, "sequence_len": 1024}, Range(1, 0.5, 3), "")
-    per_step = asked(recipe=recipe, rows=pairs, preference=True).tokens_per_step()
+    per_step = asked(recipe=recipe, rows=pairs, section="dpo").tokens_per_step()
     assert per_step.low < per_step.value <= per_step.high == 4 * 2 * 2 * 1024
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from alphaf_orch.estimates.disk import disk_bytes
 from alphaf_orch.estimates.shapes import shape_of
@@ -29,14 +28,16 @@ def test_lora_parameters_at_the_articles_rank() -> None:
 
 
 def test_disk_bytes() -> None:
-    def needed(name: str, **changes: Any) -> int:
-        settings = {"adapter": "qlora", "lora_r": 256, "dpo_lora_r": 64, "save_total_limit": 2}
-        return disk_bytes(preset(name), **{**settings, **changes})
+    def needed(name: str, adapter: str | None = "qlora", limit: int = 2, width: int = 2, engine: str = "ddp") -> int:
+        made = preset(name)
+        assert made.architecture is not None
+        sft = {**made.sft, "adapter": adapter, "lora_r": 256}
+        return disk_bytes(shape_of(made.architecture), {"sft": sft, "dpo": {"lora_r": 64}}, engine, limit, width)
 
     lora, base = 1_006_632_960, 10_804_924_416
     assert needed("eeve") == 28 * (lora + lora // 4) + 4 * base
     assert needed("eeve", adapter=None) == 28 * (base + lora // 4) + 4 * base
-    assert needed("eeve", save_total_limit=0, bytes_per_parameter=4) == 4 * (lora + lora // 4) + 8 * base
+    assert needed("eeve", limit=0, width=4) == 4 * (lora + lora // 4) + 8 * base
     # FSDP saves the weights twice, DeepSpeed its bf16 model beside the fp32 one.
     found = {engine: needed("eeve", adapter=None, engine=engine) for engine in ("fsdp2", "zero2", "zero3")}
     assert found["fsdp2"] == found["zero2"] == 36 * base + 28 * (lora // 4) + 4 * base

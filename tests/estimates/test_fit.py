@@ -8,7 +8,7 @@ import pytest
 from estimate_recipes import DPO, EACH, FULL, LORA, ORION, QLORA, shape
 
 from alphaf_orch.estimates.fit import engine_for, fits, largest_micro_batch_size
-from alphaf_orch.estimates.memory import Setup, sft_memory
+from alphaf_orch.estimates.memory import Setup, peak_memory
 from alphaf_orch.estimates.shapes import H100_BYTES
 
 SMALL_CARD = 24 * 10**9
@@ -106,7 +106,7 @@ def test_the_largest_micro_batch_fits_and_the_next_does_not():
     micro = largest_micro_batch_size(one, recipe, setup)
     assert 24 % micro == 0 and micro > 1
     after = next(size for size in range(micro + 1, 25) if 24 % size == 0)
-    sizes = [sft_memory(one, {**recipe, "micro_batch_size": size}, setup).total for size in (micro, after)]
+    sizes = [peak_memory(one, {**recipe, "micro_batch_size": size}, setup).total for size in (micro, after)]
     assert sizes[0] <= setup.gpu_memory < sizes[1]
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from estimate_recipes import DPO, EACH, FULL, LORA, ORION, QLORA, ROOT, shape
 
-from alphaf_orch.estimates.memory import Memory, Setup, Shape, dpo_memory, phases, sft_memory, shape_of
+from alphaf_orch.estimates.memory import Memory, Setup, Shape, peak_memory, phases, shape_of
 from alphaf_orch.inputs.own_model import _architecture_of
 from alphaf_orch.inputs.presets import Architecture
 from alphaf_orch.settings.engine_keys import ENGINES
@@ -31,7 +31,7 @@ def measured(run: str, stage: str) -> float:
 @pytest.mark.parametrize("layers", [48, 8])
 def test_what_one_h100_allocated_comes_out_within_two_percent(layers):
     got = measured(f" {layers} layers", "sft")
-    found = sft_memory(with_layers(shape("eeve"), layers), {**QLORA, "gradient_accumulation_steps": 1}, Setup(1))
+    found = peak_memory(with_layers(shape("eeve"), layers), {**QLORA, "gradient_accumulation_steps": 1}, Setup(1))
     assert found.recorded == pytest.approx(got, rel=0.02)
 
 
@@ -40,14 +40,14 @@ def test_what_one_h100_reserved_is_covered_by_the_overhead():
     for entry in (e for e in found if "peak_gpu_memory_reserved_mib" in e):
         layers = 48 if " 48 " in entry["run"] else 8
         recipe = {**QLORA, "gradient_accumulation_steps": 1}
-        total = sft_memory(with_layers(shape("eeve"), layers), recipe, Setup(1)).total
+        total = peak_memory(with_layers(shape("eeve"), layers), recipe, Setup(1)).total
         reserved = entry["peak_gpu_memory_reserved_mib"] * 2**20
         assert 0 <= total - reserved <= 1e9  # the context
 
 
 def test_what_one_h100_allocated_in_dpo_comes_out_without_the_paged_moments():
     recipe = {**DPO, "gradient_accumulation_steps": 1}
-    found = dpo_memory(shape("eeve"), recipe, Setup(1), longest_row=277)
+    found = peak_memory(shape("eeve"), recipe, Setup(1), "dpo", longest_row=277)
     assert found.recorded == pytest.approx(measured(" 48 layers", "dpo"), rel=0.03)
     assert found.total - found.recorded > found.optimizer > 4e9
 
@@ -93,18 +93,18 @@ def test_each_row_of_the_table_by_part(name, recipe, micro, weights, trained, ac
 @pytest.mark.parametrize(("name", "unsharded", "shared"), [("eeve", 108, 29), ("qwen", 142, 43), ("orion", 145, 40)])
 def test_full_fine_tuning_of_the_table(name, unsharded, shared):
     one = shape(name)
-    whole = sft_memory(one, FULL, Setup(8))
+    whole = peak_memory(one, FULL, Setup(8))
     upcast = 10 * 2 * one.vocab_size * one.hidden_size
     state = whole.weights + whole.gradients + whole.optimizer + whole.buffers
     assert (state - upcast) / 1e9 == pytest.approx(unsharded, rel=0.01)
     assert whole.total > 85.5e9
     for engine in ("fsdp2", "zero3"):
-        found = sft_memory(one, {**FULL, **EACH}, Setup(8, engine=engine))
+        found = peak_memory(one, {**FULL, **EACH}, Setup(8, engine=engine))
         assert found.recorded / 1e9 == pytest.approx(shared, rel=0.1)
 
 
 def test_fsdp2_that_waits_with_sharing_out_keeps_whole_gradients():
-    found = [sft_memory(shape("eeve"), {**FULL, **more}, Setup(8, engine="fsdp2")).total for more in (EACH, {})]
+    found = [peak_memory(shape("eeve"), {**FULL, **more}, Setup(8, engine="fsdp2")).total for more in (EACH, {})]
     assert found[1] - found[0] > 2 * shape("eeve").parameters
 
 
@@ -141,14 +141,14 @@ def test_what_a_cpu_held_comes_out_within_five_percent(name, recipe, micro, long
     lora = {"lora_r": 256, "lora_dropout": 0.05, "lora_target_linear": True} if recipe["adapter"] else {}
     batch = {"sequence_len": 768, "micro_batch_size": micro, "gradient_accumulation_steps": 1}
     given = {**recipe, **lora, **batch, "optimizer": "adamw_torch", "bf16": False, "gradient_checkpointing": False}
-    assert sft_memory(shape(name), given, Setup(0), longest).recorded == pytest.approx(mib * 2**20, rel=0.05)
+    assert peak_memory(shape(name), given, Setup(0), "sft", longest).recorded == pytest.approx(mib * 2**20, rel=0.05)
 
 
 @pytest.mark.parametrize(("name", "recipe", "longest", "mib"), CPU_DPO)
 def test_what_a_cpu_held_in_dpo_comes_out_within_seven_percent(name, recipe, longest, mib):
     batch = {"sequence_len": 768, "gradient_accumulation_steps": 1, "optimizer": "adamw_torch", "bf16": False}
     given = {**DPO, **batch, **recipe, "gradient_checkpointing": False}
-    assert dpo_memory(shape(name), given, Setup(0), longest).recorded == pytest.approx(mib * 2**20, rel=0.07)
+    assert peak_memory(shape(name), given, Setup(0), "dpo", longest).recorded == pytest.approx(mib * 2**20, rel=0.07)
 
 
 def test_a_model_of_ones_own_has_the_shape_that_its_config_says():
@@ -162,7 +162,7 @@ def test_a_model_of_ones_own_has_the_shape_that_its_config_says():
 
 
 def test_parts_add_up_to_the_total():
-    found = sft_memory(shape("eeve"), QLORA, Setup(8))
+    found = peak_memory(shape("eeve"), QLORA, Setup(8))
     assert found.total == sum(value for part, value in vars(found).items() if part != "unseen")
     assert found.recorded == found.total - found.unseen == found.total - found.overhead
 
@@ -203,7 +203,8 @@ def made(**sizes: int) -> Shape:
 
 def both(one: Shape, recipe: dict, setup: Setup, longest: int = 0) -> list[int]:
     dpo = {**DPO, **{key: recipe[key] for key in ("micro_batch_size", "sequence_len") if key in recipe}}
-    return [sft_memory(one, recipe, setup, longest).total, dpo_memory(one, dpo, setup, longest).total]
+    sft = peak_memory(one, recipe, setup, "sft", longest)
+    return [sft.total, peak_memory(one, dpo, setup, "dpo", longest).total]
 
 
 def never_less(values: list[list[int]]) -> None:
@@ -260,14 +261,14 @@ def test_sharding_over_more_gpus_never_needs_more(recipe, engine):
     ],
 )
 def test_what_saves_memory_does(less, more):
-    found = [sft_memory(shape("qwen"), {**LORA, **keys}, Setup(8)).total for keys in (less, more)]
+    found = [peak_memory(shape("qwen"), {**LORA, **keys}, Setup(8)).total for keys in (less, more)]
     assert found[0] < found[1]
 
 
 @pytest.mark.parametrize("engine", ["fsdp2", "zero2", "zero3", "hsdp"])
 def test_offload_needs_less_of_the_card(engine):
     on, off = (
-        sft_memory(shape("eeve"), {**FULL, **EACH}, Setup(8, engine=engine, offload=way)) for way in (False, True)
+        peak_memory(shape("eeve"), {**FULL, **EACH}, Setup(8, engine=engine, offload=way)) for way in (False, True)
     )
     assert off.total < on.total and off.optimizer < on.optimizer
 
@@ -275,7 +276,7 @@ def test_offload_needs_less_of_the_card(engine):
 def test_a_tied_head_is_counted_once():
     tied = replace(made(), tie_word_embeddings=True, parameters=made().parameters - 9000 * 256)
     keys = {**LORA, "lora_modules_to_save": ["embed_tokens", "lm_head"]}
-    found = [sft_memory(one, keys, Setup(1)) for one in (tied, made())]
+    found = [peak_memory(one, keys, Setup(1)) for one in (tied, made())]
     assert (found[1].weights - found[0].weights) * 2 == found[1].adapter - found[0].adapter == 4 * 9000 * 256
 
 
@@ -284,5 +285,7 @@ def test_the_reference_pass_is_there_only_where_it_is_the_peak():
     assert set(phases(one, recipe, Setup(1), "dpo")) > {"reference"}
     assert "reference" not in phases(one, {**recipe, "precompute_ref_log_probs": True}, Setup(1), "dpo")
     assert phases(one, recipe, Setup(1), "dpo")["reference"].reference > 0
-    plain = dpo_memory(one, {**DPO, "backend": "transformers"}, Setup(1))
-    assert dpo_memory(one, DPO, Setup(1)).activations < plain.activations  # unsloth keeps layer inputs in host memory
+    plain = peak_memory(one, {**DPO, "backend": "transformers"}, Setup(1), "dpo")
+    assert (
+        peak_memory(one, DPO, Setup(1), "dpo").activations < plain.activations
+    )  # unsloth keeps layer inputs in host memory

@@ -37,7 +37,7 @@ def asked(**changes: Any) -> Training:
         shape=EEVE,
         recipe={**STRICT, **SCALED},
         setup=Setup(1),
-        preference=False,
+        section="sft",
         card=H100,
         cores=16,
         rows=Rows(REPORT, exactly(1.0), "counted by this run", "a-key"),

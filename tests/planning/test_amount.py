@@ -4,7 +4,7 @@ import pytest
 from amounts import RECIPE, UNPACKED, report
 
 from alphaf_orch.core.errors import DataError
-from alphaf_orch.planning.amount import check_amount, micro_batches, planned_steps
+from alphaf_orch.planning.amount import check_amount, micro_batches, planned_steps, rows_held_out
 from alphaf_orch.programs.training.counts import packed
 
 
@@ -133,3 +133,11 @@ def test_steps_do_not_depend_on_how_the_global_batch_is_cut_up():
     cut = [(1, 32), (2, 16), (4, 8), (8, 4), (16, 2), (32, 1)]
     recipes = [(RECIPE | {"num_epochs": 2, "gradient_accumulation_steps": steps}, ranks) for ranks, steps in cut]
     assert len({planned_steps(found, recipe, ranks, "sft") for recipe, ranks in recipes}) == 1
+
+
+def test_rows_held_out_are_of_those_that_are_not_dropped():
+    found = report([5000] * 10 + [100] * 90)
+    recipe = RECIPE | {"excess_length_strategy": "drop"}
+    assert rows_held_out(found, recipe | {"val_set_size": 0.1}) == 9
+    assert rows_held_out(found, recipe | {"val_set_size": 20}) == 20
+    assert rows_held_out(found, recipe | {"val_set_size": 0}) == 0

@@ -401,3 +401,16 @@ def test_the_disk_that_a_run_needs_is_that_of_its_engine_s_checkpoints(eight_gpu
 
     # FSDP2 saves 16 bytes of each parameter in each of two checkpoints, ZeRO-3 14.
     assert needed("fsdp2") - needed("zero3") == 2 * 2 * 10_804_924_416
+
+
+@pytest.mark.parametrize(
+    ("settings", "parameters"),
+    [
+        ({}, 0),
+        ({"lora_modules_to_save": ["embed_tokens", "lm_head"]}, 2 * 40960 * 4096),
+        ({"lora_target_linear": False, "lora_target_modules": ["q_proj"]}, 48 * 256 * 2 * 4096 - 1_006_632_960),
+    ],
+)
+def test_the_disk_that_a_run_needs_is_that_of_what_is_trained(plan, settings, parameters):
+    plain, other = (plan(sft={"adapter": "lora", **more}).disk_bytes for more in ({}, settings))
+    assert other - plain == (12 * 2 + 4) * parameters

@@ -38,7 +38,7 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
             fix="drop lora_r, or use adapter=lora",
         )
     tracked = {key: value for key, value in user.items() if key in TRACKER_KEYS}
-    engine = engine_laid(resolved).layers if section == "sft" else ()
+    engine = resolved.laid.layers if section == "sft" else ()
     user, model = _with_plugin(user), _with_plugin(model)
     if user.get("chat_template", "jinja") != "jinja":
         model = {key: value for key, value in model.items() if key != "chat_template_jinja"}  # another template's text

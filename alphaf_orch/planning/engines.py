@@ -32,12 +32,7 @@ class Engine:
     name: str = "ddp"
     reason: str = ""
     offload: bool = False
-    began: bool = False  # the run trained with it before engines had a key
-
-    @property
-    def remembered(self) -> dict[str, Any]:
-        """The recipe keys by which the run goes on with it on any machine; DDP is what a run is without."""
-        return {"engine": self.name} if self.name != "ddp" else {}
+    began: bool = False  # the run trained with it before it laid anything over a recipe
 
 
 DDP = Engine()

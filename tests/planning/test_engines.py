@@ -145,6 +145,24 @@ def test_a_template_of_yours_with_another_section_is_refused(plan, tmp_path):
         plan(templates=str(tmp_path / "템플릿"), sft={"engine": "fsdp2"})
 
 
+def test_a_template_of_yours_that_adds_nothing_adds_nothing(plan, tmp_path):
+    own = tmp_path / "t" / "engines"
+    own.mkdir(parents=True)
+    (own / "ddp.yaml.j2").write_text("full: {}\n", encoding="utf-8")
+    given = recipe(plan(templates=str(tmp_path / "t"), **SMALL, gpus=1, sft={"adapter": "full"}))
+    assert "fp32_master_weights" not in given
+
+
+def test_a_template_of_yours_for_fsdp2_is_one_for_hsdp_too(plan, tmp_path):
+    own = tmp_path / "t" / "engines"
+    own.mkdir(parents=True)
+    text = "recipe: {fsdp_version: 2, fsdp_config: {reshard_after_forward: false}}\n"
+    (own / "fsdp2.yaml.j2").write_text(text, encoding="utf-8")
+    given = recipe(plan(templates=str(tmp_path / "t"), nodes=2, gpus=4, sft={"engine": "hsdp"}))
+    assert given["fsdp_config"] == {"reshard_after_forward": False}
+    assert (given["dp_shard_size"], given["dp_replicate_size"]) == (4, 2)
+
+
 # --- what it adds
 
 

@@ -135,4 +135,4 @@ def _disk_bytes(resolved: Resolved, found: tuple[Stage, ...]) -> int:
     adapter = None if resolved.adapter == "full" else resolved.adapter
     # SFT that was planned before is on the disk, and taken off where what is free is looked at.
     recipes.setdefault("sft", {**resolved.preset.sft, "adapter": adapter})
-    return merged + disk_bytes(shape_of(shape), recipes, resolved.engine.name or "ddp", limit, width)
+    return merged + disk_bytes(shape_of(shape), recipes, resolved.engine.name, limit, width)

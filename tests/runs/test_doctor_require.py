@@ -9,7 +9,7 @@ import pytest
 from doctor_python import calls, view
 
 from alphaf_orch.core.cards import Card, Cards
-from alphaf_orch.core.errors import HardwareError, ToolError
+from alphaf_orch.core.errors import DiskError, HardwareError, ToolError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
@@ -77,6 +77,15 @@ def test_a_compiler_that_was_not_needed_before_is_asked_for_when_it_is(asked, mo
         asked(Wanted(8, compiles=True))
     assert "apt-get install gcc" in caught.value.fix
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("error", [FileExistsError(17, "there"), DiskError("it is full", where="x", fix="free it")])
+def test_a_cache_that_cannot_be_written_stops_no_run(error, asked, monkeypatch):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(require, "write_atomic", refuse)
+    assert sorted(asked()) == sorted(asked()) == ["devices", "environment"]
 
 
 def test_what_failed_is_asked_again(asked):

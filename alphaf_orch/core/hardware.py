@@ -6,6 +6,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from alphaf_orch.core.cards import look_at_cards
 from alphaf_orch.core.disk import size
@@ -16,13 +17,15 @@ from alphaf_orch.core.errors import HardwareError
 class Machine:
     """The GPUs a child process would see (names, and what CUDA calls them) and the processors they may use together.
 
-    `memory` is that of the smallest of these GPUs in bytes, as its driver tells; 0 where it is not known.
+    `memory` is that of the smallest of these GPUs in bytes, as its driver tells; 0 where it is not known. `card` is the
+    kind of the oldest of them, its compute capability: sm_90; empty where it is not known.
     """
 
     gpus: tuple[str, ...]
     cpus: int
     devices: tuple[str, ...] = ()
     memory: int = 0
+    card: str = ""
 
     def visible(self, count: int) -> tuple[str, ...]:
         """Return the first `count` devices as the user numbered them; what is planned for another machine counts on."""
@@ -52,14 +55,26 @@ def _all_gpus() -> tuple[str, ...]:
 
 def _smallest_memory(devices: tuple[str, ...]) -> int:
     """Return the bytes of the smallest of the devices, numbers or ids; 0 for none and where one does not tell."""
+    found = _told(devices, "nvmlDeviceGetMemoryInfo")
+    return min((int(memory.total) for memory in found), default=0)
+
+
+def _oldest_kind(devices: tuple[str, ...]) -> str:
+    """Return the lowest compute capability of the devices as axolotl writes it; "" where one does not tell."""
+    found = [tuple(kind) for kind in _told(devices, "nvmlDeviceGetCudaComputeCapability")]
+    return "sm_{}{}".format(*min(found)) if found else ""
+
+
+def _told(devices: tuple[str, ...], question: str) -> list[Any]:
+    """Return what NVML says of each of the devices; nothing where it does not of one."""
     import pynvml
 
     if not devices:
-        return 0
+        return []
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return 0
+        return []
     try:
         handles = (
             pynvml.nvmlDeviceGetHandleByIndex(int(device))
@@ -67,10 +82,10 @@ def _smallest_memory(devices: tuple[str, ...]) -> int:
             else pynvml.nvmlDeviceGetHandleByUUID(device)
             for device in devices
         )
-        return min(int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) for handle in handles)
+        return [getattr(pynvml, question)(handle) for handle in handles]
     except pynvml.NVMLError:
         # A shortened id, which CUDA takes and NVML does not, or a card that shares its memory with the host.
-        return 0
+        return []
     finally:
         pynvml.nvmlShutdown()
 
@@ -107,7 +122,7 @@ def detect_machine() -> Machine:
     # Whoever sets OMP_NUM_THREADS shares the processors with somebody else.
     threads = os.environ.get("OMP_NUM_THREADS", "")
     cpus = int(threads) if threads.isdigit() and int(threads) else len(os.sched_getaffinity(0))
-    return Machine(gpus, cpus, devices, _smallest_memory(devices))
+    return Machine(gpus, cpus, devices, _smallest_memory(devices), _oldest_kind(devices))
 
 
 def check_gpus(wanted: int, machine: Machine, stage: str, option: str) -> None:

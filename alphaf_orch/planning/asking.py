@@ -1,8 +1,9 @@
 """What of a rendered SFT recipe only axolotl itself can judge: then it is asked, before anything is launched.
 
-Decided without it is, among the user's own keys, a key that the shipped recipe has too and whose value is a number in
-its range or one of its recorded names, and what shipped recipes, hardware layers and presets say themselves. All else
-(a key of a plugin, of an engine, a mapping, a switch, a key that the recipe lacks and may not go with it) is asked.
+Decided without it is, among the keys of the user and of templates of one's own, a key that the shipped recipe has too
+and whose value is a number in its range or one of its recorded names, and what shipped recipes, hardware layers and
+presets say themselves. All else (a key of a plugin, of an engine, a mapping, a switch, a key that the recipe lacks and
+may not go with it) is asked.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from alphaf_orch.core.record import fingerprint
 from alphaf_orch.core.render import Rendered, template_text
 from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.inputs.presets import file_of
+from alphaf_orch.planning.engines import templates
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import stage_name
 from alphaf_orch.programs.tracker_keys import KEYS as TRACKER_KEYS
@@ -25,6 +27,7 @@ from alphaf_orch.settings.keys import known_keys
 
 # Places alone: axolotl's validators look at none of them, and each run has its own.
 _PLACES = {"output_dir", "dataset_prepared_path", "deepspeed"}
+_ARTICLES_CARD = "sm_90"  # H100 [article], where a plan is made on a machine without GPUs
 # Values of the shipped recipes that axolotl refuses beside others of them: 4-bit weights without qlora, an evaluation
 # of no rows.
 _ENTANGLED = {"load_in_4bit", "eval_steps", "eval_strategy"}
@@ -39,11 +42,13 @@ class Question:
     gpus: int  # of each machine
     nodes: int
     python: str
+    card: str  # their kind; "" for a CPU, and where the cards here do not tell it: then torch is asked for it
+    names: tuple[str, ...] = ()  # of cards that do not tell it
 
-    def fingerprint(self, axolotl: str) -> str:
-        """Return what stands for the question to that version: the recipe without its places, and the machine."""
+    def fingerprint(self, axolotl: str, torch: str) -> str:
+        """Return what stands for the question to those versions: the recipe without its places, and the machine."""
         asked = {key: value for key, value in self.recipe.values.items() if key not in _PLACES}
-        return fingerprint([asked, self.gpus, self.nodes, axolotl])[:32]
+        return fingerprint([asked, self.gpus, self.nodes, self.card, list(self.names), axolotl, torch])[:32]
 
 
 def question_of(plan: Plan) -> Question | None:
@@ -55,25 +60,34 @@ def question_of(plan: Plan) -> Question | None:
     keys = tuple(_undecided(plan, recipe))
     if not keys:
         return None
-    return Question(recipe, keys, plan.gpus["sft"], plan.resolved.nodes("sft"), plan.resolved.python())
+    gpus, here = plan.gpus["sft"], plan.resolved.machine
+    card = (here.card if here.gpus else _ARTICLES_CARD) if gpus else ""
+    names = tuple(sorted(set(here.gpus))) if gpus and not card else ()
+    return Question(recipe, keys, gpus, plan.resolved.nodes("sft"), plan.resolved.python(), card, names)
 
 
 def _undecided(plan: Plan, recipe: Rendered) -> list[str]:
     resolved, (*own, shipped) = plan.resolved, template_folders(plan.resolved.config.templates)
     template = find_template(resolved.folders, f"sft/{resolved.adapter}.yaml.j2")
-    layers: dict[str, Any] = dict(resolved.config.sft)
+    layers: list[Mapping[str, Any]] = [resolved.config.sft]
     for file in (file_of(resolved.preset, tuple(folder / "models" for folder in resolved.folders)), template):
         if not file.is_relative_to(shipped):
-            layers |= resolved.preset.sft if file != template else recipe.values
+            layers.append(resolved.preset.sft if file != template else recipe.values)
     for folder in own:
         for file in (folder / "hardware").glob("*.yaml"):
-            layers |= parse_yaml(template_text(file), str(file)).get("sft") or {}
-    if not layers:
+            layers.append(parse_yaml(template_text(file), str(file)).get("sft") or {})
+    laid = [{k: v for k, v in layer.items() if k not in _PLACES} for _, layer in resolved.laid.layers]
+    if laid and not all(file.is_relative_to(shipped) for file in templates(resolved.engine.name, resolved.folders)):
+        layers += laid
+    # What each of them says: of one key two may say different things, and either may be what the other goes with.
+    pairs = [pair for layer in layers for pair in layer.items()]
+    if not pairs:
         return []
     known, said = known_keys("sft"), _shipped(shipped, resolved.adapter)
-    left = {key: value for key, value in layers.items() if not _decided(key, value, known, said)}
+    left = [(key, value) for key, value in pairs if not _decided(key, value, known, said)]
     said_by_presets = _presets(shipped) if left else []
-    return [key for key, value in left.items() if key in _ENTANGLED or (key, value) not in said_by_presets]
+    found = [key for key, value in left if key in _ENTANGLED or (key, value) not in said_by_presets]
+    return list(dict.fromkeys(found))
 
 
 def _decided(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], said: Mapping[str, list[Any]]) -> bool:

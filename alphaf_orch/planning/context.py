@@ -23,6 +23,7 @@ from alphaf_orch.settings.trackers import tracker_layer
 PLUGIN = "alphaf_orch.programs.training.axolotl_plugin.AlphafPlugin"
 # Keys that axolotl refuses beside another one, which the recipes set (schemas/validation.py).
 _INSTEAD = {"warmup_steps": "warmup_ratio", "saves_per_epoch": "save_steps", "evals_per_epoch": "eval_steps"}
+_OTHER_LOSSES = ("cut_cross_entropy", "liger_cross_entropy", "liger_fused_linear_cross_entropy")
 PROBE_ROWS = 64  # ours: enough to meet a row that sequence_len did not drop
 SAMPLED_TENSORS = 12  # ours: the contract reads them one by one; every kind of layer is among them
 
@@ -38,7 +39,7 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
             fix="drop lora_r, or use adapter=lora",
         )
     tracked = {key: value for key, value in user.items() if key in TRACKER_KEYS}
-    engine = engine_laid(resolved).layers if section == "sft" else ()
+    engine = resolved.laid.layers if section == "sft" else ()
     user, model = _with_plugin(user), _with_plugin(model)
     if user.get("chat_template", "jinja") != "jinja":
         model = {key: value for key, value in model.items() if key != "chat_template_jinja"}  # another template's text
@@ -102,6 +103,11 @@ def _following(resolved: Resolved, section: Section, layers: recipes.Layers) -> 
     if sizes and not sizes[-1]:
         # axolotl refuses an eval schedule without an eval set.
         found.append(("follows val_set_size", {"eval_strategy": "no", "eval_steps": None}))
+    cut = any(str(name).endswith(".CutCrossEntropyPlugin") for name in said.get("plugins") or ())
+    loss = next((key for key in _OTHER_LOSSES if said.get(key)), "plugins" if cut else "")
+    if loss and said.get("chunked_cross_entropy"):
+        # axolotl takes one of them (schemas/validation.py:1113), and that plugin none beside it (its args.py:48).
+        found.append((f"follows {loss}", {"chunked_cross_entropy": None}))
     for key, other in _INSTEAD.items():
         if any(value is not None for value in given(key)[-1:]) and not given(other):
             found.append((f"follows {key}", {other: None}))

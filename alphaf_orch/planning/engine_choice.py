@@ -10,8 +10,8 @@ from alphaf_orch.core.render import Rendered
 from alphaf_orch.estimates.fit import engine_for, fits
 from alphaf_orch.estimates.memory import sft_memory
 from alphaf_orch.estimates.shapes import H100_BYTES, Setup, shape_of
-from alphaf_orch.planning.context import Resolved, engine_laid, own_settings
-from alphaf_orch.planning.engine_table import refuse
+from alphaf_orch.planning.context import Resolved, own_settings
+from alphaf_orch.planning.engine_table import at, refuse
 from alphaf_orch.planning.engines import Engine, said
 from alphaf_orch.planning.stages import Section, stage_name
 
@@ -25,10 +25,11 @@ def choose(resolved: Resolved, rendered: Callable[[], Rendered]) -> Engine:
     asked = said(own_settings(resolved, "sft"))
     if asked.name:
         return asked
+    begun = _begun(resolved, offload=asked.offload)
+    if begun:
+        return begun
     if resolved.ranks("sft") == 1:
         return Engine(offload=asked.offload)
-    if stage_name("train", "sft") in read_manifest(resolved.paths.manifest)["stages"]:
-        return Engine(reason="the run began with it", offload=asked.offload, began=True)
     shape = resolved.preset.architecture
     if shape is None:
         return _by_kind(resolved, offload=asked.offload)
@@ -36,6 +37,17 @@ def choose(resolved: Resolved, rendered: Callable[[], Rendered]) -> Engine:
     if not choice.engine and resolved.adapter == "full":
         raise _does_not_fit(choice.reason)
     return Engine(choice.engine or "ddp", choice.reason, asked.offload)
+
+
+def _begun(resolved: Resolved, *, offload: bool) -> Engine | None:
+    """Return the engine by which the run has trained such an adapter, as its manifest has it; None where it has not."""
+    entry = read_manifest(resolved.paths.manifest)["stages"].get(stage_name("train", "sft"))
+    recipe = entry["spec"].get("recipe", {}) if entry else {}
+    if not recipe or (recipe.get("adapter") or "full") != resolved.adapter:
+        return None
+    name = recipe.get("engine", "ddp")
+    reason = "the run began with it" if name != "ddp" or resolved.ranks("sft") > 1 else ""
+    return Engine(name, reason, offload, began=name == "ddp" and not recipe.get("fp32_master_weights"))
 
 
 def _by_kind(resolved: Resolved, *, offload: bool) -> Engine:
@@ -72,9 +84,9 @@ def check_engine(resolved: Resolved, section: Section, recipe: Rendered) -> None
     settings = own_settings(resolved, section)
     engine = resolved.engine if section == "sft" else said(settings)
     world, values = resolved.ranks(section), recipe.values
-    files = engine_laid(resolved).files if section == "sft" else {}
+    files = resolved.laid.files if section == "sft" else {}
     sizes = [values.get(key) or 0 for key in ("dp_shard_size", "dp_replicate_size")]
-    zero = [file.values.get("zero_optimization", {}).get("stage") for file in files.values()]
+    zero = [at(file.values, "zero_optimization.stage") for file in files.values()]
     facts = {
         "section": section,
         "gpus": resolved.gpus[section],

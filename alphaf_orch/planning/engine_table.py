@@ -50,13 +50,13 @@ REFUSALS: Sequence[Refusal] = (
     # Where it is trained.
     Refusal(_SHARDING, {"section": _one_of("dpo")},
             "the DPO program trains an adapter on whole copies of the model, by DDP or on one GPU",
-            "drop dpo.engine; one GPU holds the 4-bit model and its adapter"),  # programs/training/dpo.py
+            "say --set dpo.engine=null; one GPU holds the 4-bit model and its adapter"),  # programs/training/dpo.py
     Refusal(_SHARDING, {"gpus": _one_of(0)},  # axolotl/utils/distributed.py:316, trainer.py:591: "cuda", "nccl"
             "engine {engine} trains on GPUs alone: axolotl builds its device mesh for cuda",
-            "drop engine on a CPU, or say --gpus N"),
+            "say --set engine=ddp on a CPU, or --gpus N"),
     Refusal(_SHARDING, {"world": _one_of(1)},
             "engine {engine} cuts a model over several GPUs, and there is one",
-            "drop engine, or say --gpus 2 and more"),
+            "say --set engine=ddp, or --gpus 2 and more"),
     # axolotl/utils/trainer.py:566-592: there `preprocess` sets LOCAL_RANK and no RANK, and torch finds no rendezvous
     Refusal(_ZERO, {"gpus": _one_of(1)},
             "engine {engine}: on a machine with one GPU axolotl's preprocess joins a distributed state without a RANK",
@@ -67,10 +67,20 @@ REFUSALS: Sequence[Refusal] = (
     Refusal(("hsdp",), {"gpus": _one_of(1)},
             "engine hsdp cuts a model over the GPUs of a machine, and each has one",
             "use engine=fsdp2"),
+    Refusal(_ALL, {"section": _one_of("dpo"), "offload": _one_of(True)},
+            "the DPO program puts nothing to the CPU", "say --set dpo.engine_offload=null"),
     Refusal(("ddp",), {"offload": _one_of(True)},
             "engine_offload: DDP puts nothing to the CPU",
             "use it with engine fsdp2, hsdp, zero2 or zero3"),
     # Keys of one engine under another.
+    Refusal(_ALL, {"fp32_master_weights": _given, "adapter": _one_of("qlora", "lora")},  # master_weights.py, widen
+            "fp32_master_weights would make the frozen model float32 too; an adapter is float32 already",
+            "say --set fp32_master_weights=null"),
+    Refusal(_ZERO, {"fp32_master_weights": _given},  # deepspeed/runtime/zero/stage_1_and_2.py:470, stage3.py
+            "DeepSpeed keeps float32 master weights itself", "say --set fp32_master_weights=null"),
+    Refusal(_FSDP, {"fsdp_config": lambda value: not value},
+            "without fsdp_config axolotl trains by DDP, not by engine {engine}",
+            "drop fsdp_config, or say --set engine=ddp"),
     Refusal(("ddp", *_ZERO), {"own.fsdp_config": _given},
             "fsdp_config means nothing to engine {engine}",
             "say --set engine=fsdp2; what you set in fsdp_config is laid over its values"),
@@ -158,12 +168,13 @@ def refuse(engine: str, recipe: Mapping[str, Any], own: Mapping[str, Any], facts
     """Raise ConfigError for the first line of the table that a recipe meets; `own` is what you set yourself."""
     values = {**recipe, **facts, "own": own}
     for line in REFUSALS:
-        if engine in line.engines and all(test(_at(values, key)) for key, test in line.when.items()):
+        if engine in line.engines and all(test(at(values, key)) for key, test in line.when.items()):
             said = {"engine": engine, "optimizer": recipe.get("optimizer")}
             raise ConfigError(line.what.format(**said), where=_where(line, facts), fix=line.fix.format(**said))
 
 
-def _at(values: Any, key: str) -> Any:
+def at(values: Any, key: str) -> Any:
+    """Return what a dotted key has in nested mappings, None where one of them is none."""
     for part in key.split("."):
         values = values.get(part) if isinstance(values, Mapping) else None
     return values
@@ -177,7 +188,7 @@ def _where(line: Refusal, facts: Mapping[str, Any]) -> str:
         "gpus": "--gpus",
         "world": "--gpus and --nodes",
         "nodes": "--nodes",
-        "offload": "key sft.engine_offload",
+        "offload": f"key {facts['section']}.engine_offload",
     }
     keys = [
         options.get(key, f"key {facts['section']}.{key.removeprefix('own.')}") for key in line.when if key != "section"

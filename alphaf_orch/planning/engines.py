@@ -17,6 +17,7 @@ from alphaf_orch.settings.keys import check_key
 # What an engine's template may hold: axolotl's keys for any recipe, for one adapter, and with engine_offload;
 # DeepSpeed's JSON, and what engine_offload changes in it.
 _SECTIONS = ("recipe", "qlora", "lora", "full", "offload", "deepspeed", "deepspeed_offload")
+_BELOW = {"hsdp": ("fsdp2",)}  # engines whose values hold for another too
 # Keys that are an engine's. In a fingerprint they stand beside its name, by which a change is told; the sizes follow
 # the number of GPUs, and `deepspeed` is a place.
 OWN_KEYS = frozenset({"fsdp_version", "fsdp_config", "accelerator_config", "fp32_master_weights"})
@@ -32,12 +33,7 @@ class Engine:
     name: str = "ddp"
     reason: str = ""
     offload: bool = False
-    began: bool = False  # the run trained with it before engines had a key
-
-    @property
-    def remembered(self) -> dict[str, Any]:
-        """The recipe keys by which the run goes on with it on any machine; DDP is what a run is without."""
-        return {"engine": self.name} if self.name != "ddp" else {}
+    began: bool = False  # the run trained with it before it laid anything over a recipe
 
 
 DDP = Engine()
@@ -75,12 +71,14 @@ def laid(
     """
     if engine.name == "ddp" and (adapter != "full" or engine.began or not shape["gpus"]):
         return Laid()
-    template = find_template(folders, f"engines/{engine.name}.yaml.j2")
-    parts = render(template, shape).values
-    for name in parts.keys() - set(_SECTIONS):
-        raise ConfigError(
-            f"{name}: an engine has no such section", where=str(template), fix=f"use {', '.join(_SECTIONS)}"
-        )
+    parts: dict[str, Any] = {}
+    for template in templates(engine.name, folders):
+        above = render(template, shape).values
+        for name in above.keys() - set(_SECTIONS):
+            raise ConfigError(
+                f"{name}: an engine has no such section", where=str(template), fix=f"use {', '.join(_SECTIONS)}"
+            )
+        parts = _merged(parts, above)
     wanted = ("recipe", adapter, *(("offload",) if engine.offload else ()))
     values = _merged(*(parts.get(name) or {} for name in wanted))
     files: dict[Path, Rendered] = {}
@@ -92,9 +90,16 @@ def laid(
         files[place] = Rendered(json.dumps(config, indent=2) + "\n", config)
         values["deepspeed"] = str(place)
     name = f"engine {engine.name}"
+    if not values:
+        return Laid()
     first = next(iter(values))
     reason = f"{name}, {engine.reason}" if engine.reason else name
     return Laid([(reason, {first: values.pop(first)}), (name, values)], files)
+
+
+def templates(name: str, folders: tuple[Path, ...]) -> list[Path]:
+    """Return the templates of an engine, each laid over those before it."""
+    return [find_template(folders, f"engines/{each}.yaml.j2") for each in (*_BELOW.get(name, ()), name)]
 
 
 def _of_yours(own: Any, config: dict[str, Any]) -> dict[str, Any]:

@@ -22,9 +22,9 @@ from alphaf_orch.inputs.data_sets import check_sources
 from alphaf_orch.inputs.formats import Reading
 from alphaf_orch.planning import recipes
 from alphaf_orch.planning.base import BaseModelRef, find_base, find_preset, tool_python
-from alphaf_orch.planning.context import Resolved, Scope, recipe_layers
+from alphaf_orch.planning.context import Resolved, Scope, engine_laid, recipe_layers
 from alphaf_orch.planning.engine_choice import choose
-from alphaf_orch.planning.engines import Engine
+from alphaf_orch.planning.engines import DDP
 from alphaf_orch.planning.merge_inputs import MergeInputs, base_as_merged, read_inputs
 from alphaf_orch.planning.merge_partners import MergeModel, find_merge_model
 from alphaf_orch.planning.sft import sft_recipe
@@ -71,7 +71,16 @@ def resolve(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> Re
         template=_template(resolved, env),
         merge=_merge(resolved, settings, env) if settings else None,
     )
-    return replace(resolved, engine=_engine(resolved))
+    return with_engine(resolved) if "sft" in scope.sections else resolved
+
+
+def with_engine(resolved: Resolved) -> Resolved:
+    """Return a run of SFT with its engine and what that adds to the recipe, read once: templates, a file of yours."""
+    base, plain = resolved.base, replace(resolved, engine=DDP)
+    assert base is not None
+    plain = replace(plain, laid=engine_laid(plain))
+    found = replace(plain, engine=choose(plain, lambda: sft_recipe(plain, base, "")))
+    return replace(found, laid=engine_laid(found))
 
 
 def _check_said(config: RunConfig, scope: Scope) -> None:
@@ -151,14 +160,6 @@ def _template(resolved: Resolved, env: Mapping[str, str]) -> ChatTemplate | None
     if not Path(base.name).is_dir():
         folder = hub_cache.snapshot(base.name, "model", base.revision, env) if preset.source == "hub" else None
     return template_of(settings, folder)
-
-
-def _engine(resolved: Resolved) -> Engine:
-    base = resolved.base
-    if "sft" not in resolved.scope.sections:
-        return Engine()
-    assert base is not None
-    return choose(resolved, lambda: sft_recipe(resolved, base, ""))
 
 
 def _merge_settings(config: RunConfig, preset: presets.ModelPreset, scope: Scope) -> MergeSettings | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +50,15 @@ class Resolved:
     template: ChatTemplate | None = None  # with which SFT trains, or trained; None where it can't be known yet
     merge: MergeInputs | None = None
     engine: engines.Engine = engines.DDP  # of SFT; DPO's is always DDP
+    laid: engines.Laid = field(default_factory=engines.Laid)  # what that adds to the recipe of SFT
     written: int = 0  # bytes in the run's folder, where only a merge is added to them
 
     @property
     def remembered(self) -> RunConfig:
-        """The settings as the run keeps them: going on with it, it is asked for the same devices, engine and base."""
+        """The settings as the run keeps them: going on with it, it is asked for the same devices and base."""
         update: dict[str, Any] = {"gpus": self.gpus["sft"], "dpo_gpus": self.gpus["dpo"]}
         if "sft" in self.scope.sections and self.base and self.base.identity:
             update["base_revision"] = self.base.identity
-        if "sft" in self.scope.sections and self.engine.remembered:
-            update["sft"] = {**self.config.sft, **self.engine.remembered}
         return self.config.model_copy(update=update)
 
     @property

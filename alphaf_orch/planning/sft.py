@@ -13,7 +13,6 @@ from alphaf_orch.planning.base import BaseModelRef
 from alphaf_orch.planning.context import (
     Resolved,
     data_stage,
-    engine_laid,
     make_recipe,
     merge_stage,
     recipe_spec,
@@ -34,7 +33,7 @@ def sft_stages(resolved: Resolved) -> tuple[Stage, ...]:
     recipe = _recipe(resolved, base)
     check_engine(resolved, "sft", recipe)
     check_fit(resolved, recipe)
-    named = engine_laid(resolved).files
+    named = resolved.laid.files
     paths = resolved.paths
     launch = training_launch(resolved, "sft", recipe)
     spec = {**recipe_spec(recipe, resolved.ranks("sft"), resolved.engine, named), "data": content, "base": base.spec}

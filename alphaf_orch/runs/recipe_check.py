@@ -6,7 +6,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from alphaf_orch.core.paths import cache_dir
 from alphaf_orch.core.record import read_json, write_atomic
 from alphaf_orch.planning.asking import Question, question_of
 from alphaf_orch.planning.plan import Plan
+from alphaf_orch.programs.versions import installed as versions_here
 
 _SECONDS = 600  # its imports take ten; on a cold network disk minutes
 
@@ -24,18 +24,18 @@ def check_recipe(plan: Plan, say: Callable[[str], None], *, launches: bool = Fal
     """Raise ConfigError with axolotl's own reason where it would refuse the plan's SFT recipe, or drop a key of it.
 
     A plugin that its environment lacks is a ToolError where something `launches`; a plan may be made elsewhere.
-    Nothing is started for what static rules decide (planning/asking.py), nor a second time for the same recipe and
-    version. `say` is told when it is asked, and where it cannot be.
+    Nothing is started for what static rules decide (planning/asking.py), nor a second time for the same recipe,
+    kind of card and versions. `say` is told when it is asked, and where it cannot be.
     """
     question = question_of(plan)
     if question is None:
         return
     named = ", ".join(question.keys)
-    installed = _installed(question.python)
-    if installed is None:
+    installed, torch = _installed(question.python)
+    if not installed:
         say(f"note: axolotl was not asked about {named}: it is not installed in {question.python}")
         return
-    place = cache_dir() / "recipes" / f"{question.fingerprint(installed)}.json"
+    place = cache_dir() / "recipes" / f"{question.fingerprint(installed, torch)}.json"
     answer = _kept(place)
     if answer is None:
         say(f"axolotl {installed} is asked once whether it takes {named}; that takes some seconds")
@@ -64,14 +64,15 @@ def _lacks(reason: Mapping[str, Any], question: Question, say: Callable[[str], N
     raise ToolError(told, where=question.python, fix="install it there, or take the plugin out of sft.plugins")
 
 
-def _installed(python: str) -> str | None:
-    """Return the version of axolotl in an environment, None where it or the environment is not there."""
+def _installed(python: str) -> tuple[str, str]:
+    """Return the versions of axolotl and torch in an environment, "" where one or the environment is not there."""
     from alphaf_orch.runs.preflight import tool_versions  # most plans ask nothing, and need not wait for its import
 
     try:
-        return version("axolotl") if python == sys.executable else tool_versions(python).get("axolotl")
-    except (PackageNotFoundError, ToolError):
-        return None
+        found = versions_here(("axolotl", "torch")) if python == sys.executable else tool_versions(python)
+    except ToolError:
+        return "", ""
+    return found.get("axolotl", ""), found.get("torch", "")
 
 
 def _asked(question: Question) -> dict[str, Any] | None:
@@ -79,6 +80,7 @@ def _asked(question: Question) -> dict[str, Any] | None:
     with tempfile.TemporaryDirectory(prefix="alphaf-recipe-") as folder:
         file = Path(folder) / "question.json"
         asked = {"recipes": {"sft": question.recipe.text}, "gpus": question.gpus, "nodes": question.nodes}
+        asked |= {"card": question.card} if question.card else {}
         file.write_text(json.dumps(asked, ensure_ascii=False), encoding="utf-8")
         argv = program(question.python, "training.validate_recipe", str(file))
         code, out = capture(argv, env=child_env(PROGRAM_ENV, online=False), timeout=_SECONDS)
@@ -99,7 +101,8 @@ def _kept(place: Path) -> dict[str, Any] | None:
 
 
 def _refuse(answer: Mapping[str, Any], installed: str, question: Question) -> None:
-    place = f"axolotl {installed}, asked about the recipe for {question.gpus or 'no'} GPU(s)"
+    cards = f"{question.gpus or 'no'} GPU(s){question.card and f' of {question.card}'}"
+    place = f"axolotl {installed}, asked about the recipe for {cards}"
     for reason in answer["refused"]:
         key = reason["key"]
         told = f"{key}: {reason['value']!r}" if key else "the recipe"

@@ -254,7 +254,7 @@ def _as_said(section: str, said: Said, named: Sequence[str]) -> Said:
     named_only = "string" in types and "boolean" not in types
     return (
         said._replace(value=said.where.partition("=")[2].strip())
-        if named_only and said.value in (True, False)
+        if named_only and isinstance(said.value, bool)
         else said
     )
 

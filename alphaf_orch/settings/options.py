@@ -94,6 +94,8 @@ def _laid_over(
     Raises ConfigError for a recipe key that is unknown or whose value is not taken, with the line it stands on.
     """
     file = {k: numbers(v) if k in ("sft", "dpo") and isinstance(v, dict) else v for k, v in file.items()}
+    if isinstance(file.get("sft"), dict):
+        file["sft"] = _with_its_place(file["sft"])
     for key, value in file.items():
         added_to = key in ("sft", "dpo", "tools", "trackers", "merge")
         merged = added_to and isinstance(value, dict) and isinstance(values.get(key, {}), dict)
@@ -112,6 +114,7 @@ def _laid_over(
         values.pop("datasets", None)
     config = build_config(_absolute(values), where)
     sets = parse_set(options.sets, default=options.default_section, named=named_in(config.sft.get("plugins")))
+    sets["sft"] = _with_its_place(sets["sft"])
     found = {section: {**getattr(config, section), **sets[section]} for section in ("sft", "dpo")}
     for section, keys in found.items():
         for key in keys.keys() - sets[section].keys():
@@ -124,6 +127,12 @@ def _piped(name: Any) -> Any:
     """Return the name of data; what comes through a pipe has one when it was copied, for a run remembers it."""
     place = Path(name) if isinstance(name, str) and name.startswith("/") else None
     return str(as_file(place)) if place and place.exists() else name
+
+
+def _with_its_place(keys: dict[str, Any]) -> dict[str, Any]:
+    """Return keys of SFT, said now, with the JSON file of DeepSpeed's absolute; what a run remembers stays as it is."""
+    file = keys.get("deepspeed")
+    return {**keys, "deepspeed": str(Path(file).expanduser().absolute())} if isinstance(file, str) and file else keys
 
 
 def _absolute(values: dict[str, Any]) -> dict[str, Any]:

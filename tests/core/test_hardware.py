@@ -79,6 +79,7 @@ class _Driver:
     def __init__(self, *, driver=True):
         self.driver, self.open = driver, 0
         self.sizes = {"0": 80, "1": 24, "GPU-a": 80, "GPU-b": 48}
+        self.kinds = {"0": (9, 0), "1": (8, 9), "GPU-a": (10, 0), "GPU-b": (9, 0)}
 
     def nvmlInit(self):
         if not self.driver:
@@ -100,6 +101,29 @@ class _Driver:
         if handle not in self.sizes:
             raise self.NVMLError("Not Supported")
         return type("Info", (), {"total": self.sizes[handle]})
+
+    def nvmlDeviceGetCudaComputeCapability(self, handle):
+        if handle not in self.kinds:
+            raise self.NVMLError("Not Supported")
+        return self.kinds[handle]
+
+
+@pytest.mark.parametrize(
+    ("devices", "kind"),
+    [
+        (("0",), "sm_90"),
+        (("0", "1"), "sm_89"),
+        (("GPU-a", "GPU-b"), "sm_90"),
+        (("GPU-a",), "sm_100"),
+        (("0", "2"), ""),
+        ((), ""),
+    ],
+)
+def test_the_kind_is_that_of_the_oldest_card_that_is_seen(devices, kind, monkeypatch):
+    driver = _Driver()
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    assert hardware._oldest_kind(devices) == kind
+    assert driver.open == 0
 
 
 @pytest.mark.parametrize(
@@ -123,3 +147,4 @@ def test_the_memory_is_that_of_the_smallest_card_that_is_seen(devices, memory, m
 def test_without_a_driver_no_memory_is_known(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", _Driver(driver=False))
     assert hardware._smallest_memory(("0",)) == 0
+    assert hardware._oldest_kind(("0",)) == ""

@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,8 @@ import pytest
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.nodes import Node
 from alphaf_orch.planning.context import Scope
-from alphaf_orch.planning.engine_choice import choose
-from alphaf_orch.planning.engines import DDP
 from alphaf_orch.planning.plan import plan_run
-from alphaf_orch.planning.resolve import resolve
-from alphaf_orch.planning.sft import sft_recipe
+from alphaf_orch.planning.resolve import resolve, with_engine
 from alphaf_orch.settings.config import RunConfig
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "engines"
@@ -39,9 +35,8 @@ def trained(resolved, adapter, engine, gpus, nodes):
     sft = {"adapter": adapter, **({"engine": engine} if engine else {})}
     config = resolved.config.model_copy(update={"sft": sft, "nodes": nodes})
     node = Node(0, "node0", 29511) if nodes > 1 else Node()
-    case = replace(resolved, config=config, gpus={"sft": gpus, "dpo": 1}, node=node, engine=DDP)
-    case = replace(case, engine=choose(case, partial(sft_recipe, case, case.base, "")))
-    return next(found for found in plan_run(case).stages if found.name == "sft")
+    case = replace(resolved, config=config, gpus={"sft": gpus, "dpo": 1}, node=node)
+    return next(found for found in plan_run(with_engine(case)).stages if found.name == "sft")
 
 
 def told(stage) -> str:

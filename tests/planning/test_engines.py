@@ -145,6 +145,24 @@ def test_a_template_of_yours_with_another_section_is_refused(plan, tmp_path):
         plan(templates=str(tmp_path / "템플릿"), sft={"engine": "fsdp2"})
 
 
+def test_a_template_of_yours_that_adds_nothing_adds_nothing(plan, tmp_path):
+    own = tmp_path / "t" / "engines"
+    own.mkdir(parents=True)
+    (own / "ddp.yaml.j2").write_text("full: {}\n", encoding="utf-8")
+    given = recipe(plan(templates=str(tmp_path / "t"), **SMALL, gpus=1, sft={"adapter": "full"}))
+    assert "fp32_master_weights" not in given
+
+
+def test_a_template_of_yours_for_fsdp2_is_one_for_hsdp_too(plan, tmp_path):
+    own = tmp_path / "t" / "engines"
+    own.mkdir(parents=True)
+    text = "recipe: {fsdp_version: 2, fsdp_config: {reshard_after_forward: false}}\n"
+    (own / "fsdp2.yaml.j2").write_text(text, encoding="utf-8")
+    given = recipe(plan(templates=str(tmp_path / "t"), nodes=2, gpus=4, sft={"engine": "hsdp"}))
+    assert given["fsdp_config"] == {"reshard_after_forward": False}
+    assert (given["dp_shard_size"], given["dp_replicate_size"]) == (4, 2)
+
+
 # --- what it adds
 
 
@@ -278,6 +296,10 @@ CASES = [
     ({"sft": {"fp32_norms": True}}, "fp32_norms requires FSDP"),
     ({"sft": {"deepcompile": True}}, "DeepCompile"),
     ({"scope": DPO, "dpo": {"engine": "fsdp2"}}, "the DPO program trains an adapter"),
+    ({"scope": DPO, "dpo": {"engine_offload": True}}, "the DPO program puts nothing to the CPU"),
+    ({"sft": {"adapter": "lora", "fp32_master_weights": True}}, "would make the frozen model float32 too"),
+    ({"sft": {"adapter": "full", "fp32_master_weights": True, "engine": "zero2"}}, "keeps float32 master weights"),
+    ({"sft": {"fsdp_config": None, "engine": "fsdp2"}}, "without fsdp_config axolotl trains by DDP"),
 ]  # fmt: skip
 
 
@@ -288,6 +310,37 @@ def test_what_no_engine_can_train_together_is_refused_before_launch(settings, wh
     assert what in caught.value.what
     assert caught.value.fix
     assert ".engine" in str(caught.value.where)
+
+
+def test_what_is_at_odds_is_named_by_the_section_it_stands_in(plan):
+    with pytest.raises(ConfigError) as caught:
+        plan(scope=DPO, dpo={"engine_offload": True})
+    assert (caught.value.where, caught.value.fix) == (
+        "key dpo.engine, key dpo.engine_offload",
+        "say --set dpo.engine_offload=null",
+    )
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"sft": {"adapter": "lora", "fp32_master_weights": False}},
+        {"sft": {"engine": "zero2", "fp32_master_weights": None}},
+        {"scope": DPO, "dpo": {"engine_offload": False}},
+        {"sft": {"engine": "fsdp2", "fsdp_config": {}}},
+    ],
+)
+def test_a_key_set_to_nothing_contradicts_no_engine(settings, plan):
+    assert plan(**settings).stages
+
+
+@pytest.mark.parametrize("given", [{"zero_optimization": None}, {"zero_optimization": True}, "file"])
+def test_a_deepspeed_of_yours_without_a_stage_is_refused(given, plan, tmp_path):
+    if given == "file":
+        (tmp_path / "ds.json").write_text('{"zero_optimization": null}', encoding="utf-8")
+        given = str(tmp_path / "ds.json")
+    with pytest.raises(ConfigError, match=r"of another zero_optimization\.stage"):
+        plan(sft={"engine": "zero2", "deepspeed": given})
 
 
 def test_every_line_of_the_table_has_its_case():
@@ -322,10 +375,51 @@ def begun(plan_made, root):
 
 def test_a_run_goes_on_with_its_engine_on_a_machine_where_another_would_be_chosen(plan):
     made = plan(sft={"adapter": "full"})
-    assert made.config.sft["engine"] == "fsdp2"
+    assert made.engine.name == "fsdp2"
+    begun(made, made.paths.root)
     big = Machine(tuple("x" * 8), 96, memory=300 * 10**9)
     again = make_plan(made.config, big, made.paths.root, SFT)
     assert trained(again).fingerprint == trained(made).fingerprint
+    assert (again.engine.name, again.engine.reason) == ("fsdp2", "the run began with it")
+
+
+def test_what_the_estimate_chose_is_chosen_anew_until_the_run_has_trained(plan, eight_gpus):
+    """It was nobody's wish: on one GPU there is nothing to drop."""
+    made = plan(**SMALL, gpus=2, sft={"adapter": "full", **CUT})
+    assert made.engine.name == "fsdp2"
+    one = make_plan(made.config.model_copy(update={"gpus": 1}), eight_gpus, made.paths.root, SFT)
+    assert (one.engine.name, one.engine.reason) == ("ddp", "")
+    begun(made, made.paths.root)
+    with pytest.raises(ConfigError, match="there is one") as caught:
+        make_plan(made.config.model_copy(update={"gpus": 1}), eight_gpus, made.paths.root, SFT)
+    assert "--set engine=ddp" in caught.value.fix
+    other = made.config.model_copy(update={"gpus": 1, "sft": {**made.config.sft, "engine": "ddp"}})
+    assert make_plan(other, eight_gpus, made.paths.root, SFT).engine.name == "ddp"
+
+
+@pytest.mark.parametrize(("gpus", "then"), [(1, 1), (1, 2), (2, 1), (2, 2)])
+@pytest.mark.parametrize("wide", [True, None])
+def test_a_run_that_began_under_ddp_goes_on_under_it_on_any_number_of_gpus(gpus, then, wide, plan, tmp_path):
+    """With float32 weights as now, or with bf16 ones as before engines had a key: the manifest says which."""
+    root = tmp_path / "runs" / "old"
+
+    def batch(number):
+        return {"adapter": "full", "micro_batch_size": 1, "gradient_accumulation_steps": 16 // number}
+
+    said = {"engine": "ddp", **({} if wide else {"fp32_master_weights": None})}
+    before = plan(root=root, **SMALL, gpus=gpus, sft={**batch(gpus), **said})
+    assert trained(before).spec["recipe"].get("fp32_master_weights") is wide
+    begun(before, root)
+    again = plan(root=root, **SMALL, gpus=then, sft=batch(then))
+    assert again.engine.name == "ddp"
+    assert trained(again).fingerprint == trained(before).fingerprint
+
+
+def test_a_training_of_another_adapter_says_nothing_of_the_engine(plan, tmp_path):
+    root = tmp_path / "runs" / "r"
+    begun(plan(root=root, **SMALL, sft={"adapter": "lora", **CUT}), root)
+    again = plan(root=root, **SMALL, sft={"adapter": "full", **CUT})
+    assert again.engine.name == "fsdp2"
 
 
 def test_a_run_that_began_under_ddp_before_engines_goes_on_under_it(plan, tmp_path):

@@ -128,6 +128,26 @@ def test_how_the_loss_and_the_rows_are_brought_about_is_no_part_of_a_result(eigh
     assert stage(plain, "preprocess").fingerprint == stage(changed, "preprocess").fingerprint
 
 
+LIGER, CUT = "axolotl.integrations.liger.LigerPlugin", "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
+
+
+@pytest.mark.parametrize(
+    ("own", "chunked"),
+    [
+        ({"plugins": [LIGER], "liger_cross_entropy": True}, None),
+        ({"plugins": [LIGER], "liger_fused_linear_cross_entropy": True}, None),
+        ({"plugins": [CUT], "cut_cross_entropy": True}, None),
+        ({"plugins": [CUT]}, None),  # the plugin refuses the other loss, on or off (cut_cross_entropy/args.py)
+        ({"plugins": [LIGER], "liger_rope": True}, True),
+        ({"plugins": [LIGER], "liger_cross_entropy": False}, True),
+        ({"plugins": [LIGER], "liger_cross_entropy": True, "chunked_cross_entropy": True}, True),  # axolotl's to refuse
+    ],
+)
+def test_a_loss_of_yours_takes_the_place_of_the_one_in_pieces(own, chunked, eight_gpus, tmp_path):
+    """Axolotl takes one of them."""
+    assert recipe(planned(eight_gpus, tmp_path, sft=own), "sft")["chunked_cross_entropy"] is chunked
+
+
 def test_one_gpu_of_eight_sees_one_device_as_the_user_numbered_them(eight_gpus, tmp_path):
     machine = dataclasses.replace(eight_gpus, gpus=eight_gpus.gpus[6:], devices=("6", "7"))
     assert stage(planned(machine, tmp_path, gpus=1), "sft").env["CUDA_VISIBLE_DEVICES"] == "6"

@@ -4,7 +4,10 @@ import pytest
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.render import plain
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.planning.recipes import adapter_of, global_batch, keep_global_batch, with_own_batch
+from alphaf_orch.settings.config import RunConfig
 
 RECIPE = plain({"micro_batch_size": 2, "gradient_accumulation_steps": 4})
 
@@ -45,9 +48,10 @@ def test_the_last_layer_says_which_recipe(layers, adapter):
     assert adapter_of(layers) == adapter
 
 
-def test_an_unknown_adapter_is_refused():
-    with pytest.raises(ConfigError, match="adapter is 'dora'"):
-        adapter_of([("u", {"adapter": "dora"})])
+def test_an_unknown_adapter_is_refused(cpu, tmp_path):
+    for sets in ({"adapter": "dora"}, {"adapter": "fulll"}):
+        with pytest.raises(ConfigError, match=f"adapter is '{sets['adapter']}'"):
+            make_plan(RunConfig(model="eeve", sft=sets), cpu, tmp_path, Scope(dry=True))
 
 
 MACHINE = ("hardware/gpu.yaml", {"micro_batch_size": 8, "gradient_accumulation_steps": 2, "other": 1})

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,8 @@ from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.nodes import Node
 from alphaf_orch.core.paths import CHILD
 from alphaf_orch.planning.context import Scope
-from alphaf_orch.planning.engine_choice import choose
-from alphaf_orch.planning.engines import DDP
 from alphaf_orch.planning.plan import plan_run
-from alphaf_orch.planning.resolve import resolve
-from alphaf_orch.planning.sft import sft_recipe
+from alphaf_orch.planning.resolve import resolve, with_engine
 from alphaf_orch.settings.config import RunConfig
 
 SFT = Scope(sections=("sft",), dry=True)
@@ -46,11 +42,9 @@ def rendered(tmp_path_factory):
                 run,
                 config=config.model_copy(update={"sft": sft, "nodes": nodes}),
                 node=Node(0, "node0", 29511) if nodes > 1 else Node(),
-                engine=DDP,
             )
             try:
-                case = replace(case, engine=choose(case, partial(sft_recipe, case, case.base, "")))
-                stage = next(found for found in plan_run(case).stages if found.name == "sft")
+                stage = next(found for found in plan_run(with_engine(case)).stages if found.name == "sft")
             except AlphafError:
                 continue
             place = folder / f"{model}-{adapter}-{engine}{'-offload' if offload else ''}"

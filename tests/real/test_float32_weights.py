@@ -66,3 +66,31 @@ def test_the_model_around_them_sees_what_it_saw():
             seen.append(model(input_ids=IDS).logits)
     assert [value.dtype for value in seen] == [torch.bfloat16] * 4
     assert torch.equal(seen[0], seen[2]) and torch.equal(seen[1], seen[3])
+
+
+def tied_llama(modules):
+    """Return a Llama whose head is its embedding, with a LoRA, both trained whole."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    model = LlamaForCausalLM(LlamaConfig(**SIZES, tie_word_embeddings=True)).to(torch.bfloat16)
+    lora = LoraConfig(r=4, target_modules=["q_proj", "v_proj"], modules_to_save=modules, ensure_weight_tying=True)
+    return get_peft_model(model, lora).train()
+
+
+@pytest.mark.parametrize("modules", [["embed_tokens", "lm_head"], ["embed_tokens"]])
+@pytest.mark.parametrize("autocast", [True, False])
+def test_a_weight_of_two_modules_is_seen_by_both(modules, autocast):
+    """The first of them makes the weight they share float32; the second takes and gives bfloat16 as before."""
+    narrow, wide = tied_llama(modules), tied_llama(modules)
+    trained_in_float32(wide)
+    assert {p.dtype for p in wide.parameters() if p.requires_grad} == {torch.float32}
+    seen = []
+    for model in (narrow, wide):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            seen.append(model(input_ids=IDS).logits)
+    assert [value.dtype for value in seen] == [torch.bfloat16] * 2
+    if autocast:
+        assert torch.equal(*seen)
+    assert moved(wide, autocast=autocast) > 0.99

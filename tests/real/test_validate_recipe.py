@@ -30,8 +30,13 @@ def test_axolotl_gives_its_own_reasons(tmp_path, eight_gpus):
 
     plan = make_plan(RunConfig(model="eeve"), eight_gpus, tmp_path, Scope(dry=True))
     recipe = next(stage.own_file for stage in plan.stages if stage.name == "sft")
+    # Of its own losses on a GPU, where another one is the machine's.
+    loss = RunConfig(model="eeve", gpus=8, sft={"plugins": [LIGER], "liger_fused_linear_cross_entropy": True})
+    plan = make_plan(loss, eight_gpus, tmp_path, Scope(dry=True))
+    other = next(stage.own_file for stage in plan.stages if stage.name == "sft")
     question = tmp_path / "질문.json"
     texts = {name: yaml.safe_dump({**recipe.values, **change}) for name, change in CHANGES.items()}
+    texts["a loss of a plugin"] = yaml.safe_dump(other.values)
     question.write_text(json.dumps({"recipes": texts, "gpus": 8, "card": "sm_90"}), encoding="utf-8")
     done = subprocess.run(
         program(sys.executable, "training.validate_recipe", str(question)),
@@ -43,6 +48,7 @@ def test_axolotl_gives_its_own_reasons(tmp_path, eight_gpus):
     assert keys == {
         "as it is": [], "wrong type": ["dion_lr"], "both": ["warmup_steps"], "not with qlora": ["load_in_4bit"],
         "no key": [], "no plugin": ["plugins"], "plugin": [], "without the plugin": [], "another package": ["plugins"],
+        "a loss of a plugin": [],
     }  # fmt: skip
     assert found["both"]["refused"][0]["reason"] == "warmup_steps and warmup_ratio are mutually exclusive"
     assert "axolotl's fork of cut-cross-entropy" in found["another package"]["refused"][0]["reason"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from alphaf_orch.core.errors import ConfigError, ToolError
+from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import template_folders
 from alphaf_orch.planning.asking import question_of
 from alphaf_orch.planning.context import Scope
@@ -61,13 +62,15 @@ def test_warm_up_steps_take_the_place_of_the_ratio(tmp_path, eight_gpus):
 def python(tmp_path):
     """Return a function that makes a python which gives one answer and counts how often it is asked."""
 
-    def made(*, refused=(), dropped=(), code=0, axolotl="1.0"):
+    def made(*, refused=(), dropped=(), code=0, axolotl="1.0", torch="2.13.0"):
         answer = json.dumps({"axolotl": "1.0", "recipes": {"sft": {"refused": refused, "dropped": dropped}}})
+        versions = json.dumps({"axolotl": axolotl, "torch": torch} if axolotl else {})
         file = tmp_path / "python"
         file.write_text(
             f"#!{sys.executable}\nimport sys\nif 'alphaf_orch.programs.versions' in sys.argv:\n"
-            f"    print({json.dumps(json.dumps({'axolotl': axolotl} if axolotl else {}))})\n    sys.exit()\n"
+            f"    print({json.dumps(versions)})\n    sys.exit()\n"
             f"open({str(tmp_path / 'asked')!r}, 'a').write('x')\n"
+            f"open({str(tmp_path / 'question')!r}, 'w').write(open(sys.argv[-1], encoding='utf-8').read())\n"
             f"print('axolotl talks')\nprint({answer!r})\nsys.exit({code})\n"
         )
         file.chmod(file.stat().st_mode | stat.S_IEXEC)
@@ -90,6 +93,42 @@ def test_it_is_asked_once_for_a_recipe_and_a_version(python, tmp_path, eight_gpu
     assert said[0] == "axolotl 1.0 is asked once whether it takes warmup_steps; that takes some seconds"
     check_recipe(plan(eight_gpus, tmp_path, {"warmup_steps": 11}, tools=tools), said.append)
     assert asked(tmp_path) == 3
+
+
+@pytest.mark.parametrize(
+    ("machine", "card"),
+    [
+        (Machine(tuple("x" * 8), 96, card="sm_80"), "sm_80"),
+        (Machine((), 96), "sm_90"),  # a login node: the plan is for the article's cards
+        (Machine(("a card",) * 8, 96), None),  # it does not tell: torch will
+    ],
+)
+def test_it_is_asked_for_the_card_that_is_here(machine, card, python, tmp_path):
+    check_recipe(plan(machine, tmp_path, {"warmup_steps": 10}, tools={"axolotl": python()}), lambda _: None)
+    assert json.loads((tmp_path / "question").read_text(encoding="utf-8")).get("card") == card
+
+
+def test_for_a_cpu_it_is_asked_for_no_card(python, tmp_path, cpu):
+    config = RunConfig(model="eeve", gpus=0, sft={"warmup_steps": 10}, tools={"axolotl": python()})
+    check_recipe(make_plan(config, cpu, tmp_path, Scope(dry=True)), lambda _: None)
+    assert "card" not in json.loads((tmp_path / "question").read_text(encoding="utf-8"))
+
+
+def test_an_answer_is_of_the_card_and_the_torch_that_it_was_given_for(python, tmp_path):
+    """A login node and a node with A100 share the cache; axolotl takes fp8 on an H100 alone."""
+    here = [Machine((), 96), *(Machine(tuple("x" * 8), 96, card=card) for card in ("sm_90", "sm_80", "sm_90"))]
+    unknown = [Machine((name,) * 8, 96) for name in ("A", "B", "A")]
+    told = []
+    for number, machine in enumerate((*here, *unknown)):
+        made = plan(machine, tmp_path / str(number), {"warmup_steps": 10}, tools={"axolotl": python()})
+        check_recipe(made, lambda _: None)
+        told.append(asked(tmp_path))
+    assert told == [1, 1, 2, 2, 3, 4, 4]
+    for torch, times in (("2.13.0", 4), ("2.14.0", 5)):
+        check_recipe(
+            plan(here[0], tmp_path, {"warmup_steps": 10}, tools={"axolotl": python(torch=torch)}), lambda _: None
+        )
+        assert asked(tmp_path) == times
 
 
 def test_its_own_reason_is_told(python, tmp_path, eight_gpus):
@@ -163,3 +202,43 @@ def test_a_preset_and_a_template_of_one_s_own_are_asked_about(tmp_path, eight_gp
     with pytest.raises(ConfigError, match="lora_r is 0") as caught:
         make_plan(config, eight_gpus, tmp_path / "run", Scope(dry=True))
     assert caught.value.where == f"{preset} line {line}, key sft.lora_r"
+
+
+OWN_ENGINE = "recipe: {fsdp_version: 2, fsdp_config: {auto_wrap_policy: NOPE, bogus: 1}}\n"
+
+
+@pytest.mark.parametrize("place", ["preset", "hardware"])
+def test_what_a_layer_below_says_hides_no_key_of_the_user_s(place, tmp_path, eight_gpus):
+    (shipped,) = template_folders()
+    own = tmp_path / "templates"
+    (own / "models").mkdir(parents=True)
+    (own / "hardware").mkdir()
+    text = (shipped / "models" / "eeve.yaml").read_text(encoding="utf-8").replace("name: eeve", "name: mine")
+    if place == "preset":
+        text = text.replace("sft: {}", "sft: {lora_target_linear: true}")
+    else:
+        gpu = (shipped / "hardware" / "gpu.yaml").read_text(encoding="utf-8")
+        (own / "hardware" / "gpu.yaml").write_text(gpu.replace("sft:", "sft:\n  lora_target_linear: true", 1), "utf-8")
+    (own / "models" / "mine.yaml").write_text(text, "utf-8")
+
+    def keys(sft):
+        config = RunConfig(model="mine", templates=str(own), gpus=8, sft=sft)
+        question = question_of(make_plan(config, eight_gpus, tmp_path / "run", Scope(dry=True)))
+        return question.keys if question else None
+
+    assert keys({}) is None
+    assert keys({"lora_target_linear": False}) == ("lora_target_linear",)
+
+
+@pytest.mark.parametrize("engine", ["fsdp2", "hsdp"])
+def test_an_engine_s_template_of_one_s_own_is_asked_about(engine, tmp_path, eight_gpus, monkeypatch):
+    monkeypatch.setenv("ALPHAF_NODE_RANK", "0")
+    monkeypatch.setenv("ALPHAF_NODE_ADDRESS", "node0")
+    own = tmp_path / "templates" / "engines"
+    own.mkdir(parents=True)
+    (own / "zero3.yaml.j2").write_text("recipe: {bogus: 1}\n", encoding="utf-8")  # not this one
+    nodes = 2 if engine == "hsdp" else 1
+    settings = {"templates": str(own.parent), "nodes": nodes, "sft": {"engine": engine}}
+    assert question_of(plan(eight_gpus, tmp_path, **settings)) is None
+    (own / "fsdp2.yaml.j2").write_text(OWN_ENGINE, encoding="utf-8")
+    assert set(question_of(plan(eight_gpus, tmp_path, **settings)).keys) >= {"fsdp_config"}

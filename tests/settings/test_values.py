@@ -129,3 +129,25 @@ def test_a_key_of_somebody_s_own_plugin_is_left_to_axolotl():
 def test_a_name_that_yaml_takes_for_a_truth_is_the_name():
     assert parse_set(["eval_strategy=no", "val_set_size=0"], default="sft")["sft"]["eval_strategy"] == "no"
     assert parse_set(["sample_packing=no"], default="sft")["sft"]["sample_packing"] is False
+
+
+def test_a_number_is_no_truth_and_no_name():
+    assert parse_set(["gpu_memory_limit=1"], default="sft")["sft"]["gpu_memory_limit"] == 1
+    for item in ("gpu_memory_limit=0", "gpu_memory_limit=-1"):
+        with pytest.raises(ConfigError, match="takes a whole number above 0"):
+            parse_set([item], default="sft")
+
+
+def test_a_deepspeed_file_is_remembered_by_its_whole_path(tmp_path, monkeypatch):
+    """A run may be gone on with from another folder."""
+    monkeypatch.chdir(tmp_path)
+    typed = settings(Options(model="tiny", sets=("engine=zero2", "deepspeed=ds.json")))[0]
+    assert typed.sft["deepspeed"] == str(tmp_path / "ds.json")
+    (tmp_path / "c.yaml").write_text("model: tiny\nsft: {engine: zero2, deepspeed: sub/ds.json}\n", encoding="utf-8")
+    assert settings(Options(config=tmp_path / "c.yaml"))[0].sft["deepspeed"] == str(tmp_path / "sub" / "ds.json")
+    paths = settings(Options(model="tiny", run="before"))[1]
+    paths.root.mkdir(parents=True)
+    paths.config.write_text("model: tiny\nsft: {deepspeed: ds.json}\n", encoding="utf-8")
+    assert settings(Options(run="before"))[0].sft["deepspeed"] == "ds.json"  # of an earlier version: as it was
+    mapping = settings(Options(model="tiny", sets=("engine=zero2", "deepspeed.zero_optimization.stage=2")))[0]
+    assert mapping.sft["deepspeed"] == {"zero_optimization": {"stage": 2}}

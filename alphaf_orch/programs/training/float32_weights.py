@@ -14,13 +14,16 @@ def trained_in_float32(model: Any) -> None:
     import torch
 
     narrow = (torch.bfloat16, torch.float16)
+    # Before anything is cast: a tied weight is one parameter of two modules.
+    dtypes = {id(p): p.dtype for p in model.parameters() if p.requires_grad and p.dtype in narrow}
     for module in model.modules():
         for parameter in module.parameters(recurse=False):
-            if not parameter.requires_grad or parameter.dtype not in narrow:
+            dtype = dtypes.get(id(parameter))
+            if dtype is None:
                 continue
             if isinstance(module, torch.nn.Embedding | torch.nn.Linear):
                 module.register_forward_pre_hook(_taking)
-                module.register_forward_hook(_giving(parameter.dtype))
+                module.register_forward_hook(_giving(dtype))
             parameter.data = parameter.data.float()
 
 

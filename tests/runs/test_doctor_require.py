@@ -79,6 +79,13 @@ def test_a_compiler_that_was_not_needed_before_is_asked_for_when_it_is(asked, mo
     monkeypatch.undo()
 
 
+def test_what_failed_is_asked_again(asked):
+    for _ in range(2):
+        with pytest.raises(HardwareError, match="sees 0: No CUDA GPUs are available"):
+            asked(devices=view(0, error="No CUDA GPUs are available"))
+    assert len(asked()) == 2
+
+
 @pytest.mark.parametrize("error", [FileExistsError(17, "there"), DiskError("it is full", where="x", fix="free it")])
 def test_a_cache_that_cannot_be_written_stops_no_run(error, asked, monkeypatch):
     def refuse(*_):
@@ -86,13 +93,6 @@ def test_a_cache_that_cannot_be_written_stops_no_run(error, asked, monkeypatch):
 
     monkeypatch.setattr(require, "write_atomic", refuse)
     assert sorted(asked()) == sorted(asked()) == ["devices", "environment"]
-
-
-def test_what_failed_is_asked_again(asked):
-    for _ in range(2):
-        with pytest.raises(HardwareError, match="sees 0: No CUDA GPUs are available"):
-            asked(devices=view(0, error="No CUDA GPUs are available"))
-    assert len(asked()) == 2
 
 
 def test_an_old_driver_is_refused_with_both_numbers_the_text_of_torch_and_what_it_wants(asked, nvml):

@@ -77,7 +77,9 @@ def test_a_recipe_that_axolotl_refuses_is_refused_before_a_base_model_is_made(ru
 def test_axolotl_is_asked_about_no_recipe_that_has_been_trained(run, fake):
     asked = ("sft", "--model", "tiny", "--set", "sft.warmup_steps=1")
     fake.behave(merge_sft="fail")
-    assert run(*asked).exit_code == 8
+    first = run(*asked)
+    assert first.exit_code == 8
+    assert first.stderr.count("is asked once") == 1, "before the base model is made and behind it: one question"
     shutil.rmtree(Path(os.environ["ALPHAF_CACHE"]) / "recipes")
     fake.behave(refused=[{"key": "warmup_steps", "value": 1, "reason": "it is not asked"}])
     again = run(*asked)

@@ -54,10 +54,9 @@ def seat(nodes: int, env: Mapping[str, str]) -> Seat:
     """Return this machine's seat among `nodes` machines; raise ConfigError where what is set contradicts itself."""
     address = next((env[name] for name in _ADDRESSES if env.get(name)), "")
     port = _port(env)
-    in_step = "SLURM_STEP_NUM_NODES" in env
     if "ALPHAF_NODE_RANK" in env:
         return Seat(_rank("ALPHAF_NODE_RANK", nodes, env), "ALPHAF_NODE_RANK", address, port, _job(env))
-    if in_step:
+    if _is_step(env):
         _check_step(nodes, env)
         address = address or first_host(env.get("SLURM_STEP_NODELIST") or env.get("SLURM_JOB_NODELIST") or "")
         return Seat(_rank("SLURM_NODEID", nodes, env), "SLURM_NODEID", address, port, _job(env))
@@ -80,8 +79,8 @@ def unknown_rank(nodes: int, env: Mapping[str, str]) -> ConfigError:
     if "SLURM_JOB_ID" in env:
         fix = f"put `srun --nodes={nodes} --ntasks-per-node=1` before the command, or {_SAY}"
         return ConfigError(
-            f"a training on {nodes} machines was not started by srun: it is on this one alone",
-            where="SLURM_STEP_NUM_NODES is not in the environment of this Slurm job",
+            f"a training on {nodes} machines was not started by srun on all of them: it is on this one alone",
+            where="SLURM_STEP_NUM_NODES is not in the environment of this Slurm job, or is 1",
             fix=fix,
         )
     return ConfigError(
@@ -105,6 +104,12 @@ def free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as found:
         found.bind(("", 0))
         return int(found.getsockname()[1])
+
+
+def _is_step(env: Mapping[str, str]) -> bool:
+    """Return whether srun started this on several machines or several times; `srun --pty` and salloc do so once."""
+    counts = env.get("SLURM_STEP_NUM_NODES"), env.get("SLURM_STEP_NUM_TASKS", "1")
+    return counts[0] is not None and counts != ("1", "1")
 
 
 def _check_step(nodes: int, env: Mapping[str, str]) -> None:
@@ -149,11 +154,13 @@ def _port(env: Mapping[str, str]) -> int:
 
 
 def _job(env: Mapping[str, str]) -> str:
-    """Return the name of this start: one that is said, that of a Slurm step and its restart, that of a torchrun."""
+    """Return the name of this start: one that is said, or that of a Slurm step and its restart.
+
+    Not a torchrun's run id: it stays when Kubernetes starts the pods again, and an old word would be believed.
+    """
     if env.get("ALPHAF_JOB"):
         return env["ALPHAF_JOB"]
-    if "SLURM_STEP_NUM_NODES" in env:
+    if _is_step(env):
         parts = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
         return "slurm-" + ".".join(env.get(name, "0") for name in parts)
-    named = env.get("TORCHELASTIC_RUN_ID") or env.get("PET_RDZV_ID") or ""
-    return "" if named == "none" else named  # what torchrun calls every start that is given no name
+    return ""

@@ -43,6 +43,11 @@ def _read_from(path: Path, offset: int) -> bytes:
         return file.read()
 
 
+def tell(console: Console, text: str, style: str | None = None) -> None:
+    """Print a line as it is: what stands in brackets is no markup, and a path is not broken."""
+    console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+
+
 class LogLine(ABC):
     """Shows one process while it runs; use as a context manager and call `poll` often."""
 
@@ -59,7 +64,7 @@ class LogLine(ABC):
         if self._live:
             self._live.__enter__()
         else:
-            self._console.print(self._opening, highlight=False, soft_wrap=True)
+            tell(self._console, self._opening)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -77,11 +82,11 @@ class LogLine(ABC):
             self._live.update(Text(self.line()), refresh=True)
         elif time.monotonic() - self._shown > _PLAIN_EVERY_S and worth_a_line:
             self._shown = time.monotonic()
-            self._console.print(self.line(), highlight=False, soft_wrap=True)
+            tell(self._console, self.line())
 
     def say(self, text: str) -> None:
         """Print a line of its own."""
-        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+        tell(self._console, text)
 
     def _look(self) -> bool:
         """Read what is new; return whether there is enough for a line where no live one is shown."""

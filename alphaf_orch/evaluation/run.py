@@ -11,6 +11,7 @@ from rich.console import Console
 from alphaf_orch.core.command import Finished
 from alphaf_orch.core.errors import interruptible
 from alphaf_orch.core.lock import held
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import now, required_json
 from alphaf_orch.evaluation import cache as eval_cache
 from alphaf_orch.evaluation.checks import cut_prompts
@@ -135,7 +136,7 @@ class Evaluator:
         return f"{count} task(s) by {target.backend} on {where}{batch}"
 
     def _say(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+        tell(self._console, text)
 
 
 def evaluate(evaluation: Evaluation, console: Console, *, verbose: bool) -> Results:
@@ -143,7 +144,7 @@ def evaluate(evaluation: Evaluation, console: Console, *, verbose: bool) -> Resu
     paths = evaluation.place.paths
     known = known_results(evaluation)
     if sum(map(len, known.values())) == len(evaluation.cells):
-        console.print(f"eval: nothing to do, all scores are in {paths.evaluations}", highlight=False, soft_wrap=True)
+        tell(console, f"eval: nothing to do, all scores are in {paths.evaluations}")
     else:
         with held(paths.eval_lock, f"the evaluation of run {paths.name}") as lock_fd:
             # Another call may have ended between the first look and the lock.

@@ -20,7 +20,7 @@ from alphaf_orch.core.errors import AlphafError, Interrupted
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.processes import Stop, interrupts_noted
-from alphaf_orch.core.progress import LogLine
+from alphaf_orch.core.progress import LogLine, tell
 from alphaf_orch.core.record import now, read_manifest, write_atomic
 from alphaf_orch.core.warm import passed_on
 from alphaf_orch.experiments.experiment import (
@@ -82,7 +82,7 @@ def run_experiment(
     """
     plans, lacking = plan_arms(experiment, paths, machine, online=online, dry=False)
     for plan in plans.values():
-        check_recipe(plan, partial(_say, console), launches=True)
+        check_recipe(plan, partial(tell, console), launches=True)
     shares = slots(machine, plans, parallel, len(plans))
     created = now()
     with working_on(paths) as lock_fd:
@@ -90,7 +90,7 @@ def run_experiment(
         shared = _Shared(queue.SimpleQueue())
         for name, error in lacking.items():
             shared.outcomes[name] = Outcome(name, "failed", error.exit_code, 0.0, error.message)
-            _say(console, f"[{name}] cannot start: {error.message}")
+            tell(console, f"[{name}] cannot start: {error.message}")
         try:
             _prepare(experiment, plans, console, shared, verbose=verbose)
             for arm in starting_order(experiment, len(shares)):
@@ -132,7 +132,7 @@ def _prepare(
             for other in experiment.arms:
                 if other.config.model == arm.config.model and other.name in plans:
                     shared.outcomes[other.name] = Outcome(other.name, "failed", error.exit_code, 0.0, error.message)
-            _say(console, f"[{arm.name}] cannot start: {error.message}")
+            tell(console, f"[{arm.name}] cannot start: {error.message}")
 
 
 def _work(
@@ -216,8 +216,4 @@ class _ArmLine(LogLine):
     def _stream(self, *, final: bool = False) -> None:
         for line in self._printed(final=final).splitlines():
             if self._all or (_WORTH_A_LINE.match(line) and not _NOT_WORTH.match(line)):
-                _say(self._console, f"[{self._arm}] {line}")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True, markup=False)
+                tell(self._console, f"[{self._arm}] {line}")

@@ -15,7 +15,7 @@ from alphaf_orch.core.command import PROGRAM_ENV, program
 from alphaf_orch.core.errors import StageError, interruptible
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.progress import StageLine
+from alphaf_orch.core.progress import StageLine, tell
 from alphaf_orch.core.record import fingerprint, write_atomic
 from alphaf_orch.core.render import plain
 from alphaf_orch.inputs.identity import EARLIER
@@ -76,7 +76,7 @@ def ensure_answers(
             if lacking:
                 if not kept and final.is_file():
                     what = f"answers of {model.stage}: those kept are of other prompts, settings or another model"
-                    console.print(f"{what}, asked again ({EARLIER})", highlight=False, soft_wrap=True)
+                    tell(console, f"{what}, asked again ({EARLIER})")
                 work = paths.scratch("answers") / model.stage / prompts.name
                 child = {
                     "stage": model.stage,
@@ -95,10 +95,9 @@ def ensure_answers(
                 made = _generate(paths, model, lacking, child, config, lock_fd, console, verbose=verbose)
                 _publish(final, prompts, {**kept, **made}, key)
                 shutil.rmtree(work)
-                console.print(_done_line(model, [made[p.id] for p in lacking]), highlight=False, soft_wrap=True)
+                tell(console, _done_line(model, [made[p.id] for p in lacking]))
     else:
-        kept_line = f"answers of {model.stage}: {len(wanted)} kept, {final}"
-        console.print(kept_line, style="dim", highlight=False, soft_wrap=True)
+        tell(console, f"answers of {model.stage}: {len(wanted)} kept, {final}", style="dim")
     answers = read_answers(final, key)
     return {prompt.id: answers[prompt.id] for prompt in wanted}
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from alphaf_orch.core.progress import clock
+from alphaf_orch.core.progress import clock, tell
 from alphaf_orch.judging.pool import Failures, Outcome
 
 _PLAIN_EVERY_S = 15.0
@@ -54,7 +54,7 @@ class JudgeLine:
             self._print(self._line())
 
     def _print(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True)
+        tell(self._console, text)
 
     def _line(self) -> str:
         elapsed = time.monotonic() - self._started

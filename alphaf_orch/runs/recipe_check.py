@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
-from alphaf_orch.core.errors import ConfigError, ToolError
+from alphaf_orch.core.errors import ConfigError, DiskError, ToolError
 from alphaf_orch.core.paths import cache_dir
-from alphaf_orch.core.record import write_atomic
+from alphaf_orch.core.record import read_json, write_atomic
 from alphaf_orch.planning.asking import Question, question_of
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.programs.versions import installed as versions_here
@@ -49,8 +49,9 @@ def check_recipe(plan: Plan, say: Callable[[str], None], *, launches: bool = Fal
             return
         try:
             write_atomic(place, json.dumps(answer, ensure_ascii=False))
-        except OSError as error:
-            say(f"note: {place.parent} cannot be written ({error.strerror}): the recipe is asked about again next time")
+        except (DiskError, OSError) as error:
+            why = error.what if isinstance(error, DiskError) else error.strerror
+            say(f"note: {place.parent} cannot be written ({why}): the recipe is asked about again next time")
     _refuse(answer, installed, question)
 
 
@@ -93,10 +94,10 @@ def _asked(question: Question) -> dict[str, Any] | None:
 def _kept(place: Path) -> dict[str, Any] | None:
     """Return the answer that is kept; one that is gone or cut off counts as none."""
     try:
-        found = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(place)
+    except OSError:  # another user's
         return None
-    return found if isinstance(found, dict) and {"refused", "dropped"} <= found.keys() else None
+    return found if found and {"refused", "dropped"} <= found.keys() else None
 
 
 def _refuse(answer: Mapping[str, Any], installed: str, question: Question) -> None:

@@ -23,7 +23,7 @@ from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.masking import mask, mask_logs
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.progress import StageLine
+from alphaf_orch.core.progress import StageLine, tell
 from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_atomic, write_manifest
 from alphaf_orch.core.warm import WarmLost
 from alphaf_orch.inputs import sources
@@ -78,8 +78,8 @@ def run_plan(
         return manifest
     begin_imports(pending)  # meanwhile the machine is looked at
     versions = check_machine(plan, pending)
-    if any(stage.section == "sft" for stage in pending):
-        check_recipe(plan, partial(_say, console), launches=True)
+    if any(stage.name == "sft" for stage in to_do):  # before a base model is fetched for it
+        check_recipe(plan, partial(tell, console), launches=True)
     with locked(plan.paths) as lock_fd:
         # Another call may have ended between the first look and the lock.
         manifest = read_manifest(plan.paths.manifest)
@@ -89,10 +89,10 @@ def run_plan(
             if (status.stage.kind == "prepare") != prepare:
                 continue
             if status.state == "cached":
-                console.print(f"{status.stage.name}: {status.reason}, kept", style="dim", highlight=False)
+                tell(console, f"{status.stage.name}: {status.reason}, kept", style="dim")
                 _check_amount(status.stage, found, plan.paths, console)
                 continue
-            with sharing.turn(status.stage, plan.paths, partial(_say, console)) as donor:
+            with sharing.turn(status.stage, plan.paths, partial(tell, console)) as donor:
                 if donor is None or not _take_over(status.stage, donor, plan.paths, manifest, console):
                     _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)
             _check_amount(status.stage, found, plan.paths, console)
@@ -108,11 +108,7 @@ def _check_amount(stage: Stage, found: tuple[Status, ...], paths: RunPaths, cons
         recipe, where = trained.own_file.values, str(paths.report(stage.name))
         report = required_json(paths.report(stage.name))
         for warning in check_amount(report, recipe, trained.processes, trained.name, where, nodes=trained.nodes):
-            _say(console, f"warning: {warning}")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, highlight=False, soft_wrap=True)
+            tell(console, f"warning: {warning}")
 
 
 def _take_over(stage: Stage, donor: RunPaths, paths: RunPaths, manifest: dict[str, Any], console: Console) -> bool:
@@ -128,13 +124,13 @@ def _take_over(stage: Stage, donor: RunPaths, paths: RunPaths, manifest: dict[st
         return False
     manifest["stages"][stage.name] = {**entry, "origins": _origins(stage)}
     write_manifest(paths.manifest, manifest)
-    _say(console, f"{stage.name}: done, shared with {entry['shared_from']}")
+    tell(console, f"{stage.name}: done, shared with {entry['shared_from']}")
     return True
 
 
 def _say_cached(console: Console, plan: Plan) -> None:
     names = [stage.name for stage in plan.stages]
-    console.print(f"run {plan.paths.name}: nothing to do, {', '.join(names)} are done", highlight=False)
+    tell(console, f"run {plan.paths.name}: nothing to do, {', '.join(names)} are done")
 
 
 def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
@@ -226,24 +222,24 @@ def _run_stage(
         raise
     entry |= {"state": "done", "ended": now()}
     write_manifest(paths.manifest, manifest)
-    console.print(done_line(stage, entry), highlight=False, soft_wrap=True)
-    remember(plan, stage, entry, partial(_say, console))
+    tell(console, done_line(stage, entry))
+    remember(plan, stage, entry, partial(tell, console))
     for note in entry["result"].get("notes", ()):
-        console.print(f"{stage.name}: note: {note}", highlight=False, soft_wrap=True, markup=False)
+        tell(console, f"{stage.name}: note: {note}")
 
 
 def _start(stage: Stage, folder: Path, paths: RunPaths, console: Console) -> Start:
     """Return where a training goes on, having read the checkpoint whole, and say which newer ones are passed over."""
     newest = checkpoints.seen(folder)
     if newest:
-        _say(console, f"{stage.name}: reads {newest.name} whole before going on from it")
+        tell(console, f"{stage.name}: reads {newest.name} whole before going on from it")
     with _interruptible(stage, paths):  # minutes, where a whole model is trained
         start = checkpoints.start(folder)
     for reason in start.passed_over:
-        _say(console, f"{stage.name}: {reason}")
+        tell(console, f"{stage.name}: {reason}")
     if start.passed_over:
         where = f"goes on from {start.checkpoint.name}" if start.checkpoint else "begins anew: no checkpoint is whole"
-        _say(console, f"{stage.name}: {where}")
+        tell(console, f"{stage.name}: {where}")
     return start
 
 
@@ -293,7 +289,9 @@ def _launch(
     begun = time.time()
     try:
         env = {**stage.env, **date_env(paths)}
-        watch = spread.watch if spread else None
-        return launch(argv, line, lock_fd, env=env, files=stage.files, online=stage.online, restarts=False, watch=watch)
+        files, watch = stage.files, None
+        if spread:  # `gather` wrote them, and others read them
+            files, watch = {}, spread.watch
+        return launch(argv, line, lock_fd, env=env, files=files, online=stage.online, restarts=False, watch=watch)
     finally:
         mask_logs(paths.root, begun - 1)

@@ -3,7 +3,8 @@
 FAKE_TOOL names a JSON file: {"STAGE": BEHAVIOUR} with behaviours ok, fail, half (exit 0 but stopped early),
 nan, hang, ranks (hangs, beside ranks that ignore all signals), no_output, slow (of base_model), leak (print and log
 the environment, then fail), or {"when": TEXT, "then": BEHAVIOUR, "else": BEHAVIOUR} for calls whose command line has
-that text, and the others (ok). Every call is appended to calls.jsonl beside it.
+that text, and the others (ok). "refused" is what axolotl refuses of the recipe. Every call is appended to calls.jsonl
+beside it.
 """
 
 import json
@@ -114,7 +115,10 @@ def main() -> None:
         )
         return
     if name == "validate_recipe":
-        print(json.dumps({"axolotl": "1.0", "recipes": {"sft": {"refused": [], "dropped": []}}}))
+        if behaviour == "fail":
+            sys.exit(1)
+        refused = behaviours.get("refused", [])
+        print(json.dumps({"axolotl": "1.0", "recipes": {"sft": {"refused": refused, "dropped": []}}}))
         return
     if behaviour == "leak":
         leak()

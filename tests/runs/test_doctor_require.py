@@ -9,7 +9,7 @@ import pytest
 from doctor_python import calls, view
 
 from alphaf_orch.core.cards import Card, Cards
-from alphaf_orch.core.errors import HardwareError, ToolError
+from alphaf_orch.core.errors import DiskError, HardwareError, ToolError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
@@ -93,6 +93,15 @@ def test_what_failed_is_asked_again(asked):
         with pytest.raises(HardwareError, match="sees 0: No CUDA GPUs are available"):
             asked(devices=view(0, error="No CUDA GPUs are available"))
     assert len(asked()) == 2
+
+
+@pytest.mark.parametrize("error", [FileExistsError(17, "there"), DiskError("it is full", where="x", fix="free it")])
+def test_a_cache_that_cannot_be_written_stops_no_run(error, asked, monkeypatch):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(require, "write_atomic", refuse)
+    assert sorted(asked()) == sorted(asked()) == ["devices", "environment"]
 
 
 def test_an_old_driver_is_refused_with_both_numbers_the_text_of_torch_and_what_it_wants(asked, nvml):

@@ -12,9 +12,11 @@ import pytest
 from fake_run import Fake
 from machines import Machines
 from processes import kill_all
+from rich.console import Console
 
 from alphaf_orch.core.nodes import Seat
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.runs import runner
 from alphaf_orch.runs.nodes import leader
 from alphaf_orch.runs.nodes.signs import Voice
 
@@ -41,6 +43,11 @@ def machines(fake, tmp_path):
     yield made
     made.stop()
     kill_all(fake.python, signal.SIGKILL)
+
+
+def patience(fake, seconds):
+    text = fake.config.read_text("utf-8")
+    fake.config.write_text(text.replace("node_timeout: 12", f"node_timeout: {seconds}"), "utf-8")
 
 
 def root():
@@ -108,7 +115,7 @@ def test_a_machine_that_fails_ends_the_others_launcher(machines, fake):
 
 
 def test_a_machine_that_never_comes_is_named(machines, fake):
-    fake.config.write_text(fake.config.read_text("utf-8").replace("12", "1"), "utf-8")
+    patience(fake, 1)
     first, said = machines.end(machines.start(0, "sft"))
     assert first == 6
     assert "sft was not started: 1 of 2 machines are here, 1 did not come in 1 s" in said
@@ -116,7 +123,7 @@ def test_a_machine_that_never_comes_is_named(machines, fake):
 
 
 def test_a_first_machine_that_never_comes_or_shares_no_folder_is_not_waited_for(machines, fake):
-    fake.config.write_text(fake.config.read_text("utf-8").replace("12", "1"), "utf-8")
+    patience(fake, 1)
     other, said = machines.end(machines.start(1, "sft"))
     assert other == 6
     assert "machine 0 gave no sign of life in 1 s" in said
@@ -134,7 +141,7 @@ def test_what_ends_the_first_machine_ends_the_other_with_its_code(machines, fake
 
 @pytest.mark.parametrize(("killed", "code"), [(0, 6), (1, 7)])
 def test_a_machine_that_dies_is_noticed(machines, fake, killed, code):
-    fake.config.write_text(fake.config.read_text("utf-8").replace("12", "3"), "utf-8")
+    patience(fake, 3)
     fake.behave(sft="hang")
     both = [machines.start(rank, "sft", env={"ALPHAF_JOB": "dies"}) for rank in (0, 1)]
     wait_for(fake, "sft", 2)
@@ -142,6 +149,23 @@ def test_a_machine_that_dies_is_noticed(machines, fake, killed, code):
     ended, said = machines.end(both[1 - killed])
     assert ended == code
     assert f"machine {killed} has given no sign of life for 3 s" in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_machine_that_is_interrupted_says_so(number, machines, fake):
+    patience(fake, 40)
+    fake.behave(sft="hang")
+    first, other = (machines.start(rank, "sft", env={"ALPHAF_JOB": "stops", "GRACE": "0.5"}) for rank in (0, 1))
+    wait_for(fake, "sft", 2)
+    begun = time.monotonic()
+    other.send_signal(number)
+    code, said = machines.end(other)
+    assert code == 130, said
+    assert "machine 1 of the run tiny was interrupted" in said
+    code, said = machines.end(first)
+    assert code == 7
+    assert "machine 1 failed: it was interrupted" in said
+    assert time.monotonic() - begun < 30
 
 
 def test_other_tools_are_refused_and_the_first_machine_says_so(machines, fake, tmp_path):
@@ -168,6 +192,21 @@ def test_who_is_not_told_which_machine_it_is_starts_nothing_and_may_look(machine
     code, said = machines.end(machines.start(None, "run", "--dry-run"))
     assert code == 0
     assert "--num_machines 2" in said.replace("\n", " ")
+
+
+def test_in_a_slurm_step_of_one_machine_all_but_the_spread_training_may_be_done(machines, fake):
+    step = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_STEP_NUM_NODES": "1", "SLURM_STEP_NUM_TASKS": "1"}
+    step |= {"SLURM_NODEID": "0", "SLURM_STEP_NODELIST": "gpu03"}
+    code, said = machines.end(machines.start(None, "sft", env=step))
+    assert code == 2
+    assert "srun --nodes=2 --ntasks-per-node=1" in said
+    assert fake.calls() == []
+    code, said = machines.end(machines.start(None, "sft", "--dry-run", env=step))
+    assert code == 0, said
+    assert [code for code, _ in machines.both("sft")] == [0, 0]
+    code, said = machines.end(machines.start(None, "dpo", "--run", "tiny", env=step))
+    assert code == 0, said
+    assert "dpo" in fake.calls()
 
 
 def test_several_machines_without_gpus_are_refused(machines):
@@ -208,3 +247,15 @@ def test_why_another_machine_failed_is_waited_for_and_told(tmp_path, monkeypatch
         made._others = [SimpleNamespace(rank=1, word=lambda: words.pop(0) if len(words) > 1 else words[0])]
         made.working(failed=True)
     assert said == ["machine 1 failed: this machine lost its card (its log)"]
+
+
+@pytest.mark.parametrize("spread", [True, False])
+def test_what_the_other_machines_read_is_not_written_again(spread, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr(runner, "launch", lambda *_, **keys: given.append(keys["files"]))
+    paths = RunPaths(tmp_path / "실행" / "r")
+    files = {paths.rendered("sft.yaml"): "its text"}
+    stage = SimpleNamespace(name="sft", clear_first=(), env={}, files=files, online=False)
+    leads = SimpleNamespace(watch=None) if spread else None
+    runner._launch(stage, (), paths, Console(quiet=True), 0, leads, verbose=False)
+    assert given == [{} if spread else files]

@@ -6,7 +6,7 @@ import pytest
 from fake_run import Fake
 from rich.console import Console
 
-from alphaf_orch.core.errors import HardwareError, ModelError, RunStateError, StageError
+from alphaf_orch.core.errors import HardwareError, Interrupted, ModelError, RunStateError, StageError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.nodes import Seat
 from alphaf_orch.core.paths import RunPaths
@@ -120,3 +120,65 @@ def test_a_machine_whose_torch_sees_no_gpu_is_refused_before_anything_is_started
     with pytest.raises(HardwareError, match="torch sees 0"):
         take_part(paths)
     assert asked == [(1, True)] and answer(paths)["state"] == "refused"
+
+
+@pytest.fixture
+def ready(paths, first, monkeypatch):
+    """Return a function by which the first machine calls, and says its next word once this one is about to be ready."""
+
+    def calls(state, **facts):
+        voice = first({})
+        call = voice_word(paths)
+        monkeypatch.setattr(follower._Follower, "_check", lambda *_: voice.say(state, **{**call, **facts}))
+
+    return calls
+
+
+def voice_word(paths):
+    said = json.loads(paths.word(0).read_text("utf-8"))
+    return {key: value for key, value in said.items() if key != "state"}
+
+
+@pytest.mark.parametrize(
+    ("raised", "told", "seen"),
+    [
+        (KeyboardInterrupt(), "it was interrupted", Interrupted),
+        (RuntimeError("ours"), "RuntimeError", RuntimeError),
+        (StageError("it broke", where="there", fix="mend it"), "it broke", StageError),
+    ],
+)
+def test_however_a_training_ends_here_the_first_machine_is_told(raised, told, seen, paths, ready, monkeypatch):
+    def launch(*_, **__):
+        raise raised
+
+    monkeypatch.setattr(follower, "launch", launch)
+    ready("starts", address="127.0.0.1", port=1)
+    with pytest.raises(seen):
+        take_part(paths)
+    assert (answer(paths)["state"], answer(paths)["error"], answer(paths)["attempt"]) == ("failed", told, "a")
+    assert answer(paths)["where"] == ("there" if seen is StageError else str(paths.log("sft.node1")))
+
+
+def test_who_is_interrupted_while_it_gets_ready_refuses(paths, first, monkeypatch):
+    def check(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(follower._Follower, "_check", check)
+    first({})
+    with pytest.raises(Interrupted):
+        take_part(paths)
+    said = answer(paths)
+    assert (said["state"], said["error"], said["where"]) == ("refused", "it was interrupted", str(paths.root))
+    assert "the same command" in said["fix"]
+
+
+def test_a_first_machine_that_ends_without_a_start_is_not_waited_for(paths, ready):
+    ready("ended")
+    with pytest.raises(RunStateError, match="machine 0 ended and did not start sft"):
+        take_part(paths)
+
+
+def test_a_first_machine_that_fails_before_the_start_is_believed(paths, ready):
+    ready("failed", error="the disk is full", exit_code=5)
+    with pytest.raises(StageError, match="machine 0 failed: the disk is full"):
+        take_part(paths)

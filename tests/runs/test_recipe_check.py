@@ -1,8 +1,11 @@
 """Axolotl is asked about a recipe where static rules leave something open: once, and never for what we ship."""
 
+import errno
 import json
+import os
 import stat
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -160,6 +163,25 @@ def test_where_it_cannot_be_asked_that_is_said(keys, words, python, tmp_path, ei
     said = []
     check_recipe(plan(eight_gpus, tmp_path, {"warmup_steps": 10}, tools={"axolotl": python(**keys)}), said.append)
     assert words in said[-1]
+
+
+@pytest.mark.parametrize("broken", ["a file is there", "a disk refuses"])
+def test_a_cache_that_cannot_be_written_is_said_and_stops_nothing(broken, python, tmp_path, eight_gpus, monkeypatch):
+    def read_only(_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    place, said = Path(os.environ["ALPHAF_CACHE"]) / "recipes", []
+    made = plan(eight_gpus, tmp_path, {"warmup_steps": 10}, tools={"axolotl": python()})
+    if broken == "a file is there":
+        place.parent.mkdir(exist_ok=True)
+        place.touch()
+    else:
+        monkeypatch.setattr(os, "fsync", read_only)
+    for _ in range(2):
+        check_recipe(made, said.append)
+    told = "File exists" if broken == "a file is there" else f"the disk is read-only: {place}"
+    assert said[1].startswith(f"note: {place} cannot be written ({told}")
+    assert asked(tmp_path) == 2
 
 
 def test_a_preset_and_a_template_of_one_s_own_are_asked_about(tmp_path, eight_gpus):

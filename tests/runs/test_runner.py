@@ -65,6 +65,41 @@ def test_the_chain_runs_in_order_and_a_second_call_does_nothing(run, fake):
     assert (root() / "manifest.json").read_bytes() == before
 
 
+def test_a_recipe_that_axolotl_refuses_is_refused_before_a_base_model_is_made(run, fake):
+    asked = ("sft", "--model", "tiny", "--set", "sft.eval_strategy=epoch", "--set", "sft.val_set_size=0")
+    fake.behave(refused=[{"key": "eval_strategy", "value": "epoch", "reason": "there are no rows for it"}])
+    refused = run(*asked)
+    assert refused.exit_code == 2
+    assert "there are no rows for it" in refused.stderr
+    assert fake.calls() == []
+
+
+def test_axolotl_is_asked_about_no_recipe_that_has_been_trained(run, fake):
+    asked = ("sft", "--model", "tiny", "--set", "sft.warmup_steps=1")
+    fake.behave(merge_sft="fail")
+    first = run(*asked)
+    assert first.exit_code == 8
+    assert first.stderr.count("is asked once") == 1, "before the base model is made and behind it: one question"
+    shutil.rmtree(Path(os.environ["ALPHAF_CACHE"]) / "recipes")
+    fake.behave(refused=[{"key": "warmup_steps", "value": 1, "reason": "it is not asked"}])
+    again = run(*asked)
+    assert again.exit_code == 0, again.stderr
+    assert "is asked once" not in again.stderr
+
+
+def test_brackets_in_a_path_are_shown(run, fake, tmp_path, monkeypatch):
+    python = tmp_path / "env[gpu]" / "python"
+    python.parent.mkdir()
+    fake.python.rename(python)
+    fake.config.write_text(f"tools: {{axolotl: '{python}', dpo: '{python}'}}\ngpus: 0\n", "utf-8")
+    monkeypatch.setenv("ALPHAF_RUNS", str(tmp_path / "runs[gpu]"))
+    fake.behave(validate_recipe="fail")
+    done = run("sft", "--model", "tiny", "--set", "sft.warmup_steps=1")
+    assert done.exit_code == 0, done.stderr
+    assert f"axolotl could not be asked about warmup_steps: {python} gave no answer" in done.stderr
+    assert f"sft: started, log {root() / 'logs' / 'sft.log'}" in done.stderr
+
+
 def test_what_is_recorded(run, fake, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_very_secret")
     monkeypatch.setenv("WANDB_API_KEY", "also-secret")

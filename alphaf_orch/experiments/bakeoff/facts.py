@@ -11,7 +11,7 @@ from rich.console import Console
 
 from alphaf_orch.core.command import PROGRAM_ENV, program
 from alphaf_orch.core.paths import PROGRAMS, template_folders
-from alphaf_orch.core.progress import StageLine
+from alphaf_orch.core.progress import StageLine, tell
 from alphaf_orch.core.record import fingerprint, read_json, required_json, write_atomic
 from alphaf_orch.core.render import plain
 from alphaf_orch.evaluation.tasks.task_yaml import content_digest
@@ -87,7 +87,7 @@ class Questions:
         key = fingerprint([config, tool_versions(self._python), content_digest(files), sizes])
         before = read_json(kept) or {}
         if before.get("key") == key:
-            self._console.print(f"{name}: kept, {kept}", style="dim", highlight=False, soft_wrap=True)
+            tell(self._console, f"{name}: kept, {kept}", style="dim")
             return dict(before["found"])
         output = kept.with_suffix(".partial.json")
         file = kept.with_suffix(".yaml")
@@ -103,7 +103,7 @@ class Questions:
         found = required_json(output)
         write_atomic(kept, json.dumps({"key": key, "found": found}, indent=1, ensure_ascii=False) + "\n")
         output.unlink()
-        self._console.print(f"{name}: done in {done.seconds:.0f} s", highlight=False, soft_wrap=True)
+        tell(self._console, f"{name}: done in {done.seconds:.0f} s")
         return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 from alphaf_orch.core.cards import look_at_cards
 from alphaf_orch.core.command import PROGRAM_ENV, child_env
-from alphaf_orch.core.errors import HardwareError
+from alphaf_orch.core.errors import DiskError, HardwareError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import PROGRAMS, cache_dir
 from alphaf_orch.core.record import fingerprint, read_json, write_atomic
@@ -63,8 +64,8 @@ def require_gpus(python: str, wanted: Wanted, machine: Machine, versions: Mappin
     require(checks)
     compiles = bool(known.get("compiles") or wanted.compiles)
     if not known or compiles != known.get("compiles"):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(kept, json.dumps({"environment": environment, "devices": view, "compiles": compiles}))
+        with contextlib.suppress(DiskError, OSError):  # a cache that cannot be written: it is asked again next time
+            write_atomic(kept, json.dumps({"environment": environment, "devices": view, "compiles": compiles}))
 
 
 def _with(driver: Check, devices: Check) -> Check:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from operator import eq, ne
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from alphaf_orch.core.masking import mask_logs
 from alphaf_orch.core.nodes import Node, Seat
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.processes import interrupts_noted
-from alphaf_orch.core.progress import StageLine
+from alphaf_orch.core.progress import StageLine, tell
 from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.inputs import hub_cache
 from alphaf_orch.runs.launch import exited, launch
@@ -71,7 +73,7 @@ class _Follower:
             self._tell(f"{what}: does its part of the trainings; machine 0 plans, judges and records")
             done = ""
             while True:
-                word = self._next(done)
+                word = self._until("calls", partial(ne, done))
                 if word["state"] == "ended":
                     self._tell(f"{what}: machine 0 has ended well")
                     return
@@ -80,14 +82,13 @@ class _Follower:
                 done = word["attempt"]
                 self._take_part(word, lock_fd)
 
-    def _next(self, done: str) -> Word:
-        """Return the first machine's call to a training, or its end, once it is said."""
+    def _until(self, state: str, wanted: Callable[[str], bool]) -> Word:
+        """Return the first machine's word once it says that state of an attempt that is wanted, or that it is over."""
         with interrupts_noted() as stop:
             while not stop.asked.is_set():
                 word = self._heard()
-                if word.get("state") in ("ended", "failed") or (
-                    word.get("state") == "calls" and word["attempt"] != done
-                ):
+                said = word.get("state")
+                if said in ("ended", "failed") or (said == state and wanted(word["attempt"])):
                     return word
                 self._refuse_silence()
                 stop.asked.wait(LOOK_S)
@@ -118,39 +119,36 @@ class _Follower:
         )
 
     def _take_part(self, call: Word, lock_fd: int) -> None:
-        """Get ready, start the launcher when all are, and say how it ended."""
+        """Get ready, start the launcher when all are, and say how it ended, whatever ends it."""
         about = {"attempt": call["attempt"]}
+        state, where = "refused", self._paths.root
         try:
             self._check(call)
-        except AlphafError as error:
-            self._voice.say("refused", **about, error=error.what, where=error.where, fix=error.fix)
-            raise
-        self._voice.say("ready", **about)
-        word = self._started(call)
-        if word["state"] == "failed":
-            raise self._failed(word)
-        self._voice.say("trains", **about)
-        try:
+            self._voice.say("ready", **about)
+            word = self._until("starts", partial(eq, call["attempt"]))
+            if word["state"] == "failed":
+                raise self._failed(word)
+            if word["state"] == "ended":
+                raise RunStateError(
+                    f"machine 0 ended and did not start {call['stage']}", where=str(self._paths.root), fix=_AGAIN
+                )
+            state, where = "failed", self._paths.log(self._name(call))
+            self._voice.say("trains", **about)
             self._launch(word, lock_fd)
         except AlphafError as error:
-            self._voice.say("failed", **about, error=error.what, where=error.where)
+            self._voice.say(state, **about, error=error.what, where=error.where, fix=error.fix)
+            raise
+        except BaseException as error:
+            what = "it was interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+            self._voice.say(state, **about, error=what, where=str(where), fix=_AGAIN)
             raise
         self._voice.say("waits", **about)
 
-    def _started(self, call: Word) -> Word:
-        with interrupts_noted() as stop:
-            while not stop.asked.is_set():
-                word = self._heard()
-                if word.get("state") == "failed" or (
-                    word.get("state") == "starts" and word["attempt"] == call["attempt"]
-                ):
-                    return word
-                self._refuse_silence()
-                stop.asked.wait(LOOK_S)
-        raise AssertionError  # the wish to stop was raised
+    def _name(self, call: Word) -> str:
+        return f"{call['stage']}.node{self._rank}"
 
     def _launch(self, word: Word, lock_fd: int) -> None:
-        name, paths = f"{word['stage']}.node{self._rank}", self._paths
+        name, paths = self._name(word), self._paths
         log = paths.log(name)
         line = StageLine(self._console, name, paths.metrics(word["stage"]), log, verbose=self._verbose)
         argv = on_node(word["argv"], Node(self._rank, word["address"], word["port"]), self._patience)
@@ -231,4 +229,4 @@ class _Follower:
             )
 
     def _tell(self, text: str) -> None:
-        self._console.print(text, highlight=False, soft_wrap=True, markup=False)
+        tell(self._console, text)

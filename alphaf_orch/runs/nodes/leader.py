@@ -138,7 +138,8 @@ class Leader:
 @contextlib.contextmanager
 def leading(paths: RunPaths, seat: Seat, nodes: int, patience: float, say: Say) -> Iterator[Leader]:
     """Lead the other machines through what is done inside; however that ends, they are told and end too."""
-    with held(paths.node_lock(0), f"machine 0 of the run {paths.name}"), _voice(paths, seat, patience) as voice:
+    lock = held(paths.node_lock(0), f"machine 0 of the run {paths.name}")
+    with lock, Voice(paths, 0, seat.job, patience) as voice:
         voice.say("works")
         try:
             yield Leader(paths, seat, nodes, patience, voice, say)
@@ -151,10 +152,6 @@ def leading(paths: RunPaths, seat: Seat, nodes: int, patience: float, say: Say) 
             voice.say("failed", error=what, exit_code=Interrupted.exit_code if stopped else 1)
             raise
         voice.say("ended")
-
-
-def _voice(paths: RunPaths, seat: Seat, patience: float) -> Voice:
-    return Voice(paths, 0, seat.job, patience)
 
 
 def on_node(argv: Sequence[str], node: Node, patience: float) -> tuple[str, ...]:

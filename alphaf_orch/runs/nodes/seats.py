@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from functools import partial
 
 from rich.console import Console
 
 from alphaf_orch.core.nodes import Seat, seat, unknown_rank
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.runs.nodes.leader import Leader, leading
@@ -28,11 +30,7 @@ def led(config: RunConfig, paths: RunPaths, found: Seat | None, console: Console
     if found is None or found.rank is None:
         yield None
         return
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-    with leading(paths, found, config.nodes, config.node_timeout, say) as leader:
+    with leading(paths, found, config.nodes, config.node_timeout, partial(tell, console)) as leader:
         yield leader
 
 

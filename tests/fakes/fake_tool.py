@@ -1,10 +1,10 @@
 """Stands in for a tool environment's python: records its argv and leaves the files the real tool would leave.
 
-FAKE_TOOL names a JSON file: {"STAGE": BEHAVIOUR} with behaviours ok, fail, half (exit 0 but stopped early),
-nan, hang, ranks (hangs, beside ranks that ignore all signals), no_output, slow (of base_model), leak (print and log
-the environment, then fail), or {"when": TEXT, "then": BEHAVIOUR, "else": BEHAVIOUR} for calls whose command line has
-that text, and the others (ok). "refused" is what axolotl refuses of the recipe. Every call is appended to calls.jsonl
-beside it.
+FAKE_TOOL names a JSON file: {"STAGE": BEHAVIOUR} with behaviours ok, fail, half (exit 0 but stopped early), nan,
+hang, ranks (hangs, beside ranks that ignore all signals), no_output, slow (of base_model: it waits for a file `go`),
+leak (print and log the environment, then fail), or {"when": TEXT, "then": BEHAVIOUR, "else": BEHAVIOUR} for calls
+whose command line has that text, and the others (ok). "refused" is what axolotl refuses of the recipe. Every call is
+appended to calls.jsonl beside it.
 """
 
 import json
@@ -126,8 +126,9 @@ def main() -> None:
         file.write(json.dumps({"stage": name, "argv": sys.argv[1:]}) + "\n")
     if name == "base_model":
         folder = Path(sys.argv[sys.argv.index("--output") + 1])
-        if behaviour == "slow":
-            time.sleep(2)
+        end = time.monotonic() + 60
+        while behaviour == "slow" and not control.with_name("go").exists() and time.monotonic() < end:
+            time.sleep(0.05)
         safetensors(folder / "model.safetensors")
         for file in ("config.json", "tokenizer.json", "tokenizer_config.json"):
             (folder / file).write_text("{}")

@@ -477,13 +477,17 @@ def test_a_missing_tool_is_named_before_anything_is_launched(run, fake):
 
 
 def start(fake, *args):
-    return subprocess.Popen(
-        [sys.executable, "-m", "alphaf_orch", args[0], "--config", str(fake.config), *args[1:]],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup, which `alphaf` would heed
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "alphaf_orch", args[0], "--config", str(fake.config), *args[1:]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        )
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def wait_for(log: Path, text: str) -> None:
@@ -607,9 +611,13 @@ def test_two_at_once_are_kept_apart(run, fake):
 
 def test_two_runs_that_need_the_same_base_model_have_it_made_once(fake):
     fake.behave(base_model="slow")
-    processes = [start(fake, "sft", "--model", "tiny", "--run", name) for name in ("하나", "둘")]
-    said = [process.communicate(timeout=60)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
+    first = start(fake, "sft", "--model", "tiny", "--run", "하나")
+    seen = first.stderr.readline()  # the base model is begun
+    second = start(fake, "sft", "--model", "tiny", "--run", "둘")
+    waiting = second.stderr.readline()
+    fake.control.with_name("go").touch()
+    said = [before + process.communicate(timeout=60)[1] for before, process in ((seen, first), (waiting, second))]
+    assert [process.returncode for process in (first, second)] == [0, 0], said
     assert fake.calls().count("base_model") == 1
     waits = "base_model: waits for run {}, which makes the same"
     assert sum(waits.format(other) in text for text, other in zip(said, ("둘", "하나"), strict=True)) == 1, said

@@ -9,9 +9,7 @@ the undisturbed one.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
-import random
 import shutil
 import sys
 import tempfile
@@ -22,7 +20,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from soak.chain import Chain, Hit, State, durations  # noqa: E402
+from soak.chain import Hit  # noqa: E402
+from soak.soak import soak  # noqa: E402
 
 from alphaf_orch.core.command import PROGRAM_ENV, child_env  # noqa: E402
 from alphaf_orch.core.warm import kept_warm  # noqa: E402
@@ -54,48 +53,6 @@ def main() -> None:
         raise SystemExit(f"{len(wrong)} wrong; the runs are in {place}")
     if not given.keep:
         shutil.rmtree(place)
-
-
-def soak(place: Path, words: tuple[str, ...], kills: int, seed: int, per_chain: int) -> tuple[list[Hit], list[str]]:
-    """Return every hit, and what was wrong; finished chains that were right are removed."""
-    undisturbed = Chain(place / "undisturbed", words)
-    code = undisturbed.finish()
-    if code:
-        raise SystemExit(f"the undisturbed chain ended with {code}: {undisturbed.said.read_text('utf-8')[-2000:]}")
-    wanted, took = undisturbed.state(), durations(undisturbed.entries())
-    hits: list[Hit] = []
-    wrong: list[str] = []
-    while len(hits) < kills:
-        number = len(hits) // per_chain
-        chance = random.Random(f"{seed}/{number}")  # a chain is the same whatever went before it
-        chain = Chain(place / f"{number:03d}", words)
-        found: list[str] = []
-        for _ in range(min(per_chain, kills - len(hits))):
-            hit = chain.hit(chance, took)
-            hits.append(hit)
-            print(
-                f"{len(hits):4d} chain {number}: {hit.fault} in {hit.stage}: {hit.exit_code} {hit.wrong or ''}",
-                flush=True,
-            )
-            found += [f"chain {number}, {hit.fault} in {hit.stage}: {each}" for each in hit.wrong]
-        found += [f"chain {number}: {each}" for each in _at_the_end(chain, wanted)]
-        wrong += found
-        if not found:
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(place / f"{number:03d}")
-    return hits, wrong
-
-
-def _at_the_end(chain: Chain, wanted: State) -> list[str]:
-    code = chain.finish()
-    if code:
-        return [f"the last call ended with {code}: {chain.said.read_text('utf-8')[-800:]}"]
-    state = chain.state()
-    others = sorted(
-        name for name in {*wanted.weights, *state.weights} if wanted.weights.get(name) != state.weights.get(name)
-    )
-    found = [f"other weights than the undisturbed: {', '.join(others)}"] if others else []
-    return [*found, *(["other stages than the undisturbed"] if state.stages != wanted.stages else [])]
 
 
 def _told(hits: list[Hit], wrong: list[str], seconds: float) -> None:

@@ -49,10 +49,10 @@ class State:
 class Chain:
     """A run in folders of its own below `place`, and the command that makes it."""
 
-    def __init__(self, place: Path, words: tuple[str, ...]) -> None:
+    def __init__(self, place: Path, words: tuple[str, ...], python: str = sys.executable) -> None:
         self.paths = RunPaths(place / "실행" / RUN)
         self._place = place
-        self._argv = [sys.executable, "-m", "alphaf_orch", "run", "--run", RUN, *words]
+        self._argv = [python, "-m", "alphaf_orch", "run", "--run", RUN, *words]
         place.mkdir(parents=True)
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -79,12 +79,13 @@ class Chain:
 
     def entries(self) -> dict[str, dict[str, Any]]:
         """Return the manifest's stages, none where there is no manifest yet."""
-        return (read_json(self.paths.manifest) or {}).get("stages", {})
+        stages: dict[str, dict[str, Any]] = (read_json(self.paths.manifest) or {}).get("stages", {})
+        return stages
 
     def state(self) -> State:
         """Return what the run came to."""
         stages = {
-            name: (entry["state"], entry["fingerprint"], (entry.get("result") or {}).get("step"))
+            name: (entry["state"], entry["fingerprint"], (entry.get("result") or {}).get("steps"))
             for name, entry in self.entries().items()
         }
         files = sorted(self.paths.root.glob("*/**/*.safetensors"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -43,6 +44,7 @@ def main() -> None:
     given = parser.parse_args()
     place = given.keep or Path(tempfile.mkdtemp(prefix="alphaf-soak-"))
     begun = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing of it is left
     with kept_warm([sys.executable], child_env({**PROGRAM_ENV, "OMP_NUM_THREADS": "1"}, online=False)):
         hits, wrong = soak(place, (*MODEL, *given.words), given.kills, given.seed, given.per_chain)
     _told(hits, wrong, time.monotonic() - begun)

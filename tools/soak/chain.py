@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,8 +56,9 @@ class Chain:
         self._argv = [python, "-m", "alphaf_orch", "run", "--run", RUN, *words]
         place.mkdir(parents=True)
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start the command; what it says goes to said.log."""
+    @contextlib.contextmanager
+    def started(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Start the command, what it says going to said.log; it ends with us, whatever ends us."""
         env = {
             **os.environ,
             "PYTHONPATH": str(PACKAGE.parent),
@@ -66,7 +68,12 @@ class Chain:
             "OMP_NUM_THREADS": "1",  # the threads of toy models spend their time waiting for each other
         }
         with self.said.open("ab") as said:
-            return subprocess.Popen(self._argv, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+            alphaf = subprocess.Popen(self._argv, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
+        try:
+            yield alphaf
+        finally:
+            alphaf.kill()
+            alphaf.wait()
 
     @property
     def said(self) -> Path:
@@ -75,7 +82,8 @@ class Chain:
 
     def finish(self) -> int:
         """Run the command to its end and return its exit code."""
-        return _wait(self.start())
+        with self.started() as alphaf:
+            return _wait(alphaf)
 
     def entries(self) -> dict[str, dict[str, Any]]:
         """Return the manifest's stages, none where there is no manifest yet."""
@@ -100,13 +108,12 @@ class Chain:
         said_before = self.said.stat().st_size if self.said.exists() else 0
         left = [name for name in took if self.entries().get(name, {}).get("state") != "done"]
         stage, share, fault = chance.choice([_START, *left]), chance.random(), chance.choice(FAULTS)
-        alphaf = self.start()
-        self._wait_for(stage, alphaf)
-        wanted = time.monotonic() + share * took.get(stage, _START_S)
-        while time.monotonic() < wanted and alphaf.poll() is None:
-            time.sleep(_POLL_S)
-        struck = self._strike(fault, alphaf)
-        hit = Hit(fault.name, struck, _wait(alphaf))
+        with self.started() as alphaf:
+            self._wait_for(stage, alphaf)
+            wanted = time.monotonic() + share * took.get(stage, _START_S)
+            while time.monotonic() < wanted and alphaf.poll() is None:
+                time.sleep(_POLL_S)
+            hit = Hit(fault.name, self._strike(fault, alphaf), _wait(alphaf))
         hit.wrong += self._orphans()
         said = self.said.read_bytes()[said_before:].decode("utf-8", "replace")
         if hit.exit_code not in {0, *fault.codes}:
@@ -145,8 +152,6 @@ def _wait(alphaf: subprocess.Popen[bytes]) -> int:
     try:
         return alphaf.wait(_LONGEST_S)
     except subprocess.TimeoutExpired:
-        alphaf.kill()
-        alphaf.wait()
         raise SystemExit(f"`alphaf` (process {alphaf.pid}) did not end within {_LONGEST_S:.0f} s") from None
 
 

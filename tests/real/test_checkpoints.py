@@ -74,12 +74,14 @@ def foreign(file: Path) -> None:
 
 
 DAMAGES = [
-    ("rng_state.pth", empty), ("rng_state.pth", zeros), ("rng_state.pth", Path.unlink), ("optimizer.pt", empty), ("optimizer.pt", cut),
+    ("rng_state.pth", empty), ("rng_state.pth", zeros), ("rng_state.pth", Path.unlink), ("optimizer.pt", empty),
+    ("optimizer.pt", cut),
     ("optimizer.pt", zeros), ("optimizer.pt", flip), ("optimizer.pt", Path.unlink), ("scheduler.pt", empty),
     ("scheduler.pt", Path.unlink), ("model.safetensors", cut), ("model.safetensors", zeros),
     ("model.safetensors", flip), ("model.safetensors", Path.unlink), ("trainer_state.json", cut),
     ("trainer_state.json", Path.unlink), ("trainer_state.json", flip), ("training_args.bin", empty),
-    ("optimizer.pt", foreign), ("rng_state.pth", foreign), ("scaler.pt", foreign), ("config.json", empty), ("alphaf_checksums.json", empty),
+    ("optimizer.pt", foreign), ("rng_state.pth", foreign), ("scaler.pt", foreign),
+    ("config.json", empty), ("alphaf_checksums.json", empty),
 ]  # fmt: skip
 
 
@@ -150,7 +152,9 @@ def test_a_checkpoint_without_hashes_is_none_of_a_training_that_writes_them(stop
     (stopped / "checkpoint-2" / "alphaf_checksums.json").unlink()
     found = checkpoints.start(stopped, recorded=True)
     assert found.checkpoint == stopped / "checkpoint-1"
-    assert "alphaf_checksums.json is missing: it was not saved to its end, or not by this training" in found.passed_over[0]
+    assert (
+        "alphaf_checksums.json is missing: it was not saved to its end, or not by this training" in found.passed_over[0]
+    )
 
 
 def test_a_whole_file_of_another_step_is_told_from_the_one_that_was_saved(stopped: Path) -> None:

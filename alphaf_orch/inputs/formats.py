@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
+from alphaf_orch.core.disk import size
 from alphaf_orch.core.errors import DataError
 from alphaf_orch.core.paths import PROGRAMS, cache_dir
 from alphaf_orch.core.record import fingerprint, write_atomic
@@ -211,6 +212,6 @@ def _convert(wanted: Wanted, python: str) -> dict[str, Any]:
 
 
 def _announce(place: Path) -> None:
-    size = place.stat().st_size if place.is_file() else 0
-    if size > _LARGE:
-        click.echo(f"note: the rows of {place} are written to the cache once ({size >> 20} MB)", err=True)
+    length = place.stat().st_size if place.is_file() else 0
+    if length > _LARGE:
+        click.echo(f"note: the rows of {place} are written to the cache once ({size(length)})", err=True)

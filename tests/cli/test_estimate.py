@@ -36,7 +36,7 @@ def test_it_says_memory_by_part_time_disk_hours_and_price(alphaf):
     for text in (
         "run eeve on 8 x NVIDIA H100 80GB HBM3 (assumed: none is here), 79.6 GiB each",
         "weights", "adapter", "gradients", "optimizer", "activations", "logits and loss", "DPO's reference pass",
-        "the largest micro_batch_size that fits is", "tokens estimated from bytes", "disk: about 79.6 GiB",
+        "the largest micro_batch_size that fits is", "tokens estimated from bytes", "disk: about 97.2 GiB",
         "GPU-hours", "at 2.5 a GPU-hour", "by formula",
     ):  # fmt: skip
         assert text in done.output, text

@@ -126,7 +126,9 @@ def _files(paths: Iterable[Path]) -> Iterator[os.stat_result]:
 
 def _growing(folder: Path) -> Iterator[Path]:
     runs, cache, hub = runs_dir(), cache_dir(), hub_home()
-    own = [parent for parent in (folder, *folder.parents) if any((parent / name).exists() for name in ("manifest.json", ".partial"))]
+    own = [
+        root for root in (folder, *folder.parents) if (root / "manifest.json").exists() or (root / ".partial").exists()
+    ]
     for root in dict.fromkeys((*own, *_folders(runs), *(arm for each in _folders(runs) for arm in _folders(each)))):
         for pattern in _OF_RUNS:
             yield from root.glob(pattern)

@@ -15,6 +15,7 @@ from alphaf_orch.inputs.identity import EARLIER, is_old
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import MERGE_MODELS, Stage
 from alphaf_orch.runs import checkpoints
+from alphaf_orch.runs.cleaned import was_cleaned
 
 State = Literal["new", "cached", "resume", "changed"]
 
@@ -33,7 +34,7 @@ def statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
     found = []
     for stage in plan.stages:
         entry = manifest["stages"].get(stage.name)
-        lost = [path for path in stage.outputs if not path.exists()]
+        lost = _lost(plan, stage, manifest)
         same = entry is not None and entry["fingerprint"] == stage.fingerprint
         if entry is None or stage.kind == "prepare":
             status = Status(stage, "new", "not run yet")
@@ -54,6 +55,24 @@ def statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
             status = Status(stage, "resume" if checkpoint else "new", reason)
         found.append(status)
     return tuple(found)
+
+
+def _lost(plan: Plan, stage: Stage, manifest: Mapping[str, Any]) -> list[Path]:
+    """Return the outputs that are gone, those aside that were cleaned away once nothing of the plan read them more."""
+    lost = [path for path in stage.outputs if not path.exists()]
+    entry = manifest["stages"].get(stage.name, {})
+    if not lost or not all(was_cleaned(entry, plan.paths, path) for path in lost):
+        return lost
+    later = plan.stages[plan.stages.index(stage) + 1 :]
+    # Tokenised rows are read by the training and by the check of its merge.
+    readers = [each for each in later if stage.kind != "tokenise" or each.section == stage.section]
+    return [] if readers and all(_settled(plan, each, manifest) for each in readers) else lost
+
+
+def _settled(plan: Plan, stage: Stage, manifest: Mapping[str, Any]) -> bool:
+    entry = manifest["stages"].get(stage.name, {})
+    done = (entry.get("state"), entry.get("fingerprint")) == ("done", stage.fingerprint)
+    return done and not _lost(plan, stage, manifest)
 
 
 def resumable(stage: Stage) -> Path | None:

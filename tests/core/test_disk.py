@@ -47,7 +47,8 @@ def empty(disk: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [
+    ("count", "text"),
+    [
         (0, "0 bytes"),
         (1, "1 byte"),
         (1023, "1023 bytes"),
@@ -56,7 +57,7 @@ def empty(disk: Path) -> None:
         ((1 << 20) - 1, "1.0 MiB"),
         (85_471_000_000, "79.6 GiB"),
         (5 << 60, "5120.0 PiB"),
-    ]
+    ],
 )
 def test_sizes_are_written_for_people(count, text):
     assert size(count) == text

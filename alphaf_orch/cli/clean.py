@@ -146,7 +146,7 @@ def _print(
             for item in each.items:
                 why = f"{item.why}; then {item.lost}" if item.lost else item.why
                 place = str(item.path.relative_to(each.paths.root))
-                table.add_row(each.name, place, item.kind, _freed(item.size), _day(item.used), why)
+                table.add_row(each.name, place, item.kind, size(item.size), _day(item.used), why)
         console.print(table)
     for each in found:
         for reason in each.kept:
@@ -213,10 +213,6 @@ def _told(found: Sequence[Found], entries: Sequence[caches.Entry], gone: Sequenc
         ],
         "freed": 0,
     }
-
-
-def _freed(count: int) -> str:
-    return size(count) if count else "shared with others"
 
 
 def _day(moment: float) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.core.disk import writing
 from alphaf_orch.core.paths import cache_dir
 
 # What programs read while they run; the rest of the cache is read at once, and made anew where it is gone.
@@ -55,6 +56,20 @@ def alone(entry: Path) -> Iterator[bool]:
         yield True
         if not entry.exists():
             place.unlink(missing_ok=True)
+
+
+def data_cache(folder: Path | None = None) -> dict[str, str]:
+    """Return the variable by which `datasets` keeps what it reads in a folder, the user's alone; without one, in ours.
+
+    Its own place is shared by all programs of the user, and known to none that cleans it. Without a folder, the place
+    that the user named for all programs stays.
+    """
+    if folder is None and os.environ.get("HF_DATASETS_CACHE"):
+        return {}
+    place = folder or cache_dir() / "datasets"
+    with writing(place):
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return {"HF_DATASETS_CACHE": str(place)}
 
 
 def lock_of(entry: Path) -> Path:

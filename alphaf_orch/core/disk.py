@@ -80,12 +80,20 @@ def disk_error(error: OSError, path: Path | None = None) -> DiskError | None:
     return _failure(error.errno, str(place) if place else "", place or fullest(runs_dir()))
 
 
-def told_of_disk(text: str, log: Path) -> DiskError | None:
-    """Return the error where what a tool said, or a log that could not grow, is of a disk; None for any other end."""
+def said_of_disk(text: str, log: Path) -> DiskError | None:
+    """Return the error where what a tool said is of a disk, None where it speaks of anything else."""
     for number, pattern in _SAID.items():
         if pattern.search(text):
             named = _NAMED.search(text)
             return _failure(number, text, Path(named[1]) if named else fullest(log))
+    return None
+
+
+def told_of_disk(text: str, log: Path) -> DiskError | None:
+    """Return the error where what a tool said, or a log that could not grow, is of a disk; None for any other end."""
+    said = said_of_disk(text, log)
+    if said:
+        return said
     if shutil.disk_usage(existing(log)).free < _NOTHING:
         return _failure(errno.ENOSPC, text, log)
     return None

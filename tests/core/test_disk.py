@@ -10,6 +10,7 @@ import pytest
 from fake_run import Fake
 from judge_stub import Stub
 from judged import by_quality, judge
+from small_disk import KIB, empty, fill, small_disk
 
 from alphaf_orch.core.disk import disk_error, size, sizes, told_of_disk
 from alphaf_orch.core.errors import DiskError
@@ -19,31 +20,11 @@ from alphaf_orch.judging.verdicts import open_verdicts
 from alphaf_orch.report.blocks import Report
 from alphaf_orch.report.write import write_report
 
-KIB, MIB = 1 << 10, 1 << 20
-
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of 1 MiB, its name with a space and Korean; `fill` leaves that many bytes of it."""
-    place = tmp_path / "작은 디스크"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("mounting needs rights that we do not have here")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
-
-
-def fill(disk: Path, left: int = 0) -> None:
-    (disk / "ballast").unlink(missing_ok=True)
-    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
-    (disk / "ballast").write_bytes(b"x" * max(0, free - left))
-
-
-def empty(disk: Path) -> None:
-    (disk / "ballast").unlink()
+    with small_disk(tmp_path / "작은 디스크") as place:
+        yield place
 
 
 @pytest.mark.parametrize(

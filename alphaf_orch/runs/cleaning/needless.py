@@ -172,7 +172,7 @@ def _merged(paths: RunPaths, manifest: Mapping[str, Any]) -> Iterator[Item]:
             continue
         if section == "dpo" and MERGE_MODELS not in manifest["stages"]:
             continue
-        lost = f"the {section} model can be evaluated, judged or chatted with only once `alphaf {section}` made it anew"
+        lost = f"the {section} model cannot be evaluated, judged or talked to until `alphaf {section}` made it anew"
         yield _item(
             folder, "merged model", f"only the next stage read it, and {last} is done",
             stage=stage_name("merge", section), lost=lost,

@@ -38,6 +38,7 @@ from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_devices, check_machine
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.remember import remember
+from alphaf_orch.runs.rows_cache import drop_rows, rows_env
 from alphaf_orch.runs.run_date import date_env, run_date
 from alphaf_orch.runs.starting import (
     already_published,
@@ -236,6 +237,7 @@ def _run_stage(
         raise
     entry |= {"state": "done", "ended": now()}
     write_manifest(paths.manifest, manifest)
+    drop_rows(stage, paths)
     tell(console, done_line(stage, entry))
     remember(plan, stage, entry, partial(tell, console))
     for note in entry["result"].get("notes", ()):
@@ -267,7 +269,7 @@ def _launch(
     line = StageLine(console, stage.name, metrics, log, verbose=verbose)
     begun = time.time()
     try:
-        env = {**stage.env, **date_env(paths)}
+        env = {**stage.env, **date_env(paths), **rows_env(stage, paths)}
         files, watch = stage.files, None
         if spread:  # `gather` wrote them, and others read them
             files, watch = {}, spread.watch

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from alphaf_orch.core.record import read_json
 from alphaf_orch.programs.checksums import changed_weights
+from alphaf_orch.runs.watch.ruined import ruined
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def problem(folder: Path) -> str | None:
 def damage(folder: Path) -> str | None:
     """Return which file of a checkpoint is not as it was saved, or None; reads it all, which takes seconds a GB."""
     states = _kind(folder).states_problem(folder, read=True, needed=not _at_the_end(folder))
-    return _weights_damage(folder) or states
+    return _weights_damage(folder) or states or ruined(folder, trainer_state(folder))
 
 
 def _weights_damage(folder: Path) -> str | None:

@@ -15,6 +15,7 @@ from alphaf_orch.core.record import write_atomic
 from alphaf_orch.core.render import Rendered
 from alphaf_orch.core.warm import WarmLost, ask_no_more
 from alphaf_orch.runs.tracebacks import HEADER, cause, oom_hint, without_launcher
+from alphaf_orch.runs.watch.causes import explained
 
 _EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]*(Error|Exception|Interrupt)\b")
 _STOPPED = re.compile(r".* was stopped by SIG")
@@ -85,9 +86,12 @@ def failure(what: str, log: Path, fix: str) -> AlphafError:
     Any other one is a StageError with the next step `fix`.
     """
     told = said(log)
-    disk = told_of_disk(told, log)
+    known = explained(told, _last_words(log))
+    disk = None if known and known.first else told_of_disk(told, log)
     if disk:
         return DiskError(f"{what}: {disk.what}", where=f"{disk.where}; log: {log}", fix=disk.fix)
+    if known:
+        return StageError(f"{what}: {known.what}: {told or known.words}", where=f"log: {log}", fix=known.fix)
     return StageError(f"{what}: {told or 'it said nothing'}", where=f"log: {log}", fix=fix)
 
 

@@ -6,8 +6,6 @@ import contextlib
 import os
 import platform
 import re
-import shutil
-import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -21,9 +19,9 @@ from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import AlphafError, Interrupted, interruptible
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.masking import mask, mask_logs
+from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.progress import StageLine, tell
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_atomic, write_manifest
 from alphaf_orch.core.warm import WarmLost
 from alphaf_orch.inputs import sources
@@ -32,17 +30,20 @@ from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs import checkpoints, sharing
+from alphaf_orch.runs.attempt import Attempt
 from alphaf_orch.runs.checkpoints import Start
 from alphaf_orch.runs.done_line import done_line
-from alphaf_orch.runs.launch import launch, write_files
+from alphaf_orch.runs.launch import write_files
 from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_devices, check_machine
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.remember import remember
-from alphaf_orch.runs.run_date import date_env, run_date
+from alphaf_orch.runs.run_date import run_date
 from alphaf_orch.runs.status import Status, safe_statuses
 from alphaf_orch.runs.warm import begin_imports
+from alphaf_orch.runs.watch import memory, retry
+from alphaf_orch.runs.watch.stage import refuse_the_same_ruin
 from alphaf_orch.settings.config import dump_config
 
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
@@ -166,7 +167,10 @@ def _run_stage(
     *,
     verbose: bool,
 ) -> None:
-    stage, paths = status.stage, plan.paths
+    paths = plan.paths
+    carried = retry.carried(manifest["stages"].get(status.stage.name), status.stage)
+    refuse_the_same_ruin(status.stage, carried.get("watched", ()), plan.config, paths.metrics(status.stage.name))
+    stage = retry.as_tried(status.stage, carried.get("retries", ()), plan.config)
     adopted = _already_published(stage, manifest)
     start = _start(stage, stage.checkpoints, paths, console) if stage.checkpoints and not adopted else None
     argv = stage.argv
@@ -189,17 +193,22 @@ def _run_stage(
         "origins": _origins(stage),
         "environment": sorted({*stage.env, *(name for name in os.environ if _RECORDED_ENV.match(name))}),
         "versions": versions[argv[0]],
+        **carried,
     }
     if start and start.passed_over:
         entry["passed_over"] = list(start.passed_over)
     manifest["stages"][stage.name] = entry
-    write_manifest(paths.manifest, manifest)
+    keep = partial(write_manifest, paths.manifest, manifest)
+    keep()
+    kills = memory.kills()
     try:
         with writing(), _interruptible(stage, paths):
             finished = (
                 Finished(0, 0.0, 0)
                 if adopted
-                else _launch(stage, argv, paths, console, lock_fd, spread, verbose=verbose)
+                else Attempt(paths, plan.config, console, lock_fd, spread, verbose=verbose).run(
+                    stage, argv, entry, keep
+                )
             )
             if spread:
                 spread.working(failed=bool(finished.exit_code))
@@ -214,16 +223,25 @@ def _run_stage(
         return
     except Interrupted:
         entry |= {"state": "interrupted", "ended": now()}
-        write_manifest(paths.manifest, manifest)
+        keep()
         raise
-    except AlphafError as error:
+    except AlphafError as failure:
+        error = retry.judged(failure, stage, paths, plan.config, killed=memory.kills() > kills)
         entry |= {"state": "failed", "ended": now(), "error": error.what}
-        write_manifest(paths.manifest, manifest)
-        raise
+        cut = retry.next_try(error, stage, entry, paths, plan.config)
+        if cut:
+            entry["retries"] = [*entry.get("retries", ()), cut]
+            tell(console, retry.said(stage, cut, len(entry["retries"])))
+        keep()
+        if not cut or spread:  # the other machines ended too: the same command, on all of them, makes the next try
+            raise error from None
+        _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)
+        return
     entry |= {"state": "done", "ended": now()}
-    write_manifest(paths.manifest, manifest)
+    keep()
     tell(console, done_line(stage, entry))
-    remember(plan, stage, entry, partial(tell, console))
+    if not entry.get("retries"):  # what it took is of another cut than the plan's
+        remember(plan, stage, entry, partial(tell, console))
     for note in entry["result"].get("notes", ()):
         tell(console, f"{stage.name}: note: {note}")
 
@@ -267,31 +285,3 @@ def _already_published(stage: Stage, manifest: Mapping[str, Any]) -> bool:
     if before.get("state") in (None, "done") or before["fingerprint"] != stage.fingerprint:
         return False
     return stage.kind != "train" or weights_problem(stage.outputs[0]) is None
-
-
-def _launch(
-    stage: Stage,
-    argv: tuple[str, ...],
-    paths: RunPaths,
-    console: Console,
-    lock_fd: int,
-    spread: Leader | None,
-    *,
-    verbose: bool,
-) -> Finished:
-    for half_written in stage.clear_first:
-        if half_written.is_dir():
-            shutil.rmtree(half_written)
-    metrics, log = paths.metrics(stage.name), paths.log(stage.name)
-    for path in (metrics, log, paths.report(stage.name), paths.probe(stage.name), paths.scratch(stage.name)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    line = StageLine(console, stage.name, metrics, log, verbose=verbose)
-    begun = time.time()
-    try:
-        env = {**stage.env, **date_env(paths)}
-        files, watch = stage.files, None
-        if spread:  # `gather` wrote them, and others read them
-            files, watch = {}, spread.watch
-        return launch(argv, line, lock_fd, env=env, files=files, online=stage.online, restarts=False, watch=watch)
-    finally:
-        mask_logs(paths.root, begun - 1)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alphaf_orch.core.errors import DiskError, StageError
+from alphaf_orch.core.errors import DiskError, OutOfMemory, StageError
 from alphaf_orch.runs.launch import exited
 from alphaf_orch.runs.watch.causes import explained
 from alphaf_orch.runs.watch.memory import kills, short_of, smaller, was_training
@@ -15,8 +15,8 @@ PRINTED = {
     "a port is taken": [
         "torch.distributed.DistNetworkError: The server socket has failed to listen on any local network address. port:"
         " 29500, useIpv6: false, code: -98, name: EADDRINUSE, message: address already in use",
-        "RuntimeError: The server socket has failed to listen on any local network address. The server socket has failed"
-        " to bind to [::]:29500 (errno: 98 - Address already in use).",
+        "RuntimeError: The server socket has failed to listen on any local network address. The server socket has"
+        " failed to bind to [::]:29500 (errno: 98 - Address already in use).",
     ],
     "too little shared memory": [
         "RuntimeError: DataLoader worker (pid 46794) is killed by signal: Bus error. It is possible that dataloader's"
@@ -59,7 +59,7 @@ PRINTED = {
     "lost another one": [
         NCCL + "remote process exited or there was a network error, NCCL version 2.25.1\nncclRemoteError: A call failed"
         " possibly due to a network error or a remote process exiting prematurely.",
-        "RuntimeError: [../third_party/gloo/gloo/transport/tcp/pair.cc:525] Connection closed by peer [127.0.1.1]:18627",
+        "RuntimeError: [third_party/gloo/gloo/transport/tcp/pair.cc:525] Connection closed by peer [127.0.1.1]:18627",
     ],
     "an error of CUDA": [
         NCCL + "unhandled cuda error (run with NCCL_DEBUG=INFO for details), NCCL version 2.21.5",
@@ -93,7 +93,7 @@ def test_a_text_of_a_tool_is_explained(what, printed):
         "huggingface_hub.errors.LocalEntryNotFoundError: [Errno 111] Connection refused",
         "requests.exceptions.ConnectionError: Name or service not known",
         "BrokenPipeError: [Errno 32] Broken pipe",
-        "triton.runtime.errors.OutOfResources: out of resource: shared memory, Required: 106496, Hardware limit: 101376",
+        "triton.runtime.errors.OutOfResources: out of resource: shared memory, Required: 106496, limit: 101376",
     ],
 )
 def test_other_texts_are_left_as_they_are(text):
@@ -127,6 +127,15 @@ def test_a_rank_that_its_watchdog_aborted_is_explained_by_the_watchdog_s_words(t
     assert "rank 0 was killed by signal 6" in error.what
     assert "the ranks waited for each other until the time was over" in error.what
     assert "ddp_timeout" in error.fix
+
+
+def test_a_program_of_any_stage_that_is_out_of_memory_says_so(tmp_path):
+    trace = ["Traceback (most recent call last):", '  File "/env/eval.py", line 1, in <module>', *GPU[0].splitlines()]
+    error = exited("eval_sft", Finished(1, 1.0, 1), log(tmp_path, *trace), "again")
+    assert isinstance(error, OutOfMemory)
+    assert error.exit_code == 7
+    assert "eval_sft exited with 1: the GPU has too little memory: torch.OutOfMemoryError" in error.what
+    assert "nvidia-smi" in error.fix
 
 
 GPU = [

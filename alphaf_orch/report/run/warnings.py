@@ -52,8 +52,8 @@ def _watched(entry: Mapping[str, Any], where: Text) -> Iterator[Note]:
     """Yield what was seen of a training while it ran, and that its batch was cut smaller."""
     for finding in entry.get("watched", ()):
         step = Label(f"학습 중 스텝 {finding['step']}: ", f"at step {finding['step']} of the training: ")
-        level = "error" if finding["level"] == "ruined" else "warning"
-        yield Note(join([step, named(FINDINGS, finding["kind"])], ""), level, where)
+        text = join([step, named(FINDINGS, finding["kind"])], "")
+        yield Note(text, "error" if finding["level"] == "ruined" else "warning", where)
     if entry.get("retries"):
         last = entry["retries"][-1]
         cut = f"{last['micro_batch_size']} x {last['gradient_accumulation_steps']}"

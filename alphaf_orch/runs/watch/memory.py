@@ -20,6 +20,13 @@ _HOST = re.compile(
     r"|Unable to allocate [\d.]+ [KMGT]iB for an array|\[Errno 12\]|Cannot allocate memory"
     r"|DataLoader worker \(pid\(?s?\)? [\d, ]+\) is killed by signal: Killed"
 )
+# What to do about it where there is no batch of a training to cut.
+LESS: Mapping[str, str] = {
+    "GPU": "end what else is on the card (`nvidia-smi`), ask for fewer rows at a time (of an evaluation: --batch-size),"
+    " or share the model out over more GPUs; `alphaf estimate` says what fits",
+    "machine": "give it more memory (of a container or job: its limit), fewer processes or dataloader workers, or a"
+    " smaller model; `alphaf estimate` says what it takes",
+}
 _KILLED = re.compile(r"killed by signal:? 9\b")
 # What our callback prints once the model is loaded and its first step begins (programs/training/metrics_callback.py).
 _BEGUN = re.compile(r"^training on \d+ rank", re.MULTILINE)
@@ -80,10 +87,7 @@ def advice(section: str, recipe: Mapping[str, Any], of: str, *, training: bool, 
         kept = "" if option else f"give the same command with `--on-oom retry`: it goes on with {cut}, "
         return f"{kept}the same global batch (by hand, under --run NEW: {by_hand}); `alphaf estimate` says what fits"
     if of == "machine":
-        return (
-            "give it more memory (of a container or job: its limit), fewer processes or dataloader workers, or a"
-            " smaller model; `alphaf estimate` says what it takes"
-        )
+        return LESS[of]
     less_rows = "" if section != "sft" else ", or pack less: --set sft.sample_packing=false"
     return (
         f"smaller micro batches do not help: lower sequence_len, set {section}.gradient_checkpointing=true{less_rows};"

@@ -69,6 +69,10 @@ COMMANDS = {
     "runs": ("look:runs", "List the runs and the experiments, the newest last, with the state of each."),
     "sft": ("train:sft", "Fine-tune a model with axolotl, merge the adapter and check the hand-off."),
     "show": ("look:show", "Show one run: the state of each stage, key metrics and paths."),
+    "verify": (
+        "verify:verify",
+        "Read every file of a run and compare it with what was written; each damaged one is named (exit code 6).",
+    ),
 }
 
 

@@ -56,8 +56,8 @@ OPTIONS: dict[str, partial[Any]] = {
     ),
     "on_unhealthy": declared(
         "--on-unhealthy",
-        type=click.Choice(["stop", "warn"]),
-        help="End a training at whatever is wrong with it, or only say so (default: end it at NaN).",
+        type=click.Choice(["nan", "stop", "warn"]),
+        help="End a training at NaN (the default), at whatever looks wrong, or at nothing.",
     ),
     "on_oom": declared(
         "--on-oom",

@@ -17,7 +17,7 @@ from alphaf_orch.runs.launch import launch
 from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.run_date import date_env
 from alphaf_orch.runs.watch.findings import Finding
-from alphaf_orch.runs.watch.stage import StageWatch, child_settings
+from alphaf_orch.runs.watch.stage import StageWatch
 from alphaf_orch.settings.config import RunConfig
 
 
@@ -64,12 +64,12 @@ class Attempt:
 
         begun = time.time()
         try:
-            env = {**stage.env, **date_env(paths), **child_settings(self._config)}
+            env = {**stage.env, **date_env(paths)}
             files = {} if self._spread else stage.files  # `gather` wrote them, and others read them
             finished = launch(
                 argv, line, self._lock_fd, env=env, files=files, online=stage.online, restarts=False, watch=look
             )
-            watch.rows()
+            watch.rows(ended=True)
             return finished
         finally:
             mask_logs(paths.root, begun - 1)

@@ -50,7 +50,7 @@ from alphaf_orch.runs.starting import (
 from alphaf_orch.runs.status import Status, safe_statuses
 from alphaf_orch.runs.warm import begin_imports
 from alphaf_orch.runs.watch import memory, retry
-from alphaf_orch.runs.watch.stage import refuse_the_same_ruin
+from alphaf_orch.runs.watch.stage import as_told, refuse_the_same_ruin
 from alphaf_orch.settings.config import dump_config
 
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
@@ -176,7 +176,7 @@ def _run_stage(
     paths = plan.paths
     carried = retry.carried(manifest["stages"].get(status.stage.name), status.stage)
     refuse_the_same_ruin(status.stage, carried.get("watched", ()), plan.config, paths.metrics(status.stage.name))
-    stage = retry.as_tried(status.stage, carried.get("retries", ()), plan.config)
+    stage = as_told(retry.as_tried(status.stage, carried.get("retries", ()), plan.config), plan.config)
     adopted = already_published(stage, manifest)
     recorded = writes_hashes(stage, manifest)
     start = None

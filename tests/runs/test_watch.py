@@ -4,24 +4,52 @@ import json
 import math
 import os
 import re
+import shutil
+import struct
 from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from fake_run import Fake
-from fake_tool import safetensors
+from fake_tool import checkpoint, hashed
 
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.runs.watch.stage import child_settings
+from alphaf_orch.planning.stages import Stage
+from alphaf_orch.runs.watch.stage import as_told
 from alphaf_orch.settings.config import RunConfig
 
 MICRO = ("--set", "sft.micro_batch_size=4", "--set", "sft.gradient_accumulation_steps=2")
 
 
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A folder with the run `tiny` up to its training, and the cache with its base model: every test has a copy."""
+    from alphaf_orch.cli.main import main
+
+    folder = tmp_path_factory.mktemp("prepared")
+    made = Fake(folder)
+    made.behave(sft="no_output")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for name, value in {"ALPHAF_RUNS": "runs", "ALPHAF_CACHE": "cache", "FAKE_TOOL": "control.json"}.items():
+            patch.setenv(name, str(folder / value))
+        CliRunner().invoke(main, ["sft", "--config", str(made.config), "--model", "tiny"], catch_exceptions=False)
+    file = folder / "runs" / "tiny" / "manifest.json"
+    manifest = json.loads(file.read_text(encoding="utf-8"))
+    assert manifest["stages"].pop("sft")["state"] == "failed"
+    file.write_text(json.dumps(manifest), encoding="utf-8")
+    for name in ("logs/sft.log", "config.yaml"):
+        (folder / "runs" / "tiny" / name).unlink()
+    return folder
+
+
 @pytest.fixture
-def fake(tmp_path, monkeypatch):
+def fake(tmp_path, monkeypatch, prepared):
     made = Fake(tmp_path)
     monkeypatch.setenv("FAKE_TOOL", str(made.control))
+    shutil.copytree(prepared / "runs", os.environ["ALPHAF_RUNS"])
+    shutil.copytree(prepared / "cache", os.environ["ALPHAF_CACHE"])
     return made
 
 
@@ -181,23 +209,23 @@ def test_a_stall_timeout_is_a_number_of_seconds(value, run):
 def test_a_checkpoint_behind_a_nan_is_not_gone_on_from(run, fake):
     fake.behave(sft="rows:2.0,nan")
     assert run().exit_code == 7
-    bad = paths().adapter("sft") / "checkpoint-7"
-    safetensors(bad / "adapter_model.safetensors")
-    weights = bytearray((bad / "adapter_model.safetensors").read_bytes())
-    weights[-4:] = (0x7FC00000).to_bytes(4, "little")
-    (bad / "adapter_model.safetensors").write_bytes(weights)
-    for name in ("optimizer.pt", "scheduler.pt"):
-        (bad / name).write_bytes((bad.with_name("checkpoint-5") / name).read_bytes())
-    history = [{"step": 6, "loss": math.nan}, {"step": 7, "loss": math.nan}]
-    (bad / "trainer_state.json").write_text(json.dumps({"global_step": 7, "max_steps": 10, "log_history": history}))
+    for step, number in ((7, math.nan), (6, 0.0)):  # a batch whose labels are all masked harms no weight
+        checkpoint(paths().adapter("sft"), step, math.nan)
+        folder = paths().adapter("sft") / f"checkpoint-{step}"
+        weights = (folder / "adapter_model.safetensors").read_bytes()[:-4] + struct.pack("<f", number)
+        (folder / "adapter_model.safetensors").write_bytes(weights)
+        hashed(folder)
     fake.behave(sft="ok")
     done = run()
     assert done.exit_code == 0, done.stderr
-    assert "checkpoint-7 is passed over: the loss or gradient was NaN or infinite at step 6, and so is w" in done.stderr
-    assert fake.argv("sft")[-1].endswith("checkpoint-5")
+    assert "checkpoint-7 is passed over: the loss or gradient was NaN or infinite at step 7, and so is w" in done.stderr
+    assert fake.argv("sft")[-1].endswith("checkpoint-6")
 
 
 def test_a_child_is_told_only_where_it_is_to_go_on():
-    assert child_settings(RunConfig(model="tiny")) == {}
-    assert child_settings(RunConfig(model="tiny", on_unhealthy="stop")) == {}
-    assert child_settings(RunConfig(model="tiny", on_unhealthy="warn")) == {"ALPHAF_ON_UNHEALTHY": "warn"}
+    stage = Stage("sft", "axolotl", ("python",), {}, (), {})
+    assert as_told(stage, RunConfig(model="tiny")) == stage
+    assert as_told(stage, RunConfig(model="tiny", on_unhealthy="stop")) == stage
+    told = as_told(stage, RunConfig(model="tiny", on_unhealthy="warn"))
+    assert told.env == {"ALPHAF_ON_UNHEALTHY": "warn"}
+    assert told.fingerprint == stage.fingerprint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,10 @@ _SAME_RUIN = 2
 _GOES_ON = {"ALPHAF_ON_UNHEALTHY": "warn"}
 
 
-def child_settings(config: RunConfig) -> dict[str, str]:
-    """Return what a trainer is told of it, in its environment: no part of any recipe."""
-    return _GOES_ON if config.on_unhealthy == "warn" else {}
+def as_told(stage: Stage, config: RunConfig) -> Stage:
+    """Return the stage with what its trainer is told of it, on every machine, in its environment: no part of a recipe."""
+    told = stage.kind == "train" and config.on_unhealthy == "warn"
+    return replace(stage, env={**stage.env, **_GOES_ON}) if told else stage
 
 
 class StageWatch:
@@ -45,13 +47,16 @@ class StageWatch:
         self.rows()
         self._progress()
 
-    def rows(self) -> None:
-        """Read the rows that are new, say and record what they show; raise StageError where that ends the stage."""
+    def rows(self, *, ended: bool = False) -> None:
+        """Read the rows that are new, say and record what they show; raise StageError where that ends the stage.
+
+        One that has `ended` by itself is not undone by what is only doubtful.
+        """
         found = [finding for row in self._new_rows() for finding in self._health.add(row)]
         for finding in found:
             self._say(f"warning: {self._stage.name}: step {finding.step}: {finding.what}; {finding.fix}")
             self._record(finding)
-        ends = next(filter(self._ends, found), None)
+        ends = next((each for each in found if self._ends(each) and not (ended and each.level == "doubtful")), None)
         if ends:
             raise StageError(
                 f"{self._stage.name}: {ends.what} at step {ends.step}",
@@ -60,8 +65,7 @@ class StageWatch:
             )
 
     def _ends(self, finding: Finding) -> bool:
-        said = self._config.on_unhealthy
-        return said == "stop" or (said is None and finding.level == "ruined")
+        return self._config.on_unhealthy == "stop" or (self._config.on_unhealthy == "nan" and finding.level == "ruined")
 
     def _new_rows(self) -> list[dict[str, Any]]:
         if not self._metrics.is_file():

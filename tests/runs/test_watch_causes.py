@@ -197,4 +197,5 @@ def test_a_smaller_cut_keeps_the_global_batch(micro, less):
 
 def test_a_training_had_begun_only_in_the_last_try_of_the_log():
     assert was_training("$ one\nloading\ntraining on 1 rank(s), 10 steps\nOutOfMemory\n")
+    assert was_training("$ one\n  0%|     | 0/10 [00:00<?, ?it/s]training on 8 rank(s), 10 steps\nOutOfMemory\n")
     assert not was_training("$ one\ntraining on 1 rank(s), 10 steps\nkilled\n$ two\nloading\nOutOfMemory\n")

@@ -29,7 +29,8 @@ LESS: Mapping[str, str] = {
 }
 _KILLED = re.compile(r"killed by signal:? 9\b")
 # What our callback prints once the model is loaded and its first step begins (programs/training/metrics_callback.py).
-_BEGUN = re.compile(r"^training on \d+ rank", re.MULTILINE)
+# A progress bar's unfinished line may stand before it.
+_BEGUN = re.compile(r"training on \d+ rank\(s\), \d+ steps")
 
 
 def short_of(told: str, *, killed: bool) -> str | None:
@@ -88,9 +89,10 @@ def advice(section: str, recipe: Mapping[str, Any], of: str, *, training: bool, 
         return f"{kept}the same global batch (by hand, under --run NEW: {by_hand}); `alphaf estimate` says what fits"
     if of == "machine":
         return LESS[of]
-    less_rows = "" if section != "sft" else ", or pack less: --set sft.sample_packing=false"
+    keys = ("gradient_checkpointing", True), ("load_in_4bit", True), ("sample_packing", False)
+    change = [f"{section}.{key}={str(to).lower()}" for key, to in keys if recipe.get(key) is (not to)]
+    by_set = f" (--set {' or '.join(change)})" if change else ""
     return (
-        f"smaller micro batches do not help: lower sequence_len, set {section}.gradient_checkpointing=true{less_rows};"
-        " or share the model out over more GPUs; end what else is on the card (`nvidia-smi`); `alphaf estimate` says"
-        " what fits"
+        f"smaller micro batches do not help: lower sequence_len{by_set} under --run NEW, or share the model out over"
+        " more GPUs; end what else is on the card (`nvidia-smi`); `alphaf estimate` says what fits"
     )

@@ -22,7 +22,7 @@ _GOES_ON = {"ALPHAF_ON_UNHEALTHY": "warn"}
 
 
 def as_told(stage: Stage, config: RunConfig) -> Stage:
-    """Return the stage with what its trainer is told of it, on every machine, in its environment: no part of a recipe."""
+    """Return the stage with what its trainer is told of it, on every machine: in its environment, in no recipe."""
     told = stage.kind == "train" and config.on_unhealthy == "warn"
     return replace(stage, env={**stage.env, **_GOES_ON}) if told else stage
 

@@ -54,6 +54,19 @@ OPTIONS: dict[str, partial[Any]] = {
     "trust_remote_code": declared(
         "--trust-remote-code", is_flag=True, help="Allow python code that comes with weights."
     ),
+    "on_unhealthy": declared(
+        "--on-unhealthy",
+        type=click.Choice(["nan", "stop", "warn"]),
+        help="End a training at NaN (the default), at whatever looks wrong, or at nothing.",
+    ),
+    "on_oom": declared(
+        "--on-oom",
+        type=click.Choice(["stop", "retry"]),
+        help="Out of memory: stop, or halve the micro batch and go on.",
+    ),
+    "stall_timeout": declared(
+        "--stall-timeout", type=Finite(min=0, min_open=True), metavar="SECONDS", help="End a stage that hangs so long."
+    ),
     "online": declared("--online", is_flag=True, envvar="ALPHAF_ONLINE", help="Allow fetching from the hub."),
     "name": declared("--name", metavar="NAME", help="The experiment's folder under ALPHAF_RUNS or ./runs."),
     "parallel": declared("--parallel", type=click.IntRange(min=1), metavar="N", help="Arms at a time (CPU 2, GPU 1)."),

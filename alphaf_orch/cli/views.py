@@ -120,6 +120,15 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
         table.add_row(name, stage["state"], seconds, loss, accuracy)
     console.print(table)
     for name, stage in run["stages"].items():
+        for finding in stage["watched"]:
+            console.out(f"{name}: step {finding['step']}: {finding['what']}", highlight=False)
+        if stage["retries"]:
+            last = stage["retries"][-1]
+            console.out(
+                f"{name}: out of memory {len(stage['retries'])} time(s): trained with micro_batch_size"
+                f" {last['micro_batch_size']} x {last['gradient_accumulation_steps']}, the same global batch",
+                highlight=False,
+            )
         if stage["error"]:
             console.out(f"{name}: {stage['error']}\n  log: {stage['log']}", highlight=False)
     if run["model"]:

@@ -15,6 +15,7 @@ from alphaf_orch.programs.checksums import (
     names_problem,
     read_record,
 )
+from alphaf_orch.runs.watch.ruined import ruined
 
 
 @dataclass(frozen=True)
@@ -86,8 +87,9 @@ def damage(folder: Path) -> str | None:
     """Return which file of a checkpoint is not as it was saved, or None; reads it all, which takes seconds a GB."""
     wrong = _weights_damage(folder)
     if wrong or _hashed(folder):
-        return wrong or _content(folder, weights_only=False)
-    return _kind(folder).states_problem(folder, read=True, needed=not _at_the_end(folder))
+        return wrong or _content(folder, weights_only=False) or ruined(folder, trainer_state(folder))
+    states = _kind(folder).states_problem(folder, read=True, needed=not _at_the_end(folder))
+    return states or ruined(folder, trainer_state(folder))
 
 
 def _weights_damage(folder: Path) -> str | None:

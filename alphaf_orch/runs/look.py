@@ -38,6 +38,8 @@ def run_json(paths: RunPaths) -> dict[str, Any]:
                 "peak_memory_mib": entry.get("peak_memory_mib"),
                 "result": entry.get("result"),
                 "error": told(hurt[name], paths.root) if name in hurt else entry.get("error"),
+                "watched": entry.get("watched", []),
+                "retries": entry.get("retries", []),
                 "log": str(paths.log(name)),
                 "metrics": str(paths.metrics(name)) if paths.metrics(name).is_file() else None,
             }

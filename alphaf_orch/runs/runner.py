@@ -6,8 +6,6 @@ import contextlib
 import os
 import platform
 import re
-import shutil
-import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -20,9 +18,9 @@ from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import AlphafError, Interrupted
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.masking import mask, mask_logs
+from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.progress import StageLine, tell
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_atomic, write_manifest
 from alphaf_orch.core.warm import WarmLost
 from alphaf_orch.inputs import sources
@@ -30,16 +28,17 @@ from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs import sharing, sums
+from alphaf_orch.runs.attempt import Attempt
 from alphaf_orch.runs.damage import refuse_loaded
 from alphaf_orch.runs.done_line import done_line
-from alphaf_orch.runs.launch import launch, write_files
+from alphaf_orch.runs.launch import write_files
 from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_devices, check_machine
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.remember import remember
-from alphaf_orch.runs.rows_cache import drop_rows, rows_env
-from alphaf_orch.runs.run_date import date_env, run_date
+from alphaf_orch.runs.rows_cache import drop_rows
+from alphaf_orch.runs.run_date import run_date
 from alphaf_orch.runs.starting import (
     already_published,
     find_start,
@@ -51,6 +50,8 @@ from alphaf_orch.runs.starting import (
 )
 from alphaf_orch.runs.status import Status, safe_statuses
 from alphaf_orch.runs.warm import begin_imports
+from alphaf_orch.runs.watch import memory, retry
+from alphaf_orch.runs.watch.stage import as_told, refuse_the_same_ruin
 from alphaf_orch.settings.config import dump_config
 
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
@@ -173,7 +174,10 @@ def _run_stage(
     *,
     verbose: bool,
 ) -> None:
-    stage, paths = status.stage, plan.paths
+    paths = plan.paths
+    carried = retry.carried(manifest["stages"].get(status.stage.name), status.stage)
+    refuse_the_same_ruin(status.stage, carried.get("watched", ()), plan.config, paths.metrics(status.stage.name))
+    stage = as_told(retry.as_tried(status.stage, carried.get("retries", ()), plan.config), plan.config)
     adopted = already_published(stage, manifest)
     recorded = writes_hashes(stage, manifest)
     start = None
@@ -201,19 +205,24 @@ def _run_stage(
         "origins": _origins(stage),
         "environment": sorted({*stage.env, *(name for name in os.environ if _RECORDED_ENV.match(name))}),
         "versions": versions[argv[0]],
+        **carried,
     }
     if recorded:
         entry["checkpoints"] = "hashed"
     if start and start.passed_over:
         entry["passed_over"] = list(start.passed_over)
     manifest["stages"][stage.name] = entry
-    write_manifest(paths.manifest, manifest)
+    keep = partial(write_manifest, paths.manifest, manifest)
+    keep()
+    kills = memory.kills()
     try:
         with writing(), resumably(stage, paths):
             finished = (
                 Finished(0, 0.0, 0)
                 if adopted
-                else _launch(stage, argv, paths, console, lock_fd, spread, verbose=verbose)
+                else Attempt(paths, plan.config, console, lock_fd, spread, verbose=verbose).run(
+                    stage, argv, entry, keep
+                )
             )
             if spread:
                 spread.working(failed=bool(finished.exit_code))
@@ -229,17 +238,26 @@ def _run_stage(
         return
     except Interrupted:
         entry |= {"state": "interrupted", "ended": now()}
-        write_manifest(paths.manifest, manifest)
+        keep()
         raise
-    except AlphafError as error:
+    except AlphafError as failure:
+        error = retry.judged(failure, stage, paths, plan.config, killed=memory.kills() > kills)
         entry |= {"state": "failed", "ended": now(), "error": error.what}
-        write_manifest(paths.manifest, manifest)
-        raise
+        cut = retry.next_try(error, stage, entry, paths, plan.config)
+        if cut:
+            entry["retries"] = [*entry.get("retries", ()), cut]
+            tell(console, retry.said(stage, cut, len(entry["retries"])))
+        keep()
+        if not cut or spread:  # the other machines ended too: the same command, on all of them, makes the next try
+            raise error from None
+        _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)
+        return
     entry |= {"state": "done", "ended": now()}
-    write_manifest(paths.manifest, manifest)
+    keep()
     drop_rows(stage, paths)
     tell(console, done_line(stage, entry))
-    remember(plan, stage, entry, partial(tell, console))
+    if not entry.get("retries"):  # what it took is of another cut than the plan's
+        remember(plan, stage, entry, partial(tell, console))
     for note in entry["result"].get("notes", ()):
         tell(console, f"{stage.name}: note: {note}")
 
@@ -248,31 +266,3 @@ def _origins(stage: Stage) -> dict[str, Any]:
     """Return who set what in the stage's own file; no part of its fingerprint, which its values make."""
     found = stage.own_file.origins if stage.own_file else {}
     return {key: origin._asdict() for key, origin in found.items()}
-
-
-def _launch(
-    stage: Stage,
-    argv: tuple[str, ...],
-    paths: RunPaths,
-    console: Console,
-    lock_fd: int,
-    spread: Leader | None,
-    *,
-    verbose: bool,
-) -> Finished:
-    for half_written in stage.clear_first:
-        if half_written.is_dir():
-            shutil.rmtree(half_written)
-    metrics, log = paths.metrics(stage.name), paths.log(stage.name)
-    for path in (metrics, log, paths.report(stage.name), paths.probe(stage.name), paths.scratch(stage.name)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    line = StageLine(console, stage.name, metrics, log, verbose=verbose)
-    begun = time.time()
-    try:
-        env = {**stage.env, **date_env(paths), **rows_env(stage, paths)}
-        files, watch = stage.files, None
-        if spread:  # `gather` wrote them, and others read them
-            files, watch = {}, spread.watch
-        return launch(argv, line, lock_fd, env=env, files=files, online=stage.online, restarts=False, watch=watch)
-    finally:
-        mask_logs(paths.root, begun - 1)

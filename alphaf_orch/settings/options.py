@@ -32,6 +32,9 @@ class Options:
     dpo_gpus: int | None = None
     nodes: int | None = None
     trust_remote_code: bool = False
+    on_unhealthy: str | None = None
+    on_oom: str | None = None
+    stall_timeout: float | None = None
 
 
 def run_paths(name: str) -> RunPaths:
@@ -108,6 +111,9 @@ def _laid_over(
         "dpo_gpus": options.dpo_gpus,
         "nodes": options.nodes,
         "trust_remote_code": options.trust_remote_code or None,
+        "on_unhealthy": options.on_unhealthy,
+        "on_oom": options.on_oom,
+        "stall_timeout": options.stall_timeout,
     }
     values |= {key: value for key, value in given.items() if value not in (None, ())}
     if options.data:

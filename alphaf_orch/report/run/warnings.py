@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -12,7 +12,7 @@ from alphaf_orch.inputs.identity import folder_identity
 from alphaf_orch.planning.stages import MERGES
 from alphaf_orch.report.blocks import Note
 from alphaf_orch.report.figures import number, percent
-from alphaf_orch.report.names import METRICS, PROCESSES, STAGES, task_title
+from alphaf_orch.report.names import FINDINGS, METRICS, PROCESSES, STAGES, task_title
 from alphaf_orch.runs.chain import CHAIN, model_folder
 from alphaf_orch.runs.sums import found_damage
 from alphaf_orch.scores.compare import OF_THE_MODEL
@@ -33,6 +33,7 @@ def run_warnings(run: RunData) -> list[Note]:
 def _stages(run: RunData) -> Iterator[Note]:
     for name, entry in run.stages.items():
         where = named(PROCESSES, name)
+        yield from _watched(entry, where)
         if entry["state"] == "failed":
             failed = Label("단계가 실패함: ", "the stage failed: ")
             yield Note(join([failed, hide(entry.get("error") or "", run.paths)], ""), "error", where)
@@ -46,6 +47,22 @@ def _stages(run: RunData) -> Iterator[Note]:
                 "no record of the stage's end (still running, or killed)",
             )
             yield Note(text, "warning", where)
+
+
+def _watched(entry: Mapping[str, Any], where: Text) -> Iterator[Note]:
+    """Yield what was seen of a training while it ran, and that its batch was cut smaller."""
+    for finding in entry.get("watched", ()):
+        step = Label(f"학습 중 스텝 {finding['step']}: ", f"at step {finding['step']} of the training: ")
+        text = join([step, named(FINDINGS, finding["kind"])], "")
+        yield Note(text, "error" if finding["level"] == "ruined" else "warning", where)
+    if entry.get("retries"):
+        last = entry["retries"][-1]
+        cut = f"{last['micro_batch_size']} x {last['gradient_accumulation_steps']}"
+        text = Label(
+            f"메모리가 부족해 마이크로 배치를 줄여 다시 학습함: {cut} (전체 배치 크기는 같음)",
+            f"out of memory: trained on with smaller micro batches, {cut} (the same global batch)",
+        )
+        yield Note(text, "info", where)
 
 
 def _damage(run: RunData) -> Iterator[Note]:

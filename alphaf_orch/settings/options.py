@@ -32,6 +32,7 @@ class Options:
     dpo_gpus: int | None = None
     nodes: int | None = None
     trust_remote_code: bool = False
+    allow_pickle: bool = False
 
 
 def run_paths(name: str) -> RunPaths:
@@ -108,6 +109,7 @@ def _laid_over(
         "dpo_gpus": options.dpo_gpus,
         "nodes": options.nodes,
         "trust_remote_code": options.trust_remote_code or None,
+        "allow_pickle": options.allow_pickle or None,
     }
     values |= {key: value for key, value in given.items() if value not in (None, ())}
     if options.data:

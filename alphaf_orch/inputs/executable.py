@@ -12,7 +12,7 @@ from alphaf_orch.core.errors import ConfigError, ModelError
 from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs.hub_cache import snapshot
 from alphaf_orch.inputs.kept import found_once
-from alphaf_orch.inputs.model_files import loaded_file, shards
+from alphaf_orch.inputs.model_files import WEIGHTS, loaded_file, shards
 from alphaf_orch.inputs.sources import file_hash
 
 SAFE = ".safetensors"
@@ -57,6 +57,18 @@ def pickled_weights(folder: Path) -> tuple[str, ...]:
                 fix="copy the model again from where it comes from; do not use this one",
             )
     return tuple(name for name in names if not name.endswith(SAFE))
+
+
+def require_one_kind(folder: Path) -> None:
+    """Raise ModelError for pickles of weights beside safetensors: who reads them chooses which."""
+    loaded = loaded_file(folder)
+    other = next(iter(sorted(folder.glob(f"*{SAFE}"))), None)
+    if loaded and other and loaded.name.startswith(WEIGHTS[1]):
+        raise ModelError(
+            f"the folder holds {loaded.name} and {other.name}: which of them are the model's weights is not clear",
+            where=str(folder),
+            fix="leave the files of one kind in it",
+        )
 
 
 def refuse_pickles(what: str, folder: Path, fix: str) -> None:

@@ -101,7 +101,6 @@ def _weights(folder: Path) -> set[Path]:
         chosen = {folder / name, index, *(folder / shard for shard in shards(index))}
         if any(file.is_file() for file in chosen):
             return found | chosen
-    for name in WEIGHTS:  # no file beside them, whatever its kind, stands for weights that a loader opens by name
         same_kind = set(folder.glob(f"*{Path(name).suffix}"))
         if same_kind:
             return found | same_kind

@@ -12,7 +12,7 @@ from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import cache_dir, template_folders
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.inputs import presets, weights
-from alphaf_orch.inputs.executable import pickled_weights, refuse_pickles
+from alphaf_orch.inputs.executable import pickled_weights, refuse_pickles, require_one_kind
 from alphaf_orch.inputs.identity import folder_identity, is_old, known_identity, old_identity
 from alphaf_orch.inputs.model_kinds import require_trainable
 from alphaf_orch.inputs.own_model import generic_preset
@@ -121,6 +121,7 @@ def _as_safetensors(found: BaseModelRef, folder: Path | None, python: str) -> Ba
     """
     if folder is None or found.identity is None or not pickled_weights(folder):
         return found
+    require_one_kind(folder)
     copy = cache_dir() / "models" / f"{found.model}-{fingerprint(found.identity)[:16]}"
     stage = None
     if not copy.is_dir():

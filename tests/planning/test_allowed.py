@@ -24,9 +24,9 @@ WEIGHTS = b"PK not read here"
 
 @pytest.fixture
 def pickled(tmp_path: Path) -> Path:
-    """A model whose weights are one pickle, with a safetensors file beside it that is none of its weights."""
+    """A model whose weights are one pickle."""
     folder = model_folder(tmp_path / "phi", "phi")
-    (folder / "model.safetensors").rename(folder / "decoy.safetensors")
+    (folder / "model.safetensors").unlink()
     (folder / "pytorch_model.bin").write_bytes(WEIGHTS)
     return folder
 
@@ -37,9 +37,13 @@ def planned(cpu: Any, tmp_path: Path, model: Path, *, dry: bool = True, **said: 
 
 
 def test_a_decoy_in_safetensors_makes_no_pickle_harmless(cpu, tmp_path, pickled):
+    model_folder(tmp_path / "other", "phi")
+    (tmp_path / "other" / "model.safetensors").rename(pickled / "decoy.safetensors")
     with pytest.raises(ModelError, match=r"no safetensors weights: pytorch_model\.bin is a pickle") as refused:
         planned(cpu, tmp_path, pickled)
     assert "--allow-pickle" in refused.value.fix
+    with pytest.raises(ModelError, match=r"holds pytorch_model\.bin and decoy\.safetensors"):
+        planned(cpu, tmp_path, pickled, dry=False, allow_pickle=True)
 
 
 def index(folder: Path, name: str, *shards: str) -> None:

@@ -69,7 +69,7 @@ def print_plan(
     if plan.engine.reason:
         offload = " with what it can put to the CPU" if plan.engine.offload else ""
         console.out(f"engine: {plan.engine.name}{offload}, {plan.engine.reason}", highlight=False)
-    for line in allowed.lines(allowed.given(plan.resolved), _let_in(plan)):
+    for line in allowed_lines(plan):
         console.out(f"allowed by {line}", highlight=False)
     _print_data(console, plan)
     shown: set[Path] = set()
@@ -90,6 +90,11 @@ def print_plan(
     for line in short_lines(found):
         console.out(line, highlight=False)
     console.print(f"disk needed: about {size(plan.disk_bytes)}", highlight=False)
+
+
+def allowed_lines(plan: Plan) -> list[str]:
+    """Return a line for each flag that the run has, said now or remembered, with the files that it lets in."""
+    return allowed.lines(allowed.given(plan.resolved), _let_in(plan))
 
 
 def _let_in(plan: Plan) -> list[tuple[str, str, str]]:

@@ -50,8 +50,7 @@ def tracker_env(values: Mapping[str, Any], paths: RunPaths, section: str) -> dic
     # Files need no database driver and hold the artifacts too; mlflow 3 wants to be told that they are meant.
     mlflow_files = {"MLFLOW_TRACKING_URI": (root / "mlflow").as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
     places = {
-        # wandb adds a folder `wandb` itself, and keeps of a repository around it where it was cloned from.
-        "wandb": {"WANDB_DIR": str(root), "WANDB_DISABLE_GIT": "true"},
+        "wandb": {"WANDB_DIR": str(root)},  # wandb adds a folder `wandb` itself
         "mlflow": {} if values.get("mlflow_tracking_uri") else mlflow_files,
         "tensorboard": {"TENSORBOARD_LOGGING_DIR": str(root / "tensorboard" / section)},
         "trackio": {"TRACKIO_DIR": str(root / "trackio")},

@@ -135,9 +135,9 @@ samples: $(SETUP) ## remake the Korean sample data
 # Two workers take groups of tests that share what is made once, the longest first.
 SPREAD = -n 2 --dist loadscope --no-loadscope-reorder
 
-# Where DeepSpeed cannot be fetched its one test says so and is skipped.
+# Where DeepSpeed or the auditing tools cannot be fetched their few tests say so and are skipped.
 test: $(SETUP) ## every test, the ones with real tools included (minutes)
-	-@$(MAKE) --no-print-directory SKIP_SETUP=1 setup-deepspeed
+	-@$(MAKE) --no-print-directory SKIP_SETUP=1 setup-deepspeed setup-audit
 	$(PY) -m pytest $(SPREAD) $(ARGS)
 
 test-fast: $(SETUP) ## the tests that start no real tool (two minutes)

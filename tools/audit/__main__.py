@@ -6,7 +6,6 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,31 +17,17 @@ SERVICES = ("pypi", "osv")
 _PATIENCE_S = 120
 
 
-def bills(folder: Path, python: str) -> Iterator[str]:
-    """Write a CycloneDX bill of each lock and of the environment of `python`; yield a line each.
+def bill(kind: str, what: str, place: Path) -> int:
+    """Write the CycloneDX bill of a lock ("requirements") or of a python's environment; return its components.
 
     cyclonedx-py checks what it wrote against the schema; `--output-reproducible` leaves out times and random numbers.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    asked = [("requirements", str(lock), f"{lock.stem}.cdx.json") for lock in sorted(LOCKS.glob("*.lock"))]
-    for kind, what, name in (*asked, ("environment", python, "environment.cdx.json")):
-        place = folder / name
-        argv = [
-            sys.executable,
-            "-m",
-            "cyclonedx_py",
-            kind,
-            what,
-            "--output-reproducible",
-            "--validate",
-            "-o",
-            str(place),
-        ]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"error: no bill of {what}: {done.stderr.strip()[-500:]}")
-        count = len(json.loads(place.read_text(encoding="utf-8")).get("components", ()))
-        yield f"{place}: {count} components"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    argv = [sys.executable, "-m", "cyclonedx_py", kind, what, "--output-reproducible", "--validate", "-o", str(place)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"error: no bill of {what}: {done.stderr.strip()[-500:]}")
+    return len(json.loads(place.read_text(encoding="utf-8")).get("components", ()))
 
 
 def advisories(lock: Path) -> tuple[list[str], str]:
@@ -85,8 +70,10 @@ def main(argv: list[str] | None = None) -> int:
     if args.record:
         print(f"recorded; {record(args.python)} packages state no licence")
         return 0
-    for line in bills(args.output, args.python):
-        print(f"bill: {line}")
+    asked = [("requirements", str(lock), lock.stem) for lock in sorted(LOCKS.glob("*.lock"))]
+    for kind, what, name in (*asked, ("environment", args.python, "environment")):
+        place = args.output / f"{name}.cdx.json"
+        print(f"bill: {place}, {bill(kind, what, place)} components")
     wrong = list(problems(EXCEPTIONS))
     print(f"licences: {len(recorded())} packages, {len(EXCEPTIONS)} by exception, {len(wrong)} not allowed")
     unasked = False

@@ -50,15 +50,15 @@ setup-deepspeed: $(SETUP) ## make .venv-deepspeed, DeepSpeed as locked for a GPU
 
 # Beside what trains, so that nothing of it changes; the stamp is the lock that it was made from.
 AUDIT = .venv-audit
-setup-audit: ## make .venv-audit, which `make audit` and `make bom` look at the others with, from its lock
-	@cmp -s requirements/audit.lock $(AUDIT)/audit.lock || { rm -rf $(AUDIT) && $(or $(PYTHON),python3) -m venv $(AUDIT) && \
+setup-audit: $(SETUP) ## make .venv-audit, which `make audit` and `make bom` look at the others with, from its lock
+	@cmp -s requirements/audit.lock $(AUDIT)/audit.lock || { rm -rf $(AUDIT) && $(PY) -m venv $(AUDIT) && \
 	    $(AUDIT)/bin/python -m pip install -q --no-deps --disable-pip-version-check -r requirements/audit.lock && \
 	    cp requirements/audit.lock $(AUDIT)/audit.lock; }
 
 audit: $(SETUP) setup-audit ## bills of materials of the locks and of .venv (CycloneDX), all licences checked, advisories looked up
 	PYTHONPATH=tools $(AUDIT)/bin/python -m audit --python $(PY) $(ARGS)
 
-bom: setup-audit ## write the bill of materials of RUN's model (CycloneDX, model.cdx.json in the run)
+bom: $(SETUP) setup-audit ## write the bill of materials of RUN's model (CycloneDX, model.cdx.json in the run)
 	PYTHONPATH=tools:. $(AUDIT)/bin/python -m audit.ml_bom $(RUN_OPT) $(ARGS)
 
 offline-check: $(SETUP) ## run chain, eval, judge, report and the rest with no network, seeing every connect(); compare the times

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import html
-import json
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
+
+from alphaf_orch.core.secret_forms import SHORTEST as _SHORTEST
+from alphaf_orch.core.secret_forms import folded, forms, parts
 
 P = ParamSpec("P")
 T = TypeVar("T")
 STARS = "***"
-_SHORTEST = 8  # what is shorter would strike words that are no secret
 _SHORTEST_PASSWORD = 4  # one inside an address, or the judge's key, is certain to be one
 _ENV_NAME = re.compile(
     r"TOKEN(?!I[ZS]ER)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|APIKEY|(^|_)KEY(_|$)|KEY$|_PWD$|_PASS$"
@@ -90,7 +89,7 @@ def _in_all_forms(env: tuple[tuple[str, str], ...], remembered: frozenset[str]) 
     for name, value in env:
         text = value.strip()
         if _ENV_NAME.search(name.upper()) and len(text) >= _SHORTEST and not text.startswith(("/", "~", "./")):
-            found.update(_parts(text))
+            found.update(parts(text, is_secret_name))
         found.update(raw for raw in _RAW_PASSWORD.findall(text) if len(raw) >= _SHORTEST_PASSWORD)
         for scheme, user, password in USERINFO.findall(text):
             if len(password) >= _SHORTEST_PASSWORD:
@@ -98,38 +97,16 @@ def _in_all_forms(env: tuple[tuple[str, str], ...], remembered: frozenset[str]) 
                 found |= {password, unquote(password), base64.b64encode(both).decode()}
             elif not password and len(user) >= _SHORTEST and scheme.lower() in ("http", "https"):
                 found |= {user, unquote(user)}
-    return tuple(sorted({form for text in found for form in _forms(text)}, key=lambda text: (-len(text), text)))
-
-
-def _parts(text: str) -> Iterator[str]:
-    """Yield a secret, the lines of one that has several (it is printed line by line), and the secrets of a JSON one."""
-    yield text
-    yield from (line.strip() for line in text.splitlines() if len(line.strip()) >= 2 * _SHORTEST)
-    if text.startswith("{"):
-        with contextlib.suppress(ValueError):
-            values = json.loads(text)
-            for name, value in values.items() if isinstance(values, dict) else ():
-                if is_secret_name(name) and isinstance(value, str) and len(value) >= _SHORTEST:
-                    yield from _parts(value)
-
-
-def _forms(text: str) -> Iterator[str]:
-    """Yield a secret as tools repeat it: in an address, a page, JSON, python, a shell, inside any base64."""
-    yield from (text, quote(text), quote(text, safe=""), quote_plus(text), html.escape(text))
-    yield from (repr(text)[1:-1], json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
-    yield shlex.quote(text).strip("'")
-    data = text.encode("utf-8", "surrogateescape")
-    for lead, first in ((0, 0), (1, 2), (2, 3)):  # by where it begins in a group of three bytes
-        coded = base64.b64encode(bytes(lead) + data).decode()[first : (lead + len(data)) * 8 // 6]
-        if len(coded) > _SHORTEST:
-            yield from (coded, coded.replace("+", "-").replace("/", "_"))
+    return tuple(sorted({form for text in found for form in forms(text)}, key=lambda text: (-len(text), text)))
 
 
 def spans(text: str, *, shapes: bool = True) -> Iterator[tuple[int, int]]:
     """Yield where secrets stand: the known ones, and with `shapes` what looks like one."""
     # One search each: a pattern of all would try every one of them at every letter.
-    for known in secrets():
-        yield from ((at, at + len(known)) for at in _places(text, known))
+    known = secrets()
+    for secret in known:
+        yield from ((at, at + len(secret)) for at in _places(text, secret))
+    yield from folded(text, known)
     if not shapes:
         return
     for found in USERINFO.finditer(text):

@@ -163,6 +163,19 @@ def test_each_secret_is_masked_in_every_form(secrets, name):
             assert said.startswith("오류") and said.endswith(" 거절됨")
 
 
+def test_a_secret_that_a_terminal_breaks_over_lines_is_masked(secrets, tmp_path):
+    for name in ("HF_TOKEN", "SLACK_WEBHOOK_URL", "AZURE_STORAGE_CONNECTION_STRING"):
+        value = ENVIRONMENT[name]
+        for at in range(1, len(value)):
+            for text in (f"a {value[:at]}\n{value[at:]} b", f"│ {value[:at]} │\n│ {value[at:]} │"):
+                said = mask(text)
+                assert not has_canary(said) and value[:at][-6:] not in said + "x" * (6 - at), (said, at)
+    log = tmp_path / "rich.log"
+    log.write_text("│ hf_kanarienvogel7Ab │\n│ CdEfGh                │\n", "utf-8")
+    FileMask(log).advance(final=True)
+    assert "CdEfGh" not in log.read_text("utf-8")
+
+
 def test_shapes_of_keys_are_masked_wherever_they_were_read(secrets):
     """A key file, a .netrc or a cookie that a tool prints: no variable of ours holds it."""
     key = (

@@ -119,9 +119,11 @@ def _as_safetensors(found: BaseModelRef, folder: Path | None, python: str) -> Ba
 
     The copy bears the name of what it was made of, so that other pickles have another; it is made by the first stage.
     """
-    if folder is None or found.identity is None or not pickled_weights(folder):
+    if folder is None or not pickled_weights(folder):
         return found
     require_one_kind(folder)
+    if found.identity is None:  # a plan that reads no large file
+        return replace(found, pickled=folder)
     copy = cache_dir() / "models" / f"{found.model}-{fingerprint(found.identity)[:16]}"
     stage = None
     if not copy.is_dir():

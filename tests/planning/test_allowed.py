@@ -108,6 +108,14 @@ def test_the_record_names_flag_file_and_sum(cpu, tmp_path, pickled):
     assert lines == ["--allow-pickle: pytorch_model.bin of phi"]
 
 
+def test_a_plan_that_reads_no_large_file_names_it_all_the_same(cpu, tmp_path, pickled, monkeypatch):
+    monkeypatch.setattr("alphaf_orch.planning.base.folder_identity", lambda _: None)
+    monkeypatch.setattr("alphaf_orch.planning.base.known_identity", lambda _: None)
+    config = RunConfig(model=str(pickled), data=(rows(tmp_path / "rows.jsonl", ANSWERED),), allow_pickle=True)
+    (only,) = allowed.let_in(resolve(config, cpu, tmp_path / "run", Scope(("sft",), dry=True)))
+    assert only.name == "pytorch_model.bin"
+
+
 def test_a_flag_that_nothing_needs_is_shown_too_and_lets_nothing_in(cpu, tmp_path):
     folder = model_folder(tmp_path / "phi", "phi")
     resolved = planned(cpu, tmp_path, folder, allow_pickle=True, trust_remote_code=True).resolved

@@ -27,7 +27,7 @@ OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OP
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE KILLS SEED
 
-.PHONY: help doctor setup setup-vllm setup-deepspeed lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check gpu-wheels bench soak clean
+.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit audit bom offline-check lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check gpu-wheels bench soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,22 @@ setup-deepspeed: $(SETUP) ## make .venv-deepspeed, DeepSpeed as locked for a GPU
 	    grep -E '^(deepspeed|hjson|msgpack|ninja|py-cpuinfo)==' requirements/gpu.lock | DS_BUILD_OPS=0 \
 	    DS_IGNORE_CUDA_DETECTION=1 $(VENV)/bin/python -m pip install -q --no-deps --no-build-isolation --upgrade \
 	    --target .venv-deepspeed -r /dev/stdin
+
+# Beside what trains, so that nothing of it changes; the stamp is the lock that it was made from.
+AUDIT = .venv-audit
+setup-audit: $(SETUP) ## make .venv-audit, which `make audit` and `make bom` look at the others with, from its lock
+	@cmp -s requirements/audit.lock $(AUDIT)/audit.lock || { rm -rf $(AUDIT) && $(PY) -m venv $(AUDIT) && \
+	    $(AUDIT)/bin/python -m pip install -q --no-deps --disable-pip-version-check -r requirements/audit.lock && \
+	    cp requirements/audit.lock $(AUDIT)/audit.lock; }
+
+audit: $(SETUP) setup-audit ## bills of materials of the locks and of .venv (CycloneDX), all licences checked, advisories looked up
+	PYTHONPATH=tools $(AUDIT)/bin/python -m audit --python $(PY) $(ARGS)
+
+bom: $(SETUP) setup-audit ## write the bill of materials of RUN's model (CycloneDX, model.cdx.json in the run)
+	PYTHONPATH=tools:. $(AUDIT)/bin/python -m audit.ml_bom $(RUN_OPT) $(ARGS)
+
+offline-check: $(SETUP) ## run chain, eval, judge, report and the rest with no network, seeing every connect(); compare the times
+	PYTHONPATH=tools:tests/fakes $(PY) -m offline_check $(ARGS)
 
 lock: ## remake requirements/*.lock from pyproject.toml (ARGS=--upgrade for newer versions)
 	PYTHON=$(call quoted,$(PYTHON)) sh requirements/lock.sh $(ARGS)
@@ -119,9 +135,9 @@ samples: $(SETUP) ## remake the Korean sample data
 # Two workers take groups of tests that share what is made once, the longest first.
 SPREAD = -n 2 --dist loadscope --no-loadscope-reorder
 
-# Where DeepSpeed cannot be fetched its one test says so and is skipped.
+# Where DeepSpeed or the auditing tools cannot be fetched their few tests say so and are skipped.
 test: $(SETUP) ## every test, the ones with real tools included (minutes)
-	-@$(MAKE) --no-print-directory SKIP_SETUP=1 setup-deepspeed
+	-@$(MAKE) --no-print-directory SKIP_SETUP=1 setup-deepspeed setup-audit
 	$(PY) -m pytest $(SPREAD) $(ARGS)
 
 test-fast: $(SETUP) ## the tests that start no real tool (two minutes)

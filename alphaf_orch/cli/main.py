@@ -119,6 +119,7 @@ class _Alphaf(click.Group):
 @click.version_option(__version__, prog_name="alphaf")
 def main() -> None:
     """SFT with axolotl, DPO with unsloth or TRL, merges and their checks: one run, one folder, one command."""
+    os.umask(os.umask(0o077) | 0o002)  # of what we and the tools write, nothing is anybody's to change
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # under nohup it stays ignored
         signal.signal(signal.SIGHUP, _interrupt)

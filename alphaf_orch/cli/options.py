@@ -67,6 +67,7 @@ OPTIONS: dict[str, partial[Any]] = {
     "stall_timeout": declared(
         "--stall-timeout", type=Finite(min=0, min_open=True), metavar="SECONDS", help="End a stage that hangs so long."
     ),
+    "allow_pickle": declared("--allow-pickle", is_flag=True, help="Allow weights that are pickles (.bin, .pt, .pth)."),
     "online": declared("--online", is_flag=True, envvar="ALPHAF_ONLINE", help="Allow fetching from the hub."),
     "name": declared("--name", metavar="NAME", help="The experiment's folder under ALPHAF_RUNS or ./runs."),
     "parallel": declared("--parallel", type=click.IntRange(min=1), metavar="N", help="Arms at a time (CPU 2, GPU 1)."),

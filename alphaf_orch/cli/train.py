@@ -24,6 +24,7 @@ from alphaf_orch.settings.options import Options, default_run_name, settings
     "on_unhealthy",
     "on_oom",
     "stall_timeout",
+    "allow_pickle",
     "online",
     "warm",
     "dry_run",
@@ -56,7 +57,8 @@ def dpo(options: Options, how: How) -> None:
 
 @command()
 @with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
-@with_options("trust_remote_code", "on_unhealthy", "on_oom", "stall_timeout", "online", "warm", "dry_run", "verbose")
+@with_options("trust_remote_code", "allow_pickle", "on_unhealthy", "on_oom", "stall_timeout", "online", "warm")
+@with_options("dry_run", "verbose")
 def run(options: Options, how: How) -> None:
     """Run the whole chain: data, SFT, merge, DPO, merge. What is done is kept; a second call does nothing.
 

@@ -53,7 +53,9 @@ def shards(file: Path) -> list[str]:
 def safetensors_files(folder: Path) -> list[Path]:
     """Return the safetensors files that a folder's weights are in, there or not; an adapter has its own name."""
     loaded = loaded_file(folder, WEIGHTS[:1])
-    return [folder / name for name in shards(loaded)] if loaded else sorted(folder.glob("*.safetensors"))
+    if loaded is None:
+        return sorted(folder.glob("*.safetensors"))
+    return [folder / name for name in shards(loaded) if name.endswith(".safetensors")]  # an index may name pickles
 
 
 def file_problem(path: Path) -> str | None:

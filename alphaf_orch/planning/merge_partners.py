@@ -13,6 +13,7 @@ from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.paths import cache_dir
 from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs import hub_cache
+from alphaf_orch.inputs.executable import refuse_pickles
 from alphaf_orch.inputs.identity import folder_identity, known_identity
 from alphaf_orch.inputs.model_files import brings_code, split_card
 from alphaf_orch.inputs.model_kinds import refusal
@@ -133,12 +134,11 @@ def _check(asked: str, folder: Path, *, trust_remote_code: bool) -> None:
             where=f"{folder}: {'; '.join(lacking)}",
             fix="copy the named files again",
         )
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            f"the merge model {asked} has no safetensors weights",
-            where=str(folder),
-            fix="load it once with transformers, save_pretrained() it to a new folder, and name that",
-        )
+    refuse_pickles(
+        f"the merge model {asked}",
+        folder,
+        "name a copy in safetensors: python -m alphaf_orch.programs.models.from_pickle --model FOLDER --output NEW",
+    )
     config = read_json(folder / "config.json") or {}
     if brings_code(config) and not trust_remote_code:
         raise ModelError(

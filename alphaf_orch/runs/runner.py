@@ -24,6 +24,7 @@ from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_atomic, write_manifest
 from alphaf_orch.core.warm import WarmLost
 from alphaf_orch.inputs import sources
+from alphaf_orch.planning import allowed
 from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Stage
@@ -154,6 +155,7 @@ def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
     manifest["base_model"] = plan.preset.base_model
     manifest["base_revision"] = plan.config.base_revision
     manifest["licence"] = plan.preset.licence
+    manifest |= allowed.record(plan.resolved, manifest)
     if plan.merge:
         manifest["merge_partners"] = [model.record for model in plan.merge.partners]
     for section, found in plan.sources.items():

@@ -35,6 +35,7 @@ class Options:
     on_unhealthy: str | None = None
     on_oom: str | None = None
     stall_timeout: float | None = None
+    allow_pickle: bool = False
 
 
 def run_paths(name: str) -> RunPaths:
@@ -114,6 +115,7 @@ def _laid_over(
         "on_unhealthy": options.on_unhealthy,
         "on_oom": options.on_oom,
         "stall_timeout": options.stall_timeout,
+        "allow_pickle": options.allow_pickle or None,
     }
     values |= {key: value for key, value in given.items() if value not in (None, ())}
     if options.data:

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.yaml_files import parse_any
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -51,7 +52,7 @@ def parse_value(text: str) -> Any:
     if _BARE_FLOAT.fullmatch(text.strip()):
         return float(text)
     try:
-        return yaml.safe_load(text)
+        return parse_any(text)
     except yaml.YAMLError:
         return text
 

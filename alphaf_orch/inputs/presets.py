@@ -143,11 +143,7 @@ def read_preset(path: Path) -> ModelPreset:
     """Return the preset a file holds; ConfigError names file, line and key of the first mistake."""
     document = read_document(path, f"model preset {path.stem}: ")
     refuse_credentials(document.values, str(path))
-    lines: dict[tuple[str, ...], int] = {}
-    for keys, line in document.key_lines():
-        if keys in lines:
-            raise _bad_key(path, line, keys, f"is given twice, first on line {lines[keys]}")
-        lines[keys] = line
+    lines = document.lines
 
     def told(mistake: Mistake) -> ConfigError:
         # pydantic puts the branch of a union behind the key.
@@ -166,6 +162,6 @@ def _bad_key(path: Path, line: int, keys: tuple[str, ...], problem: str) -> Conf
     """Return the error for one key of a preset file."""
     return ConfigError(
         f"model preset {path.stem}: {'.'.join(keys) or 'the file'}: {problem}",
-        where=f"{path}, line {line}",
+        where=f"{path} line {line}",
         fix="correct the line; `alphaf models` shows the presets that work",
     )

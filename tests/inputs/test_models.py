@@ -219,7 +219,7 @@ def test_generic_is_no_model() -> None:
         ("licence:", "license:", "licence: Field required", 1),
         ("\nsft:", "\nlora_rank: 8\nsft:", "lora_rank: is not a known key", 30),
         ("  layers: 2 ", "  layers: two ", "architecture.layers: Input should be a valid integer", 11),
-        ("\nsft:", "\nname: tiny\nsft:", "name: is given twice, first on line 2", 30),
+        ("\nsft:", "\nname: tiny\nsft:", "key name is given twice, first on line 2", 30),
         ("name: tiny ", "name: Tiny ", "name: is 'Tiny', but the file is tiny.yaml", 2),
         ("gpus: auto", "gpus: 0", "gpus: Input should be greater than 0", 29),
     ],
@@ -232,7 +232,7 @@ def test_bad_preset(tmp_path: Path, old: str, new: str, what: str, line: int) ->
         presets.load_preset("tiny", (tmp_path,))
     assert caught.value.exit_code == 2
     assert caught.value.what.startswith(f"model preset tiny: {what}")
-    assert caught.value.where == f"{path}, line {line}"
+    assert caught.value.where == f"{path} line {line}"
 
 
 @pytest.mark.parametrize("content", ["a: [", "- just\n- a list\n", "", "\xff"])

@@ -91,14 +91,7 @@ def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
 def _parse(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     example = "write lm-eval's keys: `task: NAME`, `dataset_path: ...`"
     document = read_document(path, loader=_Loader, example=example)
-    lines: dict[str, int] = {}
-    for key, line in ((keys[0], line) for keys, line in document.key_lines() if len(keys) == 1):
-        if key in lines:
-            raise ConfigError(
-                f"key {key} is given twice", where=f"{path} line {line}", fix=f"keep one of it and line {lines[key]}"
-            )
-        lines[key] = line
-    return document.values, lines
+    return document.values, {keys[0]: line for keys, line in document.lines.items() if len(keys) == 1}
 
 
 def _with_absolute_data(values: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -55,15 +55,13 @@ def small_bytes(
         why = _WHY.get(problem.errno or 0, problem.strerror)
         raise error(f"{subject}not readable: {why}", where=str(path), fix="name a file that can be read") from None
     if len(data) > most:
-        size = f"{os.stat(path).st_size:,} bytes" if path.is_file() else "no end"
+        size = f"{path.stat().st_size:,} bytes" if path.is_file() else "no end"
         what = f"{subject}too large: it has {size}, and at most {most:,} are read"
         raise error(what, where=str(path), fix="look whether it is the file that was meant")
     return data
 
 
-def small_text(
-    path: Path, *, most: int = TEXT_BYTES, subject: str = "", error: type[AlphafError] = ConfigError
-) -> str:
+def small_text(path: Path, *, most: int = TEXT_BYTES, subject: str = "", error: type[AlphafError] = ConfigError) -> str:
     """Return the text of such a file, without a byte order mark; raise `error` with the line where it is not UTF-8."""
     data = small_bytes(path, most=most, subject=subject, error=error)
     try:

@@ -28,7 +28,7 @@ _TWICE = "is given twice"
 class _Unread(yaml.MarkedYAMLError):
     """What is YAML, and is not read."""
 
-    def __init__(self, problem: str, part: yaml.Node | yaml.Event) -> None:
+    def __init__(self, problem: str, part: Any) -> None:
         super().__init__(problem=problem, problem_mark=part.start_mark)
 
 

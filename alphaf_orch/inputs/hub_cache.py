@@ -30,7 +30,7 @@ def cache_root(env: Mapping[str, str]) -> Path:
     def expanded(value: str) -> Path:
         home = env.get("HOME", "~")
         value = home + value[1:] if value == "~" or value.startswith("~/") else value
-        return Path(Template(value).safe_substitute(env)).expanduser()
+        return expanded(Template(value).safe_substitute(env))
 
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if env.get(name):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alphaf_orch.core.errors import ModelError
-from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.paths import RunPaths, real
 from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs.model_files import loaded_file
 from alphaf_orch.inputs.weights_layout import EXPERTS, has_head, tensors_of
@@ -99,7 +99,7 @@ def refusal(folder: Path) -> Refusal | None:
 def _adapter(folder: Path) -> Refusal:
     """Return that a folder is a LoRA adapter, and the merged model where a run of ours left one beside it."""
     base = (read_json(folder / "adapter_config.json") or {}).get("base_model_name_or_path")
-    place = folder.resolve()
+    place = real(folder)
     place = place.parent if place.name.startswith("checkpoint-") else place
     run = RunPaths(place.parent)
     if run.manifest.is_file() and (run.merged(place.name) / "config.json").is_file():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import ModelError
+from alphaf_orch.core.paths import expanded, real
 from alphaf_orch.core.record import read_json, required_json
 from alphaf_orch.inputs.hub_cache import is_repo_id, snapshot
 from alphaf_orch.inputs.model_files import (
@@ -43,7 +44,7 @@ def generic_preset(
     tokenizer that is not there or has no token to pad with.
     """
     recipe = read_preset(first_file("generic.yaml", folders))
-    local = Path(path_or_hub_id).expanduser()
+    local = expanded(path_or_hub_id)
     if not local.is_dir() and (local.is_file() or not is_repo_id(path_or_hub_id)):
         what = "a file, not a model's folder" if local.is_file() else "neither a folder nor a hub id"
         raise ModelError(
@@ -52,8 +53,8 @@ def generic_preset(
             fix="give the path of a folder with config, tokenizer and weights, or a hub id such as ORG/NAME",
         )
     if local.is_dir():
-        folder: Path | None = local.resolve()
-        named = {"name": local.resolve().name, "source": "local", "base_model": str(folder)}
+        folder: Path | None = real(local)
+        named = {"name": real(local).name, "source": "local", "base_model": str(folder)}
     else:
         folder = snapshot(path_or_hub_id, "model", None, env)
         named = {"name": path_or_hub_id.split("/")[1], "source": "hub", "base_model": path_or_hub_id}

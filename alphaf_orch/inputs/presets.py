@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError, ModelError
+from alphaf_orch.core.paths import expanded, real
 from alphaf_orch.core.values import Mistake, numbers, validated
 from alphaf_orch.core.yaml_files import read_document
 
@@ -87,11 +88,11 @@ def is_own(name: str, folders: Sequence[Path]) -> bool:
     """
     if "/" in name:
         return True
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir() and name in preset_names(folders):
         raise ModelError(
             f"{name!r} is a preset, and a folder here has that name too",
-            where=f"--model {name}; {folder.resolve()}",
+            where=f"--model {name}; {real(folder)}",
             fix=f"write ./{name} for the folder; for the preset, rename the folder or call alphaf elsewhere",
         )
     return folder.is_dir()

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from alphaf_orch.core.errors import ModelError
-from alphaf_orch.core.paths import cache_dir
+from alphaf_orch.core.paths import cache_dir, expanded, real
 from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs import hub_cache
 from alphaf_orch.inputs.identity import folder_identity, known_identity
@@ -59,11 +59,11 @@ def find_merge_model(
     false), and for python code that nobody allowed. Without `read`, large weights that are not known yet have no
     identity.
     """
-    local, licence = Path(name).expanduser(), None
+    local, licence = expanded(name), None
     models = [folder / "models" for folder in folders]
     own = is_own(name, models)
     if own and local.is_dir():
-        found = _in_folder(local.resolve(), local.resolve().name, None, read=read)
+        found = _in_folder(real(local), real(local).name, None, read=read)
     elif own:
         found = _on_hub(name, None, env)
     else:

@@ -66,7 +66,7 @@ def refuse_undecodable(args: Sequence[str]) -> None:
         try:
             text.encode()
         except UnicodeEncodeError:
-            what = f"{ascii(text)} is not UTF-8, so no file of settings can hold it"
+            what = f"{text!a} is not UTF-8, so no file of settings can hold it"
             raise ConfigError(
                 what, where=where, fix="rename it, or write it in UTF-8 (convmv renames whole folders)"
             ) from None

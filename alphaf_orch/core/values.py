@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.yaml_files import parse_any
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -80,11 +80,11 @@ class Mistake(NamedTuple):
         return self.kind == "extra_forbidden"
 
 
-def validated(model: type[Model], values: Mapping[str, Any], told: Callable[[Mistake], ConfigError]) -> Model:
+def validated(model: type[Model], values: Mapping[str, Any], told: Callable[[Mistake], AlphafError]) -> Model:
     """Return the values as the model has them; raise what `told` says of the first that it refuses."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         mistake = Mistake(tuple(str(part) for part in first["loc"]), first["type"], first["msg"])
     raise told(mistake)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zero_weights
 
 from alphaf_orch.core.errors import AlphafError, ConfigError, ModelError
 from alphaf_orch.estimates.shapes import shape_of
@@ -327,9 +328,7 @@ def test_own_model_names_its_special_tokens_in_a_file_apart_or_by_the_models_id(
 
 def with_tensors(folder: Path, **shapes: list[int]) -> Path:
     """Put a safetensors file of these tensors, their contents aside, into a model folder."""
-    entries = {name: {"dtype": "U8", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
-    header = json.dumps(entries).encode()
-    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    zero_weights.write(folder / "model.safetensors", {name: ("U8", shape) for name, shape in shapes.items()})
     return folder
 
 

@@ -22,6 +22,7 @@ _RUN_NAME = re.compile(r"\w[\w.-]{0,99}")
 # the difference: `compare-NAME.html.partial`, `NAME.20260101-000000`, `NAME.samples.jsonl.partial` [ours].
 NAME_BYTES = 220
 _UNUSABLE = {
+    errno.ENOENT: "there is no such file or folder",
     errno.ENAMETOOLONG: "the path is too long: a name has at most 255 bytes, a path 4,095",
     errno.ELOOP: "the links of the path lead in a circle",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
@@ -103,9 +104,12 @@ def template_folders(user: str | None = None) -> tuple[Path, ...]:
 
 
 def find_template(folders: tuple[Path, ...], name: str) -> Path:
-    """Return the first file called `name` in the folders; raise ConfigError where there is none."""
+    """Return the first thing called `name` in the folders; raise ConfigError where there is none.
+
+    What is no file is told by who reads it: another folder's file in its place would not be what was meant.
+    """
     for folder in folders:
-        if (folder / name).is_file():
+        if os.path.lexists(folder / name):
             return folder / name
     raise ConfigError(
         f"there is no template {name}",

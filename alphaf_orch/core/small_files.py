@@ -50,6 +50,8 @@ def small_bytes(
                 raise error(f"{what}, not a file", where=str(path), fix="name a file")
             data = file.read(most + 1)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise error(f"{subject}a link that leads to nothing", where=str(path), fix="name a file") from None
         raise
     except OSError as problem:
         why = _WHY.get(problem.errno or 0, problem.strerror)

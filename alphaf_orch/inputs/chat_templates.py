@@ -119,6 +119,8 @@ def _render_all(text: str, special: Mapping[str, str]) -> dict[str, Any]:
         template = _environment().from_string(text)
     except jinja2.TemplateSyntaxError as error:
         return {"problem": f"cannot be read: {error.message}", "line": error.lineno}
+    except (SyntaxError, ValueError) as error:  # of the python that jinja makes of it: nested loops, 5,000 digits
+        return {"problem": f"cannot be read: {error}", "line": None}
 
     def render(messages: list[dict[str, str]]) -> str:
         return template.render(messages=messages, tools=None, documents=None, add_generation_prompt=False, **special)

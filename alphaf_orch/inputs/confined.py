@@ -17,7 +17,7 @@ from typing import Any
 from alphaf_orch.core.small_files import parse_json
 
 # Ours, all three: a chat template writes four short turns in milliseconds, with less than a megabyte.
-CPU_S = 3
+CPU_S = 2
 MEMORY_BYTES = 512 << 20  # above what this process has already
 ANSWER_BYTES = 4 << 20
 _WALL_S = 60.0  # ours: CPU_S on a machine with twenty others at work
@@ -104,4 +104,4 @@ def _end(status: int) -> str:
         return f"it takes more than {CPU_S} seconds"
     if code < 0:
         return f"it ended the interpreter ({signal.Signals(-code).name})"
-    return "it takes more than it may"
+    return "it cannot be computed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -130,8 +131,8 @@ def require_trust(preset: ModelPreset, *, trust_remote_code: bool) -> None:
 
 
 def first_file(name: str, folders: Sequence[Path]) -> Path:
-    """Return the file of the first folder that has it; one of them does."""
-    return next(folder / name for folder in folders if (folder / name).is_file())
+    """Return what has that name in the first folder that has it; one of them does."""
+    return next(folder / name for folder in folders if os.path.lexists(folder / name))
 
 
 def file_of(preset: ModelPreset, folders: Sequence[Path]) -> Path:

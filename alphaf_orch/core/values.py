@@ -39,9 +39,9 @@ _OTHER_NAMES = {
 }
 
 
-def nearest(key: str, known: Iterable[str]) -> str:
+def nearest(key: object, known: Iterable[str]) -> str:
     """Return ": did you mean X?" for the known key most like `key`, or nothing."""
-    known = list(known)
+    key, known = str(key), list(known)
     other = _OTHER_NAMES.get(key)
     close = [other] if other in known else difflib.get_close_matches(key, known, n=1, cutoff=0.65)
     return f": did you mean {close[0]}?" if close else ""

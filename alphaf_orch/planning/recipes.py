@@ -74,6 +74,9 @@ def hardware_layer(folders: tuple[Path, ...], gpus: int, section: str) -> tuple[
     kind = "gpu" if gpus else "cpu"
     file = find_template(folders, f"hardware/{kind}.yaml")
     values = parse_yaml(template_text(file), str(file)).get(section) or {}
+    if not isinstance(values, dict):
+        what = f"{section} is no mapping of keys"
+        raise ConfigError(what, where=f"{file}, key {section}", fix="write `key: value` lines")
     check_section(section, values, file)
     return f"{_HARDWARE}{kind}.yaml", values
 

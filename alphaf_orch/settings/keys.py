@@ -31,6 +31,10 @@ _JSON_NAMES = {
     type(None): "null",
 }
 _NUMBERS = {"integer", "number"}
+_TEXTS = (
+    "eot_tokens", "tokens", "lora_target_modules", "lora_modules_to_save", "lora_target_parameters", "plugins",
+    "unfrozen_parameters",
+)  # fmt: skip
 # A name that axolotl's schema takes as none; transformers' trainer does not (training_args.py, OptimizerNames).
 _NEEDED_NAMES = {"optimizer"}
 ADAPTERS = ("qlora", "lora", "full")  # each an SFT recipe of its own; axolotl's name for full is null
@@ -152,8 +156,20 @@ def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], wher
         raise ConfigError(f"{key} is {value!r}, and takes {wanted}", where=where, fix=f"give {key} {wanted}")
     if entry.get("filled") and not value:
         raise ConfigError(f"{key} is empty", where=where, fix=f"put at least one into {key}")
+    _check_texts(key, value, where)
     if no_number(value):
         raise ConfigError(f"{key} has a number that is none or infinite: {value!r}", where=where, fix="give a number")
+
+
+def _check_texts(key: str, value: Any, where: str) -> None:
+    """Raise ConfigError for what is no text in a list or a mapping of texts: `eot_tokens: [5]`."""
+    inner = list(value) if key in _TEXTS and isinstance(value, list | tuple) else []
+    if key == "special_tokens" and isinstance(value, Mapping):
+        inner = [each for each in value.values() if each is not None]
+    for each in inner:
+        if not isinstance(each, str):
+            what = f"{key} has {str(each)[:60]}, which is no text"
+            raise ConfigError(what, where=where, fix="write texts, in quotes where they look like numbers")
 
 
 def numbers_of(entry: Mapping[str, Any]) -> str:

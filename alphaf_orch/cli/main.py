@@ -86,7 +86,7 @@ class _Named(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         command = load(str(self.name))
-        from alphaf_orch.core.paths import refuse_undecodable
+        from alphaf_orch.core.names import refuse_undecodable
 
         refuse_undecodable(args)
         return command.make_context(info_name, args, parent, **extra)
@@ -100,7 +100,7 @@ class _Alphaf(click.Group):
             return super().invoke(ctx)
         except OSError as error:
             from alphaf_orch.core.disk import disk_error
-            from alphaf_orch.core.paths import path_error
+            from alphaf_orch.core.names import path_error
 
             failure = disk_error(error) or path_error(error)
             if failure is None:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alphaf_orch.core.errors import DiskError
-from alphaf_orch.core.paths import cache_dir, expanded, runs_dir
+from alphaf_orch.core.names import expanded
+from alphaf_orch.core.paths import cache_dir, runs_dir
 
 _WHAT = {
     errno.ENOSPC: "the disk is full",

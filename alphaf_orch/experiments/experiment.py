@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from alphaf_orch.core.errors import RunStateError, StageError, interruptible
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, named_folder, runs_dir
+from alphaf_orch.core.names import named_folder
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.record import fingerprint, write_atomic
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.planning.stages import Section

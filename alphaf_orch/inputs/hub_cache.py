@@ -8,7 +8,7 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
-from alphaf_orch.core.paths import expanded
+from alphaf_orch.core.names import expanded
 
 RepoType = Literal["model", "dataset"]
 _NAME = r"[\w-][\w.-]*"

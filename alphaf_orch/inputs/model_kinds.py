@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alphaf_orch.core.errors import ModelError
-from alphaf_orch.core.paths import RunPaths, real
+from alphaf_orch.core.names import real
+from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.small_files import JSON_BYTES, parse_json, small_bytes
 from alphaf_orch.inputs.model_files import loaded_file
 from alphaf_orch.inputs.model_json import model_json

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import ModelError
-from alphaf_orch.core.paths import expanded, real
+from alphaf_orch.core.names import expanded, real
 from alphaf_orch.core.values import Mistake, validated
 from alphaf_orch.inputs.hub_cache import is_repo_id, snapshot
 from alphaf_orch.inputs.model_files import (

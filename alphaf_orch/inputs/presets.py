@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError, ModelError
-from alphaf_orch.core.paths import expanded, real
+from alphaf_orch.core.names import expanded, real
 from alphaf_orch.core.values import Mistake, numbers, validated
 from alphaf_orch.core.yaml_files import read_document
 

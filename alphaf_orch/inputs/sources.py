@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alphaf_orch.core.errors import DataError
-from alphaf_orch.core.paths import expanded
+from alphaf_orch.core.names import expanded
 from alphaf_orch.inputs import hub_cache
 from alphaf_orch.inputs.kept import found_once
 from alphaf_orch.programs.rows import Format

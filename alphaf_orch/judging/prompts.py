@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import DataError
-from alphaf_orch.core.paths import expanded
+from alphaf_orch.core.names import expanded
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.core.values import nearest
 from alphaf_orch.inputs.sources import missing_hint

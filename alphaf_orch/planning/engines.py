@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.core.paths import RunPaths, expanded, find_template
+from alphaf_orch.core.names import expanded
+from alphaf_orch.core.paths import RunPaths, find_template
 from alphaf_orch.core.render import Rendered, render
 from alphaf_orch.core.small_files import parse_json, small_text
 from alphaf_orch.settings.engine_keys import ENGINE_KEYS

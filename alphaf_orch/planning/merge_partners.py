@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from alphaf_orch.core.errors import ModelError
-from alphaf_orch.core.paths import cache_dir, expanded, real
+from alphaf_orch.core.names import expanded, real
+from alphaf_orch.core.paths import cache_dir
 from alphaf_orch.core.small_files import small_text
 from alphaf_orch.inputs import hub_cache
 from alphaf_orch.inputs.identity import folder_identity, known_identity

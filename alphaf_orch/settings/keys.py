@@ -19,6 +19,7 @@ from alphaf_orch.settings import plugins
 from alphaf_orch.settings.engine_keys import ENGINE_KEYS
 from alphaf_orch.settings.owned import check_free
 from alphaf_orch.settings.ranges import DPO, SFT, Range, from_limits, no_number
+from alphaf_orch.settings.texts import check_texts
 
 # What the plan fills in; a recipe or --set has no say in it.
 _NOT_IN_RECIPES = {"base_model", "output_dir", "datasets", "probe", "trust_remote_code"}
@@ -31,10 +32,6 @@ _JSON_NAMES = {
     type(None): "null",
 }
 _NUMBERS = {"integer", "number"}
-_TEXTS = (
-    "eot_tokens", "tokens", "lora_target_modules", "lora_modules_to_save", "lora_target_parameters", "plugins",
-    "unfrozen_parameters",
-)  # fmt: skip
 # A name that axolotl's schema takes as none; transformers' trainer does not (training_args.py, OptimizerNames).
 _NEEDED_NAMES = {"optimizer"}
 ADAPTERS = ("qlora", "lora", "full")  # each an SFT recipe of its own; axolotl's name for full is null
@@ -156,20 +153,9 @@ def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], wher
         raise ConfigError(f"{key} is {value!r}, and takes {wanted}", where=where, fix=f"give {key} {wanted}")
     if entry.get("filled") and not value:
         raise ConfigError(f"{key} is empty", where=where, fix=f"put at least one into {key}")
-    _check_texts(key, value, where)
+    check_texts(key, value, where)
     if no_number(value):
         raise ConfigError(f"{key} has a number that is none or infinite: {value!r}", where=where, fix="give a number")
-
-
-def _check_texts(key: str, value: Any, where: str) -> None:
-    """Raise ConfigError for what is no text in a list or a mapping of texts: `eot_tokens: [5]`."""
-    inner = list(value) if key in _TEXTS and isinstance(value, list | tuple) else []
-    if key == "special_tokens" and isinstance(value, Mapping):
-        inner = [each for each in value.values() if each is not None]
-    for each in inner:
-        if not isinstance(each, str):
-            what = f"{key} has {str(each)[:60]}, which is no text"
-            raise ConfigError(what, where=where, fix="write texts, in quotes where they look like numbers")
 
 
 def numbers_of(entry: Mapping[str, Any]) -> str:

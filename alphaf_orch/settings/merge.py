@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.core.paths import expanded
+from alphaf_orch.core.names import expanded
 from alphaf_orch.core.values import Mistake, nearest, numbers, parse_value, validated
 
 Method = Literal[

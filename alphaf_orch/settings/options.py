@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import ConfigError, RunStateError
-from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, expanded, named_folder, runs_dir
+from alphaf_orch.core.names import expanded, named_folder
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.piped import as_file
 from alphaf_orch.core.values import numbers
 from alphaf_orch.settings.config import RunConfig, build_config, read_config

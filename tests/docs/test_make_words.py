@@ -9,7 +9,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # What each target hands on, and by which option; `*` for a list of words.
 TARGETS = {
-    "sft": {"MODEL": "--model", "RUN": "--run", "CONFIG": "--config", "GPUS": "--gpus", "DATA": "--data*", "SET": "--set*"},
+    "sft": {"MODEL": "--model", "RUN": "--run", "CONFIG": "--config", "GPUS": "--gpus", "DATA": "--data*",
+            "SET": "--set*"},
     "dpo": {"MODEL": "--model", "RUN": "--run", "CONFIG": "--config"},
     "run": {"MODEL": "--model", "RUN": "--run", "CONFIG": "--config"},
     "plan": {"MODEL": "--model", "RUN": "--run", "CONFIG": "--config"},
@@ -26,7 +27,8 @@ TARGETS = {
 }  # fmt: skip
 # Without blanks: a list of make's is cut at them, and a single value is tried with them below.
 HOSTILE = (
-    "x;touch${IFS}HIT", "$(touch${IFS}HIT)", "`touch${IFS}HIT`", "$(shell${IFS}touch${IFS}HIT)", "'", '"', "''\"'", "a'b",
+    "x;touch${IFS}HIT", "$(touch${IFS}HIT)", "`touch${IFS}HIT`", "$(shell${IFS}touch${IFS}HIT)",
+    "'", '"', "''\"'", "a'b",
     "|cat", ">HIT", "&touch", "\\", "a\\", "$HOME", "${HOME}", "$$HOME", "~", "*", "-v", "--online", "#x", "%s%n", "{}",
     "[/b]", "가나다", "!x", "(x)", "a=b", ":", "?",
 )  # fmt: skip

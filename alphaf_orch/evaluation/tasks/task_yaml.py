@@ -13,7 +13,8 @@ from typing import Any
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.core.paths import SCHEMAS, expanded
+from alphaf_orch.core.names import expanded
+from alphaf_orch.core.paths import SCHEMAS
 from alphaf_orch.core.values import nearest
 from alphaf_orch.core.yaml_files import LOADER, read_document
 

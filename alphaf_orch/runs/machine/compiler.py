@@ -13,7 +13,7 @@ from typing import Any
 from alphaf_orch.core.command import capture
 from alphaf_orch.core.disk import existing
 from alphaf_orch.core.errors import ToolError
-from alphaf_orch.core.paths import expanded
+from alphaf_orch.core.names import expanded
 from alphaf_orch.runs.machine.checks import Check, State
 
 # The first lines of any launcher of Triton's; `stdio.h` comes of the C library's own headers.

@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import pkgutil
-import signal
 import sys
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import click
 
 from alphaf_orch import __version__
+from alphaf_orch.core import signals
 from alphaf_orch.core.masking import mask
 
 # What is made while a command starts stays: to look through it for garbage again and again is 20 of its 500 ms.
@@ -85,15 +85,26 @@ class _Named(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        return load(str(self.name)).make_context(info_name, args, parent, **extra)
+        context = load(str(self.name)).make_context(info_name, args, parent, **extra)
+        signals.working()  # all is imported and understood: from here on a signal finds something to put in order
+        return context
 
 
 class _Alphaf(click.Group):
-    """The commands; an error of the disk, wherever it came up, is told as one."""
+    """The commands; an interrupt and an error of the disk, wherever they came up, are told as such."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here, where what the disk does not take is told
+        except KeyboardInterrupt:
+            from alphaf_orch.core.errors import Interrupted
+
+            raise Interrupted(
+                f"alphaf {ctx.invoked_subcommand} was interrupted by {signals.name()}",
+                where=os.path.curdir,
+                fix="what is finished is kept; the same command goes on where it stopped",
+            ) from None
         except OSError as error:
             from alphaf_orch.core.disk import disk_error
 
@@ -101,6 +112,7 @@ class _Alphaf(click.Group):
             if failure is None:
                 raise
             raise failure from error
+        return result
 
 
 @click.group(
@@ -111,9 +123,6 @@ class _Alphaf(click.Group):
 @click.version_option(__version__, prog_name="alphaf")
 def main() -> None:
     """SFT with axolotl, DPO with unsloth or TRL, merges and their checks: one run, one folder, one command."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # under nohup it stays ignored
-        signal.signal(signal.SIGHUP, _interrupt)
     sys.excepthook = _unforeseen
 
 
@@ -136,7 +145,3 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
         err=True,
     )
     os._exit(UNFORESEEN)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

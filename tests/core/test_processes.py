@@ -146,9 +146,9 @@ def alphaf_like(folder, code):
     """Start a program that runs `code` as `alphaf` would, with its handlers for signals."""
     program = (
         "import signal, sys\nfrom pathlib import Path\n"
-        "from alphaf_orch.core import command\nfrom alphaf_orch.cli.main import _interrupt\n"
+        "from alphaf_orch.core import command, signals\n"
         "from alphaf_orch.core.command import child_env, run_logged\nfrom alphaf_orch.core.lock import held\n"
-        "signal.signal(signal.SIGTERM, _interrupt); signal.signal(signal.SIGHUP, _interrupt)\n"
+        "signals.working()\n"
         "folder = Path(sys.argv[1])\n"
         "try:\n"
         "    with held(folder / '.lock', 'the run r') as fd:\n"

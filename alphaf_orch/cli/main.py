@@ -26,6 +26,10 @@ COMMANDS = {
         "ablate:ablate",
         "Train arms that are identical but for what is named, evaluate them, and say what the difference was worth.",
     ),
+    "attach": (
+        "attach:attach",
+        "Follow the alphaf that works on a run or an experiment, detached or not, and end with its exit code.",
+    ),
     "bakeoff": (
         "bakeoff:bakeoff",
         "Compare base models before and after the same SFT: versatility, Korean ability, performance, in one report.",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from alphaf_orch.core import signals
+from alphaf_orch.core.signals import AWAITED
 
 
 def main() -> None:
@@ -13,13 +15,23 @@ def main() -> None:
     from alphaf_orch.core.streams import make_lasting
 
     make_lasting()
+    from alphaf_orch.cli.main import UNFORESEEN
     from alphaf_orch.cli.main import main as command
 
+    if AWAITED in os.environ:
+        from alphaf_orch.core.calls import take_up
+
+        take_up()
+    code = UNFORESEEN
     try:
         command()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        raise
     except KeyboardInterrupt:  # while its last words were said
         sys.stderr.write(f"error: alphaf was interrupted by {signals.name()}\n")
-        sys.exit(signals.CODE)
+        code = signals.CODE
+        sys.exit(code)
     except OSError as error:  # of the help, which no command printed
         from alphaf_orch.core.disk import disk_error
 
@@ -30,3 +42,6 @@ def main() -> None:
         sys.exit(failure.exit_code)
     finally:
         signals.over()
+        calls = sys.modules.get("alphaf_orch.core.calls")
+        if calls:  # else it held nothing
+            calls.ended(code)

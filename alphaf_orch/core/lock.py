@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphaf_orch.core import calls
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.guard import guarded, works_for
@@ -52,6 +53,7 @@ def held(path: Path, what: str) -> Iterator[int]:
     mark = mark_of(path)
     with _taken(path, what, mark) as handle, guarded(mark):
         os.environ[mark] = str(path)
+        calls.holds(path)
         try:
             yield handle
         finally:

@@ -14,6 +14,8 @@ from types import FrameType
 from typing import Any, NoReturn
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# The descriptor on which a detached call is awaited; no name that every process of ours inherits.
+AWAITED = "_DETACHED_ALPHAF"
 CODE = 130  # of all three, as of the errors that say so (docs/errors.md)
 # From the third one on, whatever is put in order has had its time: whoever hangs in a network disk gets out.
 _PATIENT = 2

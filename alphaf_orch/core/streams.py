@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import TextIO
 
+from alphaf_orch.core.masking import mask
+
 # A pipe without a reader, a terminal that hung up, a descriptor that is closed.
 _NOBODY = {errno.EPIPE, errno.EIO, errno.EBADF, errno.ENXIO}
 _STYLE = re.compile(rb"\x1b\[[0-9;?]*[ -/]*[@-~]")
@@ -35,12 +37,14 @@ class _Log:
         # A live line is written over again and again.
         self._begun[stream] = rest[rest.rfind(b"\r") + 1 :]
         if lines:
-            text = b"".join(_STYLE.sub(b"", line.rstrip(b"\r").rpartition(b"\r")[2]) + b"\n" for line in lines)
+            plain = b"".join(_STYLE.sub(b"", line.rstrip(b"\r").rpartition(b"\r")[2]) + b"\n" for line in lines)
+            text = mask(plain.decode("utf-8", "replace")).encode()
             with contextlib.suppress(OSError):  # a disk that is full ends no run by its log; the next write says so
                 os.write(self._handle, text)
 
 
 _log: _Log | None = None
+_lasting_now = False
 _gone: set[int] = set()
 
 
@@ -85,8 +89,15 @@ def make_lasting() -> None:
             os.fstat(number)
         except OSError:  # closed by who started us: the next file that is opened would be taken for it
             _leave(number)
+    global _lasting_now
+    _lasting_now = True
     sys.stdout = _lasting(1, sys.stdout)
     sys.stderr = _lasting(2, sys.stderr)
+
+
+def are_lasting() -> bool:
+    """Return whether the streams of this process are such ones: it is a command, not a part of another program."""
+    return _lasting_now
 
 
 def _lasting(number: int, before: TextIO | None) -> TextIO:

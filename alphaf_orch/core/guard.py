@@ -16,6 +16,9 @@ from pathlib import Path
 from alphaf_orch.core.paths import PROGRAMS
 from alphaf_orch.core.processes import PREFIX
 
+# Seconds between the request to end and the kill: with it, nothing of a killed `alphaf` lives after ten of them.
+ASKED_S = 6.0
+
 _lock = threading.Lock()
 _marks: dict[str, str] = {}
 _pipe = -1
@@ -60,7 +63,7 @@ def _start() -> int:
     inherited = os.dup(reads)
     try:
         os.set_inheritable(inherited, True)
-        argv = [sys.executable, "-I", "-S", str(PROGRAMS / "guard.py"), str(os.getpid()), str(inherited)]
+        argv = [sys.executable, "-I", "-S", str(PROGRAMS / "guard.py"), str(os.getpid()), str(inherited), str(ASKED_S)]
         env = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         silent = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in (0, 1, 2)]
         pid = os.posix_spawn(sys.executable, argv, env, file_actions=silent, setsid=True)

@@ -30,7 +30,7 @@ def beating(handle: int, path: Path, me: Holder) -> Iterator[None]:
         yield
     finally:
         with _change:
-            del _held[handle]
+            _held.pop(handle, None)
             _change.notify_all()
 
 
@@ -42,8 +42,9 @@ def _beat() -> None:
             for handle, (path, me) in list(_held.items()):
                 # A disk that does not answer: whoever waits counts the silence, and what came of it is seen below.
                 with contextlib.suppress(OSError):
-                    os.utime(handle)
-                    if holder_of(path) not in (me, None):
+                    if holder_of(path) in (me, None):
+                        os.utime(handle)
+                    else:
                         del _held[handle]
                         _robbed(path)
         _thread = None

@@ -1,8 +1,8 @@
 """Child program: ends what a killed `alphaf` leaves behind. And, for both, how the processes under a mark are found.
 
-Started as `python -I -S guard.py OWNER PIPE`; forks itself out of its starter's family and group. `+MARK<tab>LOG` on
-the pipe is to be guarded, `-MARK` no more. Once the process OWNER is gone, what lives under a mark that is still
-guarded gets SIGINT (a trainer saves a checkpoint where it can), and SIGKILL a few seconds later. It ends then, and
+Started as `python -I -S guard.py OWNER PIPE SECONDS`; forks itself out of its starter's family and group. On the pipe
+`+MARK<tab>LOG` is to be guarded, `-MARK` no more. Once the process OWNER is gone, what lives under a mark that is still
+guarded gets SIGINT (a trainer saves a checkpoint where it can), and SIGKILL so many seconds later. It ends then, and
 never outlives them. It imports nothing of ours and little of python's: it is started beside every training.
 """
 
@@ -15,8 +15,7 @@ import signal
 import sys
 import time
 
-# Together below the ten seconds after which nothing of a killed `alphaf` may live (docs/resume.md).
-ASKED_S, KILLED_S = 6.0, 3.0
+KILLED_S = 3.0
 _LOOK_S = 1.0  # a rank that leaves its family and its environment is known from the look before
 _SOON_S = 0.1
 
@@ -100,23 +99,23 @@ def _send(seen: Seen, number: int) -> None:
         os.kill(seen[0], number)
 
 
-def _end(marked: list[Marked]) -> None:
+def _end(marked: list[Marked], asked_s: float) -> None:
     """Ask all that is left to end, and kill what has not; nothing of it lives on, but for what the kernel holds."""
     asked: set[Seen] = set()
     begun = time.monotonic()
-    while time.monotonic() < begun + ASKED_S + KILLED_S:
+    while time.monotonic() < begun + asked_s + KILLED_S:
         # Twice: one that is born while we look, of a parent that dies meanwhile, is met by the second look.
         left = {seen for each in marked for seen in each.look()} or {seen for each in marked for seen in each.look()}
         if not left:
             return
-        hard = time.monotonic() > begun + ASKED_S
+        hard = time.monotonic() > begun + asked_s
         for seen in left if hard else left - asked:
             _send(seen, signal.SIGKILL if hard else signal.SIGINT)
         asked |= left
         time.sleep(_SOON_S)
 
 
-def _guard(owner: int, pipe: int) -> None:
+def _guard(owner: int, pipe: int, asked_s: float) -> None:
     """Look after the marks that are told until the owner is gone, and end what is left under them then."""
     guarded: dict[str, Marked] = {}
     half, looked, told = b"", 0.0, True
@@ -139,7 +138,7 @@ def _guard(owner: int, pipe: int) -> None:
             looked = time.monotonic()
             for each in guarded.values():
                 each.look()
-    _end(list(guarded.values()))
+    _end(list(guarded.values()), asked_s)
 
 
 def main() -> None:
@@ -151,7 +150,7 @@ def main() -> None:
     os.chdir("/")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)  # its end is that of what it guards
-    _guard(owner, int(sys.argv[2]))
+    _guard(owner, int(sys.argv[2]), float(sys.argv[3]))
     os._exit(0)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import ranks
 from patience import impatient  # noqa: F401  (a fixture)
+from processes import end, guards_of
 
 from alphaf_orch.core import processes
 from alphaf_orch.core.command import child_env, run_logged
@@ -193,6 +194,7 @@ def test_two_signals_in_one_moment_leave_nothing(folder):
 
 def test_a_killed_alphaf_leaves_the_folder_in_use_until_the_last_rank_is_gone(folder):
     process = alphaf_like(folder, ranks.launcher(folder, then="time.sleep(0.5)"))
+    end(guards_of(process.pid))  # as a power cut of all but the ranks
     process.kill()
     process.wait()
     assert len(ranks.alive(folder)) == 2

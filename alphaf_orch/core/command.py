@@ -18,17 +18,20 @@ from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
+from alphaf_orch.core import signals
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.guard import guarded
 from alphaf_orch.core.masking import hides_secrets
 from alphaf_orch.core.paths import CHILD
 from alphaf_orch.core.processes import Process, end_all, group_of, inherited_marks, interrupts_noted, living, new_mark
-from alphaf_orch.core.signals import noted
 from alphaf_orch.core.warm import PLACE, Ended, Forked, WarmLost, ask
 
 # Ctrl-C, then a firm request, then the end: seconds that a tool gets to put its files in order.
 _ESCALATION = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
+# Whoever presses Ctrl-C may press it again, and a trainer may be in the middle of a step: it gets so many times that.
+# Whoever sends SIGTERM (Kubernetes, Slurm) kills after 30 s.
+_AT_A_STEP = 3.0
 _POLL_S = 0.2
 _PROBE_POLL_S = 0.02
 _BOTH_S = 1.5
@@ -190,7 +193,7 @@ def interrupts_passed_on() -> Iterator[list[Callable[[int], None]]]:
     reach: list[Callable[[int], None]] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        noted(number)
+        signals.noted(number)
         for send in reach:
             if number != signal.SIGINT:
                 send(number)
@@ -218,10 +221,12 @@ def run_logged(
     patience: float = 1.0,
     hurry: threading.Event | None = None,
     on_cold: Callable[[str], None] = lambda _: None,
+    on_stop: Callable[[float], None] = lambda _: None,
 ) -> Finished:
     """Run the program to its end, its output appended to `log`; `on_poll` is called a few times a second.
 
     A warm parent forks it where one serves it (core.warm); `on_cold` is told why one does not, where there is one.
+    `on_stop` is told how many seconds it gets to end by itself once the user asks to stop.
 
     However this is left (an end, an exception, Ctrl-C), every process that came of the program is gone then, its
     ranks in sessions of their own included. An exception first asks the program's group to stop: `patience`
@@ -249,6 +254,10 @@ def run_logged(
                         on_cold(process.refused)
                         process = _Cold(argv, given, output, lock_fd)
         finally:
+            if signals.asked_by() == signal.SIGINT:
+                patience *= _AT_A_STEP
+            if stop.asked.is_set() and not ended:
+                on_stop(_ESCALATION[0][1] * patience)
             _end(process, mark, patience, hurry or stop.hurry)
     assert ended  # or the wish to stop was raised
     return Finished(ended.exit_code, time.monotonic() - started, ended.peak_kib // 1024)

@@ -56,6 +56,11 @@ def asked() -> bool:
     return bool(_asked)
 
 
+def asked_by() -> int:
+    """Return which signal asked this process to stop, 0 where none did."""
+    return _asked[0] if _asked else 0
+
+
 def name() -> str:
     """Return what asked this process to stop, in words."""
     words = {signal.SIGINT: "Ctrl-C (SIGINT)", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "a hang-up (SIGHUP)"}

@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs import checkpoints, sharing
 from alphaf_orch.runs.checkpoints import Start
 from alphaf_orch.runs.done_line import done_line
+from alphaf_orch.runs.interrupted import interrupts_told
 from alphaf_orch.runs.launch import launch, write_files
 from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.outputs import check_outputs
@@ -48,9 +49,11 @@ from alphaf_orch.settings.config import dump_config
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
 
 
-def locked(paths: RunPaths) -> contextlib.AbstractContextManager[int]:
+@contextlib.contextmanager
+def locked(paths: RunPaths) -> Iterator[int]:
     """Hold the run; raise RunStateError where another process has it or a tool of an earlier one lives on."""
-    return held(paths.lock, f"the run {paths.name}")
+    with held(paths.lock, f"the run {paths.name}") as lock_fd, interrupts_told(paths):
+        yield lock_fd
 
 
 def run_plan(

@@ -1,6 +1,6 @@
 """Ctrl-C, SIGTERM, a hang-up and a reader that is gone, at any moment of any command.
 
-How many moments is ALPHAF_SIGNAL_MOMENTS (4 a command; `make test-signals` takes 60).
+How many moments is ALPHAF_SIGNAL_MOMENTS (3 a command; `make test-signals` takes 60).
 """
 
 import json
@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 from fake_run import Fake
-from processes import end, guards_of
+from processes import end, guards_of, living
 
-MOMENTS = int(os.environ.get("ALPHAF_SIGNAL_MOMENTS", "4"))
+MOMENTS = int(os.environ.get("ALPHAF_SIGNAL_MOMENTS", "3"))
 REPO = Path(__file__).parents[2]
 # `alphaf` from its first instruction on: what python does before it is not ours.
 ALPHAF = (
@@ -59,7 +59,9 @@ def begin(tmp_path, monkeypatch):
     for process in started:
         if process.poll() is None:
             process.terminate()
-            process.communicate(timeout=60)
+            process.wait(timeout=60)
+        for stream in filter(None, (process.stdout, process.stderr)):
+            stream.close()
 
 
 def told(process):
@@ -178,12 +180,19 @@ def test_a_hang_up_ends_no_run_that_was_started_with_nohup(begin, fake):
     assert process.returncode == 0
 
 
+def detach(*args):
+    argv = [sys.executable, "-m", "alphaf_orch", *args, "--detach"]
+    env = {**os.environ, "PYTHONPATH": str(REPO)}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert not [word for word in HARMLESS if word in done.stdout + done.stderr], done.stderr
+    return done.returncode, done.stdout, done.stderr
+
+
 def test_a_detached_run_is_followed_left_alone_and_followed_to_its_end(begin, fake):
     fake.behave(base_model="slow")
     args = ("sft", "--config", str(fake.config), "--model", "tiny")
-    process = begin(*args, "--detach")
-    out, err = told(process)
-    assert process.returncode == 0, err
+    code, out, err = detach(*args)
+    assert code == 0, err
     record = json.loads((Path(os.environ["ALPHAF_RUNS"]) / "tiny" / "logs" / "alphaf.json").read_text("utf-8"))
     pid = record["holder"]["pid"]
     try:
@@ -196,9 +205,8 @@ def test_a_detached_run_is_followed_left_alone_and_followed_to_its_end(begin, fa
         follower.send_signal(signal.SIGINT)
         _, err = told(follower)
         assert (follower.returncode, "left alone: tiny goes on" in err) == (130, True)
-        second = begin(*args, "--detach")
-        _, err = told(second)
-        assert (second.returncode, f"in use (by process {pid}: " in err) == (6, True), "its error and its exit code"
+        code, _, err = detach(*args)
+        assert (code, f"in use (by process {pid}: " in err) == (6, True), "its error and its exit code"
         fake.behave(sft="fail")
         fake.control.with_name("go").touch()
         follower = begin("attach", "tiny")
@@ -207,10 +215,11 @@ def test_a_detached_run_is_followed_left_alone_and_followed_to_its_end(begin, fa
     finally:
         end([pid])
     fake.behave()
-    assert begin(*args).wait(timeout=60) == 0
-    again = begin(*args, "--detach")
-    out, err = told(again)
-    assert (again.returncode, "nothing to do" in out + err) == (0, True), "what holds nothing has ended"
+    process = begin(*args)
+    told(process)
+    assert process.returncode == 0
+    code, out, err = detach(*args)
+    assert (code, "nothing to do" in out + err) == (0, True), "what holds nothing has ended"
 
 
 def test_attach_says_of_a_killed_one_that_it_was(begin, fake):
@@ -223,7 +232,9 @@ def test_attach_says_of_a_killed_one_that_it_was(begin, fake):
     told(follower)
     assert follower.returncode == 137
     process.wait()
-    end(guards_of(process.pid))
+    for watchdog in guards_of(process.pid):
+        while living([watchdog]):
+            time.sleep(0.02)
     nobody = begin("attach", "niemand")
     _, err = told(nobody)
     assert (nobody.returncode, "there is no run niemand" in err) == (6, True)

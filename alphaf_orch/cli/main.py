@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import pkgutil
-import signal
 import sys
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import click
 
 from alphaf_orch import __version__
+from alphaf_orch.core import signals
 from alphaf_orch.core.masking import mask
 
 # What is made while a command starts stays: to look through it for garbage again and again is 20 of its 500 ms.
@@ -25,6 +25,10 @@ COMMANDS = {
     "ablate": (
         "ablate:ablate",
         "Train arms that are identical but for what is named, evaluate them, and say what the difference was worth.",
+    ),
+    "attach": (
+        "attach:attach",
+        "Follow the alphaf that works on a run or an experiment, detached or not, and end with its exit code.",
     ),
     "bakeoff": (
         "bakeoff:bakeoff",
@@ -97,15 +101,26 @@ class _Named(click.Command):
         from alphaf_orch.core.names import refuse_undecodable
 
         refuse_undecodable(args)
-        return command.make_context(info_name, args, parent, **extra)
+        context = command.make_context(info_name, args, parent, **extra)
+        signals.working()  # all is imported and understood: from here on a signal finds something to put in order
+        return context
 
 
 class _Alphaf(click.Group):
-    """The commands; an error of the disk or of a path, wherever it came up, is told as one."""
+    """The commands; an interrupt and an error of the disk or of a path, wherever they came up, are told as such."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here, where what the disk does not take is told
+        except KeyboardInterrupt:
+            from alphaf_orch.core.errors import Interrupted
+
+            raise Interrupted(
+                f"alphaf {ctx.invoked_subcommand} was interrupted by {signals.name()}",
+                where=os.path.curdir,
+                fix="what is finished is kept; the same command goes on where it stopped",
+            ) from None
         except OSError as error:
             from alphaf_orch.core.disk import disk_error
             from alphaf_orch.core.names import path_error
@@ -114,6 +129,7 @@ class _Alphaf(click.Group):
             if failure is None:
                 raise
             raise failure from error
+        return result
 
 
 @click.group(
@@ -125,9 +141,6 @@ class _Alphaf(click.Group):
 def main() -> None:
     """SFT with axolotl, DPO with unsloth or TRL, merges and their checks: one run, one folder, one command."""
     os.umask(os.umask(0o077) | 0o002)  # of what we and the tools write, nothing is anybody's to change
-    signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # under nohup it stays ignored
-        signal.signal(signal.SIGHUP, _interrupt)
     sys.excepthook = _unforeseen
 
 
@@ -150,7 +163,3 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
         err=True,
     )
     os._exit(UNFORESEEN)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
-from alphaf_orch.programs.common import FAILED, Failure, program
+from alphaf_orch.programs.common import FAILED, MODEL, Failure, program
 
 # Config, tokenizer, template, licence and the code of models that bring their own.
 SMALL_FILES = ["*.json", "*.txt", "*.model", "*.tiktoken", "*.jinja", "*.py", "*.md", "LICENSE*"]
@@ -18,25 +20,44 @@ def wanted_patterns(files: list[str]) -> list[str]:
     return [*SMALL_FILES, "*.safetensors" if has_safetensors else "*.bin"]
 
 
-def fetch(repo: str, revision: str | None, repo_type: str) -> str:
-    """Return the commit that was downloaded; ends the program where the hub can't be reached or refuses."""
+@contextlib.contextmanager
+def hub_errors(where: str) -> Iterator[None]:
+    """End the program with what to do where the hub can't be reached or refuses."""
     import httpx
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
+        yield
+    except HFValidationError as error:
+        raise Failure(FAILED, str(error), where=f"--repo {where}", fix="give a hub id such as ORG/NAME") from error
+    except GatedRepoError as error:
+        fix = "accept the licence on its page with your account, export HF_TOKEN, then call it again"
+        raise Failure(
+            MODEL, "the repository is gated: its keepers ask for a licence first", where=where, fix=fix
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        fix = "check network, HF_TOKEN and the licence page; a second run goes on where this ended"
+        raise Failure(FAILED, f"the download failed: {reason}", where=where, fix=fix) from error
+
+
+def fetch(repo: str, revision: str | None, repo_type: str) -> str:
+    """Return the commit that was downloaded; ends the program where the hub can't be reached or refuses."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    with hub_errors(f"{repo}@{revision or 'main'}"):
         is_model = repo_type == "model"
         patterns = wanted_patterns(HfApi().list_repo_files(repo, revision=revision)) if is_model else None
         # By branch, not by commit: only then refs/main is written, which finds the snapshot later.
         snapshot_dir = snapshot_download(repo, revision=revision, allow_patterns=patterns, repo_type=repo_type)
-    except HFValidationError as error:
-        raise Failure(FAILED, str(error), where=f"--repo {repo}", fix="give a hub id such as ORG/NAME") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        what, where = f"the download failed: {reason}", f"{repo}@{revision or 'main'}"
-        fix = "check network, HF_TOKEN and the licence page; a second run goes on where this ended"
-        raise Failure(FAILED, what, where=where, fix=fix) from error
     return Path(snapshot_dir).name
+
+
+def require_hub() -> None:
+    """End the program where the hub is switched off by hand."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        fix = "unset it and pass --online, or copy the model"
+        raise Failure(FAILED, "the hub is switched off", where="HF_HUB_OFFLINE", fix=fix)
 
 
 def main(argv: list[str]) -> None:
@@ -46,9 +67,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--repo-type", choices=("model", "dataset"), default="model")
     parser.add_argument("--revision", help="commit, tag or branch; default: main")
     args = parser.parse_args(argv)
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        fix = "unset it and pass --online, or copy the model"
-        raise Failure(FAILED, "the hub is switched off", where="HF_HUB_OFFLINE", fix=fix)
+    require_hub()
     for repo in args.repo:
         name, _, revision = repo.partition("@")
         print(f"commit {fetch(name, revision or args.revision, args.repo_type)}")

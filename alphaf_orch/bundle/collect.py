@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alphaf_orch.bundle.build import build
-from alphaf_orch.bundle.contents import CHECKOUT, Contents, Snapshot
+from alphaf_orch.bundle.contents import Contents, Snapshot
 from alphaf_orch.bundle.files import MANIFEST, File, has, is_plain, sha256
 from alphaf_orch.bundle.packages import PIP, Package, target_options
 from alphaf_orch.bundle.run import Runner
@@ -40,7 +40,7 @@ def collect(contents: Contents, folder: Path, python: str, runner: Runner) -> di
     sources = [package for package in contents.packages() if package.source]
     for package in build(sources, folder, _built_before(folder), contents.request.target, runner):
         wheels[f"{WHEELS}/{package.file}"] = package
-    own = _own_package(folder, runner)
+    own = _own_package(contents.request.checkout, folder, runner)
     wheels[f"{WHEELS}/{own.file}"] = own
     for one in contents.snapshots:
         _snapshot(one, contents, folder, python, runner)
@@ -103,12 +103,12 @@ def _built_before(folder: Path) -> dict[str, dict[str, str]]:
     return {entry["built_from"]: entry for entry in wheels if entry.get("built_from")}
 
 
-def _own_package(folder: Path, runner: Runner) -> Package:
+def _own_package(checkout: Path, folder: Path, runner: Runner) -> Package:
     """Build our own wheel of the checkout as it is, put it into place and return it."""
     made = runner.work / "own"
     shutil.rmtree(made, ignore_errors=True)
     argv = [*PIP, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", str(made)]
-    finished = runner.run("building our own package", [*argv, str(CHECKOUT)])
+    finished = runner.run("building our own package", [*argv, str(checkout)])
     if finished.exit_code:
         raise exited(
             "building our own package", finished, runner.log, "`make setup` brings hatchling; then call it again"

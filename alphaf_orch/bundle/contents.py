@@ -15,13 +15,11 @@ from alphaf_orch.bundle.target import pinned
 from alphaf_orch.core.command import PROGRAM_ENV, program
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.core.paths import PACKAGE
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.planning.base import tool_python
 from alphaf_orch.runs.launch import exited
 from alphaf_orch.settings.config import RunConfig
 
-CHECKOUT = PACKAGE.parent
 _FETCH_FIX = "mend what that says, then call the same command again: it goes on"
 
 
@@ -88,7 +86,7 @@ def plan_bundle(request: Request, config: RunConfig, runner: Runner) -> Contents
     Raises ConfigError where alphaf is no checkout, and what is asked for is not there; ToolError for packages that
     the index has no file of; StageError where pip or the hub's library fails.
     """
-    locks = CHECKOUT / "requirements"
+    locks = request.checkout / "requirements"
     if not (locks / f"{request.accel}.lock").is_file():
         raise ConfigError(
             "a bundle is made from a checkout, which has the locks and our own source",

@@ -11,7 +11,7 @@ from pathlib import Path
 from alphaf_orch.bundle.files import File, below, check_place
 from alphaf_orch.bundle.target import Target
 from alphaf_orch.core.errors import ConfigError, DataError, ModelError
-from alphaf_orch.core.paths import template_folders
+from alphaf_orch.core.paths import PACKAGE, template_folders
 from alphaf_orch.evaluation.tasks.suites import find_tasks, select_tasks
 from alphaf_orch.inputs.hub_cache import RepoType, is_repo_id
 from alphaf_orch.inputs.presets import ModelPreset
@@ -35,6 +35,7 @@ class Request:
     vllm: bool = False
     allow_pickle: bool = False
     config: Path | None = None
+    checkout: Path = PACKAGE.parent  # where the locks and our own source are
 
 
 @dataclass(frozen=True, order=True)

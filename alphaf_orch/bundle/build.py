@@ -11,12 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from alphaf_orch.bundle.files import has, sha256
-from alphaf_orch.bundle.packages import PIP, Package
+from alphaf_orch.bundle.found import PIP, Package
 from alphaf_orch.bundle.run import Runner
 from alphaf_orch.bundle.target import Target
 from alphaf_orch.core.errors import ToolError
 from alphaf_orch.core.record import write_atomic
 
+# DeepSpeed's setup looks for nvcc and would compile ops; what trains here needs none (Makefile, setup-deepspeed).
+_ENVIRONMENT = {"DS_BUILD_OPS": "0", "DS_IGNORE_CUDA_DETECTION": "1"}
 Built = Mapping[str, Mapping[str, str]]  # by the source's SHA-256: file and sha256 of the wheel
 
 
@@ -53,7 +55,8 @@ def build(
             where=f"log: {runner.log}",
             fix=f"on a machine with python {target.python} on {target.machine}, a compiler and a glibc not above"
             f" {'.'.join(map(str, target.glibc))} run `python -m pip wheel --no-deps NAME==VERSION -w DIR` for each,"
-            " then name that folder in PIP_FIND_LINKS and call this again",
+            " then name that folder in PIP_FIND_LINKS and call this again; of some there are wheels for a newer glibc"
+            " (--glibc 2.34)",
         )
     return made
 
@@ -64,7 +67,9 @@ def _wheel(package: Package, runner: Runner) -> Path | None:
     shutil.rmtree(made, ignore_errors=True)
     wanted.write_text(f"{package.requirement}\n", encoding="utf-8")
     argv = [*PIP, "wheel", "--quiet", "--no-deps", "--no-cache-dir", "--require-hashes", "--wheel-dir", str(made)]
-    finished = runner.run(f"building {package.name} {package.version} of its source", [*argv, "-r", str(wanted)])
+    finished = runner.run(
+        f"building {package.name} {package.version} of its source", [*argv, "-r", str(wanted)], _ENVIRONMENT
+    )
     return next(made.glob("*.whl"), None) if finished.exit_code == 0 else None
 
 

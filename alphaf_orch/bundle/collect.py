@@ -11,7 +11,7 @@ from pathlib import Path
 from alphaf_orch.bundle.build import build
 from alphaf_orch.bundle.contents import Contents, Snapshot
 from alphaf_orch.bundle.files import MANIFEST, File, has, is_plain, sha256
-from alphaf_orch.bundle.packages import PIP, Package, target_options
+from alphaf_orch.bundle.found import PIP, Package, target_options
 from alphaf_orch.bundle.run import Runner
 from alphaf_orch.bundle.target import Target
 from alphaf_orch.core.command import PROGRAM_ENV, program

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alphaf_orch.bundle.files import File, check_place
-from alphaf_orch.bundle.packages import Package, find_packages
+from alphaf_orch.bundle.found import Package
+from alphaf_orch.bundle.packages import find_packages
 from alphaf_orch.bundle.request import Local, Request, Wanted, settle
 from alphaf_orch.bundle.run import Runner
 from alphaf_orch.bundle.target import pinned

@@ -15,7 +15,7 @@ from alphaf_orch import __version__
 from alphaf_orch.bundle.collect import refs
 from alphaf_orch.bundle.contents import Contents
 from alphaf_orch.bundle.files import FACTS, INSTALLER, MANIFEST, SUMS, File, below, is_plain, sha256
-from alphaf_orch.bundle.packages import Package
+from alphaf_orch.bundle.found import Package
 from alphaf_orch.bundle.target import needs_glibc
 from alphaf_orch.core.errors import ContractError, RunStateError
 from alphaf_orch.core.record import now, write_atomic

@@ -49,16 +49,17 @@ class Target:
                 found.append(f"{_LEGACY[major, minor]}_{self.machine}")
         return [*found, f"linux_{self.machine}"]
 
-    def tags(self) -> frozenset[Tag]:
-        """Return every tag of a wheel that a pip there takes."""
+    def order(self) -> dict[Tag, int]:
+        """Return every tag of a wheel that a pip there takes with its rank, the best first."""
         major, minor = (int(part) for part in self.python.split("."))
         platforms = self.platforms()
         own = cpython_tags((major, minor), platforms=platforms)
-        return frozenset([*own, *compatible_tags((major, minor), f"cp{major}{minor}", platforms)])
+        every = [*own, *compatible_tags((major, minor), f"cp{major}{minor}", platforms)]
+        return {tag: rank for rank, tag in reversed([*enumerate(every)])}
 
     def takes(self, wheel: str) -> bool:
         """Return whether a wheel of that file name can be installed there."""
-        return not self.tags().isdisjoint(parse_wheel_filename(wheel)[3])
+        return not self.order().keys().isdisjoint(parse_wheel_filename(wheel)[3])
 
 
 def pinned(lock: str, target: Target) -> dict[str, str]:

@@ -34,10 +34,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         for name in list(os.environ):
             if name.startswith(("PIP_", "HF_", "ALPHAF_")):
                 patch.delenv(name)
-        for name, value in {
+        env = {
             "PIP_CONFIG_FILE": "/dev/null", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index),
             "HF_ENDPOINT": hub.url, "HF_HOME": str(base / "hf"), "HF_TOKEN": CANARY,
-        }.items():  # fmt: skip
+        }  # fmt: skip
+        for name, value in env.items():
             patch.setenv(name, value)
         request = Request(
             target=TARGET, accel="cpu", judge_models=["org/judge"], data=[str(data)],
@@ -48,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         lines = [*make_bundle(request, folder, None, said.append, dry=False)]
         parts = base / "묶음 1.parts"
         digest = split(folder, parts, 1_200_000)
-        yield Made(folder, parts, request, index, hub, lines, said, digest)
+        yield Made(folder, parts, request, index, hub, env, lines, said, digest)
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def test_what_the_hub_served_is_compared_with_what_it_listed(made: Made, tmp_pat
         (tmp_path / file.path).write_bytes(content)
     (tmp_path / "hub/models--o--m/refs").mkdir()
     (tmp_path / "hub/models--o--m/refs/c").write_text("c")
-    with pytest.raises(ContractError, match=r"2 files are not what .* config\.json, .*model\.safetensors"):
+    with pytest.raises(ContractError, match=r"2 files are not what .*config\.json, .*model\.safetensors"):
         seal(Contents(made.request, {}, (one,), ()), {}, tmp_path, tmp_path / ".partial")
     assert [file.path for file in known if (tmp_path / file.path).exists()] == [known[2].path]
     assert not (tmp_path / "SHA256SUMS").exists()

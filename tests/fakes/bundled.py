@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import pytest
 from hub_mirror import Mirror
 
 from alphaf_orch.bundle.make import make_bundle
@@ -30,6 +31,7 @@ class Made:
     request: Request
     index: Path
     hub: Mirror
+    env: dict[str, str]
     lines: list[str]
     said: list[str] = field(default_factory=list)
     digest: str = ""
@@ -38,7 +40,10 @@ class Made:
         """Call the same for another folder; return the lines of the result and what was said meanwhile."""
         said: list[str] = []
         request = replace(self.request, **changes)  # type: ignore[arg-type]
-        return [*make_bundle(request, folder, None, said.append, dry=False)], said
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.env.items():
+                patch.setenv(name, value)
+            return [*make_bundle(request, folder, None, said.append, dry=False)], said
 
 
 Install = Callable[..., subprocess.CompletedProcess[str]]

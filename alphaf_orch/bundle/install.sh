@@ -89,7 +89,7 @@ differences() { # FOLDER: a line for each file that is not what SHA256SUMS says,
             grep -qxF -e "${line#*  }" "$scratch/both" && printf '%s\n' "$line"
         done <"$scratch/lines" >"$scratch/sums"
     fi
-    sha256sum -c "$scratch/sums" 2>/dev/null | grep -v ': OK$' | sed 's/: FAILED.*//' | named 'changed'
+    sha256sum -c "$scratch/sums" 2>/dev/null | grep -v ': OK$' | sed 's/: FAILED open or read$/ (cannot be read)/; s/: FAILED$//' | named 'changed'
 }
 
 verify() { # FOLDER

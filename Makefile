@@ -37,7 +37,7 @@ OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OP
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE KILLS SEED
 
-.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit audit bom offline-check lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check gpu-wheels bench soak clean
+.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit audit bom offline-check lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -174,6 +174,12 @@ gpu-check: $(SETUP) ## check the GPU path on the card that is there, in 20 minut
 
 gpu-wheels: $(SETUP) ## collect in DIR, in parts, the wheels that the check needs on a machine without a network (HAVE=FILE)
 	PYTHONPATH=tools $(PY) -m gpu_check.collect $(call option,--dir,DIR) $(call option,--have,HAVE) $(ARGS)
+
+bundle: $(SETUP) ## collect in DIR what a machine without a network needs (MODEL DATA SUITE ARGS="--accel gpu --split 4G")
+	$(ALPHAF) bundle $(MODEL_OPT) $(DATA_OPT) $(SUITE_OPT) --out $(call quoted,$(or $(DIR),bundle)) $(DRY_RUN_OPT) $(ARGS)
+
+test-airgap: $(SETUP) ## bundle, install without a network, run the smoke chain and its report there (10 minutes, the index)
+	PYTHON=$(call quoted,$(abspath $(PY))) sh tools/airgap.sh $(ARGS)
 
 bench: $(SETUP) ## measure what is typed often and what the tools' imports cost (docs/performance.md)
 	$(PY) bench/typed.py $(ARGS)

@@ -34,6 +34,10 @@ COMMANDS = {
         "bakeoff:bakeoff",
         "Compare base models before and after the same SFT: versatility, Korean ability, performance, in one report.",
     ),
+    "bundle": (
+        "bundle:bundle",
+        "Collect what a machine without a network needs: wheels, models, data, an installer; uses the network.",
+    ),
     "chat": ("look:chat", "Chat with a run's newest finished model; works on CPU too."),
     "clean": (
         "clean:clean",

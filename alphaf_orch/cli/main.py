@@ -96,8 +96,9 @@ class _Alphaf(click.Group):
             return super().invoke(ctx)
         except OSError as error:
             from alphaf_orch.core.disk import disk_error
+            from alphaf_orch.core.stored import misplaced
 
-            failure = disk_error(error)
+            failure = disk_error(error) or misplaced(error)
             if failure is None:
                 raise
             raise failure from error

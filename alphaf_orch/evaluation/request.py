@@ -56,14 +56,10 @@ def evaluated_run(name: str | None) -> RunPaths:
     """Return the named run, or the newest one with a finished SFT; raise RunStateError where there is none."""
     if name:
         return existing_run(name)
-    try:
-        return last_finished_sft()
-    except RunStateError:
-        raise RunStateError(
-            "there is no run with a finished SFT to evaluate",
-            where=str(runs_dir()),
-            fix="run `alphaf run --model M` first, or name another run with --run",
-        ) from None
+    return last_finished_sft(
+        "there is no run with a finished SFT to evaluate",
+        "run `alphaf run --model M` first, or name another run with --run",
+    )
 
 
 def plan_evaluation(paths: RunPaths, options: EvalOptions, machine: Machine) -> Evaluation:

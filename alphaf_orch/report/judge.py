@@ -9,6 +9,7 @@ from typing import Any
 
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import required_json
+from alphaf_orch.core.shapes import Summary
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Table
 from alphaf_orch.report.figures import NONE, clip, number, percent
@@ -34,7 +35,7 @@ class Judged:
 
 def judged(paths: RunPaths) -> list[Judged]:
     """Return every judged comparison and vote of the run, in the order of their names."""
-    return [Judged(path.parent, required_json(path)) for path in paths.judged()]
+    return [Judged(path.parent, required_json(path, Summary)) for path in paths.judged()]
 
 
 def judge_blocks(paths: RunPaths, found: Sequence[Judged], shown: int) -> list[Block]:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.record import read_manifest
+from alphaf_orch.core.record import read_manifest, require_whole
+from alphaf_orch.core.stored import absent, unreadable
 from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.chain import MADE, model_folder, newest
+
+
+def run_or_damage(paths: RunPaths) -> dict[str, Any]:
+    """Return run_json of a run, or of one whose manifest cannot be read its name, folder and what is wrong."""
+    try:
+        if absent(paths.manifest):
+            raise unreadable(paths.manifest, "it is gone")
+        return run_json(paths)
+    except RunStateError as error:
+        return {"run": paths.name, "folder": str(paths.root), "damaged": error.what, "next": error.fix}
 
 
 def run_json(paths: RunPaths) -> dict[str, Any]:
     """Return the state of each stage of a run, key metrics and paths; `model` is the newest finished, merged one."""
     manifest = read_manifest(paths.manifest)
+    require_whole(manifest, paths.manifest)
     model = newest(paths, manifest, MADE)
     return {
         "run": paths.name,

@@ -25,6 +25,7 @@ from alphaf_orch.core.masking import mask, mask_logs
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import StageLine, tell
 from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_atomic, write_manifest
+from alphaf_orch.core.stored import usable
 from alphaf_orch.core.warm import WarmLost
 from alphaf_orch.inputs import sources
 from alphaf_orch.inputs.weights import weights_problem
@@ -283,8 +284,10 @@ def _launch(
         if half_written.is_dir():
             shutil.rmtree(half_written)
     metrics, log = paths.metrics(stage.name), paths.log(stage.name)
-    for path in (metrics, log, paths.report(stage.name), paths.probe(stage.name), paths.scratch(stage.name)):
+    paths.scratch(stage.name).parent.mkdir(parents=True, exist_ok=True)
+    for path in (metrics, log, paths.batches(stage.name), paths.report(stage.name), paths.probe(stage.name)):
         path.parent.mkdir(parents=True, exist_ok=True)
+        usable(path)
     line = StageLine(console, stage.name, metrics, log, verbose=verbose)
     begun = time.time()
     try:

@@ -13,6 +13,7 @@ from typing import Any
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir
 from alphaf_orch.core.record import copy_atomic, fingerprint, read_manifest
+from alphaf_orch.core.stored import usable
 from alphaf_orch.inputs import identity
 from alphaf_orch.planning.stages import Stage
 
@@ -24,6 +25,7 @@ _SHORT_POLL_S = 0.02  # for what takes milliseconds
 def waited(lock: Path, who: str = "", say: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold a lock as `who` once whoever has it lets go of it or ends; `say` is told, once, whom it is waited for."""
     lock.parent.mkdir(parents=True, exist_ok=True)
+    usable(lock)
     with lock.open("a+b", buffering=0) as file:
         waiting = False
         while not _taken(file.fileno()):

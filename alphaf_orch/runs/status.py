@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.record import require_whole
 from alphaf_orch.core.render import to_yaml
 from alphaf_orch.inputs.identity import EARLIER, is_old
 from alphaf_orch.planning.plan import Plan
@@ -29,7 +30,11 @@ class Status:
 
 
 def statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
-    """Return the state of every stage of the plan; reads the manifest and looks at outputs, changes nothing."""
+    """Return the state of every stage of the plan; reads the manifest and looks at outputs, changes nothing.
+
+    Raises RunStateError where the manifest says less of a stage than every version has written.
+    """
+    require_whole(manifest, plan.paths.manifest)
     found = []
     for stage in plan.stages:
         entry = manifest["stages"].get(stage.name)
@@ -68,7 +73,7 @@ def _checked_otherwise(stage: Stage, entry: Mapping[str, Any]) -> bool:
     """
     if stage.kind != "data" or stage.own_file is None:
         return False
-    return entry["result"].get("model_rows") not in (None, stage.own_file.values["model_rows"])
+    return (entry.get("result") or {}).get("model_rows") not in (None, stage.own_file.values["model_rows"])
 
 
 def difference(stage: Stage, entry: Mapping[str, Any]) -> str:

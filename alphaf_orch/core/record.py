@@ -112,7 +112,12 @@ def require_whole(manifest: Mapping[str, Any], path: Path) -> None:
 
 def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest atomically, indented for people, and its copy before it."""
-    text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+    write_with_copy(path, manifest)
+
+
+def write_with_copy(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object atomically, and before it its copy: of the two one is whole, whatever happens to the other."""
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
     write_atomic(copy_of(path), text)
     write_atomic(path, text)
 

@@ -150,6 +150,7 @@ class Manifest(Dated):
     licence: str | None = None
     data: dict[str, list[Source]] = {}
     merge_partners: list[Partner] = []
+    config: Object | None = None  # the settings once more, with which `alphaf repair` puts config.yaml back
 
 
 class Arm(Shape):
@@ -281,3 +282,53 @@ class Summary(Shape):
     causes: list[Cause] | None = None
     stages: dict[str, VotedStage] | None = None
     without_row: Count | None = None
+
+
+class Usage(Shape):
+    """What a server counted of one question."""
+
+    prompt_tokens: Count
+    completion_tokens: Count
+
+
+class Verdict(Shape):
+    """One line of verdicts or votes; which keys it has is for their readers to ask."""
+
+    id: str | None = None
+    order: str | None = None
+    stage: str | None = None
+    number: Count | None = None
+    category: str = ""
+    prompt_set: str = ""
+    a_chars: Count = 0
+    b_chars: Count = 0
+    winner: str | None = None
+    vote: str | None = None
+    reason: str | None = None
+    refused: bool | None = None
+    keys: dict[str, str] | None = None
+    usage: Usage | None = None
+    attempts: Count = 0
+    seconds: Number = 0.0
+    judge: str = ""
+
+
+class MetricsRow(Shape):
+    """One line of a training's metrics."""
+
+    time: Number | None = None
+    step: Count | None = None
+    max_steps: Count | None = None
+    loss: float | None = None
+    eval_loss: float | None = None
+    grad_norm: float | None = None
+    learning_rate: float | None = None
+    tokens_per_s: Number | None = None
+    peak_memory_mib: Number | None = None
+    eval_runtime: Number | None = None
+    eval_samples_per_second: Number | None = None
+    train_loss: float | None = None
+    world_size: Count | None = None
+    non_finite: list[str] = []
+    margins: float | None = Field(None, alias="rewards/margins")
+    accuracies: float | None = Field(None, alias="rewards/accuracies")

@@ -71,7 +71,9 @@ def mending(path: Path) -> str:
 
 def unreadable(path: Path, what: str, fix: str = "") -> Unreadable:
     """Return the error of a file: `sft.jsonl cannot be read: it is a folder`; `fix` is `mending` unless given."""
-    return Unreadable(f"{_NAMES.get(path.name, path.name)} cannot be read: {what}", where=str(path), fix=fix or mending(path))
+    return Unreadable(
+        f"{_NAMES.get(path.name, path.name)} cannot be read: {what}", where=str(path), fix=fix or mending(path)
+    )
 
 
 def problem(path: Path) -> str | None:

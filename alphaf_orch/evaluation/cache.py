@@ -37,6 +37,9 @@ def bring(paths: RunPaths, cell: Cell, suite: str) -> TaskResult | None:
     """Return the cell's scores from the shared cache, now in the run too, or None where no run has made them."""
     found = _with_key(shared_file(cell.key), shared_file(cell.key, ".jsonl"), cell.key)
     if found is None:
+        for kept in (shared_file(cell.key), shared_file(cell.key, ".jsonl")):
+            if not absent(shared_file(cell.key)) and not absent(kept):  # damaged: new scores take their place
+                set_aside(kept, cache_dir() / "eval")
         return None
     model = {"path": cell.model.path, "revision": cell.model.revision, "identity": cell.model.identity}
     result = replace(found, stage=cell.model.stage, suite=suite, model=model)
@@ -85,7 +88,7 @@ def _share(result: Path, samples: Path, key: str) -> None:
     target = shared_file(key)
     # Two evaluations of one model may end at once: scores and samples of the cache are those of one of them.
     with waited(target.parent / ".lock"):
-        if _with_key(target, target.with_suffix(".jsonl"), key):
+        if target.is_file():
             return
         copy_atomic(samples, target.with_suffix(".jsonl"))
         copy_atomic(result, target)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from alphaf_orch.core.command import capture, child_env
-from alphaf_orch.core.errors import RunStateError, ToolError
+from alphaf_orch.core.errors import ToolError
 from alphaf_orch.core.hardware import Machine
-from alphaf_orch.core.paths import RunPaths, runs_dir, template_folders
+from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.evaluation import cache as eval_cache
 from alphaf_orch.evaluation.cells import Cell, Place
 from alphaf_orch.evaluation.options import SERVERS, Backend, EvalOptions, choose_target, served_model, suites_asked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from alphaf_orch.core import shapes
 from alphaf_orch.core.errors import RunStateError, StageError, interruptible
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, check_run_name, runs_dir
-from alphaf_orch.core.record import fingerprint, stored_json, write_atomic
+from alphaf_orch.core.record import fingerprint, stored_json, write_with_copy
 from alphaf_orch.core.stored import absent
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.planning.stages import Section
@@ -182,7 +181,7 @@ def write_record(paths: ExperimentPaths, experiment: Experiment, outcomes: Seque
         "asked": [arm.name for arm in experiment.arms],
         "arms": list(arms.values()),
     }
-    write_atomic(paths.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_with_copy(paths.record, record)
 
 
 def require_same_kind(paths: ExperimentPaths, experiment: Experiment) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest, write_atomic
+from alphaf_orch.core.stored import absent, read_text
 from alphaf_orch.core.wording import in_language
 from alphaf_orch.evaluation.tasks.titles import task_title
 from alphaf_orch.inputs.hub_cache import is_repo_id
@@ -34,7 +35,7 @@ def write_model_card(paths: RunPaths) -> Path | None:
     if stage is None:
         return None
     path = model_folder(paths, stage, manifest) / "README.md"
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before = "" if absent(path) else read_text(path)
     results = {
         name: {task: result for task, result in found.items() if result.believed}
         for name, found in run_results(paths).items()

@@ -15,7 +15,7 @@ from alphaf_orch.planning.base import find_base, find_preset
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, stage_name
 from alphaf_orch.runs.find import finished_sft
-from alphaf_orch.settings.config import RunConfig, build_config, read_config
+from alphaf_orch.settings.config import RunConfig, build_config, read_remembered
 from alphaf_orch.settings.merge import read_settings
 
 CHAIN = ("base", "sft", "dpo", "merged")
@@ -38,7 +38,7 @@ class ChainModel:
 
 def run_config(paths: RunPaths) -> RunConfig:
     """Return the settings that a run remembers."""
-    return build_config(read_config(paths.config), str(paths.config))
+    return build_config(read_remembered(paths.config), str(paths.config))
 
 
 def model_folder(paths: RunPaths, stage: str, manifest: Mapping[str, Any] | None = None) -> Path:

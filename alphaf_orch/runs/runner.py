@@ -147,6 +147,7 @@ def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
     manifest["base_model"] = plan.preset.base_model
     manifest["base_revision"] = plan.config.base_revision
     manifest["licence"] = plan.preset.licence
+    manifest["config"] = plan.config.model_dump(mode="json", exclude_defaults=True)
     if plan.merge:
         manifest["merge_partners"] = [model.record for model in plan.merge.partners]
     for section, found in plan.sources.items():

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.record import require_whole
 from alphaf_orch.core.render import to_yaml
+from alphaf_orch.core.stored import mending
 from alphaf_orch.inputs.identity import EARLIER, is_old
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import MERGE_MODELS, Stage
@@ -100,7 +101,7 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
             raise RunStateError(
                 f"{unrecorded} holds weights that the manifest knows nothing of",
                 where=str(plan.paths.manifest),
-                fix="move them away, bring the manifest back, or use --run NEW",
+                fix=f"move them away, or use --run NEW; {mending(plan.paths.manifest)}",
             )
         lost = checkpoints.beyond_the_end(stage.checkpoints) if stage.checkpoints else None
         if lost and status.state != "cached":

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import read_metrics
 from alphaf_orch.core.record import read_manifest, require_whole, required_json
 from alphaf_orch.core.shapes import Report
+from alphaf_orch.core.stored import absent, open_stored, read_text, unreadable
 from alphaf_orch.planning.stages import SECTIONS
 from alphaf_orch.runs.chain import CHAIN
 from alphaf_orch.scores.results import Sample, TaskResult, read_samples, run_results, too_few
-from alphaf_orch.settings.config import read_config
+from alphaf_orch.settings.config import read_remembered
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,10 @@ def load_run(paths: RunPaths) -> RunData:
     return RunData(
         paths,
         manifest,
-        read_config(paths.config) if paths.config.is_file() else {},
-        {stage: _metrics(paths.metrics(stage)) for stage in SECTIONS if paths.metrics(stage).is_file()},
+        {} if absent(paths.config) else read_remembered(paths.config),
+        {stage: _metrics(paths.metrics(stage)) for stage in SECTIONS if not absent(paths.metrics(stage))},
         {path.stem: required_json(path, Report) for path in paths.all_reports()},
-        {path.name: path.read_text("utf-8") for path in paths.all_rendered()},
+        {path.name: read_text(path) for path in paths.all_rendered()},
         {stage: {task: _scored(paths, result) for task, result in results[stage].items()} for stage in order},
         {stage: [t for t, r in tasks.items() if not r.believed] for stage, tasks in found.items()},
     )
@@ -109,9 +109,9 @@ def _whole(paths: RunPaths, result: TaskResult) -> Iterator[Sample]:
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:
-    rows = read_metrics(path)
-    with path.open("rb") as file:
+    with open_stored(path) as file:
         lines = b"\n" in file.readline()
+    rows = read_metrics(path)
     if lines and not rows:  # one line alone may be what a killed trainer left
-        raise RunStateError("no line of the metrics can be read", where=str(path), fix="bring it back, or remove it")
+        raise unreadable(path, "no line of it holds metrics")
     return rows

@@ -61,6 +61,10 @@ COMMANDS = {
         "plan:plan",
         "Show what `alphaf run` would do and why, with every rendered file and command; launches nothing.",
     ),
+    "repair": (
+        "repair:repair",
+        "Say what is wrong in the folder of a run or an experiment and what would mend it; with --apply, mend it.",
+    ),
     "report": (
         "report:report",
         "Write what a run was worth as one HTML page and as Markdown, and the model card of its final model.",

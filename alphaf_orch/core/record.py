@@ -116,7 +116,7 @@ def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
 
 
 def write_with_copy(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object atomically, and before it its copy: of the two one is whole, whatever happens to the other."""
+    """Write a JSON object atomically, and before it its copy, which is whole whatever happens to the file."""
     text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
     write_atomic(copy_of(path), text)
     write_atomic(path, text)

@@ -58,22 +58,29 @@ def absent(path: Path) -> bool:
     return False
 
 
-def mending(path: Path) -> str:
-    """Return what to do about a damaged file: the command that mends the run it belongs to."""
+def name_of(path: Path) -> str:
+    """Return the name by which a command takes the run that a path belongs to, empty where it is in none."""
     try:
         parts = path.relative_to(runs_dir()).parts
     except ValueError:
+        return ""
+    arm = len(parts) > 1 and (runs_dir() / parts[0] / parts[1]).is_dir()
+    arm = arm and not absent(runs_dir() / parts[0] / EXPERIMENT_FILE)
+    return "/".join(parts[: 2 if arm else 1])
+
+
+def mending(path: Path) -> str:
+    """Return what to do about a damaged file: the command that mends the run it belongs to."""
+    name = name_of(path)
+    if not name:
         return "bring the file back, or move it away"
-    arm = len(parts) > 2 and not absent(runs_dir() / parts[0] / EXPERIMENT_FILE)
-    name = "/".join(parts[: 2 if arm else 1])
     return f"`alphaf repair {name}` says what is wrong in the run and, with --apply, mends what can be mended"
 
 
 def unreadable(path: Path, what: str, fix: str = "") -> Unreadable:
     """Return the error of a file: `sft.jsonl cannot be read: it is a folder`; `fix` is `mending` unless given."""
-    return Unreadable(
-        f"{_NAMES.get(path.name, path.name)} cannot be read: {what}", where=str(path), fix=fix or mending(path)
-    )
+    subject = _NAMES.get(path.name, path.name)
+    return Unreadable(f"{subject} cannot be read: {what}", where=str(path), fix=fix or mending(path))
 
 
 def problem(path: Path) -> str | None:
@@ -118,14 +125,14 @@ def misplaced(error: OSError) -> Unreadable | None:
 
 
 def set_aside(path: Path, root: Path) -> Path:
-    """Move what lies below `root` to the same place below root/set-aside/DATE, whatever it is; return where it is.
+    """Move what lies below `root` to the same place below root/damaged/DATE, whatever it is; return where it is.
 
     Nothing is ever deleted, and what was set aside at the same second keeps its place.
     """
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     number = 0
     while True:
-        folder = root / "set-aside" / (f"{moment}-{number}" if number else moment)
+        folder = root / "damaged" / (f"{moment}-{number}" if number else moment)
         target = folder / path.relative_to(root)
         if absent(target):
             break

@@ -140,7 +140,7 @@ def _glance(path: Path, key: str) -> dict[str, Answer]:
 
 
 def _kept(path: Path, key: str, paths: RunPaths, console: Console) -> dict[str, Answer]:
-    """Return the answers that are kept under the key; a file that is no list of answers is set aside, and it is said."""
+    """Return the answers that are kept under the key; a damaged file is set aside, and it is said."""
     try:
         return read_answers(path, key)
     except Unreadable as error:

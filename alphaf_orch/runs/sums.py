@@ -66,7 +66,7 @@ def record_files(name: str, files: Iterable[Path], paths: RunPaths, entry: Mappi
         str(file.relative_to(paths.root)): {"size": stat.st_size, "sha256": digest, **_trusted(stat, began)}
         for file, stat, digest in zip(found, stats, file_digests(found), strict=True)
     }
-    values = {"format": _FORMAT, "stage": name, **_making(entry), "files": known}
+    values = {"format": _FORMAT, "stage": name, **_making(entry), "entry": dict(entry), "files": known}
     write_atomic(
         paths.sums(name), json.dumps({**values, "self": fingerprint(values)}, indent=1, ensure_ascii=False) + "\n"
     )
@@ -75,6 +75,13 @@ def record_files(name: str, files: Iterable[Path], paths: RunPaths, entry: Mappi
 def forget(name: str, paths: RunPaths) -> None:
     """Drop what is kept of a stage's files: it is made anew."""
     paths.sums(name).unlink(missing_ok=True)
+
+
+def kept_entry(name: str, paths: RunPaths) -> Mapping[str, Any] | None:
+    """Return the record of a stage as it was when its hashes were taken; None where none was kept."""
+    found = _read_sums(paths.sums(name))
+    entry = found.get("entry") if found else None
+    return entry if isinstance(entry, dict) else None
 
 
 def recorded(name: str, paths: RunPaths, entry: Mapping[str, Any]) -> Sums | None:

@@ -82,7 +82,8 @@ def values(value: Any, above: tuple[str | int, ...] = ()) -> list[tuple[str | in
 
 
 OTHERS: Mapping[str, Any] = {
-    "null": None, "list": [], "object": {}, "text": "x", "number": 7, "negative": -1, "large": 10**400, "nan": float("nan"),
+    "null": None, "list": [], "object": {}, "text": "x", "number": 7, "negative": -1, "large": 10**400,
+    "nan": float("nan"),
     "list of lists": [[1]], "true": True, "lacking": ...,
 }  # fmt: skip
 

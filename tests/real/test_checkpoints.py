@@ -150,7 +150,9 @@ def test_a_checkpoint_without_hashes_is_none_of_a_training_that_writes_them(stop
     (stopped / "checkpoint-2" / "alphaf_checksums.json").unlink()
     found = checkpoints.start(stopped, recorded=True)
     assert found.checkpoint == stopped / "checkpoint-1"
-    assert "alphaf_checksums.json is missing: it was not saved to its end, or not by this training" in found.passed_over[0]
+    assert (
+        "alphaf_checksums.json is missing: it was not saved to its end, or not by this training" in found.passed_over[0]
+    )
 
 
 def test_a_whole_file_of_another_step_is_told_from_the_one_that_was_saved(stopped: Path) -> None:

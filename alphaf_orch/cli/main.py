@@ -89,20 +89,25 @@ class _Named(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        return load(str(self.name)).make_context(info_name, args, parent, **extra)
+        command = load(str(self.name))
+        from alphaf_orch.core.paths import refuse_undecodable
+
+        refuse_undecodable(args)
+        return command.make_context(info_name, args, parent, **extra)
 
 
 class _Alphaf(click.Group):
-    """The commands; an error of the disk, wherever it came up, is told as one."""
+    """The commands; an error of the disk or of a path, wherever it came up, is told as one."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except OSError as error:
             from alphaf_orch.core.disk import disk_error
+            from alphaf_orch.core.paths import path_error
             from alphaf_orch.core.stored import misplaced
 
-            failure = disk_error(error) or misplaced(error)
+            failure = disk_error(error) or misplaced(error) or path_error(error)
             if failure is None:
                 raise
             raise failure from error

@@ -127,14 +127,18 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
 
 def log_console() -> Console:
     """Return the console for progress and notes: stderr."""
-    return Console(file=_masked(sys.stderr))
+    return _console(sys.stderr)
 
 
 def out_console() -> Console:
     """Return the console for results: stdout."""
     # Wide where nobody's terminal sets the width, so that tables in a CI log are not folded.
-    out = _masked(sys.stdout)
-    return Console(file=out) if sys.stdout.isatty() else Console(file=out, width=140)
+    return _console(sys.stdout, width=None if sys.stdout.isatty() else 140)
+
+
+def _console(stream: IO[str], width: int | None = None) -> Console:
+    # What stands in brackets or between colons is a name, a path or a text of somebody: no markup and no emoji.
+    return Console(file=_masked(stream), width=width, markup=False, emoji=False)
 
 
 def _masked(stream: IO[str]) -> IO[str]:

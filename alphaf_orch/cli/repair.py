@@ -10,7 +10,7 @@ import click
 
 from alphaf_orch.cli.options import command
 from alphaf_orch.core.errors import RunStateError
-from alphaf_orch.core.paths import RunPaths, check_run_name, runs_dir
+from alphaf_orch.core.paths import RunPaths, named_folder, runs_dir
 from alphaf_orch.core.record import copy_of
 from alphaf_orch.core.stored import absent, name_of
 from alphaf_orch.experiments.damage import record_findings
@@ -53,9 +53,9 @@ Place = RunPaths | ExperimentPaths
 def _places(name: str) -> list[Place]:
     """Return the run of that name, or the experiment and its arms; raise RunStateError where there is neither."""
     first, _, arm = name.partition("/")
-    root = runs_dir() / check_run_name(first)
+    root = named_folder(runs_dir(), first)
     if arm:
-        root = root / check_run_name(arm)
+        root = named_folder(root, arm)
     if not root.is_dir():
         known = ", ".join(paths.name for paths in all_runs()) or "none yet"
         raise RunStateError(f"there is no run {name}", where=str(runs_dir()), fix=f"use one of: {known}")

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alphaf_orch.core.errors import DiskError
-from alphaf_orch.core.paths import cache_dir, runs_dir
+from alphaf_orch.core.paths import cache_dir, expanded, runs_dir
 
 _WHAT = {
     errno.ENOSPC: "the disk is full",
@@ -138,6 +138,6 @@ def _to_free(folder: Path) -> str:
 
 def _fullest(log: Path) -> Path:
     """Return the place with the least room of those that tools write to."""
-    hub = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
+    hub = expanded(os.environ.get("HF_HOME") or "~/.cache/huggingface")
     places = [existing(place) for place in (log, cache_dir(), hub, Path(tempfile.gettempdir()))]
     return min(places, key=lambda place: shutil.disk_usage(place).free)

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.errors import AlphafError
+from alphaf_orch.core.yaml_files import parse_any
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -51,7 +52,7 @@ def parse_value(text: str) -> Any:
     if _BARE_FLOAT.fullmatch(text.strip()):
         return float(text)
     try:
-        return yaml.safe_load(text)
+        return parse_any(text)
     except yaml.YAMLError:
         return text
 
@@ -79,11 +80,11 @@ class Mistake(NamedTuple):
         return self.kind == "extra_forbidden"
 
 
-def validated(model: type[Model], values: Mapping[str, Any], told: Callable[[Mistake], ConfigError]) -> Model:
+def validated(model: type[Model], values: Mapping[str, Any], told: Callable[[Mistake], AlphafError]) -> Model:
     """Return the values as the model has them; raise what `told` says of the first that it refuses."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         mistake = Mistake(tuple(str(part) for part in first["loc"]), first["type"], first["msg"])
     raise told(mistake)

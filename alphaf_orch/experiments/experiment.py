@@ -12,7 +12,7 @@ from typing import Any, Literal
 from alphaf_orch.core import shapes
 from alphaf_orch.core.errors import RunStateError, StageError, interruptible
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, check_run_name, runs_dir
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, named_folder, runs_dir
 from alphaf_orch.core.record import fingerprint, stored_json, write_with_copy
 from alphaf_orch.core.stored import absent
 from alphaf_orch.evaluation.options import EvalOptions
@@ -123,7 +123,7 @@ class Outcome:
 
 def experiment_paths(name: str) -> ExperimentPaths:
     """Return the paths of an experiment, new or not; raise RunStateError where a run has that name."""
-    root = runs_dir() / check_run_name(name)
+    root = named_folder(runs_dir(), name)
     if (root / "manifest.json").is_file():
         raise RunStateError(
             f"{name} is a run, and an experiment needs a folder of its own",

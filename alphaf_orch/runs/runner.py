@@ -31,7 +31,7 @@ from alphaf_orch.inputs import sources
 from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.planning.stages import Stage
+from alphaf_orch.planning.stages import Stage, stage_name
 from alphaf_orch.runs import checkpoints, sharing
 from alphaf_orch.runs.checkpoints import Start
 from alphaf_orch.runs.done_line import done_line
@@ -47,6 +47,9 @@ from alphaf_orch.runs.warm import begin_imports
 from alphaf_orch.settings.config import dump_config
 
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
+
+
+_BASE_MODEL = stage_name("prepare")
 
 
 def locked(paths: RunPaths) -> contextlib.AbstractContextManager[int]:
@@ -147,6 +150,10 @@ def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
     manifest["base_model"] = plan.preset.base_model
     manifest["base_revision"] = plan.config.base_revision
     manifest["licence"] = plan.preset.licence
+    base = manifest["stages"].get(_BASE_MODEL, {})
+    if base.get("state") == "running" and not any(stage.name == _BASE_MODEL for stage in plan.stages):
+        # Planned no more, so it is there: a crash cut off its record alone.
+        base |= {"state": "done", "ended": now(), "result": {}}
     manifest["config"] = plan.config.model_dump(mode="json", exclude_defaults=True)
     if plan.merge:
         manifest["merge_partners"] = [model.record for model in plan.merge.partners]

@@ -51,22 +51,28 @@ class Result(Shape):
     """What a finished stage found out."""
 
     steps: Count | None = None
-    loss_first: Number | None = None
-    loss_last: Number | None = None
+    loss_first: Number = 0.0
+    loss_last: Number = 0.0
     eval_loss: float | None = None  # what a trainer logs may be NaN
     accuracies: float | None = Field(None, alias="rewards/accuracies")
     margins: float | None = Field(None, alias="rewards/margins")
     contract: dict[str, bool] | None = None
     identity: str | None = None
-    handled: Handled | None = None
+    handled: Handled = Handled()
     backend: str | None = None
     model_rows: Any = None
+
+    @model_validator(mode="after")
+    def _both_losses(self) -> Self:
+        if ("loss_first" in self.model_fields_set) != ("loss_last" in self.model_fields_set):
+            raise ValueError("of loss_first and loss_last one is missing")
+        return self
 
 
 class Spec(Shape):
     """What a stage was made from."""
 
-    recipe: Object | None = None
+    recipe: Object = {}
     partners: list[Any] = []
 
 
@@ -76,17 +82,17 @@ class Stage(Shape):
     state: str | None = None
     fingerprint: str | None = None
     started: str | None = None
-    spec: Spec | None = None
+    spec: Spec = Spec()
     ended: str | None = None
     seconds: Annotated[Number, Field(ge=0)] | None = None
     peak_memory_mib: Number | None = None
     error: str | None = None
-    result: Result | None = None
+    result: Result = Result()
     argv: list[str] | None = None
     rendered: dict[str, str] = {}
     environment: list[str] = []
     origins: dict[str, Origin] | None = None
-    versions: dict[str, str | None] | None = None
+    versions: dict[str, str | None] = {}
 
 
 class WholeStage(Stage):

@@ -74,7 +74,7 @@ def _checked_otherwise(stage: Stage, entry: Mapping[str, Any]) -> bool:
     """
     if stage.kind != "data" or stage.own_file is None:
         return False
-    return (entry.get("result") or {}).get("model_rows") not in (None, stage.own_file.values["model_rows"])
+    return entry.get("result", {}).get("model_rows") not in (None, stage.own_file.values["model_rows"])
 
 
 def difference(stage: Stage, entry: Mapping[str, Any]) -> str:

@@ -31,6 +31,10 @@ COMMANDS = {
         "Compare base models before and after the same SFT: versatility, Korean ability, performance, in one report.",
     ),
     "chat": ("look:chat", "Chat with a run's newest finished model; works on CPU too."),
+    "clean": (
+        "clean:clean",
+        "Show what finished runs need no more, and what the caches hold; with --yes, delete it.",
+    ),
     "compare": (
         "report:compare",
         "Write two runs side by side: what was set otherwise, and what that did to the scores.",
@@ -73,6 +77,10 @@ COMMANDS = {
     "runs": ("look:runs", "List the runs and the experiments, the newest last, with the state of each."),
     "sft": ("train:sft", "Fine-tune a model with axolotl, merge the adapter and check the hand-off."),
     "show": ("look:show", "Show one run: the state of each stage, key metrics and paths."),
+    "verify": (
+        "verify:verify",
+        "Read every file of a run and compare it with what was written; each damaged one is named (exit code 6).",
+    ),
 }
 
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from alphaf_orch.core.line_shapes import MetricsRow
 from alphaf_orch.core.masking import mask
-from alphaf_orch.core.shapes import MetricsRow
 from alphaf_orch.programs.json_lines import whole_rows
 
 _PLAIN_EVERY_S = 15.0

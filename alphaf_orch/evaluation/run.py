@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from alphaf_orch.core.cached import data_cache
 from alphaf_orch.core.command import Finished
 from alphaf_orch.core.errors import interruptible
 from alphaf_orch.core.lock import held
@@ -30,6 +32,7 @@ from alphaf_orch.evaluation.request import (
 )
 from alphaf_orch.inputs.identity import EARLIER
 from alphaf_orch.planning.stages import Stage
+from alphaf_orch.runs.damage import refuse_model
 from alphaf_orch.runs.launch import failure, launch
 from alphaf_orch.runs.machine.require import Wanted, require_gpus
 from alphaf_orch.runs.reference import trained_systems
@@ -64,6 +67,9 @@ class Evaluator:
         target, place = self._place.target, self._place
         if any(item.cells for item in work) and target.backend == "hf" and target.gpus:
             require_gpus(place.python, Wanted(target.gpus), place.machine, self._evaluation.versions)
+        for path in {item.cells[0].model.path for item in work if item.cells}:
+            with interruptible("eval", self._paths.root, _AGAIN):  # a large model is read for seconds
+                refuse_model(Path(path), "use")
         begin_imports(item.stage for item in work)
         facts: dict[str, Any] = {}
         for item in work:
@@ -129,7 +135,7 @@ class Evaluator:
     def _launch(self, stage: Stage, what: str) -> Finished:
         """Run the process to its end; whether it did its work is for its files to say."""
         line = EvalLine(self._console, stage.name, what, self._paths.log(stage.name), verbose=self._verbose)
-        env = {**stage.env, **date_env(self._paths)}
+        env = {**stage.env, **date_env(self._paths), **data_cache()}
         return launch(stage.argv, line, self._lock_fd, env=env, files=stage.files)
 
     def _what(self, work: Work) -> str:

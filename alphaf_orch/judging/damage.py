@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.line_shapes import Summary, Verdict
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import stored_json
-from alphaf_orch.core.shapes import Summary, Verdict
 from alphaf_orch.core.stored import name_of
 from alphaf_orch.judging.answers import read_answers
 from alphaf_orch.judging.counts import Counts

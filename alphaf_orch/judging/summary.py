@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from alphaf_orch.core.errors import ConfigError, RunStateError
+from alphaf_orch.core.line_shapes import Summary
 from alphaf_orch.core.record import stored_json, write_atomic
-from alphaf_orch.core.shapes import Summary
 from alphaf_orch.core.stored import absent, mending
 from alphaf_orch.judging.counts import Counts
 from alphaf_orch.judging.verdicts import read_rows

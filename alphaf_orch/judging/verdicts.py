@@ -12,9 +12,9 @@ from pydantic import ValidationError
 
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.line_shapes import Verdict
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.record import write_atomic
-from alphaf_orch.core.shapes import Verdict
 from alphaf_orch.core.stored import first_mistake, mending, numbered_lines, usable
 from alphaf_orch.programs.json_lines import cut_half_line
 

@@ -68,7 +68,8 @@ def read_record(folder: Path) -> Record | None:
     first = _read(folder / NAME)
     if first is None or "sha256" not in first:
         return None
-    files, processes = {}, first.get("processes")
+    files: dict[str, tuple[int, str]] = {}
+    processes = first.get("processes")
     if not isinstance(processes, int):
         raise Unreadable(f"{NAME} is damaged")
     for rank in range(max(1, processes)):

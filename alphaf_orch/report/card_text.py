@@ -73,7 +73,9 @@ def _training(manifest: Mapping[str, Any]) -> str:
         shown.append(f"global batch={spec.get('global_batch_size', 'unknown')}")
         loss = f"{result['loss_first']:.3f} → {result['loss_last']:.3f}" if "loss_first" in result else ""
         backend = f" on {result['backend']}" if "backend" in result else ""
-        rows.append([f"{name.upper()} ({_TRAINERS[name]}{backend})", ", ".join(shown), str(result.get("steps", "")), loss])
+        rows.append(
+            [f"{name.upper()} ({_TRAINERS[name]}{backend})", ", ".join(shown), str(result.get("steps", "")), loss]
+        )
     return table(["stage", "recipe", "steps", "loss"], rows)
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.core.line_shapes import Summary
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import required_json
-from alphaf_orch.core.shapes import Summary
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Table
 from alphaf_orch.report.figures import NONE, clip, number, percent

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from alphaf_orch.core import shapes
 from alphaf_orch.core.errors import AlphafError, RunStateError
+from alphaf_orch.core.line_shapes import MetricsRow
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_json, stored_json, write_atomic, write_manifest
 from alphaf_orch.core.stored import absent, name_of, problem, read_text, set_aside
@@ -161,7 +162,7 @@ def _records(paths: RunPaths) -> Iterator[Finding]:
             yield aside(path, paths, error.what, "it is written anew when its stage runs")
     for section in SECTIONS:
         for path in (paths.metrics(section), paths.batches(section)):
-            found = lines(path, paths, Reader(shapes.MetricsRow), "the curves of the report lack them")
+            found = lines(path, paths, Reader(MetricsRow), "the curves of the report lack them")
             if found:
                 yield found
     for path in sorted(paths.root.glob("logs/*.log")):

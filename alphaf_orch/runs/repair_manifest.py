@@ -91,7 +91,7 @@ def _proven(paths: RunPaths) -> dict[str, Any]:
             require_whole(alone, paths.sums(name))
         except RunStateError:
             continue
-        if not any(found.needed for found in sums.found_damage(paths, alone, read=True)):
+        if not any(found.needed for found in sums.found_damage(paths, alone, "verify", (name,))):
             manifest["stages"][name] = done
     return {**manifest, **_named(paths)}
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_json
-from alphaf_orch.inputs.identity import settings_files
+from alphaf_orch.inputs.identity import folder_identity, is_old, settings_files
 from alphaf_orch.inputs.weights import missing_files, weights_problem
 from alphaf_orch.planning.stages import MERGE_MODELS, MERGES, SECTIONS, stage_name
+from alphaf_orch.runs.cleaned import was_cleaned
 
 _TRAINED = {stage_name("train", section): section for section in SECTIONS}
 _COUNTED = tuple(stage_name("data", section) for section in SECTIONS)
@@ -41,11 +42,26 @@ def tree(place: Path, passing: tuple[str, ...] = ()) -> Iterator[Path]:
         yield file
 
 
-def damage(name: str, paths: RunPaths, entry: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
-    """Yield each file, and what is wrong with it, of a stage whose hashes nobody kept: by names, headers and JSON."""
+def damage(name: str, paths: RunPaths, entry: Mapping[str, Any], *, read: bool) -> Iterator[tuple[Path, str]]:
+    """Yield each file, and what is wrong with it, of a stage whose hashes nobody kept: by names, headers and JSON.
+
+    With `read` a merged model is compared with the fingerprint that its stage recorded, every byte read.
+    """
+    found = list(_seen(name, paths, entry))
+    yield from found
+    identity = entry.get("result", {}).get("identity")
+    if read and not found and name in MERGES and identity and not is_old(identity):
+        for place in outputs(name, paths, entry):
+            if folder_identity(place) != identity:
+                yield place, "is not what was written: its fingerprint is another"
+
+
+def _seen(name: str, paths: RunPaths, entry: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for place in outputs(name, paths, entry):
         if not place.exists():
-            yield place, "is gone"
+            # Rows that are trained on already may go.
+            if name != stage_name("tokenise", "sft") and not was_cleaned(entry, paths, place):
+                yield place, "is gone"
         elif place.is_dir() and not any(place.iterdir()):
             yield place, "is empty"
         elif place.is_file() and place.suffix == ".json" and read_json(place) is None:
@@ -61,6 +77,6 @@ def _model_damage(folder: Path, *, whole: bool) -> Iterator[tuple[Path, str]]:
     wrong = None if whole else weights_problem(folder)
     if wrong:
         yield folder, f"is not whole: {wrong}"
-    for file in settings_files(folder):
-        if file.suffix == ".json" and file.name != "config.json" and read_json(file) is None:
-            yield file, "is cut off or no JSON"
+    for settings in settings_files(folder):
+        if settings.suffix == ".json" and settings.name != "config.json" and read_json(settings) is None:
+            yield settings, "is cut off or no JSON"

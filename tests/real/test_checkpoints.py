@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tiny
-from harms import cut, empty, zeros
+from harms import cut, empty, flip, zeros
 
 from alphaf_orch.runs import checkpoints
 
@@ -61,12 +61,6 @@ def weights(folder: Path, step: int = PLANNED) -> bytes:
     return (folder / f"checkpoint-{step}" / "model.safetensors").read_bytes()
 
 
-def flip(file: Path) -> None:
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
-
-
 def foreign(file: Path) -> None:
     """Put a pickle of someone else's in the place of ours, a whole one."""
     with zipfile.ZipFile(file, "w") as archive:
@@ -74,12 +68,14 @@ def foreign(file: Path) -> None:
 
 
 DAMAGES = [
-    ("rng_state.pth", empty), ("rng_state.pth", zeros), ("rng_state.pth", Path.unlink), ("optimizer.pt", empty), ("optimizer.pt", cut),
+    ("rng_state.pth", empty), ("rng_state.pth", zeros), ("rng_state.pth", Path.unlink), ("optimizer.pt", empty),
+    ("optimizer.pt", cut),
     ("optimizer.pt", zeros), ("optimizer.pt", flip), ("optimizer.pt", Path.unlink), ("scheduler.pt", empty),
     ("scheduler.pt", Path.unlink), ("model.safetensors", cut), ("model.safetensors", zeros),
     ("model.safetensors", flip), ("model.safetensors", Path.unlink), ("trainer_state.json", cut),
     ("trainer_state.json", Path.unlink), ("trainer_state.json", flip), ("training_args.bin", empty),
-    ("optimizer.pt", foreign), ("rng_state.pth", foreign), ("scaler.pt", foreign), ("config.json", empty), ("alphaf_checksums.json", empty),
+    ("optimizer.pt", foreign), ("rng_state.pth", foreign), ("scaler.pt", foreign),
+    ("config.json", empty), ("alphaf_checksums.json", empty),
 ]  # fmt: skip
 
 

@@ -107,6 +107,6 @@ class MetricsRow(Shape):
     eval_samples_per_second: Number | None = None
     train_loss: float | None = None
     world_size: Count | None = None
-    non_finite: list[str] = []
+    non_finite: list[str] = Field(default_factory=list)
     margins: float | None = Field(None, alias="rewards/margins")
     accuracies: float | None = Field(None, alias="rewards/accuracies")

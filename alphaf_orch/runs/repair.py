@@ -16,6 +16,7 @@ from alphaf_orch.core.line_shapes import MetricsRow
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_json, stored_json, write_atomic, write_manifest
 from alphaf_orch.core.stored import absent, name_of, problem, read_text, set_aside
+from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.planning.stages import SECTIONS
 from alphaf_orch.runs import checkpoints
 from alphaf_orch.runs.repair_lines import Reader, whole_lines
@@ -157,8 +158,8 @@ def _records(paths: RunPaths) -> Iterator[Finding]:
             yield aside(path, paths, error.what, "`alphaf run` counts rows anew; a merge's checks are in the manifest")
     for path in sorted((paths.root / "rendered").glob("*.yaml")):
         try:
-            read_text(path)
-        except RunStateError as error:
+            parse_yaml(read_text(path), str(path))
+        except AlphafError as error:
             yield aside(path, paths, error.what, "it is written anew when its stage runs")
     for section in SECTIONS:
         for path in (paths.metrics(section), paths.batches(section)):

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import read_metrics
 from alphaf_orch.core.record import read_manifest, require_whole, required_json
 from alphaf_orch.core.shapes import Report
 from alphaf_orch.core.stored import absent, open_stored, read_text, unreadable
+from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.planning.stages import SECTIONS
 from alphaf_orch.runs.chain import CHAIN
 from alphaf_orch.scores.results import Sample, TaskResult, read_samples, run_results, too_few
@@ -69,7 +71,7 @@ def load_run(paths: RunPaths) -> RunData:
         {} if absent(paths.config) else read_remembered(paths.config),
         {stage: _metrics(paths.metrics(stage)) for stage in SECTIONS if not absent(paths.metrics(stage))},
         {path.stem: required_json(path, Report) for path in paths.all_reports()},
-        {path.name: read_text(path) for path in paths.all_rendered()},
+        {path.name: _rendered(path) for path in paths.all_rendered()},
         {stage: {task: _scored(paths, result) for task, result in results[stage].items()} for stage in order},
         {stage: [t for t, r in tasks.items() if not r.believed] for stage, tasks in found.items()},
     )
@@ -106,6 +108,17 @@ def _whole(paths: RunPaths, result: TaskResult) -> Iterator[Sample]:
         yield sample
     if found != result.n:
         raise too_few(path, found, result)
+
+
+def _rendered(path: Path) -> str:
+    """Return the text of a file that a tool has read; of a training's recipe the report shows the values."""
+    text = read_text(path)
+    if path.stem in SECTIONS:
+        try:
+            parse_yaml(text, str(path))
+        except ConfigError as error:
+            raise unreadable(path, error.what) from None
+    return text
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:

@@ -73,6 +73,10 @@ COMMANDS = {
         "plan:plan",
         "Show what `alphaf run` would do and why, with every rendered file and command; launches nothing.",
     ),
+    "repair": (
+        "repair:repair",
+        "Say what is wrong in the folder of a run or an experiment and what would mend it; with --apply, mend it.",
+    ),
     "report": (
         "report:report",
         "Write what a run was worth as one HTML page and as Markdown, and the model card of its final model.",
@@ -128,8 +132,9 @@ class _Alphaf(click.Group):
         except OSError as error:
             from alphaf_orch.core.disk import disk_error
             from alphaf_orch.core.names import path_error
+            from alphaf_orch.core.stored import misplaced
 
-            failure = disk_error(error) or path_error(error)
+            failure = disk_error(error) or misplaced(error) or path_error(error)
             if failure is None:
                 raise
             raise failure from error

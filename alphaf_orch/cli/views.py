@@ -150,14 +150,20 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
 
 
 def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the runs, one row each, with the stages that are not done."""
+    """Print the runs, one row each, with the stages that are not done, and behind them what is wrong with one."""
     table = Table("run", "base", "started", "stages", "model")
     for row in rows:
+        if "damaged" in row:
+            table.add_row(row["run"], "", "", "damaged", "")
+            continue
         states = ", ".join(
             f"{name} {stage['state']}" for name, stage in row["stages"].items() if stage["state"] != "done"
         )
         table.add_row(row["run"], row["base"], row["created"], states or "all done", row["model"] or "")
     console.print(table)
+    for row in rows:
+        if "damaged" in row:
+            console.out(f"{row['run']}: {row['damaged']}\n  next:  {row['next']}", highlight=False)
 
 
 def verified_json(found: Sequence[Verified], recorded: Sequence[str]) -> dict[str, Any]:

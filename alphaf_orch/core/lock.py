@@ -23,6 +23,7 @@ from alphaf_orch.core.guard import guarded, works_for
 from alphaf_orch.core.heart import beating
 from alphaf_orch.core.holder import SILENT_S, Holder, holder_of, myself
 from alphaf_orch.core.processes import Process, living, mark_of
+from alphaf_orch.core.stored import usable
 
 _POLL_S = 0.5
 _SHORT_POLL_S = 0.02  # for what takes milliseconds
@@ -127,6 +128,7 @@ def _tried(path: Path, who: str = "") -> Iterator[int | _Other]:
     # Unbuffered: a full disk refuses it where it is written, not when the file is closed.
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        usable(path)
         opened_file = path.open("a+b", buffering=0)
     with opened_file as file:
         free = _flocked(file.fileno())

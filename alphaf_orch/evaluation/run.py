@@ -55,6 +55,10 @@ class Evaluator:
         old = [cell for cell in self._evaluation.cells if eval_cache.disbelieved(self._paths, cell)]
         for stage in dict.fromkeys(cell.model.stage for cell in old):
             self._say(f"eval_{stage}: the scores kept may be another model's, asked again: {EARLIER}")
+        for cell in self._evaluation.cells:
+            wrong = eval_cache.damage(self._paths, cell) if cell.task.name not in known[cell.model.stage] else None
+            if wrong:
+                self._say(f"eval_{cell.model.stage}: {wrong.what}; set aside, asked again")
         self._bring_shared(known)
         work = pending_work(self._evaluation, known)
         if work and self._place.target.backend in SERVERS:

@@ -43,7 +43,7 @@ def choose(resolved: Resolved, rendered: Callable[[], Rendered]) -> Engine:
 def _begun(resolved: Resolved, *, offload: bool) -> Engine | None:
     """Return the engine by which the run has trained such an adapter, as its manifest has it; None where it has not."""
     entry = read_manifest(resolved.paths.manifest)["stages"].get(stage_name("train", "sft"))
-    recipe = entry["spec"].get("recipe", {}) if entry else {}
+    recipe = entry.get("spec", {}).get("recipe", {}) if entry else {}
     if not recipe or (recipe.get("adapter") or "full") != resolved.adapter:
         return None
     name = recipe.get("engine", "ddp")

@@ -12,6 +12,7 @@ from alphaf_orch.core.command import Finished
 from alphaf_orch.core.masking import mask_logs
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import StageLine, tell
+from alphaf_orch.core.stored import usable
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.launch import launch
 from alphaf_orch.runs.nodes.leader import Leader
@@ -48,8 +49,10 @@ class Attempt:
                 shutil.rmtree(half_written)
         paths = self._paths
         metrics, log = paths.metrics(stage.name), paths.log(stage.name)
-        for path in (metrics, log, paths.report(stage.name), paths.probe(stage.name), paths.scratch(stage.name)):
+        paths.scratch(stage.name).parent.mkdir(parents=True, exist_ok=True)
+        for path in (metrics, log, paths.batches(stage.name), paths.report(stage.name), paths.probe(stage.name)):
             path.parent.mkdir(parents=True, exist_ok=True)
+            usable(path)
         line = StageLine(self._console, stage.name, metrics, log, verbose=self._verbose)
 
         def record(finding: Finding) -> None:

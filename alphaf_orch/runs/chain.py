@@ -17,7 +17,7 @@ from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, stage_name
 from alphaf_orch.runs.cleaned import was_cleaned
 from alphaf_orch.runs.damage import refuse, refuse_model
 from alphaf_orch.runs.find import finished_sft
-from alphaf_orch.settings.config import RunConfig, build_config, read_config
+from alphaf_orch.settings.config import RunConfig, build_config, read_remembered
 from alphaf_orch.settings.merge import read_settings
 
 CHAIN = ("base", "sft", "dpo", "merged")
@@ -40,7 +40,7 @@ class ChainModel:
 
 def run_config(paths: RunPaths) -> RunConfig:
     """Return the settings that a run remembers."""
-    return build_config(read_config(paths.config), str(paths.config))
+    return build_config(read_remembered(paths.config), str(paths.config))
 
 
 def model_folder(paths: RunPaths, stage: str, manifest: Mapping[str, Any] | None = None) -> Path:

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.record import read_manifest
+from alphaf_orch.core.record import read_manifest, require_whole
+from alphaf_orch.core.stored import absent, unreadable
 from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.chain import MADE, model_folder, newest
 from alphaf_orch.runs.damage import by_stage, told
 from alphaf_orch.runs.sums import found_damage
+
+
+def run_or_damage(paths: RunPaths) -> dict[str, Any]:
+    """Return run_json of a run, or of one whose manifest cannot be read its name, folder and what is wrong."""
+    try:
+        if absent(paths.manifest):
+            raise unreadable(paths.manifest, "it is gone")
+        return run_json(paths)
+    except RunStateError as error:
+        return {"run": paths.name, "folder": str(paths.root), "damaged": error.what, "next": error.fix}
 
 
 def run_json(paths: RunPaths) -> dict[str, Any]:
@@ -18,6 +30,7 @@ def run_json(paths: RunPaths) -> dict[str, Any]:
     A finished stage whose files are not what it wrote is "damaged", and its error says which.
     """
     manifest = read_manifest(paths.manifest)
+    require_whole(manifest, paths.manifest)
     model = newest(paths, manifest, MADE)
     hurt = by_stage(found_damage(paths, manifest, "look"), paths, manifest)
     return {

@@ -27,7 +27,7 @@ from alphaf_orch.inputs import sources
 from alphaf_orch.planning import allowed
 from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.planning.stages import Stage
+from alphaf_orch.planning.stages import Stage, stage_name
 from alphaf_orch.runs import sharing, sums
 from alphaf_orch.runs.attempt import Attempt
 from alphaf_orch.runs.damage import refuse_loaded
@@ -57,6 +57,9 @@ from alphaf_orch.runs.watch.stage import as_told, refuse_the_same_ruin
 from alphaf_orch.settings.config import dump_config
 
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
+
+
+_BASE_MODEL = stage_name("prepare")
 
 
 @contextlib.contextmanager
@@ -159,6 +162,11 @@ def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
     manifest["base_revision"] = plan.config.base_revision
     manifest["licence"] = plan.preset.licence
     manifest |= allowed.record(plan.resolved, manifest)
+    base = manifest["stages"].get(_BASE_MODEL, {})
+    if base.get("state") == "running" and not any(stage.name == _BASE_MODEL for stage in plan.stages):
+        # Planned no more, so it is there: a crash cut off its record alone.
+        base |= {"state": "done", "ended": now(), "result": {}}
+    manifest["config"] = plan.config.model_dump(mode="json", exclude_defaults=True)
     if plan.merge:
         manifest["merge_partners"] = [model.record for model in plan.merge.partners]
     for section, found in plan.sources.items():

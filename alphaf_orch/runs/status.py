@@ -11,7 +11,9 @@ from typing import Any, Literal
 
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.record import require_whole
 from alphaf_orch.core.render import to_yaml
+from alphaf_orch.core.stored import mending
 from alphaf_orch.inputs.identity import EARLIER, is_old
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import MERGE_MODELS, Stage, stage_name
@@ -36,7 +38,11 @@ class Status:
 
 
 def statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
-    """Return the state of every stage of the plan; reads the manifest and looks at outputs, changes nothing."""
+    """Return the state of every stage of the plan; reads the manifest and looks at outputs, changes nothing.
+
+    Raises RunStateError where the manifest says less of a stage than every version has written.
+    """
+    require_whole(manifest, plan.paths.manifest)
     found = []
     hurt = by_stage(found_damage(plan.paths, manifest, "look"), plan.paths, manifest)
     for stage in plan.stages:
@@ -122,7 +128,7 @@ def _checked_otherwise(stage: Stage, entry: Mapping[str, Any]) -> bool:
     """
     if stage.kind != "data" or stage.own_file is None:
         return False
-    return entry["result"].get("model_rows") not in (None, stage.own_file.values["model_rows"])
+    return entry.get("result", {}).get("model_rows") not in (None, stage.own_file.values["model_rows"])
 
 
 def difference(stage: Stage, entry: Mapping[str, Any]) -> str:
@@ -149,7 +155,7 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
             raise RunStateError(
                 f"{unrecorded} holds weights that the manifest knows nothing of",
                 where=str(plan.paths.manifest),
-                fix="move them away, bring the manifest back, or use --run NEW",
+                fix=f"move them away, or use --run NEW; {mending(plan.paths.manifest)}",
             )
         lost = checkpoints.beyond_the_end(stage.checkpoints) if stage.checkpoints else None
         if lost and status.to_do:

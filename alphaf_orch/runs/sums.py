@@ -67,9 +67,16 @@ def record_files(name: str, paths: RunPaths, entry: Mapping[str, Any], settings:
         facts = {"size": stat.st_size, "sha256": digest, **_trusted(stat, began)}
         known[file.relative_to(paths.root).as_posix()] = facts
         _read_here[_file_now(stat)] = digest
-    values = {"format": _FORMAT, "stage": name, **_making(entry), "files": known}
+    values = {"format": _FORMAT, "stage": name, **_making(entry), "entry": dict(entry), "files": known}
     text = json.dumps({**values, "self": fingerprint(values)}, indent=1, ensure_ascii=False)
     write_atomic(paths.sums(name), text + "\n")
+
+
+def kept_entry(name: str, paths: RunPaths) -> Mapping[str, Any] | None:
+    """Return the record of a stage as it was when its hashes were taken; None where none was kept."""
+    found = _read_sums(paths.sums(name))
+    entry = found.get("entry") if found else None
+    return entry if isinstance(entry, dict) else None
 
 
 def recorded(name: str, paths: RunPaths, entry: Mapping[str, Any]) -> Mapping[str, Facts] | None:

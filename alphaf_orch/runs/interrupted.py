@@ -40,7 +40,7 @@ def _note(paths: RunPaths) -> str:
 
 
 def _standing(paths: RunPaths) -> str:
-    """Return at which step the training interrupted last stands, and what it goes on from; empty for other stages."""
+    """Return at which step the training that was interrupted last stands and what it goes on from; else nothing."""
     stages = read_manifest(paths.manifest)["stages"]
     stopped = [(entry.get("ended", ""), name) for name, entry in stages.items() if entry.get("state") == "interrupted"]
     name = max(stopped)[1] if stopped else ""

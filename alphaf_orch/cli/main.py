@@ -31,6 +31,10 @@ COMMANDS = {
         "Compare base models before and after the same SFT: versatility, Korean ability, performance, in one report.",
     ),
     "chat": ("look:chat", "Chat with a run's newest finished model; works on CPU too."),
+    "clean": (
+        "clean:clean",
+        "Show what finished runs need no more, and what the caches hold; with --yes, delete it.",
+    ),
     "compare": (
         "report:compare",
         "Write two runs side by side: what was set otherwise, and what that did to the scores.",

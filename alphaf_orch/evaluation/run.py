@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from alphaf_orch.core.cached import data_cache
 from alphaf_orch.core.command import Finished
 from alphaf_orch.core.errors import interruptible
 from alphaf_orch.core.lock import held
@@ -130,7 +131,7 @@ class Evaluator:
     def _launch(self, stage: Stage, what: str) -> Finished:
         """Run the process to its end; whether it did its work is for its files to say."""
         line = EvalLine(self._console, stage.name, what, self._paths.log(stage.name), verbose=self._verbose)
-        env = {**stage.env, **date_env(self._paths)}
+        env = {**stage.env, **date_env(self._paths), **data_cache()}
         return launch(stage.argv, line, self._lock_fd, env=env, files=stage.files)
 
     def _what(self, work: Work) -> str:

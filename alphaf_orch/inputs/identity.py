@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from alphaf_orch.core.disk import size
 from alphaf_orch.core.errors import ModelError
 from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs.kept import SMALL_BYTES, drop_absent, keep, kept, lasting, times
@@ -45,7 +46,7 @@ def folder_identity(folder: Path) -> str:
     unread = unread_bytes(files.values())
     if unread > QUICK_BYTES:
         click.echo(
-            f"model {folder}: reading {unread / 1e9:.1f} GB once to know its weights; kept until a file changes",
+            f"model {folder}: reading {size(unread)} once to know its weights; kept until a file changes",
             err=True,
         )
     digest = hashlib.sha256()

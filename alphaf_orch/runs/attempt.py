@@ -15,6 +15,7 @@ from alphaf_orch.core.progress import StageLine, tell
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.launch import launch
 from alphaf_orch.runs.nodes.leader import Leader
+from alphaf_orch.runs.rows_cache import rows_env
 from alphaf_orch.runs.run_date import date_env
 from alphaf_orch.runs.watch.findings import Finding
 from alphaf_orch.runs.watch.stage import StageWatch
@@ -64,7 +65,7 @@ class Attempt:
 
         begun = time.time()
         try:
-            env = {**stage.env, **date_env(paths)}
+            env = {**stage.env, **date_env(paths), **rows_env(stage, paths)}
             files = {} if self._spread else stage.files  # `gather` wrote them, and others read them
             finished = launch(
                 argv, line, self._lock_fd, env=env, files=files, online=stage.online, restarts=False, watch=look

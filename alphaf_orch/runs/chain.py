@@ -14,6 +14,7 @@ from alphaf_orch.inputs.identity import folder_identity
 from alphaf_orch.planning.base import find_base, find_preset
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, stage_name
+from alphaf_orch.runs.cleaned import was_cleaned
 from alphaf_orch.runs.damage import refuse, refuse_model
 from alphaf_orch.runs.find import finished_sft
 from alphaf_orch.settings.config import RunConfig, build_config, read_config
@@ -72,6 +73,13 @@ def chain_models(paths: RunPaths, stages: Sequence[str] = ()) -> tuple[ChainMode
     there = finished(paths, read_manifest(paths.manifest))
     missing = [name for name in stages if name not in there]
     if missing:
+        entry = read_manifest(paths.manifest)["stages"].get(_MADE_BY.get(missing[0]), {})
+        if was_cleaned(entry, paths, model_folder(paths, missing[0])):
+            raise RunStateError(
+                f"the {missing[0]} model of run {paths.name} was deleted by `alphaf clean --merged`",
+                where=str(paths.manifest),
+                fix=f"`alphaf {missing[0]} --run {paths.name}` merges it anew; finished are: {', '.join(there)}",
+            )
         raise RunStateError(
             f"the {missing[0]} model of run {paths.name} is not finished",
             where=str(paths.manifest),

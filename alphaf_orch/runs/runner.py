@@ -37,6 +37,7 @@ from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_devices, check_machine
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.remember import remember
+from alphaf_orch.runs.rows_cache import drop_rows
 from alphaf_orch.runs.run_date import run_date
 from alphaf_orch.runs.starting import (
     already_published,
@@ -253,6 +254,7 @@ def _run_stage(
         return
     entry |= {"state": "done", "ended": now()}
     keep()
+    drop_rows(stage, paths)
     tell(console, done_line(stage, entry))
     if not entry.get("retries"):  # what it took is of another cut than the plan's
         remember(plan, stage, entry, partial(tell, console))

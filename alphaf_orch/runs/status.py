@@ -16,6 +16,7 @@ from alphaf_orch.inputs.identity import EARLIER, is_old
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import MERGE_MODELS, Stage, stage_name
 from alphaf_orch.runs import checkpoints
+from alphaf_orch.runs.cleaned import was_cleaned
 from alphaf_orch.runs.damage import by_stage, refuse_loaded, told
 from alphaf_orch.runs.sums import Damaged, found_damage
 from alphaf_orch.runs.unrecorded import outputs
@@ -40,7 +41,7 @@ def statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
     hurt = by_stage(found_damage(plan.paths, manifest, "look"), plan.paths, manifest)
     for stage in plan.stages:
         entry = manifest["stages"].get(stage.name)
-        lost = [path for path in stage.outputs if not path.exists()]
+        lost = _lost(plan, stage, manifest)
         same = entry is not None and entry["fingerprint"] == stage.fingerprint
         if entry is None or stage.kind == "prepare":
             status = Status(stage, "new", "not run yet")
@@ -65,6 +66,24 @@ def statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]:
     return tuple(found)
 
 
+def _lost(plan: Plan, stage: Stage, manifest: Mapping[str, Any]) -> list[Path]:
+    """Return the outputs that are gone, those aside that were cleaned away once nothing of the plan read them more."""
+    lost = [path for path in stage.outputs if not path.exists()]
+    entry = manifest["stages"].get(stage.name, {})
+    if not lost or not all(was_cleaned(entry, plan.paths, path) for path in lost):
+        return lost
+    later = plan.stages[plan.stages.index(stage) + 1 :]
+    # Tokenised rows are read by the training and by the check of its merge.
+    readers = [each for each in later if stage.kind != "tokenise" or each.section == stage.section]
+    return [] if readers and all(_settled(plan, each, manifest) for each in readers) else lost
+
+
+def _settled(plan: Plan, stage: Stage, manifest: Mapping[str, Any]) -> bool:
+    entry = manifest["stages"].get(stage.name, {})
+    done = (entry.get("state"), entry.get("fingerprint")) == ("done", stage.fingerprint)
+    return done and not _lost(plan, stage, manifest)
+
+
 def resumable(stage: Stage, entry: Mapping[str, Any]) -> Path | None:
     """Return the checkpoint from which a training stage would go on as its files look, unread, or None."""
     return checkpoints.seen(stage.checkpoints, recorded=hashed(entry)) if stage.checkpoints else None
@@ -84,7 +103,7 @@ def _damaged(
     )
     read = manifest["stages"].get(reader, {}) if reader else {}
     if reader and read.get("state") == "done" and reader not in hurt and _there(reader, plan.paths, read):
-        return Status(stage, "damaged", f"{what}; left as it is: {reader} is whole", to_do=False)
+        return Status(stage, "damaged", f"{what}; left as it is: {reader} has been made of it", to_do=False)
     if stage.kind != "train":
         return Status(stage, "damaged", f"{what}; set aside and made anew")
     checkpoint = resumable(stage, manifest["stages"][stage.name])
@@ -93,7 +112,7 @@ def _damaged(
 
 
 def _there(name: str, paths: RunPaths, entry: Mapping[str, Any]) -> bool:
-    return all(place.exists() for place in outputs(name, paths, entry))
+    return all(place.exists() or was_cleaned(entry, paths, place) for place in outputs(name, paths, entry))
 
 
 def _checked_otherwise(stage: Stage, entry: Mapping[str, Any]) -> bool:

@@ -22,6 +22,7 @@ from alphaf_orch.inputs.kept import TICK_NS, times
 from alphaf_orch.planning.stages import STAGE_ORDER, Stage, stage_name
 from alphaf_orch.programs.digests import digests
 from alphaf_orch.runs import unrecorded
+from alphaf_orch.runs.cleaned import was_cleaned
 from alphaf_orch.runs.unrecorded import outputs, tree
 
 _FORMAT = 1
@@ -114,7 +115,8 @@ def found_damage(
             continue  # rows that are trained on already may go: docs/resume.md
         else:
             lost = [place for place in places if not place.exists()]
-            found += [Damaged(name, place, "is gone") for place in lost]
+            gone = [place for place in lost if not was_cleaned(entry, paths, place)]
+            found += [Damaged(name, place, "is gone") for place in gone]
             for file, facts in files.items():
                 if not any((paths.root / file).is_relative_to(place) for place in lost):
                     # Full fine-tuning is handed off where it was trained: who wrote last knows, who made it is named.

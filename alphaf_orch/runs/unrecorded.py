@@ -11,6 +11,7 @@ from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs.identity import folder_identity, is_old, settings_files
 from alphaf_orch.inputs.weights import missing_files, weights_problem
 from alphaf_orch.planning.stages import MERGE_MODELS, MERGES, SECTIONS, stage_name
+from alphaf_orch.runs.cleaned import was_cleaned
 
 _TRAINED = {stage_name("train", section): section for section in SECTIONS}
 _COUNTED = tuple(stage_name("data", section) for section in SECTIONS)
@@ -58,7 +59,8 @@ def damage(name: str, paths: RunPaths, entry: Mapping[str, Any], *, read: bool) 
 def _seen(name: str, paths: RunPaths, entry: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     for place in outputs(name, paths, entry):
         if not place.exists():
-            if name != stage_name("tokenise", "sft"):  # rows that are trained on already may go
+            # Rows that are trained on already may go.
+            if name != stage_name("tokenise", "sft") and not was_cleaned(entry, paths, place):
                 yield place, "is gone"
         elif place.is_dir() and not any(place.iterdir()):
             yield place, "is empty"

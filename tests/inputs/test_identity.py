@@ -144,7 +144,7 @@ def test_reading_much_is_said_once_and_left_out_where_only_a_plan_is_shown(model
     monkeypatch.setattr(identity, "QUICK_BYTES", 2 * MIB)
     assert known_identity(model) is None
     first = folder_identity(model)
-    said = f"model {model}: reading 0.0 GB once to know its weights; kept until a file changes\n"
+    said = f"model {model}: reading 6.1 MiB once to know its weights; kept until a file changes\n"
     assert capsys.readouterr().err == said
     assert known_identity(model) == first
     assert folder_identity(model) == first

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tiny
-from harms import cut, empty, zeros
+from harms import cut, empty, flip, zeros
 
 from alphaf_orch.runs import checkpoints
 
@@ -59,12 +59,6 @@ def stopped(undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def weights(folder: Path, step: int = PLANNED) -> bytes:
     return (folder / f"checkpoint-{step}" / "model.safetensors").read_bytes()
-
-
-def flip(file: Path) -> None:
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
 
 
 def foreign(file: Path) -> None:

@@ -183,7 +183,8 @@ def test_a_damaged_adapter_whose_merged_model_is_whole_is_told_and_left(root, ru
     assert done.exit_code == 0
     assert fake.calls() == []
     assert (
-        f"warning: sft is damaged: {ADAPTER} is not what was written; left as it is: merge_sft is whole" in done.stderr
+        f"warning: sft is damaged: {ADAPTER} is not what was written; left as it is: merge_sft has been made of it"
+        in done.stderr
     )
     assert alphaf("verify", "tiny").exit_code == 6
 

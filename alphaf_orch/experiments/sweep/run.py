@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alphaf_orch.core.disk import written
 from alphaf_orch.core.errors import AlphafError, Interrupted, RunStateError, StageError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths
@@ -61,10 +60,11 @@ def candidates(resolved: Resolved, grid: Mapping[str, Sequence[float]]) -> tuple
         name = "_".join(f"{key}-{value:g}" for key, value in values.items())
         place = resolved.paths.candidate(name)
         tried = resolved.config.model_copy(update={"merge": {**resolved.config.merge, **values}})
-        plan = plan_run(replace(resolved, config=tried, written=written(place.root)), place)
+        plan = plan_run(replace(resolved, config=tried), place)
         # The first one asks for the disk of all.
-        disk = plan.disk_bytes * (1 if number else len(combinations))
-        found.append(Candidate(name, values, plan.config, replace(plan, disk_bytes=disk)))
+        times = 1 if number else len(combinations)
+        disk = {stage: times * needed for stage, needed in plan.disk.items()}
+        found.append(Candidate(name, values, plan.config, replace(plan, disk=disk)))
     return tuple(found)
 
 

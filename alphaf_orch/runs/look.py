@@ -12,6 +12,8 @@ from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.chain import MADE, model_folder, newest
 from alphaf_orch.runs.damage import by_stage, told
 from alphaf_orch.runs.sums import found_damage
+from alphaf_orch.runs.watch.findings import recorded
+from alphaf_orch.runs.watch.retry import cuts
 
 
 def run_or_damage(paths: RunPaths) -> dict[str, Any]:
@@ -51,8 +53,8 @@ def run_json(paths: RunPaths) -> dict[str, Any]:
                 "peak_memory_mib": entry.get("peak_memory_mib"),
                 "result": entry.get("result"),
                 "error": told(hurt[name], paths.root) if name in hurt else entry.get("error"),
-                "watched": entry.get("watched", []),
-                "retries": entry.get("retries", []),
+                "watched": [finding.record() for finding in recorded(entry)],
+                "retries": cuts(entry),
                 "log": str(paths.log(name)),
                 "metrics": str(paths.metrics(name)) if paths.metrics(name).is_file() else None,
             }

@@ -189,7 +189,7 @@ def _run_stage(
 ) -> None:
     paths = plan.paths
     carried = retry.carried(manifest["stages"].get(status.stage.name), status.stage)
-    refuse_the_same_ruin(status.stage, carried.get("watched", ()), plan.config, paths.metrics(status.stage.name))
+    refuse_the_same_ruin(status.stage, carried, plan.config, paths.metrics(status.stage.name))
     stage = as_told(retry.as_tried(status.stage, carried.get("retries", ()), plan.config), plan.config)
     adopted = already_published(stage, manifest)
     recorded = writes_hashes(stage, manifest)

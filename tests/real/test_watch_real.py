@@ -11,6 +11,7 @@ PLUGINS = ["alphaf_orch.programs.training.axolotl_plugin.AlphafPlugin", "tests.f
 SETTINGS = {
     "micro_batch_size": 2, "gradient_accumulation_steps": 1, "max_steps": 4, "save_steps": 2, "logging_steps": 1,
     "sequence_len": 128, "pad_to_sequence_len": True,
+    "lora_dropout": 0.0,  # it is drawn by the shape of a micro batch
 }  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def test_a_retry_after_out_of_memory_trains_the_same_rows_at_the_same_steps(plac
     assert seen == [(1, [2]), (2, [2]), (3, [1, 1]), (4, [1, 1])]
     assert found["fingerprint"] == entry(place, "whole")["fingerprint"]
     losses = [[row["loss"] for row in rows(place, run, "sft.jsonl") if "loss" in row] for run in ("whole", "retried")]
-    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     again = sft(place, warm_python, "retried", "--on-oom", "retry", plugins=PLUGINS)
     assert "nothing to do" in again.stderr
 

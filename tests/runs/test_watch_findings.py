@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from alphaf_orch.runs.watch.findings import findings
+from alphaf_orch.runs.watch.findings import findings, recorded
+from alphaf_orch.runs.watch.retry import cuts
 
 
 def rows(losses, **columns):
@@ -59,7 +60,7 @@ def test_noise_of_small_batches_is_no_divergence(seed):
         (rows([2.0, math.inf]), "not_finite", 2),
         (rows([2.0, 2.0], grad_norm=lambda n: math.nan if n else 1.0), "not_finite", 2),
         (rows([6.0, 900.0, 1000.0, 1200.0, 800.0]), "diverging", 5),
-        (rows(falling(60) + [5.0] * 20), "diverging", 70),
+        (rows(falling(60) + [5.0] * 20), "diverging", 71),
         (rows([0.69, *[9.0] * 4], rewards__margins=-90.0), "diverging", 5),
         (rows([1.0] * 5, grad_norm=0.0), "no_gradient", 3),
         (rows([1.0] * 5, grad_norm=1e-9), "no_gradient", 3),
@@ -82,6 +83,17 @@ def test_what_is_wrong_is_found_once_and_where(given, kind, step):
     assert found[0].level == ("ruined" if kind == "not_finite" else "doubtful")
     assert found[0].what
     assert found[0].fix
+
+
+@pytest.mark.parametrize("kept", [None, "x", 3, {}, [1, None, "x", {}, {"kind": "not_finite", "step": "soon"}]])
+def test_a_record_that_is_not_whole_is_left_out(kept):
+    assert recorded({"watched": kept}) == []
+    assert cuts({"retries": kept}) == []
+
+
+def test_a_finding_is_read_back_as_it_was_recorded():
+    found = findings(rows([2.0, math.nan]))
+    assert recorded({"watched": [finding.record() for finding in found]}) == found
 
 
 def test_a_loss_scaler_s_skipped_steps_are_no_ruin():

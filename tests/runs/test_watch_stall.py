@@ -53,12 +53,21 @@ def test_whatever_grows_is_progress(sign, tmp_path):
     assert signs() == grown
 
 
-@pytest.mark.parametrize(("name", "counts"), [("merge_sft", True), ("sft", False)])
-def test_computing_is_progress_but_for_a_training_whose_ranks_burn_time_waiting(name, counts, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "begun", "counts"), [("merge_sft", True, True), ("sft", False, True), ("sft", True, False)]
+)
+def test_computing_is_progress_until_steps_begin_whose_ranks_burn_time_waiting(
+    name, begun, counts, tmp_path, monkeypatch
+):
     busy = subprocess.Popen([sys.executable, "-c", "while True: sum(range(100_000))"])
     try:
         monkeypatch.setattr(stall, "processes", lambda _: [Process(busy.pid, "busy")])
+        log = RunPaths(tmp_path).log(name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text("an earlier try: training on 1 rank(s), 9 steps\n", encoding="utf-8")
         signs = stall.signs_of(stage(tmp_path, name), RunPaths(tmp_path))
+        with log.open("a", encoding="utf-8") as file:
+            file.write("loading\n" + "  0%| | 0/9 [00:00<?, ?it/s]training on 1 rank(s), 9 steps\n" * begun)
         until(lambda: stall._used(busy.pid)[0] > 20)
         seen = signs()
         began = stall._used(busy.pid)[0]

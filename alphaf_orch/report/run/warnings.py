@@ -15,6 +15,8 @@ from alphaf_orch.report.figures import number, percent
 from alphaf_orch.report.names import FINDINGS, METRICS, PROCESSES, STAGES, task_title
 from alphaf_orch.runs.chain import CHAIN, model_folder
 from alphaf_orch.runs.sums import found_damage
+from alphaf_orch.runs.watch.findings import recorded
+from alphaf_orch.runs.watch.retry import cuts
 from alphaf_orch.scores.compare import OF_THE_MODEL
 from alphaf_orch.scores.loaded import RunData
 
@@ -51,12 +53,11 @@ def _stages(run: RunData) -> Iterator[Note]:
 
 def _watched(entry: Mapping[str, Any], where: Text) -> Iterator[Note]:
     """Yield what was seen of a training while it ran, and that its batch was cut smaller."""
-    for finding in entry.get("watched", ()):
-        step = Label(f"학습 중 스텝 {finding['step']}: ", f"at step {finding['step']} of the training: ")
-        text = join([step, named(FINDINGS, finding["kind"])], "")
-        yield Note(text, "error" if finding["level"] == "ruined" else "warning", where)
-    if entry.get("retries"):
-        last = entry["retries"][-1]
+    for finding in recorded(entry):
+        step = Label(f"학습 중 스텝 {finding.step}: ", f"at step {finding.step} of the training: ")
+        text = join([step, named(FINDINGS, finding.kind)], "")
+        yield Note(text, "error" if finding.level == "ruined" else "warning", where)
+    for last in cuts(entry)[-1:]:
         cut = f"{last['micro_batch_size']} x {last['gradient_accumulation_steps']}"
         text = Label(
             f"메모리가 부족해 마이크로 배치를 줄여 다시 학습함: {cut} (전체 배치 크기는 같음)",

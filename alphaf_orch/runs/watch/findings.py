@@ -48,6 +48,18 @@ class Finding:
         return asdict(self)
 
 
+def recorded(entry: Mapping[str, Any]) -> list[Finding]:
+    """Return the findings in a stage's record, those left out that are not whole: a manifest may come from anywhere."""
+    kept = entry.get("watched")
+    found = [each for each in kept if isinstance(each, Mapping)] if isinstance(kept, list) else []
+    texts, numbers = ("kind", "level", "what", "fix"), ("step", "line")
+    return [
+        Finding(**{key: each[key] for key in (*texts, *numbers)})
+        for each in found
+        if all(isinstance(each.get(key), str) for key in texts) and all(isinstance(each.get(k), int) for k in numbers)
+    ]
+
+
 class Health:
     """Looks at rows one by one; guarantees that a kind of finding is told once, and a few rows in memory."""
 

@@ -13,6 +13,7 @@ from alphaf_orch.core.record import now
 from alphaf_orch.core.render import override
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.watch import memory
+from alphaf_orch.runs.watch.findings import recorded
 from alphaf_orch.settings.config import RunConfig
 
 MOST = 6  # ours: from 64 rows a micro batch to one; each try loads the model anew
@@ -25,7 +26,15 @@ def carried(before: Entry | None, stage: Stage) -> dict[str, Any]:
     """Return what of the record of earlier tries of the same training belongs to the next one's."""
     if before is None or before.get("state") == "done" or before.get("fingerprint") != stage.fingerprint:
         return {}
-    return {key: before[key] for key in ("retries", "watched") if before.get(key)}
+    kept = {"watched": [finding.record() for finding in recorded(before)], "retries": cuts(before)}
+    return {key: value for key, value in kept.items() if value}
+
+
+def cuts(entry: Entry) -> list[dict[str, Any]]:
+    """Return the cuts of the batch that a stage's record holds, those left out that are not whole."""
+    kept = entry.get("retries")
+    found = [each for each in kept if isinstance(each, dict)] if isinstance(kept, list) else []
+    return [each for each in found if all(isinstance(each.get(key), int) and each[key] > 0 for key in _KEYS[:2])]
 
 
 def as_tried(stage: Stage, retries: Sequence[Mapping[str, Any]], config: RunConfig) -> Stage:

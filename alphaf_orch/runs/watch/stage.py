@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.programs.json_lines import whole_rows
 from alphaf_orch.runs.watch import stacks, stall
-from alphaf_orch.runs.watch.findings import Finding, Health
+from alphaf_orch.runs.watch.findings import Finding, Health, recorded
 from alphaf_orch.settings.config import RunConfig
 
 # Ours: once is a card's fault now and then; twice the same step of the same data is the training's own.
@@ -111,9 +111,9 @@ def _kept(finding: Finding) -> str:
     return "the same command goes on from the last checkpoint; `--on-unhealthy warn` only says it"
 
 
-def refuse_the_same_ruin(stage: Stage, watched: Sequence[Mapping[str, Any]], config: RunConfig, where: Path) -> None:
+def refuse_the_same_ruin(stage: Stage, entry: Mapping[str, Any], config: RunConfig, where: Path) -> None:
     """Raise RunStateError where earlier tries met the same ruin at the same step: a further one would meet it too."""
-    steps = [each["step"] for each in watched if each.get("level") == "ruined"]
+    steps = [finding.step for finding in recorded(entry) if finding.level == "ruined"]
     again = [step for step in steps if steps.count(step) >= _SAME_RUIN]
     if again and config.on_unhealthy != "warn":
         raise RunStateError(

@@ -11,6 +11,7 @@ from typing import Any
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.processes import Process, living, mark_of
 from alphaf_orch.planning.stages import Stage
+from alphaf_orch.runs.watch.memory import was_training
 
 # Where nothing is asked for, a silence is only said: as long as transformers lets a rank wait for the others
 # (TrainingArguments.ddp_timeout, 1800 s).
@@ -45,32 +46,52 @@ def processes(paths: RunPaths) -> list[Process]:
 def signs_of(stage: Stage, paths: RunPaths) -> Callable[[], Sequence[Any]]:
     """Return what reads the signs of a stage: its log, its metrics, its outputs, and what its processes read and wrote.
 
-    Their processor time counts too, but not of a training: ranks that wait for each other for ever burn it (NCCL).
+    Their processor time counts too, of a training only until its steps begin: imports and loading are silent, and
+    ranks that wait for each other for ever burn it (NCCL).
     """
     files = (paths.log(stage.name), paths.metrics(stage.name), paths.batches(stage.name), paths.report(stage.name))
-    work = _Work(counts_time=stage.kind != "train")
+    work = _Work()
+    steps = _Steps(paths.log(stage.name))
 
     def signs() -> Sequence[Any]:
         written = [_file(path) for path in files]
         # Beside a folder that comes last, what becomes it: NAME.partial.
         made = [_tree(path) for output in stage.outputs for path in sorted(output.parent.glob(f"{output.name}*"))]
-        return (*written, *made, work.look(processes(paths)))
+        counts_time = stage.kind != "train" or not steps.began()
+        return (*written, *made, work.look(processes(paths), counts_time=counts_time))
 
     return signs
+
+
+class _Steps:
+    """Whether what a trainer has printed in this try says that its model is loaded and its steps begin."""
+
+    def __init__(self, log: Path) -> None:
+        self._log, self._offset, self._began = log, _file(log)[0], False
+
+    def began(self) -> bool:
+        """Look at what is new."""
+        if not self._began and self._log.is_file():
+            with self._log.open("rb") as file:
+                file.seek(self._offset)
+                new = file.read()
+            self._began = was_training(new.decode("utf-8", "replace"))
+            self._offset += new.rfind(b"\n") + 1
+        return self._began
 
 
 class _Work:
     """A number that grows while processes compute (where that counts) or read from disk."""
 
-    def __init__(self, *, counts_time: bool) -> None:
-        self._counts_time, self._number = counts_time, 0
+    def __init__(self) -> None:
+        self._number = 0
         self._before: dict[int, tuple[int, int]] = {}
 
-    def look(self, found: Sequence[Process]) -> int:
+    def look(self, found: Sequence[Process], *, counts_time: bool) -> int:
         now = {process.pid: _used(process.pid) for process in found}
         for pid, (ticks, read) in now.items():
             ticks_before, read_before = self._before.get(pid, (0, 0))
-            busy = self._counts_time and ticks - ticks_before > _TICKS
+            busy = counts_time and ticks - ticks_before > _TICKS
             self._number += busy or read > read_before or pid not in self._before
         self._before = now
         return self._number

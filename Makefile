@@ -27,7 +27,7 @@ OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OP
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE
 
-.PHONY: help doctor setup setup-vllm setup-deepspeed lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check gpu-wheels bench clean
+.PHONY: help doctor setup setup-vllm setup-deepspeed lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check gpu-wheels bench clean-runs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -152,6 +152,9 @@ gpu-wheels: $(SETUP) ## collect in DIR, in parts, the wheels that the check need
 bench: $(SETUP) ## measure what is typed often and what the tools' imports cost (docs/performance.md)
 	$(PY) bench/typed.py $(ARGS)
 	$(PY) bench/smoke.py $(ARGS)
+
+clean-runs: $(SETUP) ## show what finished runs need no more, and what the caches hold; ARGS=--yes deletes the former
+	$(ALPHAF) clean $(if $(RUN),$(call quoted,$(RUN))) $(ARGS)
 
 clean: ## remove caches and build output; runs/ and the environment stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache unsloth_compiled_cache last_run_prepared

@@ -24,9 +24,10 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("금융 모델")
 
 
-def alphaf(place: Path, *args: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
+def alphaf(place: Path, *args: str, timeout: float = 400, **env: str) -> subprocess.CompletedProcess[str]:
+    given = {**environment(place), **env}
     return subprocess.run(
-        command(*args), cwd=place, env=environment(place), capture_output=True, text=True, timeout=timeout, check=False
+        command(*args), cwd=place, env=given, capture_output=True, text=True, timeout=timeout, check=False
     )
 
 
@@ -57,7 +58,10 @@ def chain(place):
     config.write_text(
         "trackers: {use_mlflow: true, use_tensorboard: true, use_wandb: true, use_trackio: true}\n", encoding="utf-8"
     )
-    done = alphaf(place, "run", "--model", "tiny", "--run", "t", "--config", str(config))
+    for folder in ("home", "tmp"):
+        (place / folder).mkdir()
+    own = {"HOME": str(place / "home"), "TMPDIR": str(place / "tmp")}
+    done = alphaf(place, "run", "--model", "tiny", "--run", "t", "--config", str(config), **own)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -73,6 +77,19 @@ def test_the_chain_ends_with_a_checked_model(chain, place):
         assert stages[name]["result"]["contract"] == dict.fromkeys(lines, True)
     assert stages["sft"]["result"]["loss_last"] < stages["sft"]["result"]["loss_first"]
     assert stages["data"]["result"]["rows"] == manifest(place, "t")["data"]["sft"][0]["rows"] > 300
+
+
+def test_nothing_is_written_but_into_the_run_and_our_cache(chain, place):
+    """The table of docs/disk.md: no training row, and no file at all, in home, scratch, the hub's folder or here."""
+    files = {str(file.relative_to(place)) for file in place.rglob("*") if file.is_file()}
+    elsewhere = {name for name in files if not name.startswith(("실행 폴더/t/", "cache/"))}
+    assert {name for name in elsewhere if not name.startswith("tmp/torchinductor_")} == {"설정.yaml"}
+    kept = {Path(name).parts[1] for name in files if name.startswith("cache/")}
+    assert kept <= {"models", "rows", "making", "measured.jsonl", "recipes", "identity", "data", ".using"}
+    run = place / "실행 폴더" / "t"
+    assert not any(file.is_file() for file in (run / ".partial").rglob("*")), "the rows are gone with the training"
+    for file in (place / "cache" / "rows").glob("*.jsonl"):
+        assert file.stat().st_mode & 0o077 == 0 and file.parent.stat().st_mode & 0o077 == 0
 
 
 @pytest.fixture(scope="module")

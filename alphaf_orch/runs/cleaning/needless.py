@@ -27,7 +27,7 @@ _TOKENISE = stage_name("tokenise", "sft")
 _WRITTEN = (
     "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.distcp", ".metadata",
     "*config.json", "*_state.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*",
-    "merges.txt", "chat_template*", "README.md", "latest", "zero_to_fp32.py", "alphaf_checksums.json", "*.py",
+    "merges.txt", "chat_template*", "README.md", "latest", "zero_to_fp32.py", "alphaf_checksums*.json", "*.py",
 )  # fmt: skip
 
 

@@ -34,7 +34,9 @@ from alphaf_orch.report.write import write_report
     metavar="POINTS",
     help="Only say how many rows and seeds would show a difference of POINTS with 80% power.",
 )
-@with_options("model", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code", "online")
+@with_options(
+    "model", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code", "allow_pickle", "online"
+)
 @with_options("name", "parallel", "suites", "tasks", "limit", "lang", "warm", "dry_run", "verbose")
 def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float | None) -> None:
     """Train arms that are identical but for what is named, evaluate them, and say what the difference was worth.

@@ -26,7 +26,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.option(
     "--models", required=True, callback=_names, metavar="A,B,C", help="The candidates: presets, folders or hub ids."
 )
-@with_options("config", "data", "sets", "gpus", "trust_remote_code", "online")
+@with_options("config", "data", "sets", "gpus", "trust_remote_code", "allow_pickle", "online")
 @with_options("name", "parallel", "suites", "tasks", "limit", "lang")
 @click.option("--elsewhere", multiple=True, metavar="SUITE", help="A suite that SFT is not for (general-ko).")
 @click.option("--weights", metavar="A=1,B=1", help="versatility, korean, performance; 1 each unless given.")

@@ -73,6 +73,10 @@ COMMANDS = {
     "runs": ("look:runs", "List the runs and the experiments, the newest last, with the state of each."),
     "sft": ("train:sft", "Fine-tune a model with axolotl, merge the adapter and check the hand-off."),
     "show": ("look:show", "Show one run: the state of each stage, key metrics and paths."),
+    "verify": (
+        "verify:verify",
+        "Read every file of a run and compare it with what was written; each damaged one is named (exit code 6).",
+    ),
 }
 
 
@@ -89,19 +93,24 @@ class _Named(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        return load(str(self.name)).make_context(info_name, args, parent, **extra)
+        command = load(str(self.name))
+        from alphaf_orch.core.names import refuse_undecodable
+
+        refuse_undecodable(args)
+        return command.make_context(info_name, args, parent, **extra)
 
 
 class _Alphaf(click.Group):
-    """The commands; an error of the disk, wherever it came up, is told as one."""
+    """The commands; an error of the disk or of a path, wherever it came up, is told as one."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except OSError as error:
             from alphaf_orch.core.disk import disk_error
+            from alphaf_orch.core.names import path_error
 
-            failure = disk_error(error)
+            failure = disk_error(error) or path_error(error)
             if failure is None:
                 raise
             raise failure from error
@@ -115,6 +124,7 @@ class _Alphaf(click.Group):
 @click.version_option(__version__, prog_name="alphaf")
 def main() -> None:
     """SFT with axolotl, DPO with unsloth or TRL, merges and their checks: one run, one folder, one command."""
+    os.umask(os.umask(0o077) | 0o002)  # of what we and the tools write, nothing is anybody's to change
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # under nohup it stays ignored
         signal.signal(signal.SIGHUP, _interrupt)

@@ -54,6 +54,20 @@ OPTIONS: dict[str, partial[Any]] = {
     "trust_remote_code": declared(
         "--trust-remote-code", is_flag=True, help="Allow python code that comes with weights."
     ),
+    "on_unhealthy": declared(
+        "--on-unhealthy",
+        type=click.Choice(["nan", "stop", "warn"]),
+        help="End a training at NaN (the default), at whatever looks wrong, or at nothing.",
+    ),
+    "on_oom": declared(
+        "--on-oom",
+        type=click.Choice(["stop", "retry"]),
+        help="Out of memory: stop, or halve the micro batch and go on.",
+    ),
+    "stall_timeout": declared(
+        "--stall-timeout", type=Finite(min=0, min_open=True), metavar="SECONDS", help="End a stage that hangs so long."
+    ),
+    "allow_pickle": declared("--allow-pickle", is_flag=True, help="Allow weights that are pickles (.bin, .pt, .pth)."),
     "online": declared("--online", is_flag=True, envvar="ALPHAF_ONLINE", help="Allow fetching from the hub."),
     "name": declared("--name", metavar="NAME", help="The experiment's folder under ALPHAF_RUNS or ./runs."),
     "parallel": declared("--parallel", type=click.IntRange(min=1), metavar="N", help="Arms at a time (CPU 2, GPU 1)."),
@@ -127,14 +141,18 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
 
 def log_console() -> Console:
     """Return the console for progress and notes: stderr."""
-    return Console(file=_masked(sys.stderr))
+    return _console(sys.stderr)
 
 
 def out_console() -> Console:
     """Return the console for results: stdout."""
     # Wide where nobody's terminal sets the width, so that tables in a CI log are not folded.
-    out = _masked(sys.stdout)
-    return Console(file=out) if sys.stdout.isatty() else Console(file=out, width=140)
+    return _console(sys.stdout, width=None if sys.stdout.isatty() else 140)
+
+
+def _console(stream: IO[str], width: int | None = None) -> Console:
+    # What stands in brackets or between colons is a name, a path or a text of somebody: no markup and no emoji.
+    return Console(file=_masked(stream), width=width, markup=False, emoji=False)
 
 
 def _masked(stream: IO[str]) -> IO[str]:

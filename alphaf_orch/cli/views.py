@@ -20,6 +20,7 @@ from alphaf_orch.estimates.measured import read_measured
 from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.inputs.sources import Source, taken_as
 from alphaf_orch.inputs.weights import WeightsState
+from alphaf_orch.planning import allowed
 from alphaf_orch.planning.forecast import Forecast
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.runs.expected import forecast_of
@@ -27,6 +28,7 @@ from alphaf_orch.runs.status import Status, statuses
 
 if TYPE_CHECKING:  # `alphaf plan` shows no experiment and need not import one
     from alphaf_orch.experiments.experiment import Arm, Experiment
+    from alphaf_orch.runs.whole import Verified
 
 
 def plan_json(plan: Plan, statuses: Sequence[Status], found: Forecast, scratch: Path | None = None) -> dict[str, Any]:
@@ -38,6 +40,7 @@ def plan_json(plan: Plan, statuses: Sequence[Status], found: Forecast, scratch: 
         "gpus": dict(plan.gpus),
         "engine": {"name": plan.engine.name, "reason": plan.engine.reason, "offload": plan.engine.offload},
         "data": {section: [_source(source) for source in found] for section, found in plan.sources.items() if found},
+        "allowed": {"flags": allowed.given(plan.resolved), "files": [list(each) for each in _let_in(plan)]},
         "disk_bytes": plan.disk_bytes,
         "estimate": estimate_json(found),
         "scratch": str(scratch) if scratch else None,
@@ -67,10 +70,12 @@ def print_plan(
     if plan.engine.reason:
         offload = " with what it can put to the CPU" if plan.engine.offload else ""
         console.out(f"engine: {plan.engine.name}{offload}, {plan.engine.reason}", highlight=False)
+    for line in allowed_lines(plan):
+        console.out(f"allowed by {line}", highlight=False)
     _print_data(console, plan)
     shown: set[Path] = set()
     for status in statuses:
-        if status.state == "cached":
+        if not status.to_do:
             continue
         console.rule(status.stage.name, align="left")
         for path, file in status.stage.files.items():
@@ -86,6 +91,15 @@ def print_plan(
     for line in short_lines(found):
         console.out(line, highlight=False)
     console.print(f"disk needed: about {size(plan.disk_bytes)}", highlight=False)
+
+
+def allowed_lines(plan: Plan) -> list[str]:
+    """Return a line for each flag that the run has, said now or remembered, with the files that it lets in."""
+    return allowed.lines(allowed.given(plan.resolved), _let_in(plan))
+
+
+def _let_in(plan: Plan) -> list[tuple[str, str, str]]:
+    return [(each.kind, each.model, each.name) for each in allowed.let_in(plan.resolved)]
 
 
 def _source(source: Source) -> dict[str, Any]:
@@ -119,6 +133,15 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
         table.add_row(name, stage["state"], seconds, loss, accuracy)
     console.print(table)
     for name, stage in run["stages"].items():
+        for finding in stage["watched"]:
+            console.out(f"{name}: step {finding['step']}: {finding['what']}", highlight=False)
+        if stage["retries"]:
+            last = stage["retries"][-1]
+            console.out(
+                f"{name}: out of memory {len(stage['retries'])} time(s): trained with micro_batch_size"
+                f" {last['micro_batch_size']} x {last['gradient_accumulation_steps']}, the same global batch",
+                highlight=False,
+            )
         if stage["error"]:
             console.out(f"{name}: {stage['error']}\n  log: {stage['log']}", highlight=False)
     if run["model"]:
@@ -135,6 +158,32 @@ def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         )
         table.add_row(row["run"], row["base"], row["created"], states or "all done", row["model"] or "")
     console.print(table)
+
+
+def verified_json(found: Sequence[Verified], recorded: Sequence[str]) -> dict[str, Any]:
+    """Return what was found of each part of a run, and which stages have hashes only since now."""
+    parts = {
+        part.name: {
+            "state": part.state,
+            "files": part.files,
+            "bytes": part.bytes,
+            "damaged": [{"file": str(one.path), "what": one.what, "needed": one.needed} for one in part.damaged],
+            "next": part.fix if part.damaged else None,
+        }
+        for part in found
+    }
+    return {"parts": parts, "recorded": list(recorded)}
+
+
+def print_verified(console: Console, part: Verified, root: Path) -> None:
+    """Print one line for a part of a run, and one for each of its damaged files with what to do."""
+    said = {"no hashes": "no hashes recorded: its form is whole", "damaged": "DAMAGED"}.get(part.state, part.state)
+    amount = f" ({part.files} files, {size(part.bytes)})" if part.files else ""
+    console.out(f"{part.name}: {said}{amount}", highlight=False)
+    for one in part.damaged:
+        console.out(f"  {one.path.relative_to(root)} {one.what}", highlight=False)
+    if part.damaged:
+        console.out(f"  next: {part.fix}", highlight=False)
 
 
 def print_arms(console: Console, experiment: Experiment, commands: Callable[[Arm], Sequence[Sequence[str]]]) -> None:

@@ -21,7 +21,7 @@ from typing import BinaryIO
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.masking import hides_secrets
-from alphaf_orch.core.paths import CHILD
+from alphaf_orch.core.paths import CHILD, cache_dir
 from alphaf_orch.core.processes import end_all, inherited_marks, interrupts_noted, living, new_mark
 from alphaf_orch.core.warm import PLACE, Ended, Forked, WarmLost, ask
 
@@ -93,6 +93,8 @@ def child_env(extra: Mapping[str, str], *, online: bool) -> dict[str, str]:
     env = {key: value for key, value in os.environ.items() if not _LAUNCHERS.match(key) and key != PLACE}
     ours = {k: v for k, v in QUIET_OFFLINE.items() if not (online and k.endswith("_OFFLINE"))}
     env.update(ours)
+    # Torch's own place is /tmp/torchinductor_USER, which another user may make first, and run code from it.
+    env.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "torchinductor"))
     for key, value in extra.items():
         # Modules of ours are found first, and what the user had on the path stays on it.
         env[key] = os.pathsep.join(filter(None, [value, env.get(key)])) if key == "PYTHONPATH" else value

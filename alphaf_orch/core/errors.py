@@ -70,6 +70,14 @@ class StageError(AlphafError):
     exit_code = 7
 
 
+class OutOfMemory(StageError):
+    """A stage that ran out of memory; `training` where its model was loaded, so that smaller batches may help."""
+
+    def __init__(self, what: str, *, where: str, fix: str, training: bool = False) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.training = training
+
+
 class ContractError(AlphafError):
     """A merged model that breaks the hand-off contract."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -31,6 +32,7 @@ from alphaf_orch.evaluation.request import (
 )
 from alphaf_orch.inputs.identity import EARLIER
 from alphaf_orch.planning.stages import Stage
+from alphaf_orch.runs.damage import refuse_model
 from alphaf_orch.runs.launch import failure, launch
 from alphaf_orch.runs.machine.require import Wanted, require_gpus
 from alphaf_orch.runs.reference import trained_systems
@@ -61,6 +63,9 @@ class Evaluator:
         target, place = self._place.target, self._place
         if any(item.cells for item in work) and target.backend == "hf" and target.gpus:
             require_gpus(place.python, Wanted(target.gpus), place.machine, self._evaluation.versions)
+        for path in {item.cells[0].model.path for item in work if item.cells}:
+            with interruptible("eval", self._paths.root, _AGAIN):  # a large model is read for seconds
+                refuse_model(Path(path), "use")
         begin_imports(item.stage for item in work)
         facts: dict[str, Any] = {}
         for item in work:

@@ -24,6 +24,7 @@ from alphaf_orch.judging.prompts import EMBEDDED, Prompt, PromptSet, load_prompt
 from alphaf_orch.planning.base import find_preset, tool_python
 from alphaf_orch.programs.json_lines import whole_rows
 from alphaf_orch.runs.chain import ChainModel, run_config
+from alphaf_orch.runs.damage import refuse_model
 from alphaf_orch.runs.launch import exited, launch
 from alphaf_orch.runs.reference import find_reference
 from alphaf_orch.runs.run_date import date_env
@@ -74,6 +75,8 @@ def ensure_answers(
             kept = read_answers(final, key)  # another call may have ended before the lock
             lacking = _lacking(wanted, kept)
             if lacking:
+                with interruptible(f"answers_{model.stage}", final, "the same command goes on"):
+                    refuse_model(Path(model.path), "use")
                 if not kept and final.is_file():
                     what = f"answers of {model.stage}: those kept are of other prompts, settings or another model"
                     tell(console, f"{what}, asked again ({EARLIER})")

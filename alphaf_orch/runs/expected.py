@@ -21,7 +21,7 @@ def forecast_of(
 
     `kept` is what was measured on this machine; it is read where it is not given.
     """
-    done = {status.stage.name for status in found if status.state == "cached"}
+    done = {status.stage.name for status in found if not status.to_do}
     return forecast(plan, hardware(machine, max(plan.gpus.values())), done, kept)
 
 

@@ -6,6 +6,7 @@ from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.stages import stage_name
+from alphaf_orch.runs.damage import refuse
 from alphaf_orch.settings.options import run_paths
 
 _MERGED = stage_name("merge", "sft")
@@ -55,10 +56,11 @@ def last_finished_sft() -> RunPaths:
 
 
 def finished_sft(paths: RunPaths) -> str:
-    """Return the fingerprint of the run's merged SFT; raise RunStateError saying how far an unfinished one came."""
+    """Return the fingerprint of the run's merged SFT; raise RunStateError where it is damaged, or how far it came."""
     stages = read_manifest(paths.manifest)["stages"]
     merge = stages.get(_MERGED, {})
     if merge.get("state") == "done":
+        refuse(paths, [_MERGED], "look")
         return str(merge["fingerprint"])
     sft = stages.get("sft", {})
     state = sft.get("state", "not started")

@@ -41,12 +41,18 @@ class RunConfig(BaseModel):
     # Seconds after which a machine that does not come, or gives no sign of life, is given up; torch's own launcher
     # waits as long (torch/distributed/launcher/api.py, LaunchConfig: default_timeout).
     node_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900
+    # What is seen of a training while it runs (runs/watch): `nan` ends it where its weights are lost, and the rest is
+    # said; out of memory: ended, or tried again with smaller micro batches; seconds without progress that end a stage.
+    on_unhealthy: Literal["nan", "stop", "warn"] = "nan"
+    on_oom: Literal["stop", "retry"] = "stop"
+    stall_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     sft: dict[str, Any] = {}
     dpo: dict[str, Any] = {}
     merge: dict[str, Any] = {}
     trackers: dict[str, Any] = {}
     merge_dtype: Literal["bfloat16", "float16", "float32"] | None = None
     trust_remote_code: bool = False
+    allow_pickle: bool = False
     allow_untrained_tokens: bool = False
     templates: str | None = None
     tools: dict[Tool, str] = {}

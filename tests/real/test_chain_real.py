@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from canary import CANARY, ENVIRONMENT, leaks
+from harms import flip
 from processes import kill_all
+from watched import alone, calls, elsewhere, without_network
 
 from alphaf_orch.core.processes import living, mark_of
 
@@ -24,10 +28,9 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("금융 모델")
 
 
-def alphaf(place: Path, *args: str, timeout: float = 400, **env: str) -> subprocess.CompletedProcess[str]:
-    given = {**environment(place), **env}
+def alphaf(place: Path, *args: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(*args), cwd=place, env=given, capture_output=True, text=True, timeout=timeout, check=False
+        command(*args), cwd=place, env=environment(place), capture_output=True, text=True, timeout=timeout, check=False
     )
 
 
@@ -61,9 +64,38 @@ def chain(place):
     for folder in ("home", "tmp"):
         (place / folder).mkdir()
     own = {"HOME": str(place / "home"), "TMPDIR": str(place / "tmp")}
-    done = alphaf(place, "run", "--model", "tiny", "--run", "t", "--config", str(config), **own)
+    # Of the folder that one stands in, a tracker may keep where it was cloned from.
+    remote = ["git", "remote", "add", "origin", f"https://{CANARY}@git.bank/alphaf.git"]
+    for argv in (["git", "init", "--quiet"], remote):
+        subprocess.run(argv, cwd=place, check=True)
+    look = [] if without_network() else alone(place.with_name(f"{place.name} calls"))
+    done = subprocess.run(
+        [*look, *command("run", "--model", "tiny", "--run", "t", "--config", str(config))],
+        cwd=place, env=environment(place) | ENVIRONMENT | own, capture_output=True, text=True, timeout=400, check=False,
+        umask=0,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def test_the_chain_and_every_tracker_ask_nobody_off_this_machine(chain, place):
+    lacking = without_network()
+    if lacking:
+        pytest.skip(lacking)
+    trace = place.with_name(f"{place.name} calls")
+    assert calls(trace) > 10, "the tools talk among themselves"
+    assert elsewhere(trace) == []
+
+
+def test_the_chain_and_every_tracker_keep_no_secret(chain, place):
+    found = [file for file in leaks(place, chain.stdout, chain.stderr) if not file.startswith(f"{place}/.git/")]
+    assert found == []
+
+
+def test_nothing_of_a_chain_is_anybody_s_to_change(chain, place):
+    """Started with umask 0, as some containers are."""
+    run = place / "실행 폴더" / "t"
+    assert [file for file in (run, *run.rglob("*")) if not file.is_symlink() and file.stat().st_mode & 0o002] == []
 
 
 def test_the_chain_ends_with_a_checked_model(chain, place):
@@ -82,7 +114,7 @@ def test_the_chain_ends_with_a_checked_model(chain, place):
 def test_nothing_is_written_but_into_the_run_and_our_cache(chain, place):
     """The table of docs/disk.md: no training row, and no file at all, in home, scratch, the hub's folder or here."""
     files = {str(file.relative_to(place)) for file in place.rglob("*") if file.is_file()}
-    elsewhere = {name for name in files if not name.startswith(("실행 폴더/t/", "cache/"))}
+    elsewhere = {name for name in files if not name.startswith(("실행 폴더/t/", "cache/", ".git/"))}
     # axolotl hands wandb a copy of the recipe, without rows, and forgets it (utils/callbacks).
     known = ("tmp/torchinductor_", "tmp/axolotl_config_")
     assert {name for name in elsewhere if not name.startswith(known)} == {"설정.yaml"}
@@ -220,6 +252,23 @@ def test_the_model_can_be_talked_to(chain, place):
     said = alphaf(place, "chat", "t", "--prompt", "ETF란 무엇입니까?", "--max-new-tokens", "8")
     assert said.returncode == 0, said.stderr
     assert "Traceback" not in said.stderr
+
+
+def test_all_that_the_chain_wrote_is_whole_and_one_bit_is_missed(chain, place):
+    """In a copy, whose files have times that nobody recorded."""
+    assert "dpo/checkpoint-" in alphaf(place, "verify", "t").stdout
+    copy = shutil.copytree(place / "실행 폴더" / "t", place / "실행 폴더" / "사본")
+    whole = json.loads(alphaf(place, "verify", "사본", "--json").stdout)["parts"]
+    assert {part["state"] for part in whole.values()} == {"whole"}, whole
+    assert {"sft", "merge_sft", "dpo", "merge_dpo"} <= whole.keys()
+    flip(copy / "dpo" / "merged" / "model.safetensors")
+    flip(next((copy / "dpo").glob("checkpoint-*")) / "rng_state.pth")
+    found = alphaf(place, "verify", "사본")
+    assert found.returncode == 6
+    assert found.stdout.count("DAMAGED") == 2
+    refused = alphaf(place, "chat", "사본", "--prompt", "ETF란?")
+    assert refused.returncode == 6
+    assert "merge_dpo of run 사본 is damaged: dpo/merged/model.safetensors is not what was written" in refused.stderr
 
 
 def test_ctrl_c_and_kill_9_in_the_middle_then_the_same_command_finishes(chain, place):

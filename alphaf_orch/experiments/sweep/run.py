@@ -23,10 +23,12 @@ from alphaf_orch.planning.context import Resolved
 from alphaf_orch.planning.plan import Plan, plan_run
 from alphaf_orch.planning.stages import MERGE_MODELS
 from alphaf_orch.runs.chain import ChainModel, chain_models, partner_variants, run_config
+from alphaf_orch.runs.damage import refuse
 from alphaf_orch.runs.reference import find_reference
 from alphaf_orch.runs.runner import locked, run_plan
 from alphaf_orch.runs.sharing import link_tree
 from alphaf_orch.runs.status import statuses
+from alphaf_orch.runs.sums import record_files
 from alphaf_orch.scores.loaded import load_run
 from alphaf_orch.settings.config import RunConfig, dump_config
 
@@ -210,6 +212,7 @@ def publish(best: Candidate, paths: RunPaths) -> Path:
     recorded = manifest["stages"].get(MERGE_MODELS, {})
     same = recorded.get("fingerprint") == stage.fingerprint
     if target.is_dir() and same and recorded.get("state") == "done":
+        refuse(paths, [MERGE_MODELS], "look")
         return target
     if target.exists() and not same:
         raise RunStateError(
@@ -228,6 +231,7 @@ def publish(best: Candidate, paths: RunPaths) -> Path:
         link_tree(source.merged_models, files, paths.scratch("sweep"), target)
     write_atomic(paths.config, dump_config(best.config))
     manifest["stages"][MERGE_MODELS]["state"] = "done"
+    record_files(MERGE_MODELS, paths, manifest["stages"][MERGE_MODELS])
     write_manifest(paths.manifest, manifest)
     return target
 

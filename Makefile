@@ -37,7 +37,7 @@ OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OP
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE KILLS SEED
 
-.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit audit bom offline-check lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean
+.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit audit bom offline-check lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean-runs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -184,6 +184,9 @@ test-airgap: $(SETUP) ## bundle, install without a network, run the smoke chain 
 bench: $(SETUP) ## measure what is typed often and what the tools' imports cost (docs/performance.md)
 	$(PY) bench/typed.py $(ARGS)
 	$(PY) bench/smoke.py $(ARGS)
+
+clean-runs: $(SETUP) ## show what finished runs need no more, and what the caches hold; ARGS=--yes deletes the former
+	$(ALPHAF) clean $(call option,,RUN) $(ARGS)
 
 KILLS ?= 100
 SEED ?= 0

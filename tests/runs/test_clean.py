@@ -180,6 +180,19 @@ def test_checkpoints_of_damaged_weights_are_kept(lost, chain, alphaf):
     assert "dpo/checkpoint-10" not in left(chain)
 
 
+def test_what_was_set_aside_goes_once_all_is_whole(chain, alphaf):
+    (chain.set_aside("sft") / "adapter_model.safetensors").parent.mkdir(parents=True)
+    assert [item["kind"] for item in told(alphaf)["items"]].count("set aside") == 1
+    weights = chain.root / "sft" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    found = told(alphaf, "--yes")
+    assert "adapter_model.safetensors is not what was written" in found["kept"][0]["why"]
+    assert (chain.root / "damaged" / "sft").is_dir()
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    assert alphaf("clean", "--yes").exit_code == 0
+    assert not (chain.root / "damaged" / "sft").exists()
+
+
 def test_one_that_was_cut_off_goes_on(chain, alphaf, fake, monkeypatch):
     def killed(_folder: Path) -> None:
         raise KeyboardInterrupt

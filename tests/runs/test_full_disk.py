@@ -84,8 +84,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("left", [0, 12, 60])
-@pytest.mark.parametrize("what", ["a new run", "a report", "a comparison"])
+@pytest.mark.parametrize(("what", "left"), [("a new run", 12), ("a report", 0), ("a comparison", 60)])
 def test_the_disk_of_the_runs(what, left, small, made, monkeypatch):
     disk = small("ALPHAF_RUNS")
     monkeypatch.setattr("alphaf_orch.runs.preflight.require", lambda _: None)

@@ -19,6 +19,7 @@ from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, Section, stage_n
 from alphaf_orch.runs.chain import MADE, model_folder, newest
 from alphaf_orch.runs.checkpoints import newest_first
 from alphaf_orch.runs.cleaned import was_cleaned
+from alphaf_orch.runs.sums import damaged
 
 CLEANED = ".cleaned"  # what a folder's name ends in from its rename to the end of its deletion
 _TOKENISE = stage_name("tokenise", "sft")
@@ -27,7 +28,7 @@ _TOKENISE = stage_name("tokenise", "sft")
 _WRITTEN = (
     "*.safetensors", "*.safetensors.index.json", "*.bin", "*.bin.index.json", "*.pt", "*.pth", "*.distcp", ".metadata",
     "*config.json", "*_state.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab.*",
-    "merges.txt", "chat_template*", "README.md", "latest", "zero_to_fp32.py", "alphaf_checksums.json", "*.py",
+    "merges.txt", "chat_template*", "README.md", "latest", "zero_to_fp32.py", "alphaf_checksums*.json", "*.py",
 )  # fmt: skip
 
 
@@ -93,6 +94,8 @@ def judged(paths: RunPaths, name: str, *, merged: bool) -> Found:
                 kept.append(f"{section}: its checkpoints may be what is left: {problem}")
             else:
                 items += _of_training(paths, section, manifest)
+    if not kept:
+        items += _set_aside(paths)
     if merged and not kept:
         items += [*_merged(paths, manifest), *_candidates(paths)]
     safe = []
@@ -146,11 +149,14 @@ def _why_kept(paths: RunPaths, *, arm: bool) -> str:
 
 
 def _damage(paths: RunPaths, section: Section, manifest: Mapping[str, Any]) -> str | None:
-    """Return why a training's or its merge's weights are not whole: then its checkpoints are not needless."""
+    """Return why a training's or its merge's files are not whole: then its checkpoints are not needless."""
+    names = (section, stage_name("merge", section))
+    wrong = next((each for each in damaged(paths, read=False) if each.stage in names and each.needed), None)
+    if wrong:
+        return f"{wrong.path.relative_to(paths.root)} {wrong.what}"
     folder = model_folder(paths, section, manifest)
-    merge = manifest["stages"][stage_name("merge", section)]
-    problem = None if was_cleaned(merge, paths, folder) else weights_problem(folder)
-    return weights_problem(paths.adapter(section)) or problem
+    merged_problem = None if was_cleaned(manifest["stages"][names[1]], paths, folder) else weights_problem(folder)
+    return weights_problem(paths.adapter(section)) or merged_problem
 
 
 def _of_training(paths: RunPaths, section: Section, manifest: Mapping[str, Any]) -> Iterator[Item]:
@@ -188,6 +194,14 @@ def _candidates(paths: RunPaths) -> Iterator[Item]:
         if folder.is_dir():
             lost = "sweeping again merges it anew"
             yield _item(folder, "candidate of a sweep", "the best one is the run's merged model", lost=lost)
+
+
+def _set_aside(paths: RunPaths) -> Iterator[Item]:
+    """Yield what was damaged and has been made anew since."""
+    folder = paths.root / "damaged"
+    if folder.is_dir() and not folder.is_symlink():
+        for path in sorted(folder.iterdir()):
+            yield _item(path, "set aside", "damaged, and made anew since")
 
 
 def _left_behind(paths: RunPaths) -> Iterator[Item]:

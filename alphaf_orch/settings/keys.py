@@ -271,6 +271,10 @@ def _split(item: str, default: str) -> tuple[str, Said, bool]:
     if not dot or section not in ("sft", "dpo"):
         section, rest = default, name.strip()
     top, *nested = rest.split(".")
+    if len(nested) > _DEEPEST:
+        raise ConfigError(
+            f"a key of {len(nested) + 1:,} parts", where=where, fix="write for example --set fsdp_config.a=b"
+        )
     value = parse_value(text)
     refuse_credentials({rest: value}, "--set")
     for part in reversed(nested):

@@ -31,6 +31,10 @@ COMMANDS = {
         "Compare base models before and after the same SFT: versatility, Korean ability, performance, in one report.",
     ),
     "chat": ("look:chat", "Chat with a run's newest finished model; works on CPU too."),
+    "clean": (
+        "clean:clean",
+        "Show what finished runs need no more, and what the caches hold; with --yes, delete it.",
+    ),
     "compare": (
         "report:compare",
         "Write two runs side by side: what was set otherwise, and what that did to the scores.",
@@ -61,6 +65,10 @@ COMMANDS = {
         "plan:plan",
         "Show what `alphaf run` would do and why, with every rendered file and command; launches nothing.",
     ),
+    "repair": (
+        "repair:repair",
+        "Say what is wrong in the folder of a run or an experiment and what would mend it; with --apply, mend it.",
+    ),
     "report": (
         "report:report",
         "Write what a run was worth as one HTML page and as Markdown, and the model card of its final model.",
@@ -69,6 +77,10 @@ COMMANDS = {
     "runs": ("look:runs", "List the runs and the experiments, the newest last, with the state of each."),
     "sft": ("train:sft", "Fine-tune a model with axolotl, merge the adapter and check the hand-off."),
     "show": ("look:show", "Show one run: the state of each stage, key metrics and paths."),
+    "verify": (
+        "verify:verify",
+        "Read every file of a run and compare it with what was written; each damaged one is named (exit code 6).",
+    ),
 }
 
 
@@ -101,8 +113,9 @@ class _Alphaf(click.Group):
         except OSError as error:
             from alphaf_orch.core.disk import disk_error
             from alphaf_orch.core.names import path_error
+            from alphaf_orch.core.stored import misplaced
 
-            failure = disk_error(error) or path_error(error)
+            failure = disk_error(error) or misplaced(error) or path_error(error)
             if failure is None:
                 raise
             raise failure from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.processes import Process, command, living, mark_of, opened
+from alphaf_orch.core.stored import usable
 
 
 @contextlib.contextmanager
@@ -20,6 +21,7 @@ def held(path: Path, what: str) -> Iterator[int]:
     In use is what another process holds, and what a process lives of that was started under the lock: a trainer's
     rank that outlived its `alphaf` still writes there.
     """
+    usable(path)
     mark = mark_of(path)
     # Unbuffered: a full disk refuses it where it is written, not when the file is closed.
     with writing(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +123,16 @@ class RunPaths:
     def report(self, stage: str) -> Path:
         """Return what a stage found out: data statistics, or the hand-off contract."""
         return self.root / "reports" / f"{stage}.json"
+
+    def sums(self, stage: str) -> Path:
+        """Return what is known of the files that a stage wrote: sizes and hashes, taken when it ended."""
+        return self.root / "sums" / f"{stage}.json"
+
+    def set_aside(self, stage: str) -> Path:
+        """Return a folder that is not there yet, for the damaged files of a stage that is made anew."""
+        folder = self.root / "damaged"
+        names = itertools.chain([stage], (f"{stage}-{n}" for n in itertools.count(2)))
+        return next(folder / name for name in names if not (folder / name).exists())
 
     def all_reports(self) -> list[Path]:
         """Return every such report there is, in the order of the names."""

@@ -7,10 +7,12 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from alphaf_orch.core.line_shapes import MetricsRow
 from alphaf_orch.core.masking import mask
 from alphaf_orch.programs.json_lines import whole_rows
 
@@ -28,7 +30,17 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the metrics written so far; a line still being written, or cut off by a kill, is left out."""
     if not path.is_file():
         return []
-    return whole_rows(path.read_text(encoding="utf-8", errors="replace"))
+    rows = whole_rows(path.read_text(encoding="utf-8", errors="replace"))
+    return [row for row in rows if _of_a_training(row)]
+
+
+def _of_a_training(row: dict[str, Any]) -> bool:
+    """Return whether what is read of a line has the types that were written; a line of others is left out too."""
+    try:
+        MetricsRow.model_validate(row)
+    except ValidationError:
+        return False
+    return True
 
 
 def _size(path: Path) -> int:

@@ -14,7 +14,9 @@ from typing import Any
 
 import click
 
+from alphaf_orch.core.cached import data_cache
 from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
+from alphaf_orch.core.disk import said_of_disk, size, writing
 from alphaf_orch.core.errors import DataError
 from alphaf_orch.core.paths import PROGRAMS, cache_dir
 from alphaf_orch.core.record import fingerprint, write_atomic
@@ -189,7 +191,8 @@ def _made_once(folder: Path, key: list[Any], make: Callable[[], dict[str, Any]])
         facts = {}
     copy = folder / f"{facts.get('sha256')}.jsonl"
     if not facts or not copy.is_file():
-        facts = make()
+        with writing(folder):
+            facts = make()
         copy = folder / f"{facts['sha256']}.jsonl"
         write_atomic(index, json.dumps(facts, ensure_ascii=False))
     return {**facts, "copy": str(copy)}
@@ -209,7 +212,7 @@ def _convert(wanted: Wanted, python: str) -> dict[str, Any]:
         # JSON needs no library of a tool's environment, and no process.
         return convert(wanted, json_reading(place), DataError)
     argv = program(python, "formats.convert", json.dumps(asdict(wanted), ensure_ascii=False))
-    code, out = capture(argv, env=child_env(PROGRAM_ENV, online=False), timeout=_NO_LIMIT_S)
+    code, out = capture(argv, env=child_env({**PROGRAM_ENV, **data_cache()}, online=False), timeout=_NO_LIMIT_S)
     try:
         found: dict[str, Any] = json.loads(out.strip().rpartition("\n")[2])
     except ValueError:
@@ -218,12 +221,14 @@ def _convert(wanted: Wanted, python: str) -> dict[str, Any]:
             where=f"{wanted.called}; {python} -m alphaf_orch.programs.formats.convert",
             fix="check that `datasets` is installed there (`make setup`, or `tools:` in the config)",
         ) from None
+    if "errno" in found:
+        raise OSError(found["errno"], os.strerror(found["errno"]))
     if "error" in found:
-        raise DataError(**found["error"])
+        raise said_of_disk(found["error"]["what"], Path(wanted.folder)) or DataError(**found["error"])
     return found
 
 
 def _announce(place: Path) -> None:
-    size = place.stat().st_size if place.is_file() else 0
-    if size > _LARGE:
-        click.echo(f"note: the rows of {place} are written to the cache once ({size >> 20} MB)", err=True)
+    length = place.stat().st_size if place.is_file() else 0
+    if length > _LARGE:
+        click.echo(f"note: the rows of {place} are written to the cache once ({size(length)})", err=True)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from alphaf_orch.core.cached import named, using
 from alphaf_orch.core.command import Finished, child_env, run_logged
 from alphaf_orch.core.disk import told_of_disk
 from alphaf_orch.core.errors import AlphafError, DiskError, StageError
@@ -55,7 +56,7 @@ def launch(
             on_cold=lambda reason: line.say(f"warm: {line.log.stem} starts cold: {reason}"),
         )  # fmt: skip
 
-    with line:
+    with line, using(named([argv, *(file.values for file in (files or {}).values())])):
         try:
             return run()
         except WarmLost:

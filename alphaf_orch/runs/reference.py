@@ -18,6 +18,7 @@ from alphaf_orch.planning.base import find_preset
 from alphaf_orch.planning.recipes import chat_settings
 from alphaf_orch.programs.tokenizer_files import PATTERNS
 from alphaf_orch.runs.chain import ChainModel, finished, model_folder, run_config
+from alphaf_orch.runs.damage import refuse_model
 from alphaf_orch.runs.run_date import run_date
 
 # Where it was loaded from, not what it does.
@@ -46,6 +47,7 @@ def find_reference(paths: RunPaths, models: Sequence[ChainModel]) -> Reference:
     """Return the tokenizer of the run's first trained model, or the base's with the recipe's chat template."""
     if "sft" in finished(paths, read_manifest(paths.manifest)):
         folder = model_folder(paths, "sft")
+        refuse_model(folder, "look")
         identity = tokenizer_identity(folder)
         if "strftime_now" in (read_template(folder) or ""):
             # The template writes a date, and scores are shared between runs of several dates.

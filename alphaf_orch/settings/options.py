@@ -11,8 +11,9 @@ from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.names import expanded, named_folder
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.piped import as_file
+from alphaf_orch.core.stored import absent
 from alphaf_orch.core.values import numbers
-from alphaf_orch.settings.config import RunConfig, build_config, read_config
+from alphaf_orch.settings.config import RunConfig, build_config, read_config, read_remembered
 from alphaf_orch.settings.keys import check_section, parse_set
 from alphaf_orch.settings.merge import settled
 from alphaf_orch.settings.plugins import named_in
@@ -64,7 +65,7 @@ def settings(options: Options) -> tuple[RunConfig, RunPaths]:
     if not model and not options.run:
         raise ConfigError("no model is named", where="--model", fix="say --model NAME; `alphaf models` lists them")
     paths = run_paths(options.run or default_run_name(str(model)))
-    values: dict[str, Any] = read_config(paths.config) if paths.config.is_file() else {}
+    values: dict[str, Any] = {} if absent(paths.config) else read_remembered(paths.config)
     if model and values.get("model", model) != model:
         values = {}
     if not model and not values:

@@ -38,6 +38,14 @@ def checkpoint(folder: Path, step: int, loss: object = 1.0) -> None:
     history = [{"step": 1, "loss": 2.0}, {"step": step, "loss": loss, "rewards/accuracies": 0.75}]
     state = {"global_step": step, "max_steps": PLANNED, "log_history": history}
     (target / "trainer_state.json").write_text(json.dumps(state))
+    hashed(target)
+
+
+def hashed(folder: Path) -> None:
+    """Write the record of hashes that the trainer's callback writes behind each save."""
+    from alphaf_orch.programs.checksums import write_checksums
+
+    write_checksums(folder)
 
 
 def train(name: str, folder: Path, behaviour: str) -> None:

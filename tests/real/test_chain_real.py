@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from harms import flip
 from processes import kill_all
 
 from alphaf_orch.core.processes import living, mark_of
@@ -201,6 +203,23 @@ def test_the_model_can_be_talked_to(chain, place):
     said = alphaf(place, "chat", "t", "--prompt", "ETF란 무엇입니까?", "--max-new-tokens", "8")
     assert said.returncode == 0, said.stderr
     assert "Traceback" not in said.stderr
+
+
+def test_all_that_the_chain_wrote_is_whole_and_one_bit_is_missed(chain, place):
+    """In a copy, whose files have times that nobody recorded."""
+    assert "dpo/checkpoint-" in alphaf(place, "verify", "t").stdout
+    copy = shutil.copytree(place / "실행 폴더" / "t", place / "실행 폴더" / "사본")
+    whole = json.loads(alphaf(place, "verify", "사본", "--json").stdout)["parts"]
+    assert {part["state"] for part in whole.values()} == {"whole"}, whole
+    assert {"sft", "merge_sft", "dpo", "merge_dpo"} <= whole.keys()
+    flip(copy / "dpo" / "merged" / "model.safetensors")
+    flip(next((copy / "dpo").glob("checkpoint-*")) / "rng_state.pth")
+    found = alphaf(place, "verify", "사본")
+    assert found.returncode == 6
+    assert found.stdout.count("DAMAGED") == 2
+    refused = alphaf(place, "chat", "사본", "--prompt", "ETF란?")
+    assert refused.returncode == 6
+    assert "merge_dpo of run 사본 is damaged: dpo/merged/model.safetensors is not what was written" in refused.stderr
 
 
 def test_ctrl_c_and_kill_9_in_the_middle_then_the_same_command_finishes(chain, place):

@@ -1,6 +1,7 @@
 """What must hold before the first launch."""
 
 import dataclasses
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -19,7 +20,7 @@ MIB = 1 << 20
 def plan(cpu, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100 * MIB))
     made = make_plan(RunConfig(model="tiny"), cpu, tmp_path / "r", Scope(dry=True))
-    return dataclasses.replace(made, disk_bytes=150 * MIB)
+    return dataclasses.replace(made, disk={"sft": 150 * MIB})
 
 
 def sft(plan):
@@ -37,14 +38,14 @@ def test_what_the_run_has_written_before_counts_as_there(plan, monkeypatch):
     )
     (plan.paths.root / "sft").mkdir(parents=True)
     with (plan.paths.root / "sft" / "adapter_model.safetensors").open("wb") as file:
-        file.truncate(60 * MIB)
+        os.posix_fallocate(file.fileno(), 0, 60 * MIB)
     assert set(check_machine(plan, sft(plan))) == {sft(plan)[0].argv[0]}
 
 
 def test_a_python_that_cannot_be_run_is_named(plan):
     stage = dataclasses.replace(sft(plan)[0], argv=("/no/such/python", "x"))
     with pytest.raises(ToolError) as caught:
-        check_machine(dataclasses.replace(plan, disk_bytes=0), [stage])
+        check_machine(dataclasses.replace(plan, disk={}), [stage])
     assert caught.value.where == "/no/such/python"
 
 
@@ -57,7 +58,7 @@ def eeve(eight_gpus, tmp_path, monkeypatch):
     def check(*installed, **settings):
         versions.update(dict.fromkeys(installed, "1"))
         made = make_plan(RunConfig(model="eeve", sft=settings), eight_gpus, tmp_path / "r", Scope(dry=True))
-        check_machine(dataclasses.replace(made, disk_bytes=0), sft(made))
+        check_machine(dataclasses.replace(made, disk={}), sft(made))
 
     return check
 

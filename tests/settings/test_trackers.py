@@ -110,7 +110,7 @@ def test_a_tracker_that_is_not_installed_is_met_before_the_launch(cpu, tmp_path,
     monkeypatch.setattr("alphaf_orch.runs.preflight.tool_versions", lambda _: versions)
     config = RunConfig(model="tiny", trackers={"use_mlflow": True})
     plan = make_plan(config, cpu, tmp_path / "r", Scope(dry=True))
-    plan = dataclasses.replace(plan, disk_bytes=0)
+    plan = dataclasses.replace(plan, disk={})
     with pytest.raises(ToolError, match="mlflow needs mlflow or mlflow-skinny"):
         check_machine(plan, [stage for stage in plan.stages if stage.name == "sft"])
     versions["mlflow-skinny"] = "3"

@@ -14,6 +14,7 @@ from alphaf_orch.report.blocks import Note
 from alphaf_orch.report.figures import number, percent
 from alphaf_orch.report.names import METRICS, PROCESSES, STAGES, task_title
 from alphaf_orch.runs.chain import CHAIN, model_folder
+from alphaf_orch.runs.sums import found_damage
 from alphaf_orch.scores.compare import OF_THE_MODEL
 from alphaf_orch.scores.loaded import RunData
 
@@ -25,7 +26,7 @@ _RANK = {"error": 0, "warning": 1, "info": 2}
 
 def run_warnings(run: RunData) -> list[Note]:
     """Return the warnings, the gravest first."""
-    found = [*_stages(run), *_contract(run), *_metrics(run), *_data(run), *_scores(run), *_lineage(run)]
+    found = [*_stages(run), *_damage(run), *_contract(run), *_metrics(run), *_data(run), *_scores(run), *_lineage(run)]
     return sorted(found, key=lambda note: _RANK[note.level or "info"])
 
 
@@ -45,6 +46,16 @@ def _stages(run: RunData) -> Iterator[Note]:
                 "no record of the stage's end (still running, or killed)",
             )
             yield Note(text, "warning", where)
+
+
+def _damage(run: RunData) -> Iterator[Note]:
+    for found in found_damage(run.paths, {"stages": run.stages}, "look"):
+        file = str(found.path.relative_to(run.paths.root))
+        text = Label(
+            f"단계가 끝난 뒤 파일이 달라졌거나 없어짐: {file} (`alphaf verify`로 확인)",
+            f"a file has changed or gone since the stage ended: {file} {found.what} (`alphaf verify`)",
+        )
+        yield Note(text, "error", named(PROCESSES, found.stage))
 
 
 def _contract(run: RunData) -> Iterator[Note]:

@@ -43,11 +43,12 @@ def small_bytes(
     try:
         # Opened so, a FIFO that nobody writes into does not hold us.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        kind = stat.S_IFMT(os.fstat(handle).st_mode)
+        if kind != stat.S_IFREG:
+            os.close(handle)
+            what = f"{subject or 'it is '}{_KINDS.get(kind, 'no file')}"
+            raise error(f"{what}, not a file", where=str(path), fix="name a file")
         with open(handle, "rb") as file:  # noqa: PTH123  (a descriptor)
-            kind = stat.S_IFMT(os.fstat(handle).st_mode)
-            if kind != stat.S_IFREG:
-                what = f"{subject or 'it is '}{_KINDS.get(kind, 'no file')}"
-                raise error(f"{what}, not a file", where=str(path), fix="name a file")
             data = file.read(most + 1)
     except FileNotFoundError:
         if path.is_symlink():

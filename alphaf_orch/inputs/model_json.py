@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from functools import cache, lru_cache
@@ -167,7 +168,7 @@ def _read(file: Path, _size: int, _mtime_ns: int) -> dict[str, Any] | None:
         return None
     try:
         if _HALF.search(text):
-            str(value).encode()
+            json.dumps(value, ensure_ascii=False).encode()
         if file.name in _KINDS:
             _adapter(file.name).validate_python(value)
     except UnicodeEncodeError:

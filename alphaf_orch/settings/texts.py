@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alphaf_orch.core.errors import ConfigError
 
+_DEEPEST = 8  # ours: the deepest mapping of a recipe, DeepSpeed's, has four
 _TEXTS = (
     "eot_tokens", "tokens", "lora_target_modules", "lora_modules_to_save", "lora_target_parameters", "plugins",
     "unfrozen_parameters",
@@ -22,3 +23,9 @@ def check_texts(key: str, value: Any, where: str) -> None:
         if not isinstance(each, str):
             what = f"{key} has {str(each)[:60]}, which is no text"
             raise ConfigError(what, where=where, fix="write texts, in quotes where they look like numbers")
+
+
+def check_depth(below: Sequence[str], where: str) -> None:
+    """Raise ConfigError for a dotted key with more parts `below` its first than any mapping of a recipe has."""
+    if len(below) > _DEEPEST:
+        raise ConfigError(f"a key of {len(below) + 1:,} parts", where=where, fix="write for example fsdp_config.a=b")

@@ -70,6 +70,7 @@ def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
     if path in outer:
         raise ConfigError("the file includes itself", where=f"{outer[-1]}, key include", fix="remove that include")
     own, lines = _parse(path)
+    _check_kinds(own, TaskFile(path, own, lines, (path,)))
     own = _with_absolute_data(own, path.parent)
     merged: dict[str, Any] = {}
     read = [path]
@@ -87,6 +88,39 @@ def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
         merged.update(included.values)
         read += included.read
     return TaskFile(path, {**merged, **own}, lines, tuple(read))
+
+
+def _check_kinds(values: Mapping[str, Any], file: TaskFile) -> None:
+    """Raise ConfigError for a key that is read here and is of another kind than lm-eval's own."""
+    kwargs = values.get("dataset_kwargs")
+    files = kwargs.get("data_files", "") if isinstance(kwargs, Mapping) else ""
+    about = values.get("metadata")
+    listed = about.get("tasks") if isinstance(about, Mapping) else None
+    by_name = listed.values() if isinstance(listed, Mapping) else () if listed is None else (listed,)
+    metrics = values.get("metric_list")
+    good = {
+        "include": _texts(values.get("include", "")),
+        "dataset_kwargs": (kwargs is None or isinstance(kwargs, Mapping))
+        and all(map(_texts, files.values() if isinstance(files, Mapping) else (files,))),
+        "metadata": (about is None or isinstance(about, Mapping)) and all(isinstance(one, Mapping) for one in by_name),
+        "metric_list": not isinstance(metrics, list)
+        or all(isinstance(one.get("metric", ""), str) for one in metrics if isinstance(one, Mapping)),
+    }
+    for key, fits in good.items():
+        if not fits:
+            raise ConfigError(f"{key} is {_KINDS[key]}", where=file.where(key), fix="see docs/own-benchmarks.md")
+
+
+_KINDS = {
+    "include": "neither a file's name nor a list of names",
+    "dataset_kwargs": "no mapping of settings, or its data_files are no names of files",
+    "metadata": "no mapping, or one of its tasks has none",
+    "metric_list": "no list of `- metric: NAME`",
+}
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], dict[str, int]]:

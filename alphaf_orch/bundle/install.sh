@@ -301,7 +301,8 @@ environment() { # NAME
         return
     fi
     busy=$(printf '%s\n' "$place/bin/" | grep -lF -f - /proc/[0-9]*/cmdline 2>/dev/null)
-    [ -z "$busy" ] || fail 6 "processes still run from the environment to remake" "$place" "wait for them"
+    [ -z "$busy" ] || fail 6 "processes still run from the environment to remake" \
+        "$place, in use by process $(printf %s "$busy" | tr -c 0-9 ' ' | tr -s ' ')" "wait for them"
     rm -rf "$place" # from nothing: an interrupted install leaves packages that pip takes for whole
     begun=$(date +%s)
     echo "installing $(grep -c . "$source/requirements/$1.txt") packages into $place, log: $log"

@@ -17,7 +17,7 @@ from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError, interruptible
 from alphaf_orch.core.lock import held
 from alphaf_orch.planning.base import tool_python
-from alphaf_orch.settings.config import build_config, read_config
+from alphaf_orch.settings.config import RunConfig, build_config, read_config
 
 WORK = ".partial"  # beside what is finished; gone when all is
 
@@ -36,29 +36,35 @@ def make_bundle(
     config = build_config({**file, "model": ""}, str(request.config))
     work = out / WORK
     fresh = not out.exists()
-    with (
-        writing(out),
-        held(work / "lock", f"the bundle {out}") as lock,
-        interruptible("the bundle", out, "call the same command again: it goes on with what is there"),
-    ):
+    try:
+        yield from _made(request, out, config, work, say, dry=dry)
+    finally:
+        if dry and fresh:
+            shutil.rmtree(out, ignore_errors=True)
+    if not dry and limit:
+        parts = out.with_name(f"{out.name}.parts")
+        say(f"cutting it into {parts}")
+        yield from _closing(parts, split(out, parts, limit))
+
+
+def _made(
+    request: Request, out: Path, config: RunConfig, work: Path, say: Callable[[str], None], *, dry: bool
+) -> Iterator[str]:
+    """Plan, and unless `dry` collect and seal, under the folder's lock."""
+    holding = held(work / "lock", f"the bundle {out}")
+    told = interruptible("the bundle", out, "call the same command again: it goes on with what is there")
+    with writing(out), holding as lock, told:
         runner = Runner(work, lock, say)
         contents = plan_bundle(request, config, runner)
         yield f"{out} will hold"
         yield from contents.told()
-        if not dry:
-            wheels = collect(contents, out, tool_python(config, "axolotl"), runner)
-            say("reading every file")
-            whole = seal(contents, wheels, out, work)
-    if dry and fresh:
-        shutil.rmtree(out)
-    if dry:
-        return
+        if dry:
+            return
+        wheels = collect(contents, out, tool_python(config, "axolotl"), runner)
+        say("reading every file")
+        whole = seal(contents, wheels, out, work)
     shutil.rmtree(work)
     yield from _closing(out, whole)
-    if limit:
-        parts = out.with_name(f"{out.name}.parts")
-        say(f"cutting it into {parts}")
-        yield from _closing(parts, split(out, parts, limit))
 
 
 def _require_ours(out: Path) -> None:

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs import hub_cache
 from alphaf_orch.inputs.presets import ModelPreset
+from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.planning.base import BaseModelRef
 from alphaf_orch.planning.merge_checks import ModelFacts, read_facts
 from alphaf_orch.planning.merge_partners import MergeModel
@@ -43,7 +45,8 @@ def read_inputs(
 
     Raises ModelError for files that cannot be read.
     """
-    trained = any(model_dir.glob("*.safetensors"))
+    # A damaged one is made anew before the merge, or refused where it is not.
+    trained = weights_problem(model_dir) is None and read_json(model_dir / "config.json") is not None
     start = model_dir if trained else Path(base.path) if base.here and not settings.base else None
     involved = [*partners, *([base] if settings.method not in WITHOUT_BASE else [])] if start else []
     facts = {one.path: read_facts(Path(one.path)) for one in involved if one.here and Path(one.path) != start}

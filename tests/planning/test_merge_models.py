@@ -8,15 +8,19 @@ import struct
 import sys
 from pathlib import Path
 
+import fake_tool
 import pytest
 import yaml
 from eval_run import Fake, write_model, write_run, write_tasks
+from harms import cut, empty
 
 from alphaf_orch.core.command import PROGRAM_ENV
 from alphaf_orch.core.errors import ConfigError, ModelError
 from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.experiments.sweep.choice import choose
 from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.merge_inputs import read_inputs
+from alphaf_orch.planning.merge_partners import MergeModel
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.report.sweep import explained
 from alphaf_orch.runs.status import statuses
@@ -539,3 +543,15 @@ def write_weights_like_the_stand_in(folder):
 def test_the_paths_of_a_merge_are_the_run_s():
     assert RunPaths(Path("/r")).merged_models == Path("/r/merged")
     assert read_settings({"partner": "a, b"}, {}, "here").partner == ("a", "b")
+
+
+@pytest.mark.parametrize(("file", "harm"), [("model.safetensors", cut), ("config.json", cut), ("config.json", empty)])
+def test_a_damaged_model_of_the_run_is_planned_as_one_that_is_not_there_yet(file, harm, tmp_path):
+    """It is made anew before the merge; of the base model's files the shape is known all the same."""
+    fake_tool.safetensors(tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text('{"architectures": []}', encoding="utf-8")
+    harm(tmp_path / file)
+    settings = read_settings({"partner": "x"}, {}, "here")
+    base = MergeModel("base", "base", None, None, "mit", here=False)
+    found = read_inputs(settings, "sft", tmp_path, (), base)
+    assert (found.own, found.trained) == (None, False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ from harms import cut, empty, flip, zeros
 
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.record import fingerprint
+from alphaf_orch.core.record import fingerprint, write_manifest
+from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs import damage, sums
 
 MERGED = "sft/merged/model.safetensors"
@@ -72,6 +74,13 @@ HARMS: dict[str, Callable[[Path], object]] = {
 }  # fmt: skip
 
 
+LOADING = (
+    ("dpo", "--run", "tiny"), ("merge-models", "--run", "tiny", "--stage", "sft"),
+    ("eval", "--run", "tiny", "--stages", "sft"), ("judge", "--run", "tiny", "--a", "sft", "--b", "base"),
+    ("judge", "--run", "tiny", "--votes", "--prompts", "preference_ko", "--a", "sft"),
+)  # fmt: skip
+
+
 def state(run, stage: str) -> tuple[str, str]:
     planned = json.loads(run("plan", "--run", "tiny", "--json").stdout)
     return next((found["state"], found["reason"]) for found in planned["stages"] if found["name"] == stage)
@@ -97,13 +106,7 @@ def test_a_harmed_model_is_told_by_all_that_look_and_refused_by_all_that_load(ha
     assert MERGED in state(run, "merge_sft")[1]
     shown = json.loads(alphaf("show", "tiny", "--json").stdout)["stages"]["merge_sft"]
     assert (shown["state"], MERGED in shown["error"]) == ("damaged", True)
-    assert "merge_sft damaged" in alphaf("runs").stdout.replace("\n", " ")
-    assert alphaf("report", "tiny").exit_code == 0
-    assert MERGED in (root / "report.en.md").read_text(encoding="utf-8")
-    for command in (
-        ("dpo", "--run", "tiny"), ("merge-models", "--run", "tiny", "--stage", "sft"),
-        ("eval", "--run", "tiny", "--stages", "sft"), ("judge", "--run", "tiny", "--a", "sft", "--b", "base"),
-    ):  # fmt: skip
+    for command in LOADING if harm == "flip" else LOADING[:1]:
         refused = alphaf(*command)
         assert refused.exit_code == 6, (command, refused.output)
         assert f"merge_sft of run tiny is damaged: {MERGED}" in refused.stderr
@@ -114,6 +117,14 @@ def test_a_harmed_model_is_told_by_all_that_look_and_refused_by_all_that_load(ha
     assert "merge_sft: DAMAGED" in verified.stdout
     assert f"  {MERGED} " in verified.stdout
     assert verified.stdout.count("DAMAGED") == 1
+
+
+def test_lists_and_reports_tell_of_damage(root, alphaf):
+    flip(root / MERGED)
+    assert "merge_sft damaged" in " ".join(alphaf("runs").stdout.split())
+    assert alphaf("report", "tiny").exit_code == 0
+    assert MERGED in (root / "report.en.md").read_text(encoding="utf-8")
+    assert "달라졌거나 없어짐" in (root / "report.ko.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("file", ["dpo/merged/model.safetensors", "dpo/merged/config.json"])
@@ -288,6 +299,43 @@ def test_a_model_of_another_run_is_not_merged_or_trained_from_when_it_is_damaged
         damage.refuse_model(root / "dpo" / "merged", "look")
     damage.refuse_model(tmp_path, "look")
     damage.refuse_model(root / "sft" / "merged", "use")
+
+
+def test_a_model_that_was_handed_off_where_it_was_trained_is_known_by_who_wrote_last(tmp_path):
+    """Full fine-tuning: its merge writes the settings of the training's folder again."""
+    paths = RunPaths(tmp_path / "full")
+    entry = {"state": "done", "fingerprint": "a", "started": "now", "ended": "then"}
+    stages = {"sft": entry, "merge_sft": {**entry, "spec": {"adapter": "full"}}}
+    write_manifest(paths.manifest, {"format": 1, "stages": stages})
+    weights, settings = paths.adapter("sft") / "model.safetensors", paths.adapter("sft") / "config.json"
+    fake_tool.safetensors(weights)
+    settings.write_text("{}", encoding="utf-8")
+    sums.record_files("sft", paths, entry)
+    settings.write_text('{"eos_token_id": 2}', encoding="utf-8")
+    sums.record_files("merge_sft", paths, stages["merge_sft"])
+    assert sums.damaged(paths, read=True) == ()
+    flip(weights)
+    (found,) = sums.damaged(paths, read=False)
+    assert (found.stage, found.path) == ("sft", weights)
+    with pytest.raises(RunStateError, match=r"merge_sft of run full is damaged: sft/model\.safetensors"):
+        damage.refuse(paths, ["merge_sft"], "look")
+
+
+def test_a_damaged_stage_of_another_arm_is_not_taken_over(root):
+    from alphaf_orch.runs import sharing
+
+    said: list[str] = []
+    stage = Stage("sft", "axolotl", (), {}, (root / "sft",), {})
+    assert sharing._whole(stage, RunPaths(root), said.append)
+    flip(root / ADAPTER)
+    assert not sharing._whole(stage, RunPaths(root), said.append)
+    assert said == [f"sft: not taken from tiny: sft of run tiny is damaged: {ADAPTER} is not what was written"]
+
+
+def test_hard_links_of_an_arm_change_no_hash(root, tmp_path):
+    """Linking changes the times of the file that is linked: it is read once more, and is what it was."""
+    os.link(root / MERGED, tmp_path / "arm.safetensors")
+    assert sums.damaged(RunPaths(root), read=False) == ()
 
 
 def test_a_large_model_that_was_moved_is_not_read_by_who_only_looks(root, run, monkeypatch):

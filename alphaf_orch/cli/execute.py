@@ -19,7 +19,7 @@ from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import Plan, make_plan
 from alphaf_orch.planning.stages import MERGE_MODELS
-from alphaf_orch.report.card import write_model_card
+from alphaf_orch.report.card import lacks_card, write_model_card
 from alphaf_orch.runs.expected import forecast_of
 from alphaf_orch.runs.look import run_json
 from alphaf_orch.runs.nodes.follower import follow
@@ -73,7 +73,7 @@ def _run(
         tell_notes(plan)
         before = _changed(paths.manifest)
         run_plan(plan, machine, console, verbose=verbose, leader=leader)
-    if _changed(paths.manifest) != before:
+    if _changed(paths.manifest) != before or lacks_card(paths):
         write_model_card(paths)
     print_run(out_console(), run_json(paths))
 

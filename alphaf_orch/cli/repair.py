@@ -25,7 +25,7 @@ from alphaf_orch.scores.damage import score_findings
 
 @command()
 @click.argument("run")
-@click.option("--apply/--dry-run", "mend", default=False, help="Mend what can be mended; without it, only say so.")
+@click.option("--apply", "mend", is_flag=True, help="Mend what can be mended; without it, only say so.")
 def repair(run: str, mend: bool) -> None:
     """Say what is wrong in the folder of a run or an experiment and what would mend it; with --apply, mend it.
 

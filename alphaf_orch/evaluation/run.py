@@ -58,7 +58,7 @@ class Evaluator:
         for cell in self._evaluation.cells:
             wrong = eval_cache.damage(self._paths, cell) if cell.task.name not in known[cell.model.stage] else None
             if wrong:
-                self._say(f"eval_{cell.model.stage}: {wrong.what}; set aside, asked again")
+                self._say(f"eval_{cell.model.stage}: {wrong.what}; set aside")
         self._bring_shared(known)
         work = pending_work(self._evaluation, known)
         if work and self._place.target.backend in SERVERS:

@@ -51,6 +51,13 @@ def write_model_card(paths: RunPaths) -> Path | None:
     return path
 
 
+def lacks_card(paths: RunPaths) -> bool:
+    """Return whether the run's newest finished model has no README.md: a crash came between its end and its card."""
+    manifest = read_manifest(paths.manifest)
+    stage = newest(paths, manifest, MADE)
+    return stage is not None and absent(model_folder(paths, stage, manifest) / "README.md")
+
+
 def _with_words(manifest: Mapping[str, Any], paths: RunPaths) -> dict[str, Any]:
     """Return the manifest with a word wherever a card names what one that was put together again does not tell."""
     words = dict.fromkeys(("alphaf", "base_model", "base_revision", "licence"), "unknown")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from alphaf_orch.core import shapes
@@ -52,7 +51,12 @@ def findings(paths: RunPaths) -> list[Finding]:
 
 def aside(path: Path, paths: RunPaths, what: str, then: str) -> Finding:
     """Return the finding of a file that has only to be out of the way."""
-    return Finding(path, what, f"set it aside; {then}", partial(set_aside, path, paths.root))
+
+    def mend() -> None:
+        if not absent(path):  # else it went with what was mended before it
+            set_aside(path, paths.root)
+
+    return Finding(path, what, f"set it aside; {then}", mend)
 
 
 def lines(path: Path, paths: RunPaths, reader: Reader, then: str) -> Finding | None:

@@ -85,7 +85,8 @@ def _proven(paths: RunPaths) -> dict[str, Any]:
         entry = sums.kept_entry(name, paths)
         if entry is None:
             continue
-        done = {"state": "done", "ended": entry["started"], "result": {}, **entry}
+        # The record is of the moment before the stage was done.
+        done = {"result": {}, **entry, "state": "done", "ended": entry.get("ended") or entry.get("started")}
         alone: Mapping[str, Any] = {"format": FORMAT, "stages": {name: done}}
         try:
             require_whole(alone, paths.sums(name))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.stored import absent, name_of, set_aside
-from alphaf_orch.runs.repair import Finding
+from alphaf_orch.core.stored import absent, name_of
+from alphaf_orch.runs.repair import Finding, aside
 from alphaf_orch.scores.results import check_samples, read_result
 
 
@@ -21,9 +19,5 @@ def score_findings(paths: RunPaths) -> list[Finding]:
             check_samples(lines, read_result(path))
         except RunStateError as error:
             then = f"`alphaf eval --run {name_of(path)}` asks {path.parent.name} again for {path.stem}"
-            found += [
-                Finding(each, error.what, f"set it aside; {then}", partial(set_aside, each, paths.root))
-                for each in (path, lines)
-                if not absent(each)
-            ]
+            found += [aside(each, paths, error.what, then) for each in (path, lines) if not absent(each)]
     return found

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from breaking import EVERY
 from eval_run import SYSTEM, Fake, change_a_value, forget, write_run, write_tasks, write_weights
 from processes import kill_all
 
@@ -176,6 +177,24 @@ def test_two_evaluations_that_end_at_once_put_one_result_into_the_shared_cache(e
             file.write_text(text)
     second.join()
     assert (shared.read_text(), shared.with_suffix(".jsonl").read_text()) == ("the first", "samples of the first\n")
+
+
+@pytest.mark.parametrize(("damage", "cached"), [("its end cut", False), ("zeros", True), ("gone", True)])
+def test_scores_whose_samples_are_damaged_are_set_aside_and_asked_again(damage, cached, evaluate, fake, run):
+    assert evaluate().exit_code == 0
+    whole = scores(run)
+    if not cached:
+        shutil.rmtree(Path(os.environ["ALPHAF_CACHE"]) / "eval")
+    fake.calls()
+    EVERY[damage](run / "eval" / "sft" / "my_text.jsonl")
+    again = evaluate()
+    assert again.exit_code == 0, again.output
+    assert fake.launched() == ([] if cached else ["tokenizer", "sft"])
+    assert scores(run) == whole
+    assert len(list(read_samples(run / "eval" / "sft" / "my_text.jsonl"))) == 6
+    assert "my_text.jsonl cannot be read: " in again.stderr
+    assert "; set aside" in again.stderr
+    assert len(list(run.glob("damaged/*/eval/sft/my_text.json"))) == 1
 
 
 def test_a_limit_is_part_of_the_key_and_the_old_scores_stay_in_the_cache(evaluate, fake, run):

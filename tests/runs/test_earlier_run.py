@@ -35,6 +35,14 @@ def test_the_same_command_has_nothing_to_do(run, alphaf):
     assert not changed
 
 
+def test_nothing_is_wrong_in_it_and_no_look_changes_it(run, alphaf):
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert alphaf("repair", earlier_run.NAME).output == f"nothing is wrong in {earlier_run.NAME}\n"
+    for args in (("runs",), ("show", earlier_run.NAME), ("repair", earlier_run.NAME, "--apply")):
+        assert alphaf(*args).exit_code == 0
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
 def test_a_changed_setting_is_told_with_both_values(run, alphaf):
     done = alphaf("sft", "--run", earlier_run.NAME, "--set", "lora_r=8")
     assert done.exit_code

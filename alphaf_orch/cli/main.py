@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from alphaf_orch import __version__
-from alphaf_orch.core import signals
 from alphaf_orch.core.masking import mask
 
 # What is made while a command starts stays: to look through it for garbage again and again is 20 of its 500 ms.
@@ -105,6 +104,8 @@ class _Named(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
+        from alphaf_orch.core import signals  # here: it is no part of the list of commands
+
         command = load(str(self.name))
         from alphaf_orch.core.names import refuse_undecodable
 
@@ -122,6 +123,7 @@ class _Alphaf(click.Group):
             result = super().invoke(ctx)
             sys.stdout.flush()  # here, where what the disk does not take is told
         except KeyboardInterrupt:
+            from alphaf_orch.core import signals
             from alphaf_orch.core.errors import Interrupted
 
             raise Interrupted(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import shlex
 import signal
@@ -12,19 +11,18 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import BinaryIO
 
-from alphaf_orch.core import signals
+from alphaf_orch.core import processes, signals
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.guard import guarded
 from alphaf_orch.core.masking import hides_secrets
+from alphaf_orch.core.nodes import LAUNCHERS
 from alphaf_orch.core.paths import CHILD, cache_dir
-from alphaf_orch.core.processes import Process, end_all, group_of, inherited_marks, interrupts_noted, living, new_mark
 from alphaf_orch.core.warm import PLACE, Ended, Forked, WarmLost, ask
 
 # Ctrl-C, then a firm request, then the end: seconds that a tool gets to put its files in order.
@@ -34,15 +32,6 @@ _ESCALATION = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 1
 _AT_A_STEP = 3.0
 _POLL_S = 0.2
 _PROBE_POLL_S = 0.02
-_BOTH_S = 1.5
-
-# Options of accelerate and torchrun, and what schedulers and launchers number processes by: they speak of `alphaf`, and
-# a tool that sees WORLD_SIZE or PMI_SIZE (accelerate/state.py:808, axolotl/utils/config) waits for ranks that nobody
-# starts. Our own launchers give their ranks the right ones.
-_LAUNCHERS = re.compile(
-    r"(ACCELERATE|PET|TORCHELASTIC|PMI|OMPI_COMM_WORLD|MV2_COMM_WORLD)_"
-    r"|((LOCAL|GROUP|ROLE|NODE)_)?RANK$|((LOCAL|GROUP|ROLE)_)?WORLD_SIZE$|MASTER_(ADDR|PORT)$"
-)
 
 # What every child gets: nothing leaves the machine, output arrives when it is printed, and a driver is enough.
 QUIET_OFFLINE = {
@@ -96,7 +85,7 @@ def child_env(extra: Mapping[str, str], *, online: bool) -> dict[str, str]:
 
     `online` leaves out the offline switches for the one process that fetches what the user asked for.
     """
-    env = {key: value for key, value in os.environ.items() if not _LAUNCHERS.match(key) and key != PLACE}
+    env = {key: value for key, value in os.environ.items() if not LAUNCHERS.match(key) and key != PLACE}
     ours = {k: v for k, v in QUIET_OFFLINE.items() if not (online and k.endswith("_OFFLINE"))}
     env.update(ours)
     # Torch's own place is /tmp/torchinductor_USER, which another user may make first, and run code from it.
@@ -139,8 +128,8 @@ def probes(argvs: Sequence[Sequence[str]], env: Mapping[str, str], seconds: floa
 
     What is not ended after so many seconds is killed. Whatever came of the programs is gone in the end.
     """
-    mark = new_mark()
-    given = {**env, **inherited_marks(), mark: ""}
+    mark = processes.new_mark()
+    given = {**env, **processes.inherited_marks(), mark: ""}
     hurry = threading.Event()
     hurry.set()
     with contextlib.ExitStack() as kept:
@@ -153,7 +142,7 @@ def probes(argvs: Sequence[Sequence[str]], env: Mapping[str, str], seconds: floa
                 time.sleep(_PROBE_POLL_S)
             codes = [None if process is None else process.poll() for process in started]
         finally:
-            end_all(mark, hurry)
+            processes.end_all(mark, hurry)
         found = []
         for process, ended, output in zip(started, codes, outputs, strict=True):
             if process:
@@ -176,40 +165,13 @@ def interactive(argv: Sequence[str], env: Mapping[str, str]) -> int:
 
     What did is known to `signals.asked` then.
     """
-    mark = new_mark()
-    with guarded(mark), interrupts_passed_on() as reach:
+    mark = processes.new_mark()
+    with guarded(mark), processes.interrupts_passed_on() as reach:
         process = subprocess.Popen(argv, env={**env, mark: ""})
         reach.append(process.send_signal)
         code = process.wait()
-        end_all(mark, threading.Event())
+        processes.end_all(mark, threading.Event())
     return code
-
-
-@contextlib.contextmanager
-def interrupts_passed_on() -> Iterator[list[Callable[[int], None]]]:
-    """Pass what asks this process to stop on to who is put into the list.
-
-    Ctrl-C the terminal sends to the program too, and it gives it its own meaning: only where there is no terminal it
-    is passed on, a moment later, for whoever sent it may have sent it to both.
-    """
-    reach: list[Callable[[int], None]] = []
-
-    def pass_on(number: int, _frame: FrameType | None) -> None:
-        signals.noted(number)
-        for send in reach:
-            if number != signal.SIGINT:
-                send(number)
-            elif not os.isatty(0):
-                later = threading.Timer(_BOTH_S, send, (number,))
-                later.daemon = True
-                later.start()
-
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield reach
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @hides_secrets
@@ -237,11 +199,11 @@ def run_logged(
     """
     started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
-    mark = new_mark()
-    given = {**env, **inherited_marks(), mark: str(log)}
+    mark = processes.new_mark()
+    given = {**env, **processes.inherited_marks(), mark: str(log)}
     process: _Cold | Forked | None = None
     ended: Ended | None = None
-    with interrupts_noted() as stop, guarded(mark, log):
+    with processes.interrupts_noted() as stop, guarded(mark, log):
         try:
             with writing(log), log.open("ab") as output:
                 output.write(f"$ {printable(argv)}\n".encode())
@@ -303,7 +265,7 @@ def _end(process: _Cold | Forked | None, mark: str, patience: float, hurry: thre
     """End the program's group, then all else that came of it; raise RunStateError where something lives on."""
     if isinstance(process, Forked):
         process.give_up()
-    known = living(mark)  # before their parents go: a child with an environment of its own has no other tie
+    known = processes.living(mark)  # before their parents go: a child with an environment of its own has no other tie
     if process is not None and process.pid is not None:
         for number, seconds in _ESCALATION:
             if _all_ended(process, known) or (hurry.is_set() and number != signal.SIGKILL):
@@ -315,7 +277,7 @@ def _end(process: _Cold | Forked | None, mark: str, patience: float, hurry: thre
                 if hurry.is_set() and number != signal.SIGKILL:
                     break
                 time.sleep(_POLL_S)
-    left = end_all(mark, hurry, known)
+    left = processes.end_all(mark, hurry, known)
     if process is not None:
         _ended(process)  # killed with the rest
     if left:
@@ -326,9 +288,9 @@ def _end(process: _Cold | Forked | None, mark: str, patience: float, hurry: thre
         )
 
 
-def _all_ended(process: _Cold | Forked, known: Iterable[Process]) -> bool:
+def _all_ended(process: _Cold | Forked, known: Iterable[processes.Process]) -> bool:
     """Return whether the program has ended, and all that it had in its group: a launcher may go before its trainer."""
-    return _ended(process) and not any(group_of(each) == process.pid for each in known)
+    return _ended(process) and not any(processes.group_of(each) == process.pid for each in known)
 
 
 def _ended(process: _Cold | Forked) -> bool:

@@ -18,6 +18,13 @@ from alphaf_orch.core.errors import ConfigError
 _RANKS = ("PET_NODE_RANK", "NODE_RANK", "GROUP_RANK", "JOB_COMPLETION_INDEX")
 _ADDRESSES = ("ALPHAF_NODE_ADDRESS", "PET_MASTER_ADDR", "MASTER_ADDR")
 _PORTS = ("ALPHAF_NODE_PORT", "PET_MASTER_PORT", "MASTER_PORT")
+# Options of accelerate and torchrun, and what schedulers and launchers number processes by: they speak of `alphaf`, and
+# a tool that sees WORLD_SIZE or PMI_SIZE (accelerate/state.py:808, axolotl/utils/config) waits for ranks that nobody
+# starts. Our own launchers give their ranks the right ones.
+LAUNCHERS = re.compile(
+    r"(ACCELERATE|PET|TORCHELASTIC|PMI|OMPI_COMM_WORLD|MV2_COMM_WORLD)_"
+    r"|((LOCAL|GROUP|ROLE|NODE)_)?RANK$|((LOCAL|GROUP|ROLE)_)?WORLD_SIZE$|MASTER_(ADDR|PORT)$"
+)
 _SAY = "set ALPHAF_NODE_RANK to 0, 1, … on each machine, one `alphaf` each"
 
 

@@ -15,7 +15,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -26,6 +26,7 @@ from alphaf_orch.programs.guard import Marked, stat_fields
 
 PREFIX = "_ALPHAF_"  # not ALPHAF_: no setting of the user's, and not recorded as one
 _POLL_S = 0.1
+_BOTH_S = 1.5
 _SHOWN = 110  # characters of a command line
 # What a launcher left behind gets time to end by itself (a tracker sends its last lines), a request, the end.
 _LEFT_BEHIND: tuple[tuple[signal.Signals | None, float], ...] = (
@@ -169,3 +170,30 @@ def interrupts_noted() -> Iterator[Stop]:
             signal.signal(number, handler)
     if stop.asked.is_set():
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def interrupts_passed_on() -> Iterator[list[Callable[[int], None]]]:
+    """Pass what asks this process to stop on to who is put into the list.
+
+    Ctrl-C the terminal sends to the program too, and it gives it its own meaning: only where there is no terminal it
+    is passed on, a moment later, for whoever sent it may have sent it to both.
+    """
+    reach: list[Callable[[int], None]] = []
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        noted(number)
+        for send in reach:
+            if number != signal.SIGINT:
+                send(number)
+            elif not os.isatty(0):
+                later = threading.Timer(_BOTH_S, send, (number,))
+                later.daemon = True
+                later.start()
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield reach
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -76,7 +76,7 @@ def _handle(handler: Any) -> None:
 
 def _quit(number: int, _frame: FrameType | None) -> None:
     noted(number)
-    _end(f"alphaf was interrupted by {name()} before it began; nothing was changed")
+    _end(f"interrupted by {name()} before anything was begun; nothing was changed")
 
 
 def _raise(number: int, frame: FrameType | None) -> None:

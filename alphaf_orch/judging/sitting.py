@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from alphaf_orch.core import signals
 from alphaf_orch.core.errors import Interrupted, JudgeError, ToolError
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.judging.client import JudgeClient
@@ -61,16 +62,25 @@ async def _hold(
     sitting: Sitting, preset: JudgePreset, console: Console, file: VerdictFile, summarize: Summarize
 ) -> Row:
     task = asyncio.current_task()
-    before = signal.getsignal(signal.SIGTERM)
-    if task:
-        # An exception out of a signal handler would leave the loop in pieces; Ctrl-C is treated like this by asyncio.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    loop = asyncio.get_running_loop()
+    # What is ignored stays so.
+    before = {number: handler for number in signals.STOPPING if callable(handler := signal.getsignal(number))}
+
+    def stop(number: int) -> None:
+        signals.noted(number)
+        if task:
+            task.cancel()
+
+    for number in before:
+        # An exception out of a signal handler would leave the loop in pieces.
+        loop.add_signal_handler(number, stop, number)
     try:
         async with JudgeClient(preset) as client:
             return await _ask(sitting, preset, console, file, client, summarize)
     finally:
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 async def _ask(

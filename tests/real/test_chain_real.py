@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from canary import CANARY, ENVIRONMENT, leaks
 from harms import flip
-from processes import kill_all
+from processes import end as end_all
+from processes import guards_of, kill_all
 from watched import alone, calls, elsewhere, without_network
 
 from alphaf_orch.core.processes import living, mark_of
@@ -285,6 +286,10 @@ def test_ctrl_c_and_kill_9_in_the_middle_then_the_same_command_finishes(chain, p
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130
     assert living(mark_of(sft.parent / ".lock")) == []
+    # The step that it was in is a checkpoint, whatever `save_steps` says.
+    assert "SIGINT: the training ends with a checkpoint" in (sft.parent / "logs" / "sft.log").read_text("utf-8")
+    newest = max(int(path.name.rpartition("-")[2]) for path in sft.glob("checkpoint-*"))
+    assert newest == json.loads((sft.parent / "metrics" / "sft.jsonl").read_text("utf-8").splitlines()[-1])["step"]
     assert kill_all(sft.parent / "rendered" / "sft.yaml", signal.SIGKILL) == 0
     before = len((sft.parent / "metrics" / "sft.jsonl").read_text("utf-8").splitlines())
     process = subprocess.Popen(
@@ -293,6 +298,7 @@ def test_ctrl_c_and_kill_9_in_the_middle_then_the_same_command_finishes(chain, p
     metrics = sft.parent / "metrics" / "sft.jsonl"
     while len(metrics.read_text("utf-8").splitlines()) < before + 5 and time.monotonic() < end:
         time.sleep(0.1)
+    end_all(guards_of(process.pid))
     process.kill()
     assert kill_all(sft.parent / "rendered" / "sft.yaml", signal.SIGKILL) >= 2, "launcher and trainer"
     process.wait(timeout=30)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from eval_run import SYSTEM, write_run, write_tasks
-from processes import kill_all
+from processes import end as end_all
+from processes import guards_of, kill_all
 
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.scores.results import read_result, read_samples, run_results
@@ -204,6 +205,7 @@ def test_killed_in_the_middle_the_answers_there_are_not_asked_again(place, cold)
     while count < 5 and time.monotonic() < end:
         time.sleep(0.02)
         count = max((stored(file) for file in run.glob(".partial/eval/dpo/responses-*/*.db")), default=0)
+    end_all(guards_of(process.pid))
     process.kill()
     assert kill_all(run / "rendered" / "eval_dpo.yaml", signal.SIGKILL) >= 1
     process.wait(timeout=20)

@@ -11,12 +11,16 @@ trap 'rm -rf "$tmp"' EXIT
 "${PYTHON:-python3}" -m venv "$tmp"
 "$tmp/bin/python" -m pip install --quiet uv==0.13.9
 
+compile() {
+    "$tmp/bin/uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --annotation-style line \
+        --custom-compile-command "make lock" "$@"
+}
 lock() {
     accel=$1
     shift
-    "$tmp/bin/uv" pip compile pyproject.toml --quiet --universal --python-version 3.11 --extra "$accel" --extra dev \
-        --overrides requirements/overrides.txt --annotation-style line --custom-compile-command "make lock" --output-file "requirements/$accel.lock" "$@"
+    compile --extra "$accel" --extra dev --overrides requirements/overrides.txt --output-file "requirements/$accel.lock" "$@"
 }
 lock cpu --excludes requirements/cpu.excludes "$@"
 lock gpu --excludes requirements/gpu.excludes "$@"
+compile --extra audit --output-file requirements/audit.lock "$@"  # an environment of its own: it looks at the others
 lock vllm "$@"  # an environment of its own: nothing of cpu or gpu fits beside vLLM

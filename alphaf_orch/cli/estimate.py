@@ -19,7 +19,7 @@ from alphaf_orch.settings.options import Options, settings
 
 @command()
 @with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
-@with_options("trust_remote_code")
+@with_options("trust_remote_code", "allow_pickle")
 @click.option("--gpu-memory", type=Finite(min=1), metavar="GB", help="Memory of one GPU (of --card, the GPU here, 80).")
 @click.option("--card", metavar="NAME", help=f"The GPU as its driver names it (the one here, {ARTICLE_CARD}).")
 @click.option("--engine", metavar="NAME", help="Short for --set engine=NAME.")

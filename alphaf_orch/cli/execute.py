@@ -9,10 +9,12 @@ import click
 from rich.console import Console
 
 from alphaf_orch.cli.options import log_console, out_console
-from alphaf_orch.cli.views import print_plan, print_run
+from alphaf_orch.cli.views import allowed_lines, print_plan, print_run
+from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import Plan, make_plan
@@ -60,11 +62,14 @@ def _run(
     warm: bool | None,
     verbose: bool,
 ) -> None:
+    keep_in(paths.log("alphaf"))
     plan = make_plan(config, machine, paths.root, scope)
     if leader is None:
         refuse_unknown_seat(plan)
     with warm_programs(warm, config, machine, console):
         plan = ready_plan(plan, console, verbose=verbose)
+        for line in allowed_lines(plan):
+            tell(console, f"allowed by {line}")
         tell_notes(plan)
         before = _changed(paths.manifest)
         run_plan(plan, machine, console, verbose=verbose, leader=leader)

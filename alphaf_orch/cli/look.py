@@ -14,6 +14,7 @@ from alphaf_orch.cli.views import (
     print_run,
     print_runs,
 )
+from alphaf_orch.core import signals
 from alphaf_orch.core.paths import cache_dir, template_folders
 from alphaf_orch.experiments.experiment import all_experiments
 from alphaf_orch.inputs.presets import list_presets
@@ -73,4 +74,7 @@ def show(run: str, as_json: bool) -> None:
 def chat(run: str, prompt: str | None, system: str | None, max_new_tokens: int, temperature: float) -> None:
     """Chat with a run's newest finished model; works on CPU too."""
     paths = existing_run(run)
-    sys.exit(talk(paths, prompt=prompt, system=system, max_new_tokens=max_new_tokens, temperature=temperature))
+    code = talk(paths, prompt=prompt, system=system, max_new_tokens=max_new_tokens, temperature=temperature)
+    if signals.asked():  # whatever the program made of it
+        raise KeyboardInterrupt
+    sys.exit(code)

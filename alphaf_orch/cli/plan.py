@@ -18,7 +18,7 @@ from alphaf_orch.settings.options import Options, settings
 
 @command()
 @with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
-@with_options("trust_remote_code", "as_json")
+@with_options("trust_remote_code", "allow_pickle", "as_json")
 def plan(options: Options, as_json: bool) -> None:
     """Show what `alphaf run` would do and why, with every rendered file and command; launches nothing."""
     chosen, paths = settings(options)

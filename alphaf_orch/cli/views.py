@@ -20,6 +20,7 @@ from alphaf_orch.estimates.measured import read_measured
 from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.inputs.sources import Source, taken_as
 from alphaf_orch.inputs.weights import WeightsState
+from alphaf_orch.planning import allowed
 from alphaf_orch.planning.forecast import Forecast
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.runs.expected import forecast_of
@@ -39,6 +40,7 @@ def plan_json(plan: Plan, statuses: Sequence[Status], found: Forecast, scratch: 
         "gpus": dict(plan.gpus),
         "engine": {"name": plan.engine.name, "reason": plan.engine.reason, "offload": plan.engine.offload},
         "data": {section: [_source(source) for source in found] for section, found in plan.sources.items() if found},
+        "allowed": {"flags": allowed.given(plan.resolved), "files": [list(each) for each in _let_in(plan)]},
         "disk_bytes": plan.disk_bytes,
         "estimate": estimate_json(found),
         "scratch": str(scratch) if scratch else None,
@@ -68,6 +70,8 @@ def print_plan(
     if plan.engine.reason:
         offload = " with what it can put to the CPU" if plan.engine.offload else ""
         console.out(f"engine: {plan.engine.name}{offload}, {plan.engine.reason}", highlight=False)
+    for line in allowed_lines(plan):
+        console.out(f"allowed by {line}", highlight=False)
     _print_data(console, plan)
     shown: set[Path] = set()
     for status in statuses:
@@ -87,6 +91,15 @@ def print_plan(
     for line in short_lines(found):
         console.out(line, highlight=False)
     console.print(f"disk needed: about {size(plan.disk_bytes)}", highlight=False)
+
+
+def allowed_lines(plan: Plan) -> list[str]:
+    """Return a line for each flag that the run has, said now or remembered, with the files that it lets in."""
+    return allowed.lines(allowed.given(plan.resolved), _let_in(plan))
+
+
+def _let_in(plan: Plan) -> list[tuple[str, str, str]]:
+    return [(each.kind, each.model, each.name) for each in allowed.let_in(plan.resolved)]
 
 
 def _source(source: Source) -> dict[str, Any]:

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, wraps
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 from urllib.parse import unquote
 
+from alphaf_orch.core.secret_forms import SHORTEST as _SHORTEST
+from alphaf_orch.core.secret_forms import folded, forms, parts
+
 P = ParamSpec("P")
 T = TypeVar("T")
 STARS = "***"
-_SHORTEST = 8  # what is shorter would strike words that are no secret
 _SHORTEST_PASSWORD = 4  # one inside an address, or the judge's key, is certain to be one
-_ENV_NAME = re.compile(r"TOKEN(?!I[ZS]ER)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|APIKEY|(^|_)KEY(_|$)|KEY$|_PWD$|_PASS$")
+_ENV_NAME = re.compile(
+    r"TOKEN(?!I[ZS]ER)|SECRET|PASSW|PASSPHRASE|CREDENTIAL|APIKEY|(^|_)KEY(_|$)|KEY$|_PWD$|_PASS$"
+    r"|(^|_)(AUTH|PAT|PW|DSN|COOKIE)(_|$)|WEBHOOK|CONN(ECTION)?_STR"
+)
 _NAME = (
     r"api[_-]?key|(?:access|secret|private|signing|encryption|account)[_-]?key|access[_-]?key[_-]?id|passw(?:or)?d"
     r"|passphrase|(?:client|app)[_-]?secret"
     r"|(?:hub|hf|auth|access|api|bearer|refresh|session|security|github|gitlab|wandb)[_-]?token"
 )
 # Of an address the password, or a user name alone, by which tokens are given to http.
-USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{1,30})://([^\s/?#:@'\"<>]{1,999})(?::([^\s/'\"<>]{0,999}))?@")
+# ASCII: a Korean word may stand right before or behind, and is no part of an address or token.
+USERINFO = re.compile(r"(?ai)\b([a-z][a-z0-9+.-]{1,30})://([^\s/?#:@'\"<>]{1,999})(?::([^\s/'\"<>]{0,999}))?@")
 QUERY = re.compile(
     rf"(?i)(?<=[?&;])((?:[\w-]*(?:{_NAME})|token|key|secret|sig|signature|x-amz-[\w-]+)=)([^\s&;#'\"<>]+)"
 )
@@ -42,15 +47,21 @@ _BEHIND = re.compile(
     r"([^\s'\",;&)}\].…$<*{][^\s'\",;&)}\]]{3,999})"
 )
 _HEADER = re.compile(
-    r"(?i)(authorization['\"]?[ \t]{0,9}[:=][ \t]{0,9}['\"]?(?:(?:bearer|basic|token)[ \t]{1,9})?"
+    r"(?ai)(authorization['\"]?[ \t]{0,9}[:=][ \t]{0,9}['\"]?(?:(?:bearer|basic|token)[ \t]{1,9})?"
     r"|\bbearer[ \t]{1,9}(?=[^\s'\"]*\d))([\w.~+/=-]{8,})"
 )
-# The tokens of the Hub, OpenAI-like servers, GitHub, GitLab, Slack, AWS.
+# The tokens of the Hub, OpenAI-like servers, GitHub, GitLab, Slack, AWS, Google, PyPI, npm; JSON web tokens.
 SHAPES = re.compile(
-    r"(?<![\w-])(hf_[A-Za-z0-9]{16,}|sk-[\w-]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
-    r"|xox[abprs]-[\w-]{10,}|A(?:KIA|SIA)[0-9A-Z]{16})(?![\w-])"
+    r"(?a)(?<![\w-])(hf_[A-Za-z0-9]{16,}|sk-[\w-]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
+    r"|xox[abprs]-[\w-]{10,}|A(?:KIA|SIA)[0-9A-Z]{16}|AIza[\w-]{35}|pypi-[\w-]{16,}|npm_\w{36}"
+    r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,})(?![\w-])"
 )
+_PEM = re.compile(r"(?s)-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(.{1,20000}?)-----END")
+_NETRC = re.compile(r"\bmachine\s+\S+\s+login\s+\S+\s+password\s+(\S+)")
+# A password that an address should have percent-encoded; only of a variable, whose value is one address.
+_RAW_PASSWORD = re.compile(r"://[^\s:/@]*:(\S+)@")
 _PIECE = 8 << 20
+_OVERLAP = 1 << 14  # of two pieces of one line: longer than a secret
 _COMPOUND = re.compile(rf"(?i)[\w.-]*(?:{_NAME})")
 _ENDS = ("token", "key", "secret", "password", "passwd", "passphrase", "credential", "credentials")
 # The tokens of a tokenizer, and the name that Comet gives an experiment.
@@ -69,33 +80,33 @@ def remember(secret: str) -> None:
 
 def secrets(env: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Return the secrets that the environment holds, in every form in which a tool may repeat them, longest first."""
-    found = set(_remembered)
-    for name, value in (os.environ if env is None else env).items():
+    return _in_all_forms(tuple((os.environ if env is None else env).items()), frozenset(_remembered))
+
+
+@lru_cache(maxsize=8)
+def _in_all_forms(env: tuple[tuple[str, str], ...], remembered: frozenset[str]) -> tuple[str, ...]:
+    found = set(remembered)
+    for name, value in env:
         text = value.strip()
         if _ENV_NAME.search(name.upper()) and len(text) >= _SHORTEST and not text.startswith(("/", "~", "./")):
-            found.add(text)
-            # A key of several lines is printed line by line.
-            found.update(line.strip() for line in text.splitlines() if len(line.strip()) >= 2 * _SHORTEST)
+            found.update(parts(text, is_secret_name))
+        found.update(raw for raw in _RAW_PASSWORD.findall(text) if len(raw) >= _SHORTEST_PASSWORD)
         for scheme, user, password in USERINFO.findall(text):
             if len(password) >= _SHORTEST_PASSWORD:
                 both = f"{unquote(user)}:{unquote(password)}".encode()
                 found |= {password, unquote(password), base64.b64encode(both).decode()}
             elif not password and len(user) >= _SHORTEST and scheme.lower() in ("http", "https"):
                 found |= {user, unquote(user)}
-    escaped = {json.dumps(text, ensure_ascii=ascii)[1:-1] for text in found for ascii in (True, False)}
-    return tuple(sorted(found | escaped, key=lambda text: (-len(text), text)))
-
-
-@cache
-def _values(known: tuple[str, ...]) -> re.Pattern[str] | None:
-    return re.compile("|".join(map(re.escape, known))) if known else None
+    return tuple(sorted({form for text in found for form in forms(text)}, key=lambda text: (-len(text), text)))
 
 
 def spans(text: str, *, shapes: bool = True) -> Iterator[tuple[int, int]]:
     """Yield where secrets stand: the known ones, and with `shapes` what looks like one."""
-    known = _values(secrets())
-    if known:
-        yield from (found.span() for found in known.finditer(text))
+    # One search each: a pattern of all would try every one of them at every letter.
+    known = secrets()
+    for secret in known:
+        yield from ((at, at + len(secret)) for at in _places(text, secret))
+    yield from folded(text, known)
     if not shapes:
         return
     for found in USERINFO.finditer(text):
@@ -105,6 +116,9 @@ def spans(text: str, *, shapes: bool = True) -> Iterator[tuple[int, int]]:
             yield found.span(2)
     yield from (found.span(2) for found in QUERY.finditer(text))
     yield from (found.span() for found in SHAPES.finditer(text))
+    for word, pattern in (("PRIVATE KEY-----", _PEM), ("machine", _NETRC)):
+        if word in text:
+            yield from (found.span(1) for found in pattern.finditer(text))
     yield from _named(text)
 
 
@@ -206,11 +220,12 @@ class FileMask:
                     new = new[:whole]
                 if not new:
                     return
+                again = 0 if whole or len(new) < _PIECE else _OVERLAP
                 masked = _replaced_bytes(new)
                 if masked != new:
                     file.seek(self._offset)
                     file.write(masked)
-                self._offset += len(new)
+                self._offset += len(new) - again
 
 
 def _replaced_bytes(data: bytes) -> bytes:

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from alphaf_orch.core.masking import mask
+from alphaf_orch.core.streams import keep_line
 from alphaf_orch.programs.json_lines import whole_rows
 
 _PLAIN_EVERY_S = 15.0
@@ -63,6 +64,7 @@ class LogLine(ABC):
     def __enter__(self) -> Self:
         if self._live:
             self._live.__enter__()
+            keep_line(self._opening)
         else:
             tell(self._console, self._opening)
         return self
@@ -80,9 +82,12 @@ class LogLine(ABC):
         worth_a_line = self._look()
         if self._live:
             self._live.update(Text(self.line()), refresh=True)
-        elif time.monotonic() - self._shown > _PLAIN_EVERY_S and worth_a_line:
+        if time.monotonic() - self._shown > _PLAIN_EVERY_S and worth_a_line:
             self._shown = time.monotonic()
-            tell(self._console, self.line())
+            if self._live:  # which is written over, and no line of the run's own log
+                keep_line(self.line())
+            else:
+                tell(self._console, self.line())
 
     def say(self, text: str) -> None:
         """Print a line of its own."""

@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.lock import waited
 from alphaf_orch.core.paths import RunPaths, cache_dir
 from alphaf_orch.core.record import copy_atomic
 from alphaf_orch.evaluation.cells import Cell
-from alphaf_orch.runs.sharing import waited
 from alphaf_orch.scores.results import Sample, TaskResult, read_result, read_samples, write_result
 
 

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from alphaf_orch.core.errors import RunStateError, StageError, interruptible
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, check_run_name, runs_dir
+from alphaf_orch.core.names import named_folder
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.record import fingerprint, write_atomic
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.planning.stages import Section
@@ -122,7 +123,7 @@ class Outcome:
 
 def experiment_paths(name: str) -> ExperimentPaths:
     """Return the paths of an experiment, new or not; raise RunStateError where a run has that name."""
-    root = runs_dir() / check_run_name(name)
+    root = named_folder(runs_dir(), name)
     if (root / "manifest.json").is_file():
         raise RunStateError(
             f"{name} is a run, and an experiment needs a folder of its own",

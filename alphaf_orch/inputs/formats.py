@@ -28,7 +28,7 @@ from alphaf_orch.programs.formats.files import json_reading, packed_by, shard_fi
 from alphaf_orch.programs.formats.json_rows import NotRows
 from alphaf_orch.programs.formats.recognise import Normal
 from alphaf_orch.programs.formats.slim import slimmed
-from alphaf_orch.programs.row_keys import RowError
+from alphaf_orch.programs.lines import bounded_lines
 from alphaf_orch.programs.rows import Kind, conversation, preference
 
 _LARGE = 50 << 20  # ours: bytes whose conversion takes long enough to be announced
@@ -55,6 +55,8 @@ def read_local(place: Path, want: Kind, how: Reading) -> Source:
     rows that must not be trained on and for what is no known format.
     """
     refuse_pattern(place, str(place), "Rename the file or folder without * ? [ and ::")
+    if place.is_file():
+        _refuse_holes(place)
     if not _trainable(place, want, how):
         return _converted(place, want, how)
     try:
@@ -93,18 +95,28 @@ def read_hub(source: Source, want: Kind, how: Reading) -> Source:
     )
 
 
+def _refuse_holes(file: Path) -> None:
+    """Raise DataError for a file with parts that were never written, which read as zeros: a terabyte costs nothing."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        hole = os.lseek(opened.fileno(), 0, os.SEEK_HOLE) if size else size
+    if hole < size and (hole == 0 or not (table_kind(file) or packed_by(file))):
+        what = f"the file has a hole: from byte {hole:,} on it was never written, and reads as zeros"
+        raise DataError(what, where=str(file), fix="Copy it again: an interrupted copy leaves such a file")
+
+
 def _trainable(place: Path, want: Kind, how: Reading) -> bool:
     """Return whether the first row of a file is one that the trainers read as it stands, or is broken text."""
     if place.is_dir() or how.columns or packed_by(place) or table_kind(place):
         return False
-    with place.open("rb") as file:
-        line = next((line.strip() for line in file if line.strip(b"\xef\xbb\xbf \t\r\n")), b"")
     try:
+        with place.open("rb") as file:
+            line = next((line.strip() for line in bounded_lines(file) if line.strip(b"\xef\xbb\xbf \t\r\n")), b"")
         row = json.loads(line.decode("utf-8-sig"))
         (conversation if want == "chat" else preference)(row)
     except UnicodeDecodeError:
         return True  # the check says in which encoding it may be
-    except (ValueError, RowError, AttributeError):
+    except (ValueError, RecursionError, AttributeError):
         return False
     return True
 

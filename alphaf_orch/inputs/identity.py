@@ -13,9 +13,9 @@ import click
 
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.errors import ModelError
-from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs.kept import SMALL_BYTES, drop_absent, keep, kept, lasting, times
 from alphaf_orch.inputs.model_files import WEIGHTS, shards
+from alphaf_orch.inputs.model_json import model_json
 from alphaf_orch.programs.digests import blocks
 from alphaf_orch.programs.digests import digests as _read
 from alphaf_orch.programs.tokenizer_files import PATTERNS
@@ -92,7 +92,7 @@ def settings_files(folder: Path) -> list[Path]:
 
 def _weights(folder: Path) -> set[Path]:
     """Return the weight files: those that transformers or a server would choose; where none has such a name, all."""
-    config = read_json(folder / "config.json") or {}
+    config = model_json(folder / "config.json") or {}
     found = {folder / name for name in [config.get("transformers_weights")] if isinstance(name, str)}
     if (folder / "adapter_config.json").is_file():  # transformers would lay it over its base
         found |= set(folder.glob("adapter_model.*"))

@@ -29,7 +29,7 @@ def read_rows(path: Path) -> Iterator[Row]:
                 return
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 row = None
             if not isinstance(row, dict):
                 raise RunStateError(

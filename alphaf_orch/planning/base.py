@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alphaf_orch.core.command import PROGRAM_ENV, program
-from alphaf_orch.core.errors import ModelError, RunStateError
+from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import cache_dir, template_folders
+from alphaf_orch.core.record import fingerprint
 from alphaf_orch.inputs import presets, weights
+from alphaf_orch.inputs.executable import pickled_weights, refuse_pickles, require_one_kind
 from alphaf_orch.inputs.identity import folder_identity, is_old, known_identity, old_identity
-from alphaf_orch.inputs.model_files import loaded_file
 from alphaf_orch.inputs.model_kinds import require_trainable
 from alphaf_orch.inputs.own_model import generic_preset
 from alphaf_orch.inputs.samples import sample_path
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.settings.config import RunConfig, Tool
+
+_ALLOW_PICKLE = (
+    "pass the model in safetensors; or, if you trust who made it, pass --allow-pickle: its tensors are read by torch's"
+    " weights_only and written anew as safetensors, and the manifest records the files"
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class BaseModelRef:
     identity: str | None
     stage: Stage | None
     model: str
+    pickled: Path | None = None  # where its weights are pickles, which were let in; `name` is their copy in safetensors
 
     @property
     def spec(self) -> str:
@@ -69,20 +76,20 @@ def find_base(
     state = weights.weights_state(preset, cache, os.environ)
     if state.path and state.path.is_dir():
         require_trainable(state.path)
-        if loaded_file(state.path, ("pytorch_model.bin",)):
-            _require_safetensors(state.path)
+        if not config.allow_pickle:
+            refuse_pickles("the base model", state.path, _ALLOW_PICKLE)
     if need_weights:
         state = weights.require_weights(preset, state, os.environ, online=online)
     python = tool_python(config, "axolotl")
     if preset.source == "hub":
         stage = None
-        if need_weights and state.kind == "ready" and state.path:
-            _require_safetensors(state.path)
         if online and state.kind != "ready":
             argv = program(python, "models.fetch_model", "--repo", preset.base_model)
             argv += ("--revision", preset.revision) if preset.revision else ()
+            argv += ("--allow-pickle",) if config.allow_pickle else ()
             stage = Stage("base_model", "axolotl", argv, {}, (), {"repo": preset.base_model}, PROGRAM_ENV, online=True)
-        return BaseModelRef(preset.base_model, state.revision, state.revision or insisted, stage, preset.name)
+        found = BaseModelRef(preset.base_model, state.revision, state.revision or insisted, stage, preset.name)
+        return _as_safetensors(found, state.path, python) if state.kind == "ready" else found
     if state.kind == "build":
         assert state.path is not None
         argv = program(python, f"models.{preset.source}", "--output", str(state.path))
@@ -93,8 +100,6 @@ def find_base(
         stage = Stage("base_model", "axolotl", argv, {}, place, spec, PROGRAM_ENV, written_last=place)
         return BaseModelRef(str(state.path), None, insisted, stage, preset.name)
     assert state.path is not None
-    if need_weights:
-        _require_safetensors(state.path)
     identity: str | None
     if is_old(insisted) and insisted == old_identity(state.path):
         identity = insisted  # a run that an earlier version began: what it has finished is known by that name
@@ -106,14 +111,23 @@ def find_base(
             where=str(state.path),
             fix="bring the first one back, or start again with --run NEW",
         )
-    return BaseModelRef(str(state.path), None, identity, None, preset.name)
+    return _as_safetensors(BaseModelRef(str(state.path), None, identity, None, preset.name), state.path, python)
 
 
-def _require_safetensors(folder: Path) -> None:
-    """Raise ModelError for weights that only pickle can read: merges and their checks read safetensors lazily."""
-    if not any(folder.glob("*.safetensors")):
-        raise ModelError(
-            "the base model has no safetensors weights",
-            where=str(folder),
-            fix="load it once with transformers, save_pretrained() it to a new folder, and pass that as --model",
-        )
+def _as_safetensors(found: BaseModelRef, folder: Path | None, python: str) -> BaseModelRef:
+    """Return the base model with its weights in safetensors: itself, or where they are pickles their copy in the cache.
+
+    The copy bears the name of what it was made of, so that other pickles have another; it is made by the first stage.
+    """
+    if folder is None or not pickled_weights(folder):
+        return found
+    require_one_kind(folder)
+    if found.identity is None:  # a plan that reads no large file
+        return replace(found, pickled=folder)
+    copy = cache_dir() / "models" / f"{found.model}-{fingerprint(found.identity)[:16]}"
+    stage = None
+    if not copy.is_dir():
+        argv = program(python, "models.from_pickle", "--model", str(folder), "--output", str(copy))
+        spec = {"from_pickle": found.identity}
+        stage = Stage("base_model", "axolotl", argv, {}, (copy,), spec, PROGRAM_ENV, written_last=(copy,))
+    return replace(found, name=str(copy), revision=None, stage=stage, pickled=folder)

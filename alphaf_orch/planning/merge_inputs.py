@@ -30,9 +30,9 @@ class MergeInputs:
 def base_as_merged(base: BaseModelRef, preset: ModelPreset, env: Mapping[str, str]) -> MergeModel:
     """Return the base model of the run as a model of the merge."""
     folder, name = Path(base.name), preset.name
-    if preset.source == "hub":
+    if preset.source == "hub" and not folder.is_absolute():
         folder = hub_cache.snapshot(base.name, "model", base.revision, env) or folder
-        name = preset.base_model
+    name = preset.base_model if preset.source == "hub" else name
     return MergeModel(name, str(folder), base.revision, base.weights(), preset.licence, here=folder.is_dir())
 
 

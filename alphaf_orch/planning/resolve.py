@@ -18,6 +18,7 @@ from alphaf_orch.core.yaml_files import place_of
 from alphaf_orch.inputs import hub_cache, presets, sources
 from alphaf_orch.inputs.chat_templates import ChatTemplate, template_of
 from alphaf_orch.inputs.data_sets import check_sources
+from alphaf_orch.inputs.executable import refuse_pickled_data
 from alphaf_orch.inputs.formats import Reading
 from alphaf_orch.planning import recipes
 from alphaf_orch.planning.base import BaseModelRef, find_base, find_preset, tool_python
@@ -83,7 +84,9 @@ def with_engine(resolved: Resolved) -> Resolved:
 
 def _check_said(config: RunConfig, scope: Scope) -> None:
     """Raise ConfigError for a setting that means nothing, whatever is on the disk."""
-    refuse_credentials(config.model_dump(exclude_defaults=True), "the config")
+    said = config.model_dump(exclude_defaults=True)
+    refuse_credentials(said, "the config")
+    refuse_pickled_data(said, "the config")
     check_section("sft", config.sft, "the config")
     check_section("dpo", config.dpo, "the config")
     check_trackers(config.trackers, "the config")

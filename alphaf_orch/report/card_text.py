@@ -10,6 +10,7 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.wording import in_language
 from alphaf_orch.evaluation.tasks.titles import task_title
 from alphaf_orch.inputs.licences import Licence
+from alphaf_orch.planning.allowed import FLAGS
 from alphaf_orch.planning.stages import MERGE_MODELS, STAGE_ORDER
 from alphaf_orch.report.score_blocks import error_shown
 from alphaf_orch.runs.chain import CHAIN
@@ -36,6 +37,7 @@ def card_text(
         "## Licence\n\n" + _licence(licence),
         "## Training\n\n" + _training(manifest),
         *(["## Merge\n\n" + _merge(manifest)] if stage == "merged" else []),
+        *(["## Allowed by flag\n\n" + _allowed(manifest["allowed"])] if manifest.get("allowed") else []),
         "## Data\n\n" + _data(manifest),
         "## Scores\n\n" + _scores(results),
         "## Limits\n\nMade for text in the domain of its training data. Its figures and citations can be wrong: check "
@@ -89,6 +91,15 @@ def _merge(manifest: Mapping[str, Any]) -> str:
         + table(["partner", "revision", "licence"], rows)
         + (f"\n{notes}" if notes else "")
     )
+
+
+def _allowed(found: Mapping[str, Any]) -> str:
+    """Return which flags were given and the files that they let in, each with its SHA-256."""
+    given = f"Given: {', '.join(f'`{flag}`' for flag in found['flags'])}."
+    if not found["files"]:
+        return f"{given} No file needed it."
+    rows = [[FLAGS[each["kind"]], each["model"], each["file"], f"`{each['sha256']}`"] for each in found["files"]]
+    return f"{given}\n\n" + table(["flag", "model", "file", "SHA-256"], rows)
 
 
 def _data(manifest: Mapping[str, Any]) -> str:

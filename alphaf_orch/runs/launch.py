@@ -56,6 +56,8 @@ def launch(
         return run_logged(
             argv, env=child, log=line.log, lock_fd=lock_fd, on_poll=look, patience=patience, hurry=hurry,
             on_cold=lambda reason: line.say(f"warm: {line.log.stem} starts cold: {reason}"),
+            on_stop=lambda seconds: line.say(f"{line.log.stem}: asked to stop: it has {seconds:.0f} s, a training to"
+                                             " end with its step and a checkpoint; Ctrl-C again ends it at once"),
         )  # fmt: skip
 
     with line, using(named([argv, *(file.values for file in (files or {}).values())])):

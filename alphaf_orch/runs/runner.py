@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_atomic, write_manifest
 from alphaf_orch.core.warm import WarmLost
 from alphaf_orch.inputs import sources
+from alphaf_orch.planning import allowed
 from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Stage
@@ -31,6 +32,7 @@ from alphaf_orch.runs import sharing, sums
 from alphaf_orch.runs.attempt import Attempt
 from alphaf_orch.runs.damage import refuse_loaded
 from alphaf_orch.runs.done_line import done_line
+from alphaf_orch.runs.interrupted import interrupts_told
 from alphaf_orch.runs.launch import write_files
 from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.outputs import check_outputs
@@ -57,9 +59,11 @@ from alphaf_orch.settings.config import dump_config
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
 
 
-def locked(paths: RunPaths) -> contextlib.AbstractContextManager[int]:
+@contextlib.contextmanager
+def locked(paths: RunPaths) -> Iterator[int]:
     """Hold the run; raise RunStateError where another process has it or a tool of an earlier one lives on."""
-    return held(paths.lock, f"the run {paths.name}")
+    with held(paths.lock, f"the run {paths.name}") as lock_fd, interrupts_told(paths):
+        yield lock_fd
 
 
 def run_plan(
@@ -154,6 +158,7 @@ def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
     manifest["base_model"] = plan.preset.base_model
     manifest["base_revision"] = plan.config.base_revision
     manifest["licence"] = plan.preset.licence
+    manifest |= allowed.record(plan.resolved, manifest)
     if plan.merge:
         manifest["merge_partners"] = [model.record for model in plan.merge.partners]
     for section, found in plan.sources.items():

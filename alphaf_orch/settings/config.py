@@ -52,6 +52,7 @@ class RunConfig(BaseModel):
     trackers: dict[str, Any] = {}
     merge_dtype: Literal["bfloat16", "float16", "float32"] | None = None
     trust_remote_code: bool = False
+    allow_pickle: bool = False
     allow_untrained_tokens: bool = False
     templates: str | None = None
     tools: dict[Tool, str] = {}

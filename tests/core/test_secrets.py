@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from canary import CANARY, ENVIRONMENT, leaks
+from canary import CANARY, ENVIRONMENT, forms, has_canary, leaks
 from fake_run import Fake
 from judge_stub import Stub, say
 from judged import judge, rows
@@ -150,6 +150,54 @@ def test_a_text_is_masked_by_value_and_by_shape(secrets):
     assert mask_values({"a": [f"hub_token={CANARY}"], "hub_token": CANARY, "key": "fingerprint", "n": 1}) == {
         "a": ["hub_token=***"], "hub_token": "***", "key": "fingerprint", "n": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name, value in ENVIRONMENT.items() if has_canary(value)])
+def test_each_secret_is_masked_in_every_form(secrets, name):
+    """As it is, in addresses, HTML, JSON, python, a shell, and base64; between Korean words too."""
+    value = ENVIRONMENT[name]
+    for text in forms(value):
+        for around in ("오류: {}은(는) 거절됨", "오류{} 거절됨"):
+            said = mask(around.format(text))
+            assert not has_canary(said), said
+            assert said.startswith("오류") and said.endswith(" 거절됨")
+
+
+def test_a_secret_that_a_terminal_breaks_over_lines_is_masked(secrets, tmp_path):
+    for name in ("HF_TOKEN", "SLACK_WEBHOOK_URL", "AZURE_STORAGE_CONNECTION_STRING"):
+        value = ENVIRONMENT[name]
+        for at in range(1, len(value)):
+            for text in (f"a {value[:at]}\n{value[at:]} b", f"│ {value[:at]} │\n│ {value[at:]} │"):
+                said = mask(text)
+                assert not has_canary(said) and value[:at][-6:] not in said + "x" * (6 - at), (said, at)
+    log = tmp_path / "rich.log"
+    log.write_text("│ hf_kanarienvogel7Ab │\n│ CdEfGh                │\n", "utf-8")
+    FileMask(log).advance(final=True)
+    assert "CdEfGh" not in log.read_text("utf-8")
+
+
+def test_shapes_of_keys_are_masked_wherever_they_were_read(secrets):
+    """A key file, a .netrc or a cookie that a tool prints: no variable of ours holds it."""
+    key = (
+        "-----BEGIN OPENSSH PRIVATE KEY-----\n" + "b3BlbnNzaC1rZXktdjEAAAAA\n" * 3 + "-----END OPENSSH PRIVATE KEY-----"
+    )
+    for text in (
+        key, key.replace("\n", "\\n"), "machine h login u password geheim7890", "AIza" + "a1B2c" * 7,
+        "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTYifQ.c2lnbmF0dXJlLXdpdGg", "pypi-AgEIcHlwaS5vcmc" + "a" * 20,
+    ):  # fmt: skip
+        said = mask(f"앞 {text} 뒤")
+        assert said.startswith("앞 ") and said.endswith(" 뒤") and "***" in said, said
+        assert "b3Blbn" not in said and "geheim" not in said and "c2ln" not in said
+
+
+def test_a_line_longer_than_a_piece_hides_what_stands_at_its_border(tmp_path, secrets, monkeypatch):
+    monkeypatch.setattr("alphaf_orch.core.masking._PIECE", 1 << 16)
+    for before in range((1 << 16) - 40, (1 << 16) + 40, 7):
+        log = tmp_path / f"{before}.log"
+        log.write_text("x" * before + ENVIRONMENT["HF_TOKEN"] + "x" * (1 << 16) + "\nEnde\n", "utf-8")
+        size = log.stat().st_size
+        FileMask(log).advance(final=True)
+        assert not has_canary(log.read_bytes()) and log.stat().st_size == size
 
 
 def test_masking_is_quick_on_long_lines():

@@ -93,18 +93,16 @@ def test_fetch_needs_a_repo() -> None:
     assert done.stderr.endswith("error: the following arguments are required: --repo\n")
 
 
-@pytest.mark.parametrize(
-    ("files", "weights"),
-    [
-        (["model.safetensors", "pytorch_model.bin"], "*.safetensors"),
-        (["pytorch_model-00001-of-00002.bin"], "*.bin"),
-    ],
-)
-def test_fetch_takes_bin_only_without_safetensors(
-    files: list[str], weights: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fetch_takes_pickles_only_where_they_are_allowed_and_alone() -> None:
     fetch_model = script("models.fetch_model")
-    assert fetch_model.wanted_patterns(files) == [*fetch_model.SMALL_FILES, weights]
+    small, both = fetch_model.SMALL_FILES, ["model.safetensors", "pytorch_model.bin"]
+    for allowed in (False, True):
+        assert fetch_model.wanted_patterns(both, allow_pickle=allowed) == [*small, "*.safetensors"]
+    alone = ["pytorch_model-00001-of-00002.bin"]
+    assert fetch_model.wanted_patterns(alone, allow_pickle=True) == [*small, "*.bin"]
+    with pytest.raises(fetch_model.Failure) as refused:
+        fetch_model.wanted_patterns(alone, allow_pickle=False)
+    assert "--allow-pickle" in refused.value.message and alone[0] in refused.value.message
 
 
 # The real thing

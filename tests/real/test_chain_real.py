@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from canary import CANARY, ENVIRONMENT, leaks
 from harms import flip
 from processes import kill_all
+from watched import alone, calls, elsewhere, without_network
 
 from alphaf_orch.core.processes import living, mark_of
 
@@ -59,9 +61,38 @@ def chain(place):
     config.write_text(
         "trackers: {use_mlflow: true, use_tensorboard: true, use_wandb: true, use_trackio: true}\n", encoding="utf-8"
     )
-    done = alphaf(place, "run", "--model", "tiny", "--run", "t", "--config", str(config))
+    # Of the folder that one stands in, a tracker may keep where it was cloned from.
+    remote = ["git", "remote", "add", "origin", f"https://{CANARY}@git.bank/alphaf.git"]
+    for argv in (["git", "init", "--quiet"], remote):
+        subprocess.run(argv, cwd=place, check=True)
+    look = [] if without_network() else alone(place.with_name(f"{place.name} calls"))
+    done = subprocess.run(
+        [*look, *command("run", "--model", "tiny", "--run", "t", "--config", str(config))],
+        cwd=place, env=environment(place) | ENVIRONMENT, capture_output=True, text=True, timeout=400, check=False,
+        umask=0,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def test_the_chain_and_every_tracker_ask_nobody_off_this_machine(chain, place):
+    lacking = without_network()
+    if lacking:
+        pytest.skip(lacking)
+    trace = place.with_name(f"{place.name} calls")
+    assert calls(trace) > 10, "the tools talk among themselves"
+    assert elsewhere(trace) == []
+
+
+def test_the_chain_and_every_tracker_keep_no_secret(chain, place):
+    found = [file for file in leaks(place, chain.stdout, chain.stderr) if not file.startswith(f"{place}/.git/")]
+    assert found == []
+
+
+def test_nothing_of_a_chain_is_anybody_s_to_change(chain, place):
+    """Started with umask 0, as some containers are."""
+    run = place / "실행 폴더" / "t"
+    assert [file for file in (run, *run.rglob("*")) if not file.is_symlink() and file.stat().st_mode & 0o002] == []
 
 
 def test_the_chain_ends_with_a_checked_model(chain, place):

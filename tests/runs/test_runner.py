@@ -16,7 +16,7 @@ import harms
 import pytest
 import ranks
 from fake_run import Fake
-from processes import kill_all
+from processes import end, guards_of, kill_all
 
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint
@@ -548,6 +548,7 @@ def test_a_killed_alphaf_leaves_the_run_locked_while_its_trainer_lives(run, fake
     fake.behave(sft="hang")
     process = start(fake, "sft", "--model", "tiny")
     wait_for(root() / "logs" / "sft.log", "hanging")
+    end(guards_of(process.pid))  # else it ends what is left
     process.kill()
     process.communicate(timeout=30)
     refused = run("sft", "--model", "tiny")
@@ -565,6 +566,7 @@ def test_a_rank_that_outlives_alphaf_and_its_launcher_holds_the_run(run, fake, t
     fake.behave(sft="ranks")
     process = start(fake, "sft", "--model", "tiny")
     wait_for(root() / "logs" / "sft.log", "hanging")
+    end(guards_of(process.pid))  # else it ends what is left
     process.kill()
     process.communicate(timeout=30)
     kill_all(root() / "rendered" / "sft.yaml", signal.SIGKILL)

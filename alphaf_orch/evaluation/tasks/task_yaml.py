@@ -13,6 +13,7 @@ from typing import Any
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.names import expanded
 from alphaf_orch.core.paths import SCHEMAS
 from alphaf_orch.core.values import nearest
 from alphaf_orch.core.yaml_files import LOADER, read_document
@@ -35,7 +36,7 @@ class Function(str):
     """A `!function module.name`, as text: nothing of a task is imported to list it."""
 
 
-class _Loader(LOADER):  # type: ignore[misc]
+class _Loader(LOADER):
     """Reads `!function` without importing anything."""
 
 
@@ -91,14 +92,7 @@ def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
 def _parse(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     example = "write lm-eval's keys: `task: NAME`, `dataset_path: ...`"
     document = read_document(path, loader=_Loader, example=example)
-    lines: dict[str, int] = {}
-    for key, line in ((keys[0], line) for keys, line in document.key_lines() if len(keys) == 1):
-        if key in lines:
-            raise ConfigError(
-                f"key {key} is given twice", where=f"{path} line {line}", fix=f"keep one of it and line {lines[key]}"
-            )
-        lines[key] = line
-    return document.values, lines
+    return document.values, {keys[0]: line for keys, line in document.lines.items() if len(keys) == 1}
 
 
 def _with_absolute_data(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -113,7 +107,7 @@ def _with_absolute_data(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         and path not in BUILDERS
         and (path.startswith((".", "/", "~")) or (folder / path).is_dir())
     ):
-        found["dataset_path"] = str(folder / Path(path).expanduser())
+        found["dataset_path"] = str(folder / expanded(path))
     return found
 
 
@@ -122,7 +116,7 @@ def _absolute(names: Any, folder: Path) -> Any:
         return {split: _absolute(name, folder) for split, name in names.items()}
     if isinstance(names, list):
         return [_absolute(name, folder) for name in names]
-    return str(folder / Path(str(names)).expanduser())
+    return str(folder / expanded(str(names)))
 
 
 def check_task(file: TaskFile) -> None:

@@ -24,6 +24,7 @@ from alphaf_orch.programs.training.packing_check import RowsApart
 from alphaf_orch.programs.training.planned_end import end_at_the_planned_step
 from alphaf_orch.programs.training.rank_errors import record_uncaught
 from alphaf_orch.programs.training.resume_device import load_adapter_beside_the_gpu
+from alphaf_orch.programs.training.stop_at_step import StopAtStep
 
 
 class AlphafPlugin(BasePlugin):  # type: ignore[misc]
@@ -74,7 +75,15 @@ class AlphafPlugin(BasePlugin):  # type: ignore[misc]
 
     def add_callbacks_post_trainer(self, *_: Any) -> list[Any]:
         """Return the callbacks for axolotl to add to the trainer it made."""
-        return [MetricsCallback(), KeepGradients(), RowsApart(), BatchRecord(), CheckpointRecord(), FiniteLoss()]
+        return [
+            MetricsCallback(),
+            KeepGradients(),
+            RowsApart(),
+            BatchRecord(),
+            CheckpointRecord(),
+            StopAtStep(),
+            FiniteLoss(),  # behind whatever has a step saved
+        ]
 
 
 def _check_base(cfg: Any) -> None:

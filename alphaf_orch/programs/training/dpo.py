@@ -169,6 +169,7 @@ def _trainer(
     from alphaf_orch.programs.training.metrics_callback import MetricsCallback
     from alphaf_orch.programs.training.planned_end import end_at_the_planned_step
     from alphaf_orch.programs.training.resume_device import load_adapter_beside_the_gpu
+    from alphaf_orch.programs.training.stop_at_step import StopAtStep
 
     set_seed(config.seed)  # again: TRL draws the adapter here, and loading in 4 bits may have drawn otherwise
     trainer = DPOTrainer(
@@ -179,7 +180,14 @@ def _trainer(
         eval_dataset=data["test"],
         processing_class=tokenizer,
         peft_config=peft_config,
-        callbacks=[MetricsCallback(), KeepGradients(), BatchRecord(), CheckpointRecord(), FiniteLoss()],
+        callbacks=[
+            MetricsCallback(),
+            KeepGradients(),
+            BatchRecord(),
+            CheckpointRecord(),
+            StopAtStep(),
+            FiniteLoss(),  # behind whatever has a step saved
+        ],
     )
     settle_adapters(trainer.model)
     end_at_the_planned_step(trainer)

@@ -8,6 +8,7 @@ from typing import Any
 
 from alphaf_orch.core.hiding import hide, place
 from alphaf_orch.core.wording import Label, Text, join, named
+from alphaf_orch.planning.allowed import lines
 from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.report.blocks import Block, Card, Cards, Cell, KeyValues, Note, Table, Tone
 from alphaf_orch.report.changes import title_of
@@ -33,11 +34,21 @@ def head(run: RunData) -> KeyValues:
         (Label("실행", "Run"), Cell(run.name)),
         (Label("원본 모델", "Base model"), Cell(place(manifest.get("base_model") or NONE, run.paths))),
         (Label("라이선스", "Licence"), Cell(str(manifest.get("licence") or NONE))),
+        *_allowed(manifest),
         (Label("시작", "Started"), Cell(moment(manifest.get("created")))),
         (Label("alphaf 버전", "alphaf version"), Cell(str(manifest.get("alphaf") or NONE))),
         (Label("컴퓨터", "Machine"), Cell(join(where) or NONE)),
     ]
     return KeyValues(tuple(rows))
+
+
+def _allowed(manifest: Mapping[str, Any]) -> list[tuple[Text, Cell]]:
+    """Return a row for each flag that let in pickles or python of a model, none where no flag was given."""
+    found = manifest.get("allowed")
+    if not found:
+        return []
+    files = [(each["kind"], each["model"], each["file"]) for each in found["files"]]
+    return [(Label("따로 허용한 것", "Allowed by flag"), Cell(line)) for line in lines(found["flags"], files)]
 
 
 def cards(run: RunData, table: ScoreTable | None, warnings: int) -> Cards:

@@ -81,8 +81,8 @@ class AlphafPlugin(BasePlugin):  # type: ignore[misc]
             RowsApart(),
             BatchRecord(),
             CheckpointRecord(),
-            FiniteLoss(),
             StopAtStep(),
+            FiniteLoss(),  # behind whatever has a step saved
         ]
 
 

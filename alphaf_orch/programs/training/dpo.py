@@ -185,8 +185,8 @@ def _trainer(
             KeepGradients(),
             BatchRecord(),
             CheckpointRecord(),
-            FiniteLoss(),
             StopAtStep(),
+            FiniteLoss(),  # behind whatever has a step saved
         ],
     )
     settle_adapters(trainer.model)

@@ -43,6 +43,7 @@ from alphaf_orch.runs.rows_cache import drop_rows
 from alphaf_orch.runs.run_date import run_date
 from alphaf_orch.runs.starting import (
     already_published,
+    clear_half_merged,
     find_start,
     put_aside,
     resumably,
@@ -195,6 +196,7 @@ def _run_stage(
     recorded = writes_hashes(stage, manifest)
     start = None
     if not adopted:
+        clear_half_merged(stage, paths, console)
         with resumably(stage, paths):  # minutes, where a whole model is trained
             refuse_loaded(stage, plan, manifest, "use")
             start = find_start(stage, recorded, console)

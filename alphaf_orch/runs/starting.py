@@ -94,4 +94,12 @@ def already_published(stage: Stage, manifest: Mapping[str, Any]) -> bool:
     before = manifest["stages"].get(stage.name, {})
     if before.get("state") in (None, "done") or before["fingerprint"] != stage.fingerprint:
         return False
-    return stage.kind != "train" or weights_problem(stage.outputs[0]) is None
+    return stage.kind not in ("train", "merge") or weights_problem(stage.outputs[0]) is None
+
+
+def clear_half_merged(stage: Stage, paths: RunPaths, console: Console) -> None:
+    """Move a merged model out of the way that is not whole or has no report: the merge would refuse to begin."""
+    if stage.kind == "merge" and stage.written_last and stage.outputs[0].exists():
+        with writing(paths.root):
+            folder = set_aside(stage, paths)
+        tell(console, f"{stage.name}: what an earlier try left half-written is in {folder}")

@@ -213,3 +213,20 @@ def test_a_checkpoint_that_was_cut_off_is_passed_over_and_said(small, made, monk
     assert done.exit_code == 0, done.output
     assert "checkpoint-8 is passed over: trainer_state.json is missing or cannot be read" in done.stderr
     assert "goes on from checkpoint-5" in done.stderr
+
+
+def test_a_merged_model_that_was_cut_off_is_set_aside_and_merged_anew(small, made, monkeypatch):
+    disk = small("ALPHAF_RUNS")
+    monkeypatch.setattr("alphaf_orch.runs.preflight.require", lambda _: None)
+    manifest = disk / "runs" / "끝난" / "manifest.json"
+    weights = manifest.parent / "dpo" / "merged" / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(b"")
+    found = json.loads(manifest.read_text(encoding="utf-8"))
+    found["stages"]["merge_dpo"]["state"] = "failed"
+    manifest.write_text(json.dumps(found), encoding="utf-8")
+    done = call("run", "--run", "끝난", "--config", str(made[1].config))
+    assert done.exit_code == 0, done.output
+    assert "merge_dpo: what an earlier try left half-written is in " in done.stderr
+    assert weights.read_bytes() == whole
+    assert (manifest.parent / "damaged" / "merge_dpo" / "dpo" / "merged" / "model.safetensors").read_bytes() == b""

@@ -35,9 +35,9 @@ PARTNER_OPT = $(call each_word,--partner,PARTNER) $(call option,--method,METHOD)
 DRY_RUN_OPT = $(if $(filter-out 0 no false,$(value DRY_RUN)),--dry-run)
 OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OPT) $(DRY_RUN_OPT) $(ARGS)
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
-unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE KILLS SEED
+unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE KILLS SEED COUNT
 
-.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit audit bom offline-check lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean-runs clean
+.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit audit bom offline-check lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast fuzz lint types fmt golden models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean-runs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -152,6 +152,11 @@ test: $(SETUP) ## every test, the ones with real tools included (minutes)
 
 test-fast: $(SETUP) ## the tests that start no real tool (two minutes)
 	$(PY) -m pytest -m "not real" $(SPREAD) $(ARGS)
+
+# 20 parsers, so many inputs for each of them; another SEED is other inputs.
+fuzz: $(SETUP) ## give the parsers of what others write 120,000 generated inputs (COUNT for each of 20, SEED)
+	ALPHAF_FUZZ=$(if $(value COUNT),$(call one_word,COUNT),6000) $(PY) -m pytest $(SPREAD) tests/inputs/test_fuzz.py \
+	    --hypothesis-seed=$(if $(value SEED),$(call one_word,SEED),0) $(ARGS)
 
 lint: $(SETUP) ## check style, formatting and the one-way order of imports
 	$(PY) -m ruff check .

@@ -27,7 +27,7 @@ from alphaf_orch.report.write import write_report
 @command()
 @click.argument("what", nargs=-1, metavar="neftune|adapter|KEY=V1,V2...")
 @click.option("--alpha", type=Finite(min=0, min_open=True), help="NEFTune's alpha (45, the article's).")
-@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds for each variant (neftune 3, others 1).")
+@click.option("--seeds", type=click.IntRange(1, 100), metavar="N", help="Seeds for each variant (neftune 3, others 1).")
 @click.option("--until", type=click.Choice(["sft", "dpo"]), help="Which model is compared (by the keys varied).")
 @click.option(
     "--detect",

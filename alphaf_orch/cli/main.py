@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import pkgutil
 import sys
@@ -152,6 +153,9 @@ class _Alphaf(click.Group):
 def main() -> None:
     """SFT with axolotl, DPO with unsloth or TRL, merges and their checks: one run, one folder, one command."""
     os.umask(os.umask(0o077) | 0o002)  # of what we and the tools write, nothing is anybody's to change
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a folder's name may be no UTF-8, and is shown all the same
     sys.excepthook = _unforeseen
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphaf_orch.core.names import expanded
 from alphaf_orch.core.paths import cache_dir, runs_dir
 
 LOOK_S = 3.0  # ours: what is said of a full disk is not waited for longer
@@ -38,7 +39,7 @@ def hub_home(env: dict[str, str] | None = None) -> Path:
     """Return the folder of the hub's libraries: HF_HOME, else the user's cache."""
     found = dict(os.environ) if env is None else env
     base = found.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(found.get("HF_HOME") or f"{base}/huggingface").expanduser()
+    return expanded(found.get("HF_HOME") or f"{base}/huggingface")
 
 
 def places() -> tuple[Place, ...]:

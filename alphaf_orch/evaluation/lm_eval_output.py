@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,9 +36,21 @@ def read_output(folder: Path) -> LmEvalOutput | None:
     if not files:
         return None
     try:
-        return LmEvalOutput(files[-1], json.loads(files[-1].read_text(encoding="utf-8")))
-    except ValueError:
+        values = json.loads(files[-1].read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
         return None  # cut off
+    return LmEvalOutput(files[-1], values) if isinstance(values, dict) else None
+
+
+@contextlib.contextmanager
+def _as_written(output: LmEvalOutput, task: str) -> Iterator[None]:
+    """Raise StageError where what lm-eval wrote of a task is not of the form that the pinned version writes."""
+    try:
+        yield
+    except (TypeError, LookupError, ValueError, AttributeError, ArithmeticError) as error:
+        raise _wrong(
+            output, f"what lm-eval wrote of {task} cannot be read ({type(error).__name__}: {error})"
+        ) from error
 
 
 def read_metrics(output: LmEvalOutput, task: str, main: str) -> dict[str, Metric]:
@@ -45,6 +58,11 @@ def read_metrics(output: LmEvalOutput, task: str, main: str) -> dict[str, Metric
 
     lm-eval names a score after its filter (`acc,none`); a name of ours carries it only where there are several.
     """
+    with _as_written(output, task):
+        return _metrics(output, task, main)
+
+
+def _metrics(output: LmEvalOutput, task: str, main: str) -> dict[str, Metric]:
     named, scores = _score_keys(output, task), output.values["results"][task]
     better = output.values.get("higher_is_better", {}).get(task, {})
     found = {}
@@ -81,13 +99,18 @@ def read_samples(
 
     `cluster` names the columns by which rows belong together.
     """
+    with _as_written(output, task):
+        return _samples(output, task, config, cluster)
+
+
+def _samples(output: LmEvalOutput, task: str, config: Mapping[str, Any], cluster: Sequence[str]) -> list[Sample]:
     file = output.sample_file(task)
     if not file.is_file():
         raise _wrong(output, f"lm-eval wrote no samples of {task}")
     try:
         with file.open(encoding="utf-8", newline="\n") as text:
             lines = [json.loads(line) for line in text if line.strip()]
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _wrong(output, f"the samples of {task} are cut off") from None
     keys = _score_keys(output, task)
     rows: dict[int, list[dict[str, Any]]] = {}

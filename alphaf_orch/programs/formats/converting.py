@@ -20,6 +20,7 @@ from alphaf_orch.programs.mistakes import Mistakes
 from alphaf_orch.programs.row_keys import RowError
 from alphaf_orch.programs.rows import Kind
 
+_HOPELESS = 10_000  # ours: so many rows from the first on, none of them one
 _FIX = "Correct or delete these rows"
 _FIX_FILE = "Give a file of rows in a format of docs/data.md"
 
@@ -94,6 +95,8 @@ def _written(found: Reading, wanted: Wanted, target: IO[bytes], error: Callable[
         except RowError as mistake:
             key = "" if mistake.key == "row" else mistake.key
             mistakes.add(number, str(mistake), fix=_FIX, key=key)
+            if not form and len(mistakes) == _HOPELESS:
+                break  # no file of rows that can be mended one by one
             continue
         form = taken.format
         masked |= taken.masked

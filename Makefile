@@ -9,25 +9,35 @@ SETUP := $(if $(SKIP_SETUP),,setup)
 
 # One shell word, whatever is in it.
 quoted = '$(subst ','\'',$(1))'
-MODEL_OPT = $(if $(MODEL),--model $(call quoted,$(MODEL)))
-RUN_OPT = $(if $(RUN),--run $(call quoted,$(RUN)))
-CONFIG_OPT = $(if $(CONFIG),--config $(call quoted,$(CONFIG)))
-DATA_OPT = $(foreach path,$(DATA),--data $(call quoted,$(path)))
-SET_OPT = $(foreach pair,$(SET),--set $(call quoted,$(pair)))
-GPUS_OPT = $(if $(GPUS),--gpus $(call quoted,$(GPUS)))
-SUITE_OPT = $(if $(SUITE),--suite $(call quoted,$(SUITE)))
-STAGES_OPT = $(if $(STAGES),--stages $(call quoted,$(STAGES)))
-LIMIT_OPT = $(if $(LIMIT),--limit $(call quoted,$(LIMIT)))
-JUDGE_OPT = $(if $(A),--a $(call quoted,$(A))) $(if $(B),--b $(call quoted,$(B))) $(if $(JUDGE),--judge $(call quoted,$(JUDGE)))
-MODELS_OPT = $(if $(MODELS),--models $(call quoted,$(MODELS)))
-WHAT_OPT = $(foreach word,$(WHAT),$(call quoted,$(word)))
-PARTNER_OPT = $(foreach name,$(PARTNER),--partner $(call quoted,$(name))) $(if $(METHOD),--method $(call quoted,$(METHOD)))
-DRY_RUN_OPT = $(if $(filter-out 0 no false,$(DRY_RUN)),--dry-run)
+# The text of a variable as it was given: make itself would run a $(shell ...) in it, and a line break would end the
+# recipe's line in the middle of a word.
+define line_break
+
+
+endef
+said = $(if $(findstring $(line_break),$(value $(1))),$(error $(1) holds a line break),$(value $(1)))
+one_word = $(call quoted,$(call said,$(1)))
+option = $(if $(value $(2)),$(1) $(call one_word,$(2)))
+each_word = $(foreach each,$(call said,$(2)),$(1) $(call quoted,$(each)))
+MODEL_OPT = $(call option,--model,MODEL)
+RUN_OPT = $(call option,--run,RUN)
+CONFIG_OPT = $(call option,--config,CONFIG)
+DATA_OPT = $(call each_word,--data,DATA)
+SET_OPT = $(call each_word,--set,SET)
+GPUS_OPT = $(call option,--gpus,GPUS)
+SUITE_OPT = $(call option,--suite,SUITE)
+STAGES_OPT = $(call option,--stages,STAGES)
+LIMIT_OPT = $(call option,--limit,LIMIT)
+JUDGE_OPT = $(call option,--a,A) $(call option,--b,B) $(call option,--judge,JUDGE)
+MODELS_OPT = $(call option,--models,MODELS)
+WHAT_OPT = $(call each_word,,WHAT)
+PARTNER_OPT = $(call each_word,--partner,PARTNER) $(call option,--method,METHOD)
+DRY_RUN_OPT = $(if $(filter-out 0 no false,$(value DRY_RUN)),--dry-run)
 OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OPT) $(DRY_RUN_OPT) $(ARGS)
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
-unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE
+unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE KILLS SEED
 
-.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit audit bom offline-check lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check gpu-wheels bench clean
+.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit audit bom offline-check lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast lint types fmt golden models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean-runs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,10 +47,10 @@ help: ## list the targets
 	@echo '           ACCEL=cpu|gpu PYTHON VENV SKIP_SETUP=1'
 
 setup: ## make .venv from the lock for this machine (CPU or GPU); nothing to do costs nothing
-	@VENV=$(call quoted,$(VENV)) ACCEL=$(call quoted,$(ACCEL)) PYTHON=$(call quoted,$(PYTHON)) sh requirements/setup.sh
+	@VENV=$(call one_word,VENV) ACCEL=$(call one_word,ACCEL) PYTHON=$(call one_word,PYTHON) sh requirements/setup.sh
 
 setup-vllm: $(SETUP) ## make .venv-vllm, vLLM's own environment (Linux with an NVIDIA GPU), from its lock
-	@VENV=.venv-vllm ACCEL=vllm PYTHON=$(call quoted,$(PYTHON)) sh requirements/setup.sh
+	@VENV=.venv-vllm ACCEL=vllm PYTHON=$(call one_word,PYTHON) sh requirements/setup.sh
 
 setup-deepspeed: $(SETUP) ## make .venv-deepspeed, DeepSpeed as locked for a GPU: a test reads the engines' JSON with it
 	@[ -d .venv-deepspeed/deepspeed-"$$(sed -n 's/^deepspeed==\([0-9.]*\).*/\1/p' requirements/gpu.lock)".dist-info ] || \
@@ -65,7 +75,7 @@ offline-check: $(SETUP) ## run chain, eval, judge, report and the rest with no n
 	PYTHONPATH=tools:tests/fakes $(PY) -m offline_check $(ARGS)
 
 lock: ## remake requirements/*.lock from pyproject.toml (ARGS=--upgrade for newer versions)
-	PYTHON=$(call quoted,$(PYTHON)) sh requirements/lock.sh $(ARGS)
+	PYTHON=$(call one_word,PYTHON) sh requirements/lock.sh $(ARGS)
 
 browser: ## install the Chromium that tests of the report open it with, where there is none (Debian, as root)
 	sh tools/browser.sh
@@ -98,16 +108,16 @@ judge: $(SETUP) ## let the model at JUDGE=URL say which of RUN's models A and B 
 	$(ALPHAF) judge $(RUN_OPT) $(JUDGE_OPT) $(LIMIT_OPT) $(ARGS)
 
 report: $(SETUP) ## write what RUN was worth, as one HTML page and as Markdown
-	$(ALPHAF) report $(if $(RUN),$(call quoted,$(RUN))) $(ARGS)
+	$(ALPHAF) report $(call option,,RUN) $(ARGS)
 
 compare: $(SETUP) ## write the runs A and B side by side
-	$(ALPHAF) compare $(call quoted,$(A)) $(call quoted,$(B)) $(ARGS)
+	$(ALPHAF) compare $(call one_word,A) $(call one_word,B) $(ARGS)
 
 # Asked is what the demo teaches: 135M parameters guess the other tasks of the suite, before and after. One row at a time,
 # so that none waits for a longer answer. Eight rows of three models are about 4 minutes on 2 cores; their figures are rough.
 demo: $(SETUP) ## the whole chain with scores and a report on a real 135M model that fits a laptop, into runs/demo
 	$(ALPHAF) run --model smollm2 --run demo --warm $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
-	$(if $(DRY_RUN_OPT),@:,$(ALPHAF) eval --run demo --task finance_ko_rag --limit $(or $(LIMIT),8) --batch-size 1)
+	$(if $(DRY_RUN_OPT),@:,$(ALPHAF) eval --run demo --task finance_ko_rag --limit $(if $(value LIMIT),$(call one_word,LIMIT),8) --batch-size 1)
 	$(if $(DRY_RUN_OPT),@:,$(ALPHAF) report demo)
 	@echo 'next: make chat RUN=demo'
 
@@ -117,7 +127,7 @@ smoke: $(SETUP) ## the whole chain on a toy model with the real tools, into runs
 	$(ALPHAF) run --model tiny --run smoke --warm $(SET_OPT) $(DRY_RUN_OPT) $(ARGS)
 
 chat: $(SETUP) ## talk to the newest finished model of RUN
-	$(ALPHAF) chat $(if $(RUN),$(call quoted,$(RUN))) $(ARGS)
+	$(ALPHAF) chat $(call option,,RUN) $(ARGS)
 
 plan: $(SETUP) ## show what `make run` would do and why; launches nothing
 	$(ALPHAF) plan $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OPT) $(ARGS)
@@ -163,11 +173,25 @@ gpu-check: $(SETUP) ## check the GPU path on the card that is there, in 20 minut
 	$(PY) tools/gpu_check $(ARGS)
 
 gpu-wheels: $(SETUP) ## collect in DIR, in parts, the wheels that the check needs on a machine without a network (HAVE=FILE)
-	PYTHONPATH=tools $(PY) -m gpu_check.collect $(if $(DIR),--dir $(call quoted,$(DIR))) $(if $(HAVE),--have $(call quoted,$(HAVE))) $(ARGS)
+	PYTHONPATH=tools $(PY) -m gpu_check.collect $(call option,--dir,DIR) $(call option,--have,HAVE) $(ARGS)
+
+bundle: $(SETUP) ## collect in DIR what a machine without a network needs (MODEL DATA SUITE ARGS="--accel gpu --split 4G")
+	$(ALPHAF) bundle $(MODEL_OPT) $(DATA_OPT) $(SUITE_OPT) --out $(call quoted,$(or $(DIR),bundle)) $(DRY_RUN_OPT) $(ARGS)
+
+test-airgap: $(SETUP) ## bundle, install without a network, run the smoke chain and its report there (10 minutes, the index)
+	PYTHON=$(call quoted,$(abspath $(PY))) sh tools/airgap.sh $(ARGS)
 
 bench: $(SETUP) ## measure what is typed often and what the tools' imports cost (docs/performance.md)
 	$(PY) bench/typed.py $(ARGS)
 	$(PY) bench/smoke.py $(ARGS)
+
+clean-runs: $(SETUP) ## show what finished runs need no more, and what the caches hold; ARGS=--yes deletes the former
+	$(ALPHAF) clean $(call option,,RUN) $(ARGS)
+
+KILLS ?= 100
+SEED ?= 0
+soak: $(SETUP) ## end tiny chains at KILLS random moments (SEED): each must go on to the same end, nothing may live on
+	$(PY) tools/soak --kills $(call quoted,$(KILLS)) --seed $(call quoted,$(SEED)) $(ARGS)
 
 clean: ## remove caches and build output; runs/ and the environment stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache unsloth_compiled_cache last_run_prepared

@@ -1,5 +1,5 @@
 """`python -m alphaf_orch` is the `alphaf` command."""
 
-from alphaf_orch.cli.main import main
+from alphaf_orch.cli.start import main
 
 main()

@@ -8,6 +8,7 @@ from rich.table import Table
 from alphaf_orch.cli.detect_view import print_outlook
 from alphaf_orch.cli.options import Finite, How, command, log_console, out_console, with_options
 from alphaf_orch.cli.views import print_arms, print_expected
+from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.wording import in_language
 from alphaf_orch.experiments.ablation.detect import outlook
@@ -37,7 +38,7 @@ from alphaf_orch.report.write import write_report
 @with_options(
     "model", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code", "allow_pickle", "online"
 )
-@with_options("name", "parallel", "suites", "tasks", "limit", "lang", "warm", "dry_run", "verbose")
+@with_options("name", "parallel", "suites", "tasks", "limit", "lang", "warm", "dry_run", "detach", "verbose")
 def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float | None) -> None:
     """Train arms that are identical but for what is named, evaluate them, and say what the difference was worth.
 
@@ -54,6 +55,7 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float |
     if how.dry_run:
         _dry_run(experiment, paths, machine)
         return
+    keep_in(paths.log("alphaf"))
     outcomes = run_experiment(
         experiment,
         paths,

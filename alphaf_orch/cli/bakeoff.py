@@ -7,6 +7,7 @@ from rich.table import Table
 
 from alphaf_orch.cli.options import How, command, log_console, out_console, with_options
 from alphaf_orch.cli.views import print_arms, print_expected
+from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.experiments.bakeoff.plan import PROMPTS, Bakeoff, BakeoffAsked, find_candidates, plan_bakeoff
@@ -33,7 +34,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.option(
     "--prompts", type=click.IntRange(min=0), default=PROMPTS, show_default=True, help="Prompts for the sheet."
 )
-@with_options("warm", "dry_run", "verbose")
+@with_options("warm", "dry_run", "detach", "verbose")
 def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | None) -> None:
     """Compare base models before and after the same SFT: versatility, Korean ability, performance, in one report.
 
@@ -45,6 +46,7 @@ def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | 
     if how.dry_run:
         _print_dry_run(planned)
         return
+    keep_in(paths.log("alphaf"))
     found = run_bakeoff(
         planned,
         paths,

@@ -6,6 +6,7 @@ import click
 
 from alphaf_orch.cli.eval_views import print_plan, print_results, print_tasks, results_json
 from alphaf_orch.cli.options import How, command, echo_json, log_console, option, out_console, with_options
+from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.evaluation import run as evaluation_run
 from alphaf_orch.evaluation.options import BACKENDS, EvalOptions
@@ -44,7 +45,7 @@ def _said(_context: click.Context, _option: click.Parameter, text: str | None) -
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Automatic on a GPU unless given.")
 @option("gpus", help="GPUs to use (all of them); 0 is CPU.")
 @click.option("--list", "list_only", is_flag=True, help="Show suites and tasks; evaluates nothing.")
-@with_options("warm", "dry_run", "as_json", "verbose")
+@with_options("warm", "dry_run", "as_json", "detach", "verbose")
 def evaluate(options: EvalOptions, how: How, list_only: bool) -> None:
     """Score the models of a run on finance benchmarks, offline; what is known already is not asked again."""
     if list_only:
@@ -61,6 +62,7 @@ def evaluate(options: EvalOptions, how: How, list_only: bool) -> None:
         print_plan(out_console(), evaluation, pending_work(evaluation, known_results(evaluation)))
         click.echo("dry run: nothing was launched or written")
         return
+    keep_in(paths.log("alphaf"))
     console = log_console()
     with warm_programs(how.warm, config, machine, console):
         results = evaluation_run.evaluate(evaluation, console, verbose=how.verbose)

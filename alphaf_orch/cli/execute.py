@@ -10,6 +10,7 @@ from rich.console import Console
 
 from alphaf_orch.cli.options import log_console, out_console
 from alphaf_orch.cli.views import allowed_lines, print_plan, print_run
+from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
@@ -61,6 +62,7 @@ def _run(
     warm: bool | None,
     verbose: bool,
 ) -> None:
+    keep_in(paths.log("alphaf"))
     plan = make_plan(config, machine, paths.root, scope)
     if leader is None:
         refuse_unknown_seat(plan)

@@ -24,7 +24,7 @@ from alphaf_orch.judging.request import VOTED_TASK, JudgeOptions, judge_run
 @click.option("--votes", is_flag=True, help="Vote O or X on answers that have a gold answer, instead of comparing.")
 @click.option("--task", metavar="NAME", help=f"With --votes: an evaluated task (default {VOTED_TASK}).")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="With --votes: votes a row.")
-@with_options("verbose", "as_json")
+@with_options("detach", "verbose", "as_json")
 def judge(asked: JudgeOptions, how: How) -> None:
     """Let a judge model say which of two models of a run answers better.
 

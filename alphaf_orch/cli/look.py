@@ -14,13 +14,15 @@ from alphaf_orch.cli.views import (
     print_run,
     print_runs,
 )
+from alphaf_orch.core import signals
+from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import cache_dir, template_folders
-from alphaf_orch.experiments.experiment import all_experiments
+from alphaf_orch.experiments.experiment import ExperimentPaths, all_experiments, read_record
 from alphaf_orch.inputs.presets import list_presets
 from alphaf_orch.inputs.weights import weights_state
 from alphaf_orch.runs.chat import talk
 from alphaf_orch.runs.find import all_runs, existing_run
-from alphaf_orch.runs.look import run_json
+from alphaf_orch.runs.look import run_json, run_or_damage
 
 
 @command()
@@ -42,14 +44,22 @@ def models(as_json: bool) -> None:
 @with_options("as_json")
 def runs(as_json: bool) -> None:
     """List the runs and the experiments, the newest last, with the state of each."""
-    rows = [run_json(paths) for paths in all_runs()]
+    rows = [run_or_damage(paths) for paths in all_runs()]
     if as_json:
         echo_json(rows)
         return
     print_runs(out_console(), rows)
-    for paths, record in all_experiments():
-        done = sum(arm["state"] == "done" for arm in record["arms"])
-        click.echo(f"experiment {record['name']}: {done} of {len(record['arms'])} arms done, report: {paths.page}")
+    for paths in all_experiments():
+        click.echo(_told(paths))
+
+
+def _told(paths: ExperimentPaths) -> str:
+    try:
+        record = read_record(paths)
+    except RunStateError as error:
+        return f"experiment {paths.root.name}: damaged: {error.what}; next: {error.fix}"
+    done = sum(arm["state"] == "done" for arm in record["arms"])
+    return f"experiment {record['name']}: {done} of {len(record['arms'])} arms done, report: {paths.page}"
 
 
 @command()
@@ -73,4 +83,7 @@ def show(run: str, as_json: bool) -> None:
 def chat(run: str, prompt: str | None, system: str | None, max_new_tokens: int, temperature: float) -> None:
     """Chat with a run's newest finished model; works on CPU too."""
     paths = existing_run(run)
-    sys.exit(talk(paths, prompt=prompt, system=system, max_new_tokens=max_new_tokens, temperature=temperature))
+    code = talk(paths, prompt=prompt, system=system, max_new_tokens=max_new_tokens, temperature=temperature)
+    if signals.asked():  # whatever the program made of it
+        raise KeyboardInterrupt
+    sys.exit(code)

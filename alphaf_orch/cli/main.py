@@ -5,14 +5,14 @@ from __future__ import annotations
 import gc
 import os
 import pkgutil
-import signal
 import sys
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import click
 
 from alphaf_orch import __version__
+from alphaf_orch.core import signals
 from alphaf_orch.core.masking import mask
 
 # What is made while a command starts stays: to look through it for garbage again and again is 20 of its 500 ms.
@@ -26,11 +26,23 @@ COMMANDS = {
         "ablate:ablate",
         "Train arms that are identical but for what is named, evaluate them, and say what the difference was worth.",
     ),
+    "attach": (
+        "attach:attach",
+        "Follow the alphaf that works on a run or an experiment, detached or not, and end with its exit code.",
+    ),
     "bakeoff": (
         "bakeoff:bakeoff",
         "Compare base models before and after the same SFT: versatility, Korean ability, performance, in one report.",
     ),
+    "bundle": (
+        "bundle:bundle",
+        "Collect what a machine without a network needs: wheels, models, data, an installer; uses the network.",
+    ),
     "chat": ("look:chat", "Chat with a run's newest finished model; works on CPU too."),
+    "clean": (
+        "clean:clean",
+        "Show what finished runs need no more, and what the caches hold; with --yes, delete it.",
+    ),
     "compare": (
         "report:compare",
         "Write two runs side by side: what was set otherwise, and what that did to the scores.",
@@ -61,6 +73,10 @@ COMMANDS = {
         "plan:plan",
         "Show what `alphaf run` would do and why, with every rendered file and command; launches nothing.",
     ),
+    "repair": (
+        "repair:repair",
+        "Say what is wrong in the folder of a run or an experiment and what would mend it; with --apply, mend it.",
+    ),
     "report": (
         "report:report",
         "Write what a run was worth as one HTML page and as Markdown, and the model card of its final model.",
@@ -69,6 +85,10 @@ COMMANDS = {
     "runs": ("look:runs", "List the runs and the experiments, the newest last, with the state of each."),
     "sft": ("train:sft", "Fine-tune a model with axolotl, merge the adapter and check the hand-off."),
     "show": ("look:show", "Show one run: the state of each stage, key metrics and paths."),
+    "verify": (
+        "verify:verify",
+        "Read every file of a run and compare it with what was written; each damaged one is named (exit code 6).",
+    ),
 }
 
 
@@ -85,22 +105,40 @@ class _Named(click.Command):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
-        return load(str(self.name)).make_context(info_name, args, parent, **extra)
+        command = load(str(self.name))
+        from alphaf_orch.core.names import refuse_undecodable
+
+        refuse_undecodable(args)
+        context = command.make_context(info_name, args, parent, **extra)
+        signals.working()  # all is imported and understood: from here on a signal finds something to put in order
+        return context
 
 
 class _Alphaf(click.Group):
-    """The commands; an error of the disk, wherever it came up, is told as one."""
+    """The commands; an interrupt and an error of the disk or of a path, wherever they came up, are told as such."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # here, where what the disk does not take is told
+        except KeyboardInterrupt:
+            from alphaf_orch.core.errors import Interrupted
+
+            raise Interrupted(
+                f"alphaf {ctx.invoked_subcommand} was interrupted by {signals.name()}",
+                where=os.path.curdir,
+                fix="what is finished is kept; the same command goes on where it stopped",
+            ) from None
         except OSError as error:
             from alphaf_orch.core.disk import disk_error
+            from alphaf_orch.core.names import path_error
+            from alphaf_orch.core.stored import misplaced
 
-            failure = disk_error(error)
+            failure = disk_error(error) or misplaced(error) or path_error(error)
             if failure is None:
                 raise
             raise failure from error
+        return result
 
 
 @click.group(
@@ -112,9 +150,6 @@ class _Alphaf(click.Group):
 def main() -> None:
     """SFT with axolotl, DPO with unsloth or TRL, merges and their checks: one run, one folder, one command."""
     os.umask(os.umask(0o077) | 0o002)  # of what we and the tools write, nothing is anybody's to change
-    signal.signal(signal.SIGTERM, _interrupt)
-    if signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # under nohup it stays ignored
-        signal.signal(signal.SIGHUP, _interrupt)
     sys.excepthook = _unforeseen
 
 
@@ -137,7 +172,3 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
         err=True,
     )
     os._exit(UNFORESEEN)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from alphaf_orch.cli.execute import execute, tell_notes
 from alphaf_orch.cli.options import Finite, How, command, log_console, option, out_console, with_options
+from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import RunPaths
@@ -83,7 +84,7 @@ class MergeOptions:
 @option("limit", help="Of --sweep: the first N rows of each task.")
 @option("gpus", help="Of --sweep: GPUs to score with; 0 is CPU.")
 @option("lang", help="Of --sweep: the report opens in it.")
-@with_options("online", "warm", "dry_run", "verbose")
+@with_options("online", "warm", "dry_run", "detach", "verbose")
 def merge_models(options: MergeOptions, scored: EvalOptions, how: How) -> None:
     """Merge a run's newest finished model with others by mergekit, and check the hand-off again.
 
@@ -125,6 +126,7 @@ def _sweep(
     if scope.dry:
         _print_candidates(tried)
         return
+    keep_in(paths.log("alphaf"))
     with warm_programs(how.warm, config, machine, console, default=True):
         tried = candidates(ready_plan(tried[0].plan, console, verbose=how.verbose).resolved, grid)
         tell_notes(tried[0].plan)

@@ -16,6 +16,7 @@ import click
 from rich.console import Console
 
 from alphaf_orch.core.masking import MaskedStream, mask_values
+from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.wording import Language
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -54,6 +55,19 @@ OPTIONS: dict[str, partial[Any]] = {
     "trust_remote_code": declared(
         "--trust-remote-code", is_flag=True, help="Allow python code that comes with weights."
     ),
+    "on_unhealthy": declared(
+        "--on-unhealthy",
+        type=click.Choice(["nan", "stop", "warn"]),
+        help="End a training at NaN (the default), at whatever looks wrong, or at nothing.",
+    ),
+    "on_oom": declared(
+        "--on-oom",
+        type=click.Choice(["stop", "retry"]),
+        help="Out of memory: stop, or halve the micro batch and go on.",
+    ),
+    "stall_timeout": declared(
+        "--stall-timeout", type=Finite(min=0, min_open=True), metavar="SECONDS", help="End a stage that hangs so long."
+    ),
     "allow_pickle": declared("--allow-pickle", is_flag=True, help="Allow weights that are pickles (.bin, .pt, .pth)."),
     "online": declared("--online", is_flag=True, envvar="ALPHAF_ONLINE", help="Allow fetching from the hub."),
     "name": declared("--name", metavar="NAME", help="The experiment's folder under ALPHAF_RUNS or ./runs."),
@@ -72,6 +86,7 @@ OPTIONS: dict[str, partial[Any]] = {
     "dry_run": declared("--dry-run", is_flag=True, help="Render everything, print it, launch nothing."),
     "verbose": declared("--verbose", "-v", is_flag=True, help="Stream what the tools print."),
     "warm": declared("--warm/--no-warm", default=None, help="Import the tools once for all stages; on CPU alone."),
+    "detach": declared("--detach", is_flag=True, help="Go on without this terminal; `alphaf attach` follows it."),
     "as_json": declared("--json", "as_json", is_flag=True, help="Print JSON."),
 }
 
@@ -83,6 +98,7 @@ class How:
     online: bool = False
     dry_run: bool = False
     verbose: bool = False
+    detach: bool = False
     as_json: bool = False
     warm: bool | None = None  # None: as the settings have it
     lang: Language = "ko"
@@ -119,23 +135,43 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
                 taken: kind(**{field.name: given.pop(field.name) for field in fields(kind) if field.name in given})
                 for taken, kind in kinds.items()
             }
-            function(**objects, **given)
+            if any(isinstance(made, How) and made.detach for made in objects.values()):
+                _detach()
+            else:
+                function(**objects, **given)
 
         return click.command(name or function.__name__)(call)
 
     return decorate
 
 
+def _detach() -> None:
+    """Have the same command go on without this terminal; return once it holds its run, exit with it where it ended."""
+    from alphaf_orch.core.calls import read_call
+    from alphaf_orch.core.detached import start_detached
+
+    log = start_detached()
+    if isinstance(log, int):
+        sys.exit(log)
+    call, name = read_call(log), log.parents[1].relative_to(runs_dir())
+    click.echo(f"{name}: goes on without this terminal ({call.holder if call else 'it has ended'}), log {log}")
+    click.echo(f"follow it: alphaf attach {name}")
+
+
 def log_console() -> Console:
     """Return the console for progress and notes: stderr."""
-    return Console(file=_masked(sys.stderr))
+    return _console(sys.stderr)
 
 
 def out_console() -> Console:
     """Return the console for results: stdout."""
     # Wide where nobody's terminal sets the width, so that tables in a CI log are not folded.
-    out = _masked(sys.stdout)
-    return Console(file=out) if sys.stdout.isatty() else Console(file=out, width=140)
+    return _console(sys.stdout, width=None if sys.stdout.isatty() else 140)
+
+
+def _console(stream: IO[str], width: int | None = None) -> Console:
+    # What stands in brackets or between colons is a name, a path or a text of somebody: no markup and no emoji.
+    return Console(file=_masked(stream), width=width, markup=False, emoji=False)
 
 
 def _masked(stream: IO[str]) -> IO[str]:

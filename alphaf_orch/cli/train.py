@@ -21,10 +21,14 @@ from alphaf_orch.settings.options import Options, default_run_name, settings
     "gpus",
     "nodes",
     "trust_remote_code",
+    "on_unhealthy",
+    "on_oom",
+    "stall_timeout",
     "allow_pickle",
     "online",
     "warm",
     "dry_run",
+    "detach",
     "verbose",
 )
 def sft(options: Options, how: How) -> None:
@@ -33,7 +37,8 @@ def sft(options: Options, how: How) -> None:
 
 
 @command()
-@with_options("model", "run", "config", "data", "sets", "gpus", "online", "warm", "dry_run", "verbose")
+@with_options("model", "run", "config", "data", "sets", "gpus", "on_unhealthy", "on_oom", "stall_timeout")
+@with_options("online", "warm", "dry_run", "detach", "verbose")
 def dpo(options: Options, how: How) -> None:
     """Preference-tune a run's merged SFT model (the last finished one, unless --run names another) and merge again.
 
@@ -53,7 +58,8 @@ def dpo(options: Options, how: How) -> None:
 
 @command()
 @with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
-@with_options("trust_remote_code", "allow_pickle", "online", "warm", "dry_run", "verbose")
+@with_options("trust_remote_code", "allow_pickle", "on_unhealthy", "on_oom", "stall_timeout", "online", "warm")
+@with_options("dry_run", "detach", "verbose")
 def run(options: Options, how: How) -> None:
     """Run the whole chain: data, SFT, merge, DPO, merge. What is done is kept; a second call does nothing.
 

@@ -28,6 +28,7 @@ from alphaf_orch.runs.status import Status, statuses
 
 if TYPE_CHECKING:  # `alphaf plan` shows no experiment and need not import one
     from alphaf_orch.experiments.experiment import Arm, Experiment
+    from alphaf_orch.runs.whole import Verified
 
 
 def plan_json(plan: Plan, statuses: Sequence[Status], found: Forecast, scratch: Path | None = None) -> dict[str, Any]:
@@ -74,7 +75,7 @@ def print_plan(
     _print_data(console, plan)
     shown: set[Path] = set()
     for status in statuses:
-        if status.state == "cached":
+        if not status.to_do:
             continue
         console.rule(status.stage.name, align="left")
         for path, file in status.stage.files.items():
@@ -132,6 +133,15 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
         table.add_row(name, stage["state"], seconds, loss, accuracy)
     console.print(table)
     for name, stage in run["stages"].items():
+        for finding in stage["watched"]:
+            console.out(f"{name}: step {finding['step']}: {finding['what']}", highlight=False)
+        if stage["retries"]:
+            last = stage["retries"][-1]
+            console.out(
+                f"{name}: out of memory {len(stage['retries'])} time(s): trained with micro_batch_size"
+                f" {last['micro_batch_size']} x {last['gradient_accumulation_steps']}, the same global batch",
+                highlight=False,
+            )
         if stage["error"]:
             console.out(f"{name}: {stage['error']}\n  log: {stage['log']}", highlight=False)
     if run["model"]:
@@ -140,14 +150,46 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
 
 
 def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Print the runs, one row each, with the stages that are not done."""
+    """Print the runs, one row each, with the stages that are not done, and behind them what is wrong with one."""
     table = Table("run", "base", "started", "stages", "model")
     for row in rows:
+        if "damaged" in row:
+            table.add_row(row["run"], "", "", "damaged", "")
+            continue
         states = ", ".join(
             f"{name} {stage['state']}" for name, stage in row["stages"].items() if stage["state"] != "done"
         )
         table.add_row(row["run"], row["base"], row["created"], states or "all done", row["model"] or "")
     console.print(table)
+    for row in rows:
+        if "damaged" in row:
+            console.out(f"{row['run']}: {row['damaged']}\n  next:  {row['next']}", highlight=False)
+
+
+def verified_json(found: Sequence[Verified], recorded: Sequence[str]) -> dict[str, Any]:
+    """Return what was found of each part of a run, and which stages have hashes only since now."""
+    parts = {
+        part.name: {
+            "state": part.state,
+            "files": part.files,
+            "bytes": part.bytes,
+            "damaged": [{"file": str(one.path), "what": one.what, "needed": one.needed} for one in part.damaged],
+            "next": part.fix if part.damaged else None,
+        }
+        for part in found
+    }
+    return {"parts": parts, "recorded": list(recorded)}
+
+
+def print_verified(console: Console, part: Verified, root: Path) -> None:
+    """Print one line for a part of a run, and one for each of its damaged files with what to do."""
+    said = {"no hashes": "no hashes recorded: its form is whole", "damaged": "DAMAGED"}.get(part.state, part.state)
+    amount = f" ({part.files} files, {size(part.bytes)})" if part.files else ""
+    console.out(f"{part.name}: {said}{amount}", highlight=False)
+    for one in part.damaged:
+        console.out(f"  {one.path.relative_to(root)} {one.what}", highlight=False)
+    if part.damaged:
+        console.out(f"  next: {part.fix}", highlight=False)
 
 
 def print_arms(console: Console, experiment: Experiment, commands: Callable[[Arm], Sequence[Sequence[str]]]) -> None:

@@ -12,23 +12,29 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
 
+from alphaf_orch.core import signals
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.guard import guarded
 from alphaf_orch.core.masking import hides_secrets
 from alphaf_orch.core.paths import CHILD, cache_dir
-from alphaf_orch.core.processes import end_all, inherited_marks, interrupts_noted, living, new_mark
+from alphaf_orch.core.processes import Process, end_all, group_of, inherited_marks, interrupts_noted, living, new_mark
 from alphaf_orch.core.warm import PLACE, Ended, Forked, WarmLost, ask
 
 # Ctrl-C, then a firm request, then the end: seconds that a tool gets to put its files in order.
 _ESCALATION = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
+# Whoever presses Ctrl-C may press it again, and a trainer may be in the middle of a step: it gets so many times that.
+# Whoever sends SIGTERM (Kubernetes, Slurm) kills after 30 s.
+_AT_A_STEP = 3.0
 _POLL_S = 0.2
 _PROBE_POLL_S = 0.02
+_BOTH_S = 1.5
 
 # Options of accelerate and torchrun, and what schedulers and launchers number processes by: they speak of `alphaf`, and
 # a tool that sees WORLD_SIZE or PMI_SIZE (accelerate/state.py:808, axolotl/utils/config) waits for ranks that nobody
@@ -138,6 +144,7 @@ def probes(argvs: Sequence[Sequence[str]], env: Mapping[str, str], seconds: floa
     hurry = threading.Event()
     hurry.set()
     with contextlib.ExitStack() as kept:
+        kept.enter_context(guarded(mark))
         outputs = [kept.enter_context(tempfile.TemporaryFile()) for _ in argvs]
         try:
             started = [_probe(argv, given, output) for argv, output in zip(argvs, outputs, strict=True)]
@@ -165,23 +172,44 @@ def _probe(argv: Sequence[str], env: Mapping[str, str], output: BinaryIO) -> _Co
 
 
 def interactive(argv: Sequence[str], env: Mapping[str, str]) -> int:
-    """Return the exit code of a program that talks to the user's terminal itself."""
+    """Return the exit code of a program that talks to the user's terminal itself, whatever asks this one to stop.
+
+    What did is known to `signals.asked` then.
+    """
     mark = new_mark()
-    process = subprocess.Popen(argv, env={**env, mark: ""})
+    with guarded(mark), interrupts_passed_on() as reach:
+        process = subprocess.Popen(argv, env={**env, mark: ""})
+        reach.append(process.send_signal)
+        code = process.wait()
+        end_all(mark, threading.Event())
+    return code
+
+
+@contextlib.contextmanager
+def interrupts_passed_on() -> Iterator[list[Callable[[int], None]]]:
+    """Pass what asks this process to stop on to who is put into the list.
+
+    Ctrl-C the terminal sends to the program too, and it gives it its own meaning: only where there is no terminal it
+    is passed on, a moment later, for whoever sent it may have sent it to both.
+    """
+    reach: list[Callable[[int], None]] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        process.send_signal(number)
+        signals.noted(number)
+        for send in reach:
+            if number != signal.SIGINT:
+                send(number)
+            elif not os.isatty(0):
+                later = threading.Timer(_BOTH_S, send, (number,))
+                later.daemon = True
+                later.start()
 
-    # To Ctrl-C, which the terminal sends to the program too, it gives its own meaning; the others come to us alone.
-    signal.signal(signal.SIGTERM, pass_on)
-    signal.signal(signal.SIGHUP, pass_on)
-    while True:
-        try:
-            code = process.wait()
-            end_all(mark, threading.Event())
-            return code
-        except KeyboardInterrupt:
-            continue
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield reach
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @hides_secrets
@@ -195,10 +223,12 @@ def run_logged(
     patience: float = 1.0,
     hurry: threading.Event | None = None,
     on_cold: Callable[[str], None] = lambda _: None,
+    on_stop: Callable[[float], None] = lambda _: None,
 ) -> Finished:
     """Run the program to its end, its output appended to `log`; `on_poll` is called a few times a second.
 
     A warm parent forks it where one serves it (core.warm); `on_cold` is told why one does not, where there is one.
+    `on_stop` is told how many seconds it gets to end by itself once the user asks to stop.
 
     However this is left (an end, an exception, Ctrl-C), every process that came of the program is gone then, its
     ranks in sessions of their own included. An exception first asks the program's group to stop: `patience`
@@ -211,7 +241,7 @@ def run_logged(
     given = {**env, **inherited_marks(), mark: str(log)}
     process: _Cold | Forked | None = None
     ended: Ended | None = None
-    with interrupts_noted() as stop:
+    with interrupts_noted() as stop, guarded(mark, log):
         try:
             with writing(log), log.open("ab") as output:
                 output.write(f"$ {printable(argv)}\n".encode())
@@ -226,6 +256,10 @@ def run_logged(
                         on_cold(process.refused)
                         process = _Cold(argv, given, output, lock_fd)
         finally:
+            if signals.asked_by() == signal.SIGINT:
+                patience *= _AT_A_STEP
+            if stop.asked.is_set() and not ended:
+                on_stop(_ESCALATION[0][1] * patience)
             _end(process, mark, patience, hurry or stop.hurry)
     assert ended  # or the wish to stop was raised
     return Finished(ended.exit_code, time.monotonic() - started, ended.peak_kib // 1024)
@@ -272,12 +306,12 @@ def _end(process: _Cold | Forked | None, mark: str, patience: float, hurry: thre
     known = living(mark)  # before their parents go: a child with an environment of its own has no other tie
     if process is not None and process.pid is not None:
         for number, seconds in _ESCALATION:
-            if _ended(process) or (hurry.is_set() and number != signal.SIGKILL):
+            if _all_ended(process, known) or (hurry.is_set() and number != signal.SIGKILL):
                 continue
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, number)
             end = time.monotonic() + seconds * patience
-            while not _ended(process) and time.monotonic() < end:
+            while not _all_ended(process, known) and time.monotonic() < end:
                 if hurry.is_set() and number != signal.SIGKILL:
                     break
                 time.sleep(_POLL_S)
@@ -290,6 +324,11 @@ def _end(process: _Cold | Forked | None, mark: str, patience: float, hurry: thre
             where="the kernel: mostly a GPU driver or a network disk that does not answer",
             fix="wait until it is gone, or restart the machine; until then the run counts as in use",
         )
+
+
+def _all_ended(process: _Cold | Forked, known: Iterable[Process]) -> bool:
+    """Return whether the program has ended, and all that it had in its group: a launcher may go before its trainer."""
+    return _ended(process) and not any(group_of(each) == process.pid for each in known)
 
 
 def _ended(process: _Cold | Forked) -> bool:

@@ -7,12 +7,12 @@ import errno
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from alphaf_orch.core.errors import DiskError
-from alphaf_orch.core.paths import cache_dir, runs_dir
+from alphaf_orch.core.paths import runs_dir
+from alphaf_orch.core.places import elsewhere, places, takers
 
 _WHAT = {
     errno.ENOSPC: "the disk is full",
@@ -36,19 +36,27 @@ _NAMED = re.compile(r"'(/[^']+)'")
 _NOTHING = 64 * 1024  # bytes; with less even a log does not grow, and a tool may die without a word of it
 
 
-def size(count: int) -> str:
-    """Return bytes as people write them: `0 bytes`, `12.0 KiB`, `79.6 GiB`."""
-    value, unit = float(count), "bytes"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if value < 1024:
+# Powers of 1024, as nvidia-smi and `df -h` count: one choice for all that is printed.
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def size(count: float, digits: int = 1) -> str:
+    """Return bytes as people write them, never as nought of a larger unit: `0 bytes`, `12.0 KiB`, `79.6 GiB`."""
+    value, unit = float(count), ""
+    for larger in _UNITS:
+        if round(value, digits if unit else 0) < 1024:
             break
         value, unit = value / 1024, larger
-    return f"{count} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+    return f"{value:.{digits}f} {unit}" if unit else f"{value:.0f} byte{'s' if round(value) != 1 else ''}"
 
 
-def written(folder: Path) -> int:
-    """Return the bytes of all files below a folder."""
-    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+def sizes(one: int, other: int) -> tuple[str, str]:
+    """Return two amounts, with as many digits as it takes to tell them apart."""
+    for digits in range(1, 4):
+        told = size(one, digits), size(other, digits)
+        if one == other or told[0] != told[1]:
+            return told
+    return f"{one:,} bytes", f"{other:,} bytes"
 
 
 @contextlib.contextmanager
@@ -69,15 +77,23 @@ def disk_error(error: OSError, path: Path | None = None) -> DiskError | None:
     if error.errno not in _WHAT or (error.errno in (errno.EIO, *_RIGHTS) and not named and not path):
         return None  # EIO without a file is of a terminal that was closed, rights without one are of a process
     place = Path(os.fsdecode(named)) if isinstance(named, str | bytes) else path
-    return _failure(error.errno, str(place) if place else "", place or runs_dir())
+    return _failure(error.errno, str(place) if place else "", place or fullest(runs_dir()))
+
+
+def said_of_disk(text: str, log: Path) -> DiskError | None:
+    """Return the error where what a tool said is of a disk, None where it speaks of anything else."""
+    for number, pattern in _SAID.items():
+        if pattern.search(text):
+            named = _NAMED.search(text)
+            return _failure(number, text, Path(named[1]) if named else fullest(log))
+    return None
 
 
 def told_of_disk(text: str, log: Path) -> DiskError | None:
     """Return the error where what a tool said, or a log that could not grow, is of a disk; None for any other end."""
-    for number, pattern in _SAID.items():
-        if pattern.search(text):
-            named = _NAMED.search(text)
-            return _failure(number, text, Path(named[1]) if named else _fullest(log))
+    said = said_of_disk(text, log)
+    if said:
+        return said
     if shutil.disk_usage(existing(log)).free < _NOTHING:
         return _failure(errno.ENOSPC, text, log)
     return None
@@ -90,6 +106,8 @@ def _failure(number: int, what: str, place: Path) -> DiskError:
         fix = _to_free(folder)
     elif number in _RIGHTS:
         fix = "get the right to read and write there, or point ALPHAF_RUNS at another folder"
+    elif number in (errno.EROFS, errno.EFBIG):
+        fix = f"let it be written to, or {elsewhere(folder)}"
     return DiskError(
         f"{_WHAT[number]}{f': {what}' if what else ''}",
         where=_file_system(folder),
@@ -118,26 +136,21 @@ def _file_system(folder: Path) -> str:
     usage, inodes = shutil.disk_usage(folder), os.statvfs(folder)
     room = f"{size(usage.free)} of {size(usage.total)} free"
     if inodes.f_files and not inodes.f_favail:
-        room += ", and no further file can be made (no inodes)"
+        room += f", and no further file can be made: all {inodes.f_files:,} inodes are taken"
     return f"file system {mount} ({kinds.get(str(mount), 'of an unknown kind')}): {room}"
 
 
 def _to_free(folder: Path) -> str:
-    """Return what may go: scratch of the run that the folder belongs to, else runs and models that are not needed."""
-    for parent in (folder, *folder.parents):
-        scratch = parent / ".partial"
-        if scratch.is_dir():
-            with contextlib.suppress(OSError):  # what another process takes away meanwhile
-                held = written(scratch)
-                return f"free space there: {scratch} ({size(held)}) is scratch, and so are old checkpoint-* folders"
+    """Return what takes most there, the command that says what may go, and what moves the place elsewhere."""
+    most = ", ".join(f"{taker.path} ({size(taker.size)})" for taker in takers(folder))
+    held = f"most there is taken by {most}; " if most else ""
     return (
-        f"free space there (runs and their checkpoint-* folders are in {runs_dir()}, built models in {cache_dir()}),"
-        " or point ALPHAF_RUNS at a larger disk"
+        f"{held}free space there (`alphaf clean` lists what is needed no more, `alphaf clean --yes` deletes it),"
+        f" or {elsewhere(folder)}"
     )
 
 
-def _fullest(log: Path) -> Path:
+def fullest(log: Path) -> Path:
     """Return the place with the least room of those that tools write to."""
-    hub = Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
-    places = [existing(place) for place in (log, cache_dir(), hub, Path(tempfile.gettempdir()))]
-    return min(places, key=lambda place: shutil.disk_usage(place).free)
+    there = [existing(each) for each in (log, *(place.folder for place in places()))]
+    return min(there, key=lambda place: shutil.disk_usage(place).free)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -10,6 +11,13 @@ from typing import IO, Any
 import click
 
 from alphaf_orch.core.masking import mask
+
+# Ours: a word that no screen shows whole, such as a value of 5,000 digits; a path has 4,095 bytes at most.
+_ENDLESS = re.compile(r"\S{1000,}")
+
+
+def _readable(text: str) -> str:
+    return _ENDLESS.sub(lambda found: f"{found[0][:400]}… ({len(found[0]):,} characters)", text)
 
 
 class AlphafError(click.ClickException):
@@ -19,7 +27,7 @@ class AlphafError(click.ClickException):
 
     def __init__(self, what: str, *, where: str, fix: str) -> None:
         # Whatever a setting or a tool said, an error is shown, logged and kept in the manifest.
-        what, where, fix = mask(what), mask(where), mask(fix)
+        what, where, fix = (_readable(mask(text)) for text in (what, where, fix))
         super().__init__(f"{what}\n  where: {where}\n  next:  {fix}")
         self.what = what
         self.where = where
@@ -68,6 +76,14 @@ class StageError(AlphafError):
     """A stage whose process failed or whose outputs are not what was planned."""
 
     exit_code = 7
+
+
+class OutOfMemory(StageError):
+    """A stage that ran out of memory; `training` where its model was loaded, so that smaller batches may help."""
+
+    def __init__(self, what: str, *, where: str, fix: str, training: bool = False) -> None:
+        super().__init__(what, where=where, fix=fix)
+        self.training = training
 
 
 class ContractError(AlphafError):

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.names import expanded, real
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CHILD = PACKAGE / "_child"  # on the PYTHONPATH of child programs: this package under its own name, and `scoring`
 PROGRAMS = PACKAGE / "programs"
 SCHEMAS = PACKAGE / "schemas"
 EXPERIMENT_FILE = "experiment.json"  # marks a folder whose subfolders are the arms of one experiment
-_RUN_NAME = re.compile(r"\w[\w.-]{0,99}")
 
 
 def runs_dir() -> Path:
     """Return the folder of all runs: ALPHAF_RUNS, else ./runs."""
-    return Path(os.environ.get("ALPHAF_RUNS") or "runs").expanduser().resolve()
+    return real(expanded(os.environ.get("ALPHAF_RUNS") or "runs"))
 
 
 def cache_dir() -> Path:
     """Return the folder of converted base models: ALPHAF_CACHE, else the user's cache folder."""
     if "ALPHAF_CACHE" in os.environ:
-        return Path(os.environ["ALPHAF_CACHE"]).expanduser().resolve()
+        return real(expanded(os.environ["ALPHAF_CACHE"]))
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser().resolve() / "alphaf_orch"
+    return real(expanded(base)) / "alphaf_orch"
 
 
 def template_folders(user: str | None = None) -> tuple[Path, ...]:
@@ -37,7 +37,7 @@ def template_folders(user: str | None = None) -> tuple[Path, ...]:
     chosen = user or os.environ.get("ALPHAF_TEMPLATES")
     if not chosen:
         return (shipped,)
-    folder = Path(chosen).expanduser().resolve()
+    folder = real(expanded(chosen))
     if not folder.is_dir():
         raise ConfigError(
             f"the templates folder {chosen} does not exist",
@@ -48,27 +48,18 @@ def template_folders(user: str | None = None) -> tuple[Path, ...]:
 
 
 def find_template(folders: tuple[Path, ...], name: str) -> Path:
-    """Return the first file called `name` in the folders; raise ConfigError where there is none."""
+    """Return the first thing called `name` in the folders; raise ConfigError where there is none.
+
+    What is no file is told by who reads it: another folder's file in its place would not be what was meant.
+    """
     for folder in folders:
-        if (folder / name).is_file():
+        if os.path.lexists(folder / name):
             return folder / name
     raise ConfigError(
         f"there is no template {name}",
         where=", ".join(str(f) for f in folders),
         fix="reinstall alphaf_orch, or add the file to your templates folder",
     )
-
-
-def check_run_name(name: str) -> str:
-    """Return the name when it is one plain folder name (letters of any script, digits, `_`, `-`, `.`)."""
-    if not _RUN_NAME.fullmatch(name) or name.endswith("."):
-        raise ConfigError(
-            f"{name!r} is not a run name",
-            where="--run",
-            fix="use letters, digits, '_', '-' and '.' only, starting with a letter or digit; the folder of all"
-            " runs is set by ALPHAF_RUNS, and EXPERIMENT/ARM names an arm of an experiment that is there",
-        )
-    return name
 
 
 @dataclass(frozen=True)
@@ -132,6 +123,16 @@ class RunPaths:
     def report(self, stage: str) -> Path:
         """Return what a stage found out: data statistics, or the hand-off contract."""
         return self.root / "reports" / f"{stage}.json"
+
+    def sums(self, stage: str) -> Path:
+        """Return what is known of the files that a stage wrote: sizes and hashes, taken when it ended."""
+        return self.root / "sums" / f"{stage}.json"
+
+    def set_aside(self, stage: str) -> Path:
+        """Return a folder that is not there yet, for the damaged files of a stage that is made anew."""
+        folder = self.root / "damaged"
+        names = itertools.chain([stage], (f"{stage}-{n}" for n in itertools.count(2)))
+        return next(folder / name for name in names if not (folder / name).exists())
 
     def all_reports(self) -> list[Path]:
         """Return every such report there is, in the order of the names."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from alphaf_orch.core.disk import size, writing
 from alphaf_orch.core.errors import DataError, DiskError
 from alphaf_orch.core.paths import cache_dir
 
@@ -34,24 +35,28 @@ def as_file(place: Path) -> Path:
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         kind = _KINDS.get(stat.S_IFMT(mode), "no file")
         raise DataError(f"{place} is {kind}, not a file", where=str(place), fix="Write the rows into a file first")
+    real = Path(os.path.realpath(place))
     if not place.is_relative_to("/dev") and not place.is_relative_to("/proc"):
+        if real.is_relative_to("/proc"):
+            what = f"{place} leads to the kernel's own files, not to a file of rows"
+            raise DataError(what, where=str(place), fix="Write the rows into a file first")
         return place
     # /dev/stdin < FILE: another process, and a later run, find the file under its own name alone.
-    real = Path(os.path.realpath(place))
     return real if real.exists() and real.samefile(place) else _copied(place)
 
 
 def _copied(place: Path) -> Path:
     folder = cache_dir() / "piped"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # rows may be nobody else's business
     room = int(shutil.disk_usage(folder).free * FREE_SHARE)
-    partial, digest, size = folder / f"{os.getpid()}.partial", hashlib.sha256(), 0
+    partial, digest, count = folder / f"{os.getpid()}.partial", hashlib.sha256(), 0
     try:
-        with partial.open("wb") as copy:
+        partial.touch(mode=0o600)
+        with writing(partial), partial.open("wb") as copy:
             for block in _blocks(place):
-                size += len(block)
-                if size > room:
-                    what = f"more than {room:,} bytes come through {place}: half of what the disk has free"
+                count += len(block)
+                if count > room:
+                    what = f"more than {size(room)} come through {place}: half of what the disk has free"
                     raise DiskError(what, where=str(folder), fix="Write the rows into a file, and look at its end")
                 digest.update(block)
                 copy.write(block)

@@ -21,7 +21,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-_PREFIX = "_ALPHAF_"  # not ALPHAF_: no setting of the user's, and not recorded as one
+from alphaf_orch.core.signals import noted
+from alphaf_orch.programs.guard import Marked, stat_fields
+
+PREFIX = "_ALPHAF_"  # not ALPHAF_: no setting of the user's, and not recorded as one
 _POLL_S = 0.1
 _SHOWN = 110  # characters of a command line
 # What a launcher left behind gets time to end by itself (a tracker sends its last lines), a request, the end.
@@ -50,18 +53,18 @@ class Process:
 
 def mark_of(path: Path) -> str:
     """Return the mark of all that is started while the lock at `path` is held."""
-    return f"{_PREFIX}HOLDS_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]}"
+    return f"{PREFIX}HOLDS_{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]}"
 
 
 def new_mark() -> str:
     """Return a mark for one launch."""
-    return f"{_PREFIX}LAUNCH_{uuid.uuid4().hex[:16]}"
+    return f"{PREFIX}LAUNCH_{uuid.uuid4().hex[:16]}"
 
 
 def inherited_marks() -> dict[str, str]:
     """Return the marks that every child of ours gets: of the locks we hold, and of whoever started us."""
     # Without SPT_NOENV a tool that renames itself (setproctitle) overwrites its environment, as others see it.
-    return {"SPT_NOENV": "1", **{key: value for key, value in os.environ.items() if key.startswith(_PREFIX)}}
+    return {"SPT_NOENV": "1", **{key: value for key, value in os.environ.items() if key.startswith(PREFIX)}}
 
 
 def living(mark: str, known: Iterable[Process] = ()) -> list[Process]:
@@ -69,27 +72,10 @@ def living(mark: str, known: Iterable[Process] = ()) -> list[Process]:
 
     Those of other users are not seen.
     """
-    needle = b"\0" + mark.encode() + b"="
-    was = {(process.pid, process.born) for process in known}
-    parents: dict[int, int] = {}
-    born: dict[int, int] = {}
-    found: set[int] = set()
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        with contextlib.suppress(OSError):  # it ended while we looked, or is another user's
-            pid = int(folder.name)
-            fields = (folder / "stat").read_bytes().rpartition(b")")[2].split()
-            if fields[0] in b"ZX":
-                continue
-            parents[pid], born[pid] = int(fields[1]), int(fields[19])
-            if (pid, born[pid]) in was or needle in b"\0" + (folder / "environ").read_bytes():
-                found.add(pid)
-    new = set(found)
-    while new:
-        new = {pid for pid, parent in parents.items() if parent in new} - found
-        found |= new
-    return [Process(pid, command(pid), born[pid], parents[pid]) for pid in sorted(found - {os.getpid()})]
+    marked = Marked(mark)
+    marked.known = {(process.pid, process.born) for process in known}
+    found = sorted(marked.look())
+    return [Process(pid, command(pid), born, marked.parents[pid]) for pid, born in found]
 
 
 def command(pid: int) -> str:
@@ -99,6 +85,13 @@ def command(pid: int) -> str:
     except OSError:
         return ""
     return shlex.join(word.decode("utf-8", "replace") for word in words if word)
+
+
+def group_of(process: Process) -> int:
+    """Return the group of a process, 0 where it has ended."""
+    fields = stat_fields(str(process.pid))
+    lives = fields and fields[0] not in b"ZX" and int(fields[19]) == process.born
+    return int(fields[2]) if lives else 0
 
 
 def opened(pid: int) -> set[Path]:
@@ -160,7 +153,8 @@ def interrupts_noted() -> Iterator[Stop]:
     """
     stop = Stop()
 
-    def note(_number: int, _frame: FrameType | None) -> None:
+    def note(number: int, _frame: FrameType | None) -> None:
+        noted(number)
         (stop.hurry if stop.asked.is_set() else stop.asked).set()
 
     before: dict[int, Any] = {}

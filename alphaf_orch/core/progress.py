@@ -7,11 +7,14 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from alphaf_orch.core.line_shapes import MetricsRow
 from alphaf_orch.core.masking import mask
+from alphaf_orch.core.streams import keep_line
 from alphaf_orch.programs.json_lines import whole_rows
 
 _PLAIN_EVERY_S = 15.0
@@ -28,7 +31,17 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the metrics written so far; a line still being written, or cut off by a kill, is left out."""
     if not path.is_file():
         return []
-    return whole_rows(path.read_text(encoding="utf-8", errors="replace"))
+    rows = whole_rows(path.read_text(encoding="utf-8", errors="replace"))
+    return [row for row in rows if _of_a_training(row)]
+
+
+def _of_a_training(row: dict[str, Any]) -> bool:
+    """Return whether what is read of a line has the types that were written; a line of others is left out too."""
+    try:
+        MetricsRow.model_validate(row)
+    except ValidationError:
+        return False
+    return True
 
 
 def _size(path: Path) -> int:
@@ -63,6 +76,7 @@ class LogLine(ABC):
     def __enter__(self) -> Self:
         if self._live:
             self._live.__enter__()
+            keep_line(self._opening)
         else:
             tell(self._console, self._opening)
         return self
@@ -80,9 +94,12 @@ class LogLine(ABC):
         worth_a_line = self._look()
         if self._live:
             self._live.update(Text(self.line()), refresh=True)
-        elif time.monotonic() - self._shown > _PLAIN_EVERY_S and worth_a_line:
+        if time.monotonic() - self._shown > _PLAIN_EVERY_S and worth_a_line:
             self._shown = time.monotonic()
-            tell(self._console, self.line())
+            if self._live:  # which is written over, and no line of the run's own log
+                keep_line(self.line())
+            else:
+                tell(self._console, self.line())
 
     def say(self, text: str) -> None:
         """Print a line of its own."""

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.shapes import Manifest, Shape, WholeStage
+from alphaf_orch.core.stored import Unreadable, checked, first_mistake, read_object, unreadable, usable
 
 FORMAT = 1
 
@@ -24,17 +29,31 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _flush(path: Path) -> None:
+    """Have the disk hold a file, or which files a folder has."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that keeps no folders in that way
+            raise
+    finally:
+        os.close(handle)
+
+
 @contextlib.contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
     """Yield the place for a new version of the file, which takes the old one's place in the end if all went well."""
     partial = path.with_name(path.name + ".partial")
+    usable(path)
+    usable(partial)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
-            with partial.open("rb") as file:
-                os.fsync(file.fileno())
+            _flush(partial)
             partial.replace(path)
+            _flush(path.parent)  # a power cut would take back the rename
         except BaseException:
             with contextlib.suppress(OSError):
                 partial.unlink()
@@ -56,28 +75,51 @@ def copy_atomic(source: Path, target: Path) -> None:
         shutil.copyfile(source, partial)
 
 
+def copy_of(path: Path) -> Path:
+    """Return where the copy of a manifest is, with which `alphaf repair` puts it back."""
+    return path.with_name(path.name + ".copy")
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest, or an empty one where there is none; raise RunStateError where it cannot be read."""
+    """Return the manifest, or an empty one where there is none.
+
+    Raises RunStateError where it is damaged, or of another version. Whatever is read of one is of the type that it was
+    written with.
+    """
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        value = read_object(path)
+        version = value.get("format")
+        if version != FORMAT and isinstance(version, int) and "stages" in value:
+            raise RunStateError(
+                f"the manifest was written by another version of alphaf (format {version})",
+                where=str(path),
+                fix="use the version that made the run, or --run NEW",
+            )
+        checked(Manifest, value, path)
     except FileNotFoundError:
         return {"format": FORMAT, "stages": {}}
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise RunStateError(
-            f"the manifest cannot be read: {error}", where=str(path), fix="restore it, or use --run NEW"
-        ) from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise RunStateError(
-            "the manifest was written by another version of alphaf",
-            where=str(path),
-            fix="use the version that made the run, or --run NEW",
-        )
-    return manifest
+    return value
+
+
+def require_whole(manifest: Mapping[str, Any], path: Path) -> None:
+    """Raise RunStateError where a stage of the manifest lacks what every version has written of one."""
+    for name, entry in manifest["stages"].items():
+        try:
+            WholeStage.model_validate(entry)
+        except ValidationError as error:
+            raise unreadable(path, f"stages.{name}: {first_mistake(error)}") from None
 
 
 def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    """Write the manifest atomically, indented for people."""
-    write_atomic(path, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    """Write the manifest atomically, indented for people, and its copy before it."""
+    write_with_copy(path, manifest)
+
+
+def write_with_copy(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object atomically, and before it its copy, which is whole whatever happens to the file."""
+    text = json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+    write_atomic(copy_of(path), text)
+    write_atomic(path, text)
 
 
 def now() -> str:
@@ -86,22 +128,29 @@ def now() -> str:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object a file holds, or None where there is no such file or no such object in it."""
-    if not path.is_file():
-        return None
+    """Return the JSON object a file holds, or None where there is no such file or no such object in it.
+
+    For what others wrote, and what is made anew at will; a file of a run is read by `stored_json`.
+    """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:  # what an interrupted copy leaves; also bytes that are not UTF-8
+        return read_object(path)
+    except (FileNotFoundError, Unreadable):  # an interrupted copy leaves such, and whoever asks has a word for it
         return None
-    return value if isinstance(value, dict) else None
 
 
-def required_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file; raise RunStateError where there is none."""
+def stored_json(path: Path, shape: type[Shape]) -> dict[str, Any] | None:
+    """Return the JSON object in a file of a run, None where there is none; raise RunStateError where it is damaged."""
     try:
-        values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise RunStateError(f"not valid JSON: {error}", where=str(path), fix="move the file away") from None
-    if not isinstance(values, dict):
-        raise RunStateError("not a JSON object", where=str(path), fix="move the file away")
-    return values
+        value = read_object(path)
+    except FileNotFoundError:
+        return None
+    checked(shape, value, path)
+    return value
+
+
+def required_json(path: Path, shape: type[Shape] = Shape) -> dict[str, Any]:
+    """Return the JSON object in a file of a run; raise RunStateError where it is damaged or not there."""
+    value = stored_json(path, shape)
+    if value is None:
+        raise unreadable(path, "it is gone")
+    return value

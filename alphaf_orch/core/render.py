@@ -13,6 +13,7 @@ import jinja2
 import yaml
 
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.values_template import TemplateError, UnknownVariableError, fill
 from alphaf_orch.core.yaml_files import parse_yaml, read_text
 
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -76,28 +77,20 @@ def _text(file: Path, _size: int, _mtime_ns: int) -> str:
     return read_text(file)
 
 
-@cache
-def _compiled(text: str) -> jinja2.Template:
-    """Return a template, compiled once in a process: a recipe is rendered several times, and compiling takes longer."""
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    environment.filters["yaml"] = to_yaml
-    return environment.from_string(text)
-
-
 def render(template: Path, variables: Mapping[str, Any]) -> Rendered:
     """Return the rendered template; raise ConfigError for an unknown variable or YAML that does not parse."""
     try:
-        text = _compiled(template_text(template)).render(variables)
-    except jinja2.UndefinedError as error:
+        text = fill(template_text(template), (("yaml", to_yaml),), variables)
+    except UnknownVariableError as error:
         raise ConfigError(
-            f"the template asks for a variable that does not exist: {error.message}",
+            f"the template asks for a variable that does not exist: {error.problem}",
             where=str(template),
             fix=f"use one of: {', '.join(sorted(variables))}",
         ) from None
-    except jinja2.TemplateSyntaxError as error:
+    except TemplateError as error:
         raise ConfigError(
-            f"the template cannot be read: {error.message}",
-            where=f"{template} line {error.lineno}",
+            f"the template cannot be read: {error.problem}",
+            where=f"{template} line {error.line}" if error.line else str(template),
             fix="templates hold `{{ name | yaml }}` only",
         ) from None
     return Rendered(text, parse_yaml(text, str(template)))

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.errors import AlphafError
+from alphaf_orch.core.yaml_files import parse_any
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -38,9 +39,9 @@ _OTHER_NAMES = {
 }
 
 
-def nearest(key: str, known: Iterable[str]) -> str:
+def nearest(key: object, known: Iterable[str]) -> str:
     """Return ": did you mean X?" for the known key most like `key`, or nothing."""
-    known = list(known)
+    key, known = str(key), list(known)
     other = _OTHER_NAMES.get(key)
     close = [other] if other in known else difflib.get_close_matches(key, known, n=1, cutoff=0.65)
     return f": did you mean {close[0]}?" if close else ""
@@ -51,7 +52,7 @@ def parse_value(text: str) -> Any:
     if _BARE_FLOAT.fullmatch(text.strip()):
         return float(text)
     try:
-        return yaml.safe_load(text)
+        return parse_any(text)
     except yaml.YAMLError:
         return text
 
@@ -79,11 +80,11 @@ class Mistake(NamedTuple):
         return self.kind == "extra_forbidden"
 
 
-def validated(model: type[Model], values: Mapping[str, Any], told: Callable[[Mistake], ConfigError]) -> Model:
+def validated(model: type[Model], values: Mapping[str, Any], told: Callable[[Mistake], AlphafError]) -> Model:
     """Return the values as the model has them; raise what `told` says of the first that it refuses."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = error.errors(include_url=False, include_input=False)[0]
         mistake = Mistake(tuple(str(part) for part in first["loc"]), first["type"], first["msg"])
     raise told(mistake)

@@ -1,7 +1,11 @@
-"""YAML as people write it: read as a mapping with the line of every key, a mistake told with its file and line."""
+"""YAML as people write it: read as a mapping with the line of every key, a mistake told with its file and line.
+
+Bounded: what aliases stand for is counted, nothing nests deeper than a person can read, no key is given twice.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,28 +13,47 @@ from typing import Any, NamedTuple
 import yaml
 
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.small_files import small_text
 
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_DEEPEST = 8  # a mapping may hold itself by an alias
+_BASE: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DEEPEST = 50  # ours: the deepest file of ours has 6 levels; every reader behind this one calls itself for a level
+MOST_VALUES = 100_000  # ours: the largest file of ours has 200; ten aliases of ten, nine times over, are a billion
+_BITS, _DIGITS = 64, 100  # ours: no tool takes a larger whole number; PyYAML reads 1:1:1:… in quadratic time
+# What YAML 1.1 takes, as PyYAML has it (reader.py, NON_PRINTABLE).
+_CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_TWICE = "is given twice"
+
+
+class _Unread(yaml.MarkedYAMLError):
+    """What is YAML, and is not read."""
+
+    def __init__(self, problem: str, part: Any) -> None:
+        super().__init__(problem=problem, problem_mark=part.start_mark)
+
+
+class LOADER(_BASE):  # type: ignore[misc]
+    """Safe YAML in which a value that is none of its tag's kind is a mistake with a line."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Return the value of a node; raise MarkedYAMLError where there is none that a tool could take."""
+        if node.tag in _NUMBERS and len(node.value) > _DIGITS:
+            raise _Unread(f"a number of {len(node.value):,} digits", node)
+        try:
+            value = super().construct_object(node, deep=deep)
+        except (ValueError, KeyError, AttributeError, TypeError):
+            # So PyYAML's constructors end on `!!int x`, `!!bool x`, `!!timestamp x` and the date 2001-13-45.
+            raise _Unread(f"{str(node.value)[:40]!r} is no {node.tag.rpartition(':')[2]}", node) from None
+        if type(value) is int and value.bit_length() > _BITS:
+            raise _Unread(f"{value} has more than {_BITS} bits", node)
+        return value
 
 
 class Document(NamedTuple):
-    """The mapping that a text holds, and where it stands in it."""
+    """The mapping that a text holds, and where its keys stand in it."""
 
     values: dict[str, Any]
-    node: yaml.Node | None
-
-    def key_lines(self) -> Iterator[tuple[tuple[str, ...], int]]:
-        """Yield every key, with the keys above it, and its line; one that is given twice comes twice."""
-        return _key_lines(self.node, ())
-
-
-def _key_lines(node: yaml.Node | None, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
-    if isinstance(node, yaml.MappingNode) and len(above) < _DEEPEST:
-        for key, value in node.value:
-            keys = (*above, str(key.value))
-            yield keys, key.start_mark.line + 1
-            yield from _key_lines(value, keys)
+    lines: dict[tuple[str, ...], int]  # of every key, with the keys above it
 
 
 def place_of(path: Path, keys: tuple[str, ...]) -> str:
@@ -38,17 +61,14 @@ def place_of(path: Path, keys: tuple[str, ...]) -> str:
 
     Without the line where it is not written there.
     """
-    lines = dict(read_document(path).key_lines())
+    lines = read_document(path).lines
     line = next((lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in lines), None)
     return f"{path}{f' line {line}' if line else ''}, key {'.'.join(keys)}"
 
 
 def read_text(path: Path, subject: str = "") -> str:
-    """Return the text of a file; raise ConfigError where it is not UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{subject}not UTF-8", where=f"{path}, byte {error.start}", fix="save it as UTF-8") from None
+    """Return the text of a file; raise ConfigError where it is not UTF-8, no regular file or too large."""
+    return small_text(path, subject=subject)
 
 
 def read_document(path: Path, subject: str = "", **options: Any) -> Document:
@@ -67,22 +87,95 @@ def parse_document(
 ) -> Document:
     """Return the mapping that a YAML text holds; raise ConfigError with the line where it is none."""
     try:
-        reader = loader(text)
-        node = reader.get_single_node()
-        values = reader.construct_document(node) if node else None
+        lines, values = _composed(text, loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        what = f"{subject}not valid YAML: {error.problem}"
-        raise ConfigError(what, where=f"{where} line {line}", fix="mend that line") from None
+        twice = _TWICE in str(error.problem)
+        what = f"{subject}{'' if twice else 'not valid YAML: '}{error.problem}"
+        fix = "keep one of the two" if twice else "mend that line"
+        raise ConfigError(what, where=f"{where} line {line}", fix=fix) from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{subject}not valid YAML: {error}", where=where, fix="remove that character") from None
+        found = _CONTROL.search(text)
+        what = f"the control character U+{ord(found[0]):04X}" if found else str(error)
+        place = f"{where} line {text.count(chr(10), 0, found.start()) + 1}" if found else where
+        raise ConfigError(f"{subject}not valid YAML: {what}", where=place, fix="remove that character") from None
     if values is None and may_be_empty:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(f"{subject}not a mapping of keys", where=f"{where} line 1", fix=example)
-    return Document(values, node)
+    return Document(values, lines)
 
 
 def parse_yaml(text: str, where: str) -> dict[str, Any]:
     """Return the values of parse_document."""
     return parse_document(text, where).values
+
+
+def parse_any(text: str) -> Any:
+    """Return the value of a YAML text, a mapping or not; raise YAMLError where it has none, within the same bounds."""
+    return _composed(text, LOADER)[1]
+
+
+def _composed(text: str, loader: Any) -> tuple[dict[tuple[str, ...], int], Any]:
+    """Return the line of every key, and the value."""
+    _refuse_depth(text)
+    reader = loader(text)
+    node = reader.get_single_node()
+    if node is None:
+        return {}, None
+    _count(node, {}, ())
+    lines = dict(_key_lines(node, ()))  # before merges (`<<`) are written into the nodes
+    return lines, reader.construct_document(node)
+
+
+def _refuse_depth(text: str) -> None:
+    """Raise for what nests too deep, before it is composed: the composers of libyaml and PyYAML call themselves."""
+    if len(text) <= DEEPEST:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=_BASE):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > DEEPEST:
+                raise _Unread(f"it nests more than {DEEPEST} levels deep", event)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _count(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> int:
+    """Return how many values a node stands for; raise for too many, for one that holds itself and for a key twice."""
+    if id(node) in above:
+        raise _Unread("an alias that holds itself", node)
+    if id(node) in known:
+        return known[id(node)]
+    if isinstance(node, yaml.ScalarNode):
+        if "\0" in node.value:
+            raise _Unread("a NUL character, which no text of a tool holds", node)
+        return 1
+    if isinstance(node, yaml.MappingNode):
+        _refuse_twice(node)
+    parts = node.value if isinstance(node, yaml.SequenceNode) else [part for pair in node.value for part in pair]
+    count = 1
+    for part in parts:
+        count += _count(part, known, (*above, id(node)))
+        if count > MOST_VALUES:
+            raise _Unread(f"it stands for more than {MOST_VALUES:,} values, by its aliases", part)
+    known[id(node)] = count
+    return count
+
+
+def _refuse_twice(node: yaml.MappingNode) -> None:
+    seen: dict[tuple[str, str], int] = {}
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            if (key.tag, key.value) in seen:
+                raise _Unread(f"key {key.value} {_TWICE}, first on line {seen[key.tag, key.value]}", key)
+            seen[key.tag, key.value] = key.start_mark.line + 1
+
+
+def _key_lines(node: yaml.Node, above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            keys = (*above, str(key.value))
+            yield keys, key.start_mark.line + 1
+            yield from _key_lines(value, keys)

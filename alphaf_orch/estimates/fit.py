@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from alphaf_orch.core.disk import size, sizes
 from alphaf_orch.estimates.memory import Setup, Shape, peak_memory
 from alphaf_orch.estimates.trained import Section, is_full
 
@@ -50,7 +51,7 @@ def largest_micro_batch_size(
     The share is micro_batch_size * gradient_accumulation_steps, so that the global batch stays as it is.
     """
     share = int(recipe["micro_batch_size"]) * int(recipe.get("gradient_accumulation_steps") or 1)
-    for micro in (size for size in range(min(share, MOST), 0, -1) if share % size == 0):
+    for micro in (each for each in range(min(share, MOST), 0, -1) if share % each == 0):
         cut = {**recipe, "micro_batch_size": micro, "gradient_accumulation_steps": share // micro}
         if fits(shape, cut, setup, section, longest_row, missed):
             return micro
@@ -71,12 +72,13 @@ def engine_for(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: S
     whole = peak_memory(shape, recipe, replace(setup, engine="ddp"), section).total
     what = f"{'full fine-tuning of' if full else 'the adapter on'} {_count(shape.parameters)}"
     enough = not there or whole <= there
+    needed, room = sizes(whole, there)
     if enough and (setup.world == 1 or not full):
-        of = f" of {_gb(there)}" if there else ""
+        of = f" of {room}" if there else ""
         if setup.world == 1:
-            return Choice("ddp", f"one GPU: {what} needs {_gb(whole)} GB{of}")
-        return Choice("ddp", f"{what} needs {_gb(whole)} GB on each of {_ranks(setup)}{of}: no sharding")
-    needs = f"{what} needs {_gb(whole)} GB a GPU unsharded" + (f", {_gb(there)} are there" if there else "")
+            return Choice("ddp", f"one GPU: {what} needs {needed}{of}")
+        return Choice("ddp", f"{what} needs {needed} on each of {_ranks(setup)}{of}: no sharding")
+    needs = f"{what} needs {needed} a GPU unsharded" + (f", {room} are there" if there else "")
     if setup.world == 1:
         least = _what_would_fit(shape, recipe, replace(setup, engine="ddp"), section)
         return Choice("", needs + (least or "; one GPU has nothing to share with"))
@@ -84,10 +86,12 @@ def engine_for(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: S
     engine, peak = next((pair for pair in sharded if not there or pair[1] <= there), ("", 0))
     if engine:
         over = f"{setup.gpus} GPUs of each node" if engine == "hsdp" else _ranks(setup)
-        return Choice(engine, f"{needs}; sharded over {over} it needs {_gb(peak)}")
+        return Choice(engine, f"{needs}; sharded over {over} it needs {size(peak)}")
     engine, peak = min(sharded, key=lambda pair: pair[1])
     least = _what_would_fit(shape, _rendered(recipe), replace(setup, engine=engine), section)
-    return Choice("", f"{needs}; sharded over {_ranks(setup)} by {engine} it still needs {_gb(peak)}{least}")
+    return Choice(
+        "", f"{needs}; sharded over {_ranks(setup)} by {engine} it still needs {sizes(peak, there)[0]}{least}"
+    )
 
 
 def _what_would_fit(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: Section) -> str:
@@ -119,11 +123,6 @@ def _ranks(setup: Setup) -> str:
     """Return on what is trained: 1 GPU, 8 GPUs, 2 x 8 GPUs."""
     nodes = f"{setup.nodes} x " if setup.nodes > 1 else ""
     return f"{nodes}{setup.gpus} GPU{'s' if setup.world > 1 else ''}"
-
-
-def _gb(size: int) -> str:
-    """Return bytes as whole gigabytes, below ten with a decimal."""
-    return f"{size / 1e9:.0f}" if size >= 10**10 else f"{size / 1e9:.1f}"
 
 
 def _count(parameters: int) -> str:

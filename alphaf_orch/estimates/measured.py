@@ -93,7 +93,7 @@ def _parsed(line: str) -> Measured | None:
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
             return None
         found = Measured(**values)
-    except (ValueError, TypeError):  # cut off, or of another version
+    except (ValueError, TypeError, RecursionError):  # cut off, or of another version
         return None
     facts = (found.machine, found.shape, found.strict, found.scaled, found.versions, found.got, found.data)
     return found if all(isinstance(value, dict) for value in facts) else None

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from alphaf_orch.core.command import capture, child_env
-from alphaf_orch.core.errors import RunStateError, ToolError
+from alphaf_orch.core.errors import ToolError
 from alphaf_orch.core.hardware import Machine
-from alphaf_orch.core.paths import RunPaths, runs_dir, template_folders
+from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.evaluation import cache as eval_cache
 from alphaf_orch.evaluation.cells import Cell, Place
 from alphaf_orch.evaluation.options import SERVERS, Backend, EvalOptions, choose_target, served_model, suites_asked
@@ -56,14 +56,10 @@ def evaluated_run(name: str | None) -> RunPaths:
     """Return the named run, or the newest one with a finished SFT; raise RunStateError where there is none."""
     if name:
         return existing_run(name)
-    try:
-        return last_finished_sft()
-    except RunStateError:
-        raise RunStateError(
-            "there is no run with a finished SFT to evaluate",
-            where=str(runs_dir()),
-            fix="run `alphaf run --model M` first, or name another run with --run",
-        ) from None
+    return last_finished_sft(
+        "there is no run with a finished SFT to evaluate",
+        "run `alphaf run --model M` first, or name another run with --run",
+    )
 
 
 def plan_evaluation(paths: RunPaths, options: EvalOptions, machine: Machine) -> Evaluation:

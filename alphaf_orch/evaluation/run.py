@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from alphaf_orch.core.cached import data_cache
 from alphaf_orch.core.command import Finished
 from alphaf_orch.core.errors import interruptible
 from alphaf_orch.core.lock import held
@@ -30,6 +32,7 @@ from alphaf_orch.evaluation.request import (
 )
 from alphaf_orch.inputs.identity import EARLIER
 from alphaf_orch.planning.stages import Stage
+from alphaf_orch.runs.damage import refuse_model
 from alphaf_orch.runs.launch import failure, launch
 from alphaf_orch.runs.machine.require import Wanted, require_gpus
 from alphaf_orch.runs.reference import trained_systems
@@ -52,6 +55,10 @@ class Evaluator:
         old = [cell for cell in self._evaluation.cells if eval_cache.disbelieved(self._paths, cell)]
         for stage in dict.fromkeys(cell.model.stage for cell in old):
             self._say(f"eval_{stage}: the scores kept may be another model's, asked again: {EARLIER}")
+        for cell in self._evaluation.cells:
+            wrong = eval_cache.damage(self._paths, cell) if cell.task.name not in known[cell.model.stage] else None
+            if wrong:
+                self._say(f"eval_{cell.model.stage}: {wrong.what}; set aside, asked again")
         self._bring_shared(known)
         work = pending_work(self._evaluation, known)
         if work and self._place.target.backend in SERVERS:
@@ -60,6 +67,9 @@ class Evaluator:
         target, place = self._place.target, self._place
         if any(item.cells for item in work) and target.backend == "hf" and target.gpus:
             require_gpus(place.python, Wanted(target.gpus), place.machine, self._evaluation.versions)
+        for path in {item.cells[0].model.path for item in work if item.cells}:
+            with interruptible("eval", self._paths.root, _AGAIN):  # a large model is read for seconds
+                refuse_model(Path(path), "use")
         begin_imports(item.stage for item in work)
         facts: dict[str, Any] = {}
         for item in work:
@@ -125,7 +135,7 @@ class Evaluator:
     def _launch(self, stage: Stage, what: str) -> Finished:
         """Run the process to its end; whether it did its work is for its files to say."""
         line = EvalLine(self._console, stage.name, what, self._paths.log(stage.name), verbose=self._verbose)
-        env = {**stage.env, **date_env(self._paths)}
+        env = {**stage.env, **date_env(self._paths), **data_cache()}
         return launch(stage.argv, line, self._lock_fd, env=env, files=stage.files)
 
     def _what(self, work: Work) -> str:

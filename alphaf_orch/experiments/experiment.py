@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from alphaf_orch.core import shapes
 from alphaf_orch.core.errors import RunStateError, StageError, interruptible
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, check_run_name, runs_dir
-from alphaf_orch.core.record import fingerprint, write_atomic
+from alphaf_orch.core.names import named_folder
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
+from alphaf_orch.core.record import fingerprint, stored_json, write_with_copy
+from alphaf_orch.core.stored import absent
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.planning.stages import Section
 from alphaf_orch.runs.run_date import local_day
@@ -122,7 +124,7 @@ class Outcome:
 
 def experiment_paths(name: str) -> ExperimentPaths:
     """Return the paths of an experiment, new or not; raise RunStateError where a run has that name."""
-    root = runs_dir() / check_run_name(name)
+    root = named_folder(runs_dir(), name)
     if (root / "manifest.json").is_file():
         raise RunStateError(
             f"{name} is a run, and an experiment needs a folder of its own",
@@ -132,10 +134,12 @@ def experiment_paths(name: str) -> ExperimentPaths:
     return ExperimentPaths(root)
 
 
-def all_experiments() -> list[tuple[ExperimentPaths, dict[str, Any]]]:
-    """Return every experiment with what is recorded of it, the newest last."""
-    found = [ExperimentPaths(path.parent) for path in runs_dir().glob(f"*/{EXPERIMENT_FILE}")]
-    return [(each, read_record(each)) for each in sorted(found, key=lambda each: each.record.stat().st_mtime)]
+def all_experiments() -> list[ExperimentPaths]:
+    """Return every experiment, be its record damaged, the newest last."""
+    folders = sorted(runs_dir().iterdir()) if runs_dir().is_dir() else []
+    found = [ExperimentPaths(folder) for folder in folders if folder.is_dir()]
+    known = [each for each in found if not absent(each.record)]
+    return sorted(known, key=lambda each: each.record.lstat().st_mtime)
 
 
 def slug(text: str) -> str:
@@ -146,19 +150,7 @@ def slug(text: str) -> str:
 
 def read_record(paths: ExperimentPaths) -> dict[str, Any]:
     """Return what is recorded of the experiment, empty where it is new; raise RunStateError where it is unreadable."""
-    if not paths.record.is_file():
-        return {}
-    try:
-        record = json.loads(paths.record.read_text(encoding="utf-8"))
-        if record["format"] != FORMAT:
-            raise ValueError(f"format {record['format']}")
-    except (ValueError, KeyError, TypeError) as error:
-        raise RunStateError(
-            f"the record of the experiment cannot be read: {error}",
-            where=str(paths.record),
-            fix="restore it, or give the experiment another name with --name",
-        ) from None
-    return dict(record)
+    return stored_json(paths.record, shapes.Experiment) or {}
 
 
 def write_record(paths: ExperimentPaths, experiment: Experiment, outcomes: Sequence[Outcome], created: str) -> None:
@@ -190,7 +182,7 @@ def write_record(paths: ExperimentPaths, experiment: Experiment, outcomes: Seque
         "asked": [arm.name for arm in experiment.arms],
         "arms": list(arms.values()),
     }
-    write_atomic(paths.record, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    write_with_copy(paths.record, record)
 
 
 def require_same_kind(paths: ExperimentPaths, experiment: Experiment) -> None:

@@ -1,6 +1,7 @@
 """Chat templates as the plan sees them: how they close an assistant's turn, and whether they take a system turn.
 
 Rendered as transformers 5.16.1 renders them (utils/chat_template_utils.py), without transformers: that takes seconds.
+A template is a program of somebody else's: it runs in jinja's sandbox and in a process with bounds (confined.py).
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from typing import Any
 import jinja2
 import jinja2.nodes
 import jinja2.parser
+from jinja2.exceptions import SecurityError
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from alphaf_orch.core.errors import ConfigError, DataError
+from alphaf_orch.core.errors import AlphafError, ConfigError, DataError, ModelError
 from alphaf_orch.core.paths import SCHEMAS
-from alphaf_orch.inputs.model_files import added_tokens, read_template, special_tokens
+from alphaf_orch.inputs.confined import OutOfBoundsError, confined
+from alphaf_orch.inputs.model_files import added_tokens, read_template, special_tokens, template_file
 from alphaf_orch.inputs.sources import Source
 from alphaf_orch.programs import turn_end
 
@@ -58,7 +61,8 @@ def template_of(settings: Mapping[str, Any], folder: Path | None) -> ChatTemplat
     """Return the template that axolotl's keys in `settings` name, or None where it can't be known before the launch.
 
     `folder` holds the model's tokenizer, if it is here. The keys: chat_template, chat_template_jinja (a text),
-    special_tokens, tokens. Raises ConfigError for a template that is no template.
+    special_tokens, tokens. Raises ConfigError, or ModelError where it is the model's own, for a template that is none,
+    that does what the sandbox forbids, or that takes too long.
     """
     name = settings.get("chat_template") or OWN
     named = special_tokens(folder) if folder else {}
@@ -78,24 +82,58 @@ def template_of(settings: Mapping[str, Any], folder: Path | None) -> ChatTemplat
     text = settings.get("chat_template_jinja") if name == "jinja" else own
     if not text:
         return None
+    place = f"chat_template: {name}" if name == "jinja" or folder is None else f"{template_file(folder)}"
+    said = _asked(text, json.dumps(special), place, ConfigError if name == "jinja" else ModelError)
+    if said is None:
+        return None  # the data stage renders the real rows with the real tokenizer and says what is wrong
+    tails, taken, dropped = said
+    return ChatTemplate(name, text, tails, taken, eos, _tokens(folder, settings, special), dropped)
+
+
+@cache
+def _asked(text: str, special: str, place: str, error: type[AlphafError]) -> tuple[tuple[str, ...], bool, bool] | None:
+    """Return what a template writes behind answers and does with a system turn; None where it refuses the turns.
+
+    Raises `error` for a text that is no template, for what the sandbox forbids, and for one that takes too long.
+    """
+    try:
+        found = confined(lambda: _render_all(text, json.loads(special)))
+    except OutOfBoundsError as bound:
+        raise error(
+            f"the chat template cannot be used: {bound}",
+            where=place,
+            fix="mend the template, or name another one (such as --set sft.chat_template=chatml)",
+        ) from None
+    if "problem" in found:
+        raise error(
+            f"the chat template {found['problem']}",
+            where=f"{place}, line {found['line']} of the template" if found["line"] else place,
+            fix="mend the template, or name another one",
+        )
+    return None if "broken" in found else (tuple(found["tails"]), found["taken"], found["dropped"])
+
+
+def _render_all(text: str, special: Mapping[str, str]) -> dict[str, Any]:
+    """Return what `_asked` wants to know as JSON; runs in a process of its own."""
     try:
         template = _environment().from_string(text)
     except jinja2.TemplateSyntaxError as error:
-        raise ConfigError(
-            f"the chat template cannot be read: {error.message}",
-            where=f"chat_template: {name}, line {error.lineno} of the template",
-            fix="mend the template, or name another one",
-        ) from None
+        return {"problem": f"cannot be read: {error.message}", "line": error.lineno}
+    except (SyntaxError, ValueError) as error:  # of the python that jinja makes of it: nested loops, 5,000 digits
+        return {"problem": f"cannot be read: {error}", "line": None}
 
     def render(messages: list[dict[str, str]]) -> str:
         return template.render(messages=messages, tools=None, documents=None, add_generation_prompt=False, **special)
 
     try:
         tails = turn_end.tails(render)
+        "".join(tails).encode()
+    except (SecurityError, OverflowError) as error:
+        return {"problem": f"does what no template may: {error}", "line": None}
     except _BROKEN:
-        return None  # the data stage renders the real rows with the real tokenizer and says what is wrong
+        return {"broken": True}
     taken, dropped = of_system(render)
-    return ChatTemplate(name, text, tails, taken, eos, _tokens(folder, settings, special), dropped)
+    return {"tails": tails, "taken": taken, "dropped": dropped}
 
 
 def eot_tokens(template: ChatTemplate | None, given: Sequence[str] | None) -> list[str] | None:

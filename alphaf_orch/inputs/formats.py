@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -13,7 +14,9 @@ from typing import Any
 
 import click
 
+from alphaf_orch.core.cached import data_cache
 from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
+from alphaf_orch.core.disk import said_of_disk, size, writing
 from alphaf_orch.core.errors import DataError
 from alphaf_orch.core.paths import PROGRAMS, cache_dir
 from alphaf_orch.core.record import fingerprint, write_atomic
@@ -25,7 +28,7 @@ from alphaf_orch.programs.formats.files import json_reading, packed_by, shard_fi
 from alphaf_orch.programs.formats.json_rows import NotRows
 from alphaf_orch.programs.formats.recognise import Normal
 from alphaf_orch.programs.formats.slim import slimmed
-from alphaf_orch.programs.row_keys import RowError
+from alphaf_orch.programs.lines import bounded_lines
 from alphaf_orch.programs.rows import Kind, conversation, preference
 
 _LARGE = 50 << 20  # ours: bytes whose conversion takes long enough to be announced
@@ -52,6 +55,8 @@ def read_local(place: Path, want: Kind, how: Reading) -> Source:
     rows that must not be trained on and for what is no known format.
     """
     refuse_pattern(place, str(place), "Rename the file or folder without * ? [ and ::")
+    if place.is_file():
+        _refuse_holes(place)
     if not _trainable(place, want, how):
         return _converted(place, want, how)
     try:
@@ -90,18 +95,28 @@ def read_hub(source: Source, want: Kind, how: Reading) -> Source:
     )
 
 
+def _refuse_holes(file: Path) -> None:
+    """Raise DataError for a file with parts that were never written, which read as zeros: a terabyte costs nothing."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        hole = os.lseek(opened.fileno(), 0, os.SEEK_HOLE) if size else size
+    if hole < size and (hole == 0 or not (table_kind(file) or packed_by(file))):
+        what = f"the file has a hole: from byte {hole:,} on it was never written, and reads as zeros"
+        raise DataError(what, where=str(file), fix="Copy it again: an interrupted copy leaves such a file")
+
+
 def _trainable(place: Path, want: Kind, how: Reading) -> bool:
     """Return whether the first row of a file is one that the trainers read as it stands, or is broken text."""
     if place.is_dir() or how.columns or packed_by(place) or table_kind(place):
         return False
-    with place.open("rb") as file:
-        line = next((line.strip() for line in file if line.strip(b"\xef\xbb\xbf \t\r\n")), b"")
     try:
+        with place.open("rb") as file:
+            line = next((line.strip() for line in bounded_lines(file) if line.strip(b"\xef\xbb\xbf \t\r\n")), b"")
         row = json.loads(line.decode("utf-8-sig"))
         (conversation if want == "chat" else preference)(row)
     except UnicodeDecodeError:
         return True  # the check says in which encoding it may be
-    except (ValueError, RowError, AttributeError):
+    except (ValueError, RecursionError, AttributeError):
         return False
     return True
 
@@ -176,7 +191,8 @@ def _made_once(folder: Path, key: list[Any], make: Callable[[], dict[str, Any]])
         facts = {}
     copy = folder / f"{facts.get('sha256')}.jsonl"
     if not facts or not copy.is_file():
-        facts = make()
+        with writing(folder):
+            facts = make()
         copy = folder / f"{facts['sha256']}.jsonl"
         write_atomic(index, json.dumps(facts, ensure_ascii=False))
     return {**facts, "copy": str(copy)}
@@ -196,7 +212,7 @@ def _convert(wanted: Wanted, python: str) -> dict[str, Any]:
         # JSON needs no library of a tool's environment, and no process.
         return convert(wanted, json_reading(place), DataError)
     argv = program(python, "formats.convert", json.dumps(asdict(wanted), ensure_ascii=False))
-    code, out = capture(argv, env=child_env(PROGRAM_ENV, online=False), timeout=_NO_LIMIT_S)
+    code, out = capture(argv, env=child_env({**PROGRAM_ENV, **data_cache()}, online=False), timeout=_NO_LIMIT_S)
     try:
         found: dict[str, Any] = json.loads(out.strip().rpartition("\n")[2])
     except ValueError:
@@ -205,12 +221,14 @@ def _convert(wanted: Wanted, python: str) -> dict[str, Any]:
             where=f"{wanted.called}; {python} -m alphaf_orch.programs.formats.convert",
             fix="check that `datasets` is installed there (`make setup`, or `tools:` in the config)",
         ) from None
+    if "errno" in found:
+        raise OSError(found["errno"], os.strerror(found["errno"]))
     if "error" in found:
-        raise DataError(**found["error"])
+        raise said_of_disk(found["error"]["what"], Path(wanted.folder)) or DataError(**found["error"])
     return found
 
 
 def _announce(place: Path) -> None:
-    size = place.stat().st_size if place.is_file() else 0
-    if size > _LARGE:
-        click.echo(f"note: the rows of {place} are written to the cache once ({size >> 20} MB)", err=True)
+    length = place.stat().st_size if place.is_file() else 0
+    if length > _LARGE:
+        click.echo(f"note: the rows of {place} are written to the cache once ({size(length)})", err=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 from string import Template
 from typing import Literal
 
+from alphaf_orch.core.names import expanded
+
 RepoType = Literal["model", "dataset"]
 _NAME = r"[\w-][\w.-]*"
 REPO_ID = rf"{_NAME}/{_NAME}"  # org/name as the hub allows it
@@ -27,17 +29,17 @@ def is_dataset_id(text: str) -> bool:
 def cache_root(env: Mapping[str, str]) -> Path:
     """Return the cache folder, by the variables and the order huggingface_hub uses."""
 
-    def expanded(value: str) -> Path:
+    def place(value: str) -> Path:
         home = env.get("HOME", "~")
         value = home + value[1:] if value == "~" or value.startswith("~/") else value
-        return Path(Template(value).safe_substitute(env)).expanduser()
+        return expanded(Template(value).safe_substitute(env))
 
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if env.get(name):
-            return expanded(env[name])
+            return place(env[name])
     if env.get("HF_HOME"):
-        return expanded(env["HF_HOME"]) / "hub"
-    return expanded(env.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
+        return place(env["HF_HOME"]) / "hub"
+    return place(env.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface" / "hub"
 
 
 def repo_dir(repo_id: str, repo_type: RepoType, env: Mapping[str, str]) -> Path:

@@ -6,15 +6,18 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import click
 
+from alphaf_orch.core.disk import size
 from alphaf_orch.core.errors import ModelError
-from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs.kept import SMALL_BYTES, drop_absent, keep, kept, lasting, times
 from alphaf_orch.inputs.model_files import WEIGHTS, shards
+from alphaf_orch.inputs.model_json import model_json
+from alphaf_orch.programs.digests import blocks
+from alphaf_orch.programs.digests import digests as _read
 from alphaf_orch.programs.tokenizer_files import PATTERNS
 
 PREFIX = "local:sha256:"
@@ -26,8 +29,6 @@ _BESIDE = (
     "config.json", "generation_config.json", "adapter_config.json", "*processor_config.json", *PATTERNS,
     "additional_chat_templates/*.jinja", "*.py",
 )  # fmt: skip
-_PIECE_BYTES = 64 << 20  # hashed side by side: one large file keeps all cores busy
-_BLOCK_BYTES = 1 << 20  # what a core holds in memory
 QUICK_BYTES = 1 << 30  # ours: about a second on one core; more is worth a line on the terminal
 _KIND = "identity"  # of what is kept
 _OLD_WEIGHTS = (".safetensors", ".bin", ".pth")
@@ -42,10 +43,10 @@ def folder_identity(folder: Path) -> str:
     meanwhile.
     """
     files = model_files(folder)
-    unread = _unread_bytes(files.values())
+    unread = unread_bytes(files.values())
     if unread > QUICK_BYTES:
         click.echo(
-            f"model {folder}: reading {unread / 1e9:.1f} GB once to know its weights; kept until a file changes",
+            f"model {folder}: reading {size(unread)} once to know its weights; kept until a file changes",
             err=True,
         )
     digest = hashlib.sha256()
@@ -56,7 +57,7 @@ def folder_identity(folder: Path) -> str:
 
 def known_identity(folder: Path) -> str | None:
     """Return the fingerprint where it is known or quickly found out, else None: for what only shows a plan."""
-    return folder_identity(folder) if _unread_bytes(model_files(folder).values()) <= QUICK_BYTES else None
+    return folder_identity(folder) if unread_bytes(model_files(folder).values()) <= QUICK_BYTES else None
 
 
 def is_old(identity: object) -> bool:
@@ -73,7 +74,7 @@ def old_identity(folder: Path) -> str:
     for file in sorted(p for p in folder.iterdir() if p.is_file() and p.name[0] != "." and p.suffix != ".md"):
         size = file.stat().st_size
         digest.update(f"{file.name}\0{size}\0".encode())
-        for block in _blocks(file, max(0, size - (1 << 16)) if file.suffix in _OLD_WEIGHTS else 0, size):
+        for block in blocks(file, max(0, size - (1 << 16)) if file.suffix in _OLD_WEIGHTS else 0, size):
             digest.update(block)
     return f"local:{digest.hexdigest()[:32]}"
 
@@ -91,7 +92,7 @@ def settings_files(folder: Path) -> list[Path]:
 
 def _weights(folder: Path) -> set[Path]:
     """Return the weight files: those that transformers or a server would choose; where none has such a name, all."""
-    config = read_json(folder / "config.json") or {}
+    config = model_json(folder / "config.json") or {}
     found = {folder / name for name in [config.get("transformers_weights")] if isinstance(name, str)}
     if (folder / "adapter_config.json").is_file():  # transformers would lay it over its base
         found |= set(folder.glob("adapter_model.*"))
@@ -119,72 +120,44 @@ def _known(stat: os.stat_result) -> str | None:
     return (kept(_KIND, stat) or {}).get("sha256")
 
 
-def _unread_bytes(files: Iterable[Path]) -> int:
+def unread_bytes(files: Iterable[Path]) -> int:
+    """Return how much `file_digests` would read of files that are worth a thought: small ones are not."""
     stats = [file.stat() for file in files]
     return sum(stat.st_size for stat in stats if stat.st_size > SMALL_BYTES and _known(stat) is None)
 
 
 def _digests(files: Sequence[Path]) -> list[str]:
-    """Return the digest of each file, in order: the SHA-256 over those of its pieces."""
+    """Return the digest of each file, in order, as a mistake of the model where one cannot be read."""
     try:
-        before = [file.stat() for file in files]
-        found = {n: known for n, stat in enumerate(before) if (known := _known(stat)) is not None}
-        began = time.time_ns()
-        pieces = [
-            (n, start, min(start + _PIECE_BYTES, stat.st_size))
-            for n, stat in enumerate(before)
-            if n not in found
-            for start in range(0, stat.st_size, _PIECE_BYTES)
-        ]
-        read = _read([(files[n], start, end) for n, start, end in pieces])
-        whole = {n: hashlib.sha256() for n in range(len(files)) if n not in found}
-        for (n, _, _), digest in zip(pieces, read, strict=True):
-            whole[n].update(digest)
-        for n, total in whole.items():
-            if times(files[n].stat()) != times(before[n]):
-                raise ModelError(
-                    "a file of the model changed while it was read",
-                    where=str(files[n]),
-                    fix="wait until what writes it has ended, then give the same command",
-                )
-            found[n] = total.hexdigest()
-            if lasting(before[n], began):
-                keep(_KIND, files[n], before[n], {"sha256": found[n]})
+        return file_digests(files)
     except OSError as error:
         raise ModelError(
             f"a file of the model cannot be read: {error.strerror}",
             where=str(error.filename),
             fix="make it readable, or copy it again",
         ) from error
-    if any(before[n].st_size > SMALL_BYTES for n in whole):
+
+
+def file_digests(files: Sequence[Path]) -> list[str]:
+    """Return the digest of each file (programs.digests), in order; what is known of a large one is not read again.
+
+    Raises OSError for a file that cannot be read, ModelError for one that changes meanwhile.
+    """
+    before = [file.stat() for file in files]
+    found = {n: known for n, stat in enumerate(before) if (known := _known(stat)) is not None}
+    began = time.time_ns()
+    unread = [n for n in range(len(files)) if n not in found]
+    read = _read([files[n] for n in unread], [before[n].st_size for n in unread])
+    for n, digest in zip(unread, read, strict=True):
+        if times(files[n].stat()) != times(before[n]):
+            raise ModelError(
+                "a file of the model changed while it was read",
+                where=str(files[n]),
+                fix="wait until what writes it has ended, then give the same command",
+            )
+        found[n] = digest
+        if lasting(before[n], began):
+            keep(_KIND, files[n], before[n], {"sha256": digest})
+    if any(before[n].st_size > SMALL_BYTES for n in unread):
         drop_absent(_KIND)
     return [found[n] for n in range(len(files))]
-
-
-def _read(pieces: Sequence[tuple[Path, int, int]]) -> list[bytes]:
-    """Return the SHA-256 of each piece, as many at a time as there are cores: hashlib lets other threads run."""
-    if len(pieces) < 2 or all(end <= SMALL_BYTES for _, _, end in pieces):
-        return [_piece(*piece) for piece in pieces]
-    from concurrent.futures import ThreadPoolExecutor
-
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
-    try:
-        return list(pool.map(lambda piece: _piece(*piece), pieces))
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest
-
-
-def _piece(file: Path, start: int, end: int) -> bytes:
-    digest = hashlib.sha256()
-    for block in _blocks(file, start, end):
-        digest.update(block)
-    return digest.digest()
-
-
-def _blocks(file: Path, start: int, end: int) -> Iterator[memoryview]:
-    buffer = memoryview(bytearray(min(_BLOCK_BYTES, max(0, end - start))))
-    with file.open("rb", buffering=0) as content:
-        content.seek(start)
-        while start < end and (count := content.readinto(buffer[: end - start])):
-            start += count
-            yield buffer[:count]

@@ -100,6 +100,6 @@ def _entry(place: Path) -> Mapping[str, Any] | None:
     """Return what is kept in the file; one that is gone or cut off counts as none."""
     try:
         found = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and "path" in found else None

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from alphaf_orch.core.errors import ModelError
+from alphaf_orch.core.names import real
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.record import read_json
+from alphaf_orch.core.small_files import JSON_BYTES, parse_json, small_bytes
 from alphaf_orch.inputs.model_files import loaded_file
+from alphaf_orch.inputs.model_json import model_json
 from alphaf_orch.inputs.weights_layout import EXPERTS, has_head, tensors_of
 
 # As the configs of transformers 5.16 spell the number of experts (models/*/configuration_*.py), DBRX in `ffn_config`.
@@ -76,7 +78,7 @@ def require_trainable(folder: Path) -> None:
 
 def require_kind(folder: Path) -> None:
     """Raise ModelError for a folder that holds no model, saying what it holds, or one that is not trained here."""
-    lacking = read_json(folder / "config.json") is None and not (folder / "adapter_config.json").is_file()
+    lacking = model_json(folder / "config.json") is None and not (folder / "adapter_config.json").is_file()
     _require(_no_config(folder) if lacking else refusal(folder))
 
 
@@ -87,7 +89,7 @@ def _require(found: Refusal | None) -> None:
 
 def refusal(folder: Path) -> Refusal | None:
     """Return why the model in a folder is refused, from config.json and headers alone; None where nothing is known."""
-    config = read_json(folder / "config.json")
+    config = model_json(folder / "config.json")
     if (folder / "adapter_config.json").is_file():
         return _adapter(folder)
     if config is None:
@@ -98,8 +100,8 @@ def refusal(folder: Path) -> Refusal | None:
 
 def _adapter(folder: Path) -> Refusal:
     """Return that a folder is a LoRA adapter, and the merged model where a run of ours left one beside it."""
-    base = (read_json(folder / "adapter_config.json") or {}).get("base_model_name_or_path")
-    place = folder.resolve()
+    base = (model_json(folder / "adapter_config.json") or {}).get("base_model_name_or_path")
+    place = real(folder)
     place = place.parent if place.name.startswith("checkpoint-") else place
     run = RunPaths(place.parent)
     if run.manifest.is_file() and (run.merged(place.name) / "config.json").is_file():
@@ -140,11 +142,13 @@ def _no_config(folder: Path) -> Refusal:
 def _json_problem(file: Path) -> str:
     """Return what is wrong with a JSON file, with the line."""
     try:
-        value = json.loads(file.read_text(encoding="utf-8"))
+        value = parse_json(small_bytes(file, most=JSON_BYTES, error=ModelError).decode("utf-8"))
     except json.JSONDecodeError as error:
         return f"{error.msg}, line {error.lineno}" if file.stat().st_size else "the file is empty"
     except UnicodeDecodeError:
         return "it is not UTF-8"
+    except ValueError as error:
+        return str(error)
     return f"it holds a JSON {type(value).__name__}, not an object"
 
 
@@ -232,7 +236,7 @@ def _purpose(model: _Model) -> Refusal | None:
 
 def _no_head(folder: Path) -> Refusal | None:
     """Return that a model has neither a head nor a tied one, as models saved to embed have."""
-    config = read_json(folder / "config.json") or {}
+    config = model_json(folder / "config.json") or {}
     if config.get("tie_word_embeddings") is not False or not tensors_of(folder) or has_head(folder):
         return None
     what = "the weights have no output head, and it is not the embedding either: it would be made up at random"

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import ModelError
-from alphaf_orch.core.record import read_json, required_json
+from alphaf_orch.core.names import expanded, real
+from alphaf_orch.core.values import Mistake, validated
 from alphaf_orch.inputs.hub_cache import is_repo_id, snapshot
 from alphaf_orch.inputs.model_files import (
     added_tokens,
@@ -17,6 +18,7 @@ from alphaf_orch.inputs.model_files import (
     read_vocabulary,
     special_tokens,
 )
+from alphaf_orch.inputs.model_json import model_json
 from alphaf_orch.inputs.model_kinds import require_kind
 from alphaf_orch.inputs.presets import ModelPreset, first_file, read_preset
 from alphaf_orch.inputs.weights_layout import has_head, has_renamed_head, linear_modules
@@ -43,7 +45,7 @@ def generic_preset(
     tokenizer that is not there or has no token to pad with.
     """
     recipe = read_preset(first_file("generic.yaml", folders))
-    local = Path(path_or_hub_id).expanduser()
+    local = expanded(path_or_hub_id)
     if not local.is_dir() and (local.is_file() or not is_repo_id(path_or_hub_id)):
         what = "a file, not a model's folder" if local.is_file() else "neither a folder nor a hub id"
         raise ModelError(
@@ -52,19 +54,25 @@ def generic_preset(
             fix="give the path of a folder with config, tokenizer and weights, or a hub id such as ORG/NAME",
         )
     if local.is_dir():
-        folder: Path | None = local.resolve()
-        named = {"name": local.resolve().name, "source": "local", "base_model": str(folder)}
+        folder: Path | None = real(local)
+        named = {"name": real(local).name, "source": "local", "base_model": str(folder)}
     else:
         folder = snapshot(path_or_hub_id, "model", None, env)
         named = {"name": path_or_hub_id.split("/")[1], "source": "hub", "base_model": path_or_hub_id}
     facts = _facts_of(folder, recipe, template) if folder is not None else {}
-    return ModelPreset.model_validate({**recipe.model_dump(), **named, "title": path_or_hub_id, **facts})
+    values = {**recipe.model_dump(), **named, "title": path_or_hub_id, **facts}
+    return validated(ModelPreset, values, lambda found: _no_preset(folder, found))
+
+
+def _no_preset(folder: Path | None, found: Mistake) -> ModelError:
+    what = f"the model's files describe no model that can be trained: {found.key}: {found.message.lower()}"
+    return ModelError(what, where=f"{folder}/config.json", fix="copy the file again, or correct it")
 
 
 def _facts_of(folder: Path, recipe: ModelPreset, template: str | None) -> dict[str, Any]:
     """Return the preset's values that a model folder's own files decide."""
     require_kind(folder)
-    config = required_json(folder / "config.json")
+    config = model_json(folder / "config.json") or {}  # require_kind saw to it
     chat = _chat_facts(folder, template)
     # Some configs leave the key out where it is their class's default, true (Gemma) or false.
     tied = bool(config.get("tie_word_embeddings", not has_head(folder)))
@@ -107,8 +115,9 @@ def _architecture_of(config: Mapping[str, Any], *, added: int, tied: bool) -> di
         return None
     layers, hidden, intermediate, heads, vocab_size = (int(config[key]) for key in named)
     vocab_size += added
-    kv_heads = config.get("num_key_value_heads") or heads
-    head_dim = config.get("head_dim") or hidden // heads
+    kv_heads, head_dim = config.get("num_key_value_heads") or heads, config.get("head_dim") or hidden // heads
+    if not isinstance(kv_heads, int) or not isinstance(head_dim, int):
+        return None
     attention = 2 * hidden * head_dim * (heads + kv_heads)
     per_layer = attention + 3 * hidden * intermediate + 2 * hidden
     embeddings = vocab_size * hidden * (1 if tied else 2)
@@ -172,7 +181,7 @@ def _named_tokens(folder: Path, vocabulary: Mapping[str, int]) -> dict[str, str 
     found = {kind: named.get(f"{kind}_token") for kind in ("bos", "eos", "pad", "unk")}
     texts = {number: text for text, number in vocabulary.items()}
     for file in ("generation_config.json", "config.json"):
-        number = (read_json(folder / file) or {}).get("eos_token_id")
+        number = (model_json(folder / file) or {}).get("eos_token_id")
         # A list names every token that ends an answer; the first is the tokenizer's own.
         number = number[0] if isinstance(number, list) and number else number
         found["eos"] = found["eos"] or (texts.get(number) if isinstance(number, int) else None)

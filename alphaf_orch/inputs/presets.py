@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError, ModelError
+from alphaf_orch.core.names import expanded, real
 from alphaf_orch.core.values import Mistake, numbers, validated
 from alphaf_orch.core.yaml_files import read_document
 
@@ -87,11 +89,11 @@ def is_own(name: str, folders: Sequence[Path]) -> bool:
     """
     if "/" in name:
         return True
-    folder = Path(name).expanduser()
+    folder = expanded(name)
     if folder.is_dir() and name in preset_names(folders):
         raise ModelError(
             f"{name!r} is a preset, and a folder here has that name too",
-            where=f"--model {name}; {folder.resolve()}",
+            where=f"--model {name}; {real(folder)}",
             fix=f"write ./{name} for the folder; for the preset, rename the folder or call alphaf elsewhere",
         )
     return folder.is_dir()
@@ -129,8 +131,8 @@ def require_trust(preset: ModelPreset, *, trust_remote_code: bool) -> None:
 
 
 def first_file(name: str, folders: Sequence[Path]) -> Path:
-    """Return the file of the first folder that has it; one of them does."""
-    return next(folder / name for folder in folders if (folder / name).is_file())
+    """Return what has that name in the first folder that has it; one of them does."""
+    return next(folder / name for folder in folders if os.path.lexists(folder / name))
 
 
 def file_of(preset: ModelPreset, folders: Sequence[Path]) -> Path:
@@ -143,11 +145,7 @@ def read_preset(path: Path) -> ModelPreset:
     """Return the preset a file holds; ConfigError names file, line and key of the first mistake."""
     document = read_document(path, f"model preset {path.stem}: ")
     refuse_credentials(document.values, str(path))
-    lines: dict[tuple[str, ...], int] = {}
-    for keys, line in document.key_lines():
-        if keys in lines:
-            raise _bad_key(path, line, keys, f"is given twice, first on line {lines[keys]}")
-        lines[keys] = line
+    lines = document.lines
 
     def told(mistake: Mistake) -> ConfigError:
         # pydantic puts the branch of a union behind the key.
@@ -166,6 +164,6 @@ def _bad_key(path: Path, line: int, keys: tuple[str, ...], problem: str) -> Conf
     """Return the error for one key of a preset file."""
     return ConfigError(
         f"model preset {path.stem}: {'.'.join(keys) or 'the file'}: {problem}",
-        where=f"{path}, line {line}",
+        where=f"{path} line {line}",
         fix="correct the line; `alphaf models` shows the presets that work",
     )

@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from alphaf_orch.programs.lines import LongLineError, bounded_lines
 from alphaf_orch.programs.mistakes import SHOWN, Mistakes, Unit
 from alphaf_orch.programs.quality import Quality, invisible, unusual
 from alphaf_orch.programs.row_keys import MASKS, OTHER_KIND, TEXT_ONLY, UNIQUE_KEYS, RowError
@@ -78,7 +79,15 @@ def read_part(
     """Return what is found in the lines that begin in [start, end) of a file; `form` is that of the rows before."""
     part = Part(Mistakes(name or file, unit), form)
     checker = _Checker(part, want)
-    for raw in _lines(file, start, end):
+    lines = _lines(file, start, end)
+    while True:
+        try:
+            raw = next(lines, None)
+        except LongLineError as error:
+            part.mistakes.add(part.lines + 1, str(error), fix="Write one row on each line")
+            break
+        if raw is None:
+            break
         part.lines += 1
         if part.lines == 1 and start == 0:
             # The loader of axolotl accepts a byte order mark, but only at the start.
@@ -96,9 +105,10 @@ def _lines(file: Path, start: int, end: int) -> Iterator[bytes]:
     with file.open("rb", buffering=1 << 20) as stream:
         if start:
             stream.seek(start - 1)
-            stream.readline()
+            while (over := stream.readline(1 << 20)) and not over.endswith(b"\n"):
+                pass  # the rest of a line that another part has
         at = stream.tell()
-        for raw in stream:
+        for raw in bounded_lines(stream):
             if at >= end:
                 return
             yield raw
@@ -271,9 +281,10 @@ def _has_more(row: Mapping[str, Any], form: Format) -> bool:
 
 def first_format(file: Path, want: Kind) -> tuple[int, Format] | None:
     """Return the line and format of the first row that announces one; None where the first PEEKED lines do not."""
-    for number, raw in enumerate(itertools.islice(_lines(file, 0, sys.maxsize), PEEKED), 1):
-        with contextlib.suppress(ValueError, RecursionError):
-            row = _parse(raw.removeprefix(BYTE_ORDER_MARK))
-            if row is not _BLANK:
-                return number, row_format(row, want)
+    with contextlib.suppress(LongLineError):
+        for number, raw in enumerate(itertools.islice(_lines(file, 0, sys.maxsize), PEEKED), 1):
+            with contextlib.suppress(ValueError, RecursionError):
+                row = _parse(raw.removeprefix(BYTE_ORDER_MARK))
+                if row is not _BLANK:
+                    return number, row_format(row, want)
     return None

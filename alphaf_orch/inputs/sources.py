@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alphaf_orch.core.errors import DataError
+from alphaf_orch.core.names import expanded
 from alphaf_orch.inputs import hub_cache
 from alphaf_orch.inputs.kept import found_once
 from alphaf_orch.programs.rows import Format
@@ -87,7 +88,7 @@ def parse_source(text: str) -> Source:
     That is `org/name[@revision][[:config]:split]`. Raises DataError for a missing file, a name that is neither, and a
     set that models are tested on.
     """
-    path = Path(text).expanduser()
+    path = expanded(text)
     _refuse_evaluation_sets(text, path)
     if path.exists():
         return Source(str(path.absolute()), "local")
@@ -249,7 +250,7 @@ def entry_key(entry: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any
     path = entry.get("path")
     if not isinstance(path, str) or not path:
         raise DataError("a datasets entry has no path", where="key datasets", fix="give it axolotl's key `path`")
-    place = Path(path).expanduser()
+    place = expanded(path)
     _refuse_evaluation_sets(path, place)
     if not place.exists():
         located = locate_hub(parse_source(path), env)

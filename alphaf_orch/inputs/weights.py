@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alphaf_orch.core.errors import ModelError
-from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs.hub_cache import repo_dir, snapshot
 from alphaf_orch.inputs.model_files import brings_code, file_problem, loaded_file, safetensors_files, shards
+from alphaf_orch.inputs.model_json import model_json
 from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.programs.tokenizer_files import COMPLETE
 
@@ -78,7 +78,7 @@ def missing_files(model_dir: Path) -> tuple[str, ...]:
 
     Names absent files, links whose target is gone, and safetensors files shorter than their own header says.
     """
-    config = read_json(model_dir / "config.json")
+    config = model_json(model_dir / "config.json")
     lacking = ["config.json (absent or not JSON)"] if config is None else _missing_code(model_dir, config)
     if not any(all((model_dir / name).is_file() for name in group) for group in COMPLETE):
         lacking.append("tokenizer.json (absent, and no other tokenizer)")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from alphaf_orch.inputs.model_files import Tensor, file_problem, read_tensors, safetensors_files
+from alphaf_orch.inputs.model_files import file_problem, read_tensors, safetensors_files
+from alphaf_orch.inputs.safetensors_header import Tensor
 
 _HEADS = ("lm_head.weight", "embed_out.weight", "output_layer.weight", ".output.weight")
 _EMBEDDINGS = ("embed_tokens.weight", "embed_in.weight", "word_embeddings.weight", "wte.weight")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from alphaf_orch.core.command import PROGRAM_ENV, program
@@ -18,12 +20,13 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import StageLine, tell
 from alphaf_orch.core.record import fingerprint, write_atomic
 from alphaf_orch.core.render import plain
+from alphaf_orch.core.stored import Unreadable, absent, first_mistake, numbered_lines, set_aside, unreadable
 from alphaf_orch.inputs.identity import EARLIER
 from alphaf_orch.inputs.presets import remote_code
 from alphaf_orch.judging.prompts import EMBEDDED, Prompt, PromptSet, load_prompts
 from alphaf_orch.planning.base import find_preset, tool_python
-from alphaf_orch.programs.json_lines import whole_rows
 from alphaf_orch.runs.chain import ChainModel, run_config
+from alphaf_orch.runs.damage import refuse_model
 from alphaf_orch.runs.launch import exited, launch
 from alphaf_orch.runs.reference import find_reference
 from alphaf_orch.runs.run_date import date_env
@@ -69,11 +72,13 @@ def ensure_answers(
     how = {"max_new_tokens": max_new_tokens, "decoding": "greedy", "reference": reference.identity}
     key = fingerprint([_VERSION, model.identity, asked, how])
     final = paths.answers(model.stage, prompts.name)
-    if _lacking(wanted, read_answers(final, key)):
+    if _lacking(wanted, _glance(final, key)):
         with held(paths.answers_lock, f"the making of answers of run {paths.name}") as lock_fd:
-            kept = read_answers(final, key)  # another call may have ended before the lock
+            kept = _kept(final, key, paths, console)  # another call may have ended before the lock
             lacking = _lacking(wanted, kept)
             if lacking:
+                with interruptible(f"answers_{model.stage}", final, "the same command goes on"):
+                    refuse_model(Path(model.path), "use")
                 if not kept and final.is_file():
                     what = f"answers of {model.stage}: those kept are of other prompts, settings or another model"
                     tell(console, f"{what}, asked again ({EARLIER})")
@@ -103,14 +108,47 @@ def ensure_answers(
 
 
 def read_answers(path: Path, key: str | None = None) -> dict[str, Answer]:
-    """Return the answers a file holds (with `key`, those made under it) by id; none where there is no file."""
-    if not path.is_file():
-        return {}
+    """Return the answers a file holds (with `key`, those made under it) by id; none where there is no file.
+
+    Raises RunStateError naming the first whole line that is no answer.
+    """
     found: dict[str, Answer] = {}
-    for row in whole_rows(path.read_text(encoding="utf-8", errors="replace")):
-        if row.pop("key") == key or key is None:
-            found[row["id"]] = Answer(**{**row, "turns": tuple(row["turns"])})
+    if absent(path):
+        return found
+    for number, line in numbered_lines(path):
+        if not line.endswith(b"\n"):
+            break  # a program was killed while it wrote
+        try:
+            row = json.loads(line)
+            made = row.pop("key")
+            answer = _kind().validate_python(row)
+        except (ValueError, RecursionError, AttributeError, KeyError, TypeError) as error:
+            why = first_mistake(error) if isinstance(error, ValidationError) else "it is no JSON object with a key"
+            raise unreadable(path, f"line {number:,}: {why}") from None
+        if key in (None, made):
+            found[answer.id] = answer
     return found
+
+
+@functools.cache  # built when one is read
+def _kind() -> TypeAdapter[Answer]:
+    return TypeAdapter(Answer)
+
+
+def _glance(path: Path, key: str) -> dict[str, Answer]:
+    try:
+        return read_answers(path, key)
+    except Unreadable:
+        return {}  # `_kept` sees to it, under the lock
+
+
+def _kept(path: Path, key: str, paths: RunPaths, console: Console) -> dict[str, Answer]:
+    """Return the answers that are kept under the key; a damaged file is set aside, and it is said."""
+    try:
+        return read_answers(path, key)
+    except Unreadable as error:
+        tell(console, f"{error.what}; set aside: {set_aside(path, paths.root)}, asked again")
+        return {}
 
 
 def _lacking(prompts: Sequence[Prompt], answers: dict[str, Answer]) -> list[Prompt]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import DataError
+from alphaf_orch.core.names import expanded
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.core.values import nearest
 from alphaf_orch.inputs.sources import missing_hint
@@ -57,7 +58,7 @@ def _find(name: str, folders: tuple[Path, ...]) -> Path:
         found = folder / "prompts" / f"{name}.jsonl"
         if "/" not in name and found.is_file():
             return found
-    path = Path(name).expanduser()
+    path = expanded(name)
     if path.is_file():
         return path
     if path.is_dir():

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.judging.answers import MAX_NEW_TOKENS
@@ -49,6 +50,7 @@ def judge_run(asked: JudgeOptions, console: Console, *, verbose: bool) -> tuple[
     if asked.run is None:
         raise ConfigError("no run is named", where="--run", fix="say --run NAME; `alphaf runs` lists them")
     paths = existing_run(asked.run)
+    keep_in(paths.log("alphaf"))
     return (_vote if asked.votes else _compare)(paths, asked, console, verbose=verbose)
 
 

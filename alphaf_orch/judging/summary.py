@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from alphaf_orch.core.errors import ConfigError, RunStateError
-from alphaf_orch.core.record import read_json, write_atomic
+from alphaf_orch.core.line_shapes import Summary
+from alphaf_orch.core.record import stored_json, write_atomic
+from alphaf_orch.core.stored import absent, mending
 from alphaf_orch.judging.counts import Counts
 from alphaf_orch.judging.verdicts import read_rows
 from alphaf_orch.runs.chain import CHAIN
@@ -59,7 +61,7 @@ def malformed(path: Path, number: int, error: Exception) -> RunStateError:
     return RunStateError(
         f"a line is no verdict: {error!r}",
         where=f"{path} line {number}",
-        fix="remove that line; the next run asks for what it held",
+        fix=f"{mending(path)}; the next run asks for what the line held",
     )
 
 
@@ -80,7 +82,7 @@ def write_summary(folder: Path, a: str, b: str, without_row: int | None = None) 
     `without_row` says how many prompts of the last sitting have no line at all; None: as many as was said before.
     """
     path = folder / "verdicts.jsonl"
-    if not path.is_file() or not path.stat().st_size:
+    if absent(path) or (path.is_file() and not path.stat().st_size):
         raise RunStateError(
             f"{a} was not judged against {b} in this run", where=str(path), fix="leave out --summary to judge them"
         )
@@ -91,8 +93,11 @@ def write_summary(folder: Path, a: str, b: str, without_row: int | None = None) 
 
 def missing(folder: Path) -> int:
     """Return how many prompts or votes had no line when the folder was summed up last."""
-    found = (read_json(folder / "summary.json") or {}).get("without_row")
-    return found if isinstance(found, int) else 0
+    try:
+        found = (stored_json(folder / "summary.json", Summary) or {}).get("without_row")
+    except RunStateError:  # made again from the verdicts
+        return 0
+    return int(found or 0)
 
 
 def summarize(path: Path, a: str, b: str, without_row: int = 0) -> dict[str, Any]:

@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from pydantic import ValidationError
+
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.line_shapes import Verdict
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.record import write_atomic
+from alphaf_orch.core.stored import first_mistake, mending, numbered_lines, usable
 from alphaf_orch.programs.json_lines import cut_half_line
 
 Row = dict[str, Any]
@@ -21,23 +25,22 @@ Name = tuple[object, ...]
 def read_rows(path: Path) -> Iterator[Row]:
     """Yield the rows of a file; a last line that was cut off is left out.
 
-    Raises RunStateError naming the line where one is no JSON object.
+    Raises RunStateError naming the line where one is no verdict and no vote.
     """
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                return
-            try:
-                row = json.loads(line)
-            except ValueError:
-                row = None
-            if not isinstance(row, dict):
-                raise RunStateError(
-                    "a line holds no JSON object",
-                    where=f"{path} line {number}",
-                    fix="remove that line; the next run asks for what it held",
-                )
-            yield row
+    for number, line in numbered_lines(path):
+        if not line.endswith(b"\n"):
+            return
+        try:
+            row = json.loads(line)
+            Verdict.model_validate(row)
+        except (ValueError, RecursionError) as error:  # pydantic's is one
+            why = first_mistake(error) if isinstance(error, ValidationError) else "it is no JSON"
+            raise RunStateError(
+                f"a line holds no verdict: {why}",
+                where=f"{path} line {number}",
+                fix=f"{mending(path)}; the next run asks for what the line held",
+            ) from None
+        yield row
 
 
 @contextlib.contextmanager
@@ -47,6 +50,7 @@ def open_verdicts(path: Path) -> Iterator[VerdictFile]:
     Raises RunStateError where another process has it.
     """
     what = f"the judging of {path.parent.name}"
+    usable(path)
     with (
         held(path.parent / ".lock", what),
         writing(path),

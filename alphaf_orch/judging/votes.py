@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from alphaf_orch.core.errors import ConfigError, DataError, RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint, write_atomic
+from alphaf_orch.core.stored import absent
 from alphaf_orch.judging.answers import ensure_answers
 from alphaf_orch.judging.pool import Question
 from alphaf_orch.judging.preset import JudgePreset
@@ -21,7 +22,7 @@ from alphaf_orch.judging.verdicts import Name, Row
 from alphaf_orch.judging.vote_summary import summarize_votes
 from alphaf_orch.judging.wording import JudgePrompts
 from alphaf_orch.runs.chain import CHAIN, chain_models
-from alphaf_orch.scores.results import read_samples
+from alphaf_orch.scores.results import check_samples, read_result, read_samples
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,16 +51,18 @@ def from_samples(paths: RunPaths, task: str, stages: Sequence[str]) -> list[Vote
 
     Raises RunStateError where a stage was not evaluated on the task.
     """
-    chosen = stages or [stage for stage in CHAIN if paths.eval_samples(stage, task).is_file()]
+    chosen = stages or [stage for stage in CHAIN if not absent(paths.eval_samples(stage, task))]
     for stage in chosen or CHAIN[:1]:
         if stage not in CHAIN:
             raise ConfigError(f"{stage} is no stage of the chain", where="--a, --b", fix=f"use {', '.join(CHAIN)}")
-        if not paths.eval_samples(stage, task).is_file():
+        if absent(paths.eval_samples(stage, task)):
             raise RunStateError(
                 f"there are no answers of {stage} to {task}" if stages else f"no model was evaluated on {task}",
                 where=str(paths.eval_samples(stage, task)),
                 fix=f"run `alphaf eval --run {paths.name}` first, or name another task with --task",
             )
+    for stage in chosen:  # cut samples would be voted on as if they were all
+        check_samples(paths.eval_samples(stage, task), read_result(paths.eval_result(stage, task)))
     return [
         Voted(stage, sample.id, sample.prompt, sample.gold, sample.answer)
         for stage in chosen
@@ -144,11 +147,10 @@ def write_vote_summary(folder: Path, without_row: int | None = None) -> dict[str
 
     `without_row` says how many votes of the last sitting have no line; None: as many as was said before.
     """
-    if not (folder / "votes.jsonl").is_file() or not (folder / "votes.jsonl").stat().st_size:
-        raise RunStateError(
-            "nothing was voted on here", where=str(folder / "votes.jsonl"), fix="leave out --summary to vote"
-        )
-    summary = summarize_votes(folder / "votes.jsonl", missing(folder) if without_row is None else without_row)
+    votes = folder / "votes.jsonl"
+    if absent(votes) or (votes.is_file() and not votes.stat().st_size):
+        raise RunStateError("nothing was voted on here", where=str(votes), fix="leave out --summary to vote")
+    summary = summarize_votes(votes, missing(folder) if without_row is None else without_row)
     write_atomic(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return summary
 

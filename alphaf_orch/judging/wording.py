@@ -13,6 +13,8 @@ import jinja2
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import find_template
+from alphaf_orch.core.render import template_text
+from alphaf_orch.core.values_template import TemplateError, UnknownVariableError, fill
 from alphaf_orch.judging.prompts import Prompt
 
 NONE = "(없음)"
@@ -37,8 +39,6 @@ class JudgePrompts:
 
     def __init__(self, name: str, folders: tuple[Path, ...]) -> None:
         self._name, self._folders = name, folders
-        self._environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
-        self._environment.filters["shown"] = shown
 
     def pair(self, prompt: Prompt, first: tuple[str, ...], second: tuple[str, ...]) -> str:
         """Return the question with two models' answers, the first of them shown as A."""
@@ -65,29 +65,23 @@ class JudgePrompts:
 
     def _template(self, kind: str) -> tuple[Path, str]:
         file = find_template(self._folders, f"judge/{self._name}-{kind}.j2")
-        return file, file.read_text(encoding="utf-8")
-
-    @cached_property
-    def _compiled(self) -> dict[str, tuple[Path, jinja2.Template]]:
-        return {}
+        return file, template_text(file)
 
     def _fill(self, kind: str, values: Mapping[str, str]) -> str:
         # The mark depends on every text it stands between: no answer can know it and close its own block.
         mark = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+        file, text = self._template(kind)
         try:
-            if kind not in self._compiled:
-                file, text = self._template(kind)
-                self._compiled[kind] = file, self._environment.from_string(text)
-            return self._compiled[kind][1].render({**values, "boundary": mark})
-        except jinja2.UndefinedError as error:
+            return fill(text, (("shown", shown),), {**values, "boundary": mark}, keep_end=False)
+        except UnknownVariableError as error:
             raise ConfigError(
-                f"the judge's template asks for a variable that does not exist: {error.message}",
-                where=str(self._template(kind)[0]),
+                f"the judge's template asks for a variable that does not exist: {error.problem}",
+                where=str(file),
                 fix=f"use one of: {', '.join(sorted([*values, 'boundary']))}",
             ) from None
-        except jinja2.TemplateError as error:
+        except TemplateError as error:
             raise ConfigError(
-                f"the judge's template cannot be read: {error.message}",
-                where=str(self._template(kind)[0]),
+                f"the judge's template cannot be read: {error.problem}",
+                where=f"{file} line {error.line}" if error.line else str(file),
                 fix="templates hold `{{ name | shown }}` only",
             ) from None

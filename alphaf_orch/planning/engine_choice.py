@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from alphaf_orch.core.disk import sizes
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.core.render import Rendered
@@ -42,7 +43,7 @@ def choose(resolved: Resolved, rendered: Callable[[], Rendered]) -> Engine:
 def _begun(resolved: Resolved, *, offload: bool) -> Engine | None:
     """Return the engine by which the run has trained such an adapter, as its manifest has it; None where it has not."""
     entry = read_manifest(resolved.paths.manifest)["stages"].get(stage_name("train", "sft"))
-    recipe = entry["spec"].get("recipe", {}) if entry else {}
+    recipe = entry.get("spec", {}).get("recipe", {}) if entry else {}
     if not recipe or (recipe.get("adapter") or "full") != resolved.adapter:
         return None
     name = recipe.get("engine", "ddp")
@@ -71,10 +72,10 @@ def check_fit(resolved: Resolved, recipe: Rendered) -> None:
         narrow = fits(shape_of(shape), {**recipe.values, "fp32_master_weights": None}, setup)
         lossy = "fp32_master_weights=null (bf16 weights, on which AdamW loses most updates of a small learning rate)"
         raise _does_not_fit(choice.reason, f"engine={choice.engine}" if choice.engine else lossy if narrow else "")
-    needed, there = peak_memory(shape_of(shape), recipe.values, setup).total / 1e9, setup.gpu_memory / 1e9
+    needed, there = sizes(peak_memory(shape_of(shape), recipe.values, setup).total, setup.gpu_memory)
     other = choice.engine not in ("", "ddp", engine.name)
     raise _does_not_fit(
-        f"full fine-tuning needs {needed:.0f} GB a GPU by engine {engine.name}, {there:.0f} are there",
+        f"full fine-tuning needs {needed} a GPU by engine {engine.name}, {there} are there",
         f"engine={choice.engine}" if other else "" if engine.offload else "engine_offload=true",
     )
 
@@ -85,7 +86,7 @@ def check_engine(resolved: Resolved, section: Section, recipe: Rendered) -> None
     engine = resolved.engine if section == "sft" else said(settings)
     world, values = resolved.ranks(section), recipe.values
     files = resolved.laid.files if section == "sft" else {}
-    sizes = [values.get(key) or 0 for key in ("dp_shard_size", "dp_replicate_size")]
+    mesh = [values.get(key) or 0 for key in ("dp_shard_size", "dp_replicate_size")]
     zero = [at(file.values, "zero_optimization.stage") for file in files.values()]
     facts = {
         "section": section,
@@ -93,7 +94,7 @@ def check_engine(resolved: Resolved, section: Section, recipe: Rendered) -> None
         "nodes": resolved.nodes(section),
         "world": world,
         "offload": engine.offload,
-        "mesh": not any(sizes) or max(1, sizes[0]) * max(1, sizes[1]) == world,
+        "mesh": not any(mesh) or max(1, mesh[0]) * max(1, mesh[1]) == world,
         "stage": all(f"zero{stage}" == engine.name for stage in zero),
     }
     own = {key: value for _, layer in settings for key, value in layer.items()}

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.names import expanded
 from alphaf_orch.core.paths import RunPaths, find_template
 from alphaf_orch.core.render import Rendered, render
+from alphaf_orch.core.small_files import parse_json, small_text
 from alphaf_orch.settings.engine_keys import ENGINE_KEYS
 from alphaf_orch.settings.keys import check_key
 
@@ -110,7 +112,7 @@ def _of_yours(own: Any, config: dict[str, Any]) -> dict[str, Any]:
         return _merged(config, own)
     fix = "name a JSON file of DeepSpeed's, or set single keys: --set deepspeed.zero_optimization.stage=2"
     try:
-        given = json.loads(Path(own).expanduser().read_text(encoding="utf-8"))
+        given = parse_json(small_text(expanded(own), subject="deepspeed: the file is "))
     except (OSError, ValueError) as error:
         raise ConfigError(f"deepspeed: {error}", where=f"key sft.deepspeed: {own}", fix=fix) from None
     if not isinstance(given, dict):

@@ -124,7 +124,7 @@ def _report(plan: Plan, section: Section) -> Mapping[str, Any] | None:
     name = stage_name("data", section)
     stage = next((stage for stage in plan.stages if stage.name == name), None)
     entry = read_manifest(plan.paths.manifest)["stages"].get(name)
-    if stage is None or entry is None or (entry["state"], entry["fingerprint"]) != ("done", stage.fingerprint):
+    if stage is None or entry is None or (entry.get("state"), entry.get("fingerprint")) != ("done", stage.fingerprint):
         return None
     return read_json(plan.paths.report(name))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import ModelError
-from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs.model_files import read_template, read_tensors, read_vocabulary, safetensors_files
+from alphaf_orch.inputs.model_json import model_json
 
 # Named in a refusal before any tensor: what makes the shapes what they are.
 _SHAPE_KEYS = (
@@ -56,7 +56,7 @@ class ModelFacts:
 
 def read_facts(folder: Path) -> ModelFacts:
     """Return the facts of a model folder; raise ModelError where its config.json or weights cannot be read."""
-    config = read_json(folder / "config.json")
+    config = model_json(folder / "config.json")
     if config is None:
         raise ModelError("no config.json that can be read", where=str(folder), fix="copy the model's files again")
     tensors = [tensor for file in safetensors_files(folder) for tensor in read_tensors(file).items()]

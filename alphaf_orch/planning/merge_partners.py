@@ -10,12 +10,14 @@ from typing import Any
 import yaml
 
 from alphaf_orch.core.errors import ModelError
+from alphaf_orch.core.names import expanded, real
 from alphaf_orch.core.paths import cache_dir
-from alphaf_orch.core.record import read_json
+from alphaf_orch.core.small_files import small_text
 from alphaf_orch.inputs import hub_cache
 from alphaf_orch.inputs.executable import refuse_pickles
 from alphaf_orch.inputs.identity import folder_identity, known_identity
 from alphaf_orch.inputs.model_files import brings_code, split_card
+from alphaf_orch.inputs.model_json import model_json
 from alphaf_orch.inputs.model_kinds import refusal
 from alphaf_orch.inputs.presets import is_own, load_preset
 from alphaf_orch.inputs.weights import missing_files
@@ -60,11 +62,11 @@ def find_merge_model(
     false), and for python code that nobody allowed. Without `read`, large weights that are not known yet have no
     identity.
     """
-    local, licence = Path(name).expanduser(), None
+    local, licence = expanded(name), None
     models = [folder / "models" for folder in folders]
     own = is_own(name, models)
     if own and local.is_dir():
-        found = _in_folder(local.resolve(), local.resolve().name, None, read=read)
+        found = _in_folder(real(local), real(local).name, None, read=read)
     elif own:
         found = _on_hub(name, None, env)
     else:
@@ -98,11 +100,12 @@ def _in_folder(folder: Path, name: str, commit: str | None, *, read: bool = True
 def card_licence(folder: Path) -> str:
     """Return the licence that the README of a model folder states, or that none is known."""
     card = folder / "README.md"
-    text = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""
-    try:
-        values, _ = split_card(text)
-    except yaml.YAMLError:
+    if not card.is_file():
         return UNKNOWN_LICENCE
+    try:
+        values, _ = split_card(small_text(card, subject="the README is ", error=ModelError))
+    except (yaml.YAMLError, ModelError):
+        return UNKNOWN_LICENCE  # the card is another's text; the merge does not depend on it
     stated = values.get("license_name") if values.get("license") in (None, "other") else values["license"]
     return str(stated) if isinstance(stated, str) else UNKNOWN_LICENCE
 
@@ -139,7 +142,7 @@ def _check(asked: str, folder: Path, *, trust_remote_code: bool) -> None:
         folder,
         "name a copy in safetensors: python -m alphaf_orch.programs.models.from_pickle --model FOLDER --output NEW",
     )
-    config = read_json(folder / "config.json") or {}
+    config = model_json(folder / "config.json") or {}
     if brings_code(config) and not trust_remote_code:
         raise ModelError(
             f"the merge model {asked} runs python code that comes with its weights",

@@ -9,17 +9,16 @@ from pathlib import Path
 from alphaf_orch.core.command import PROGRAM_ENV, program
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.estimates.disk import disk_bytes
-from alphaf_orch.estimates.shapes import shape_of
 from alphaf_orch.inputs import chat_templates, sources
 from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.planning.context import Resolved, Scope
+from alphaf_orch.planning.disk import disk_needs
 from alphaf_orch.planning.dpo import dpo_stages
 from alphaf_orch.planning.engines import Engine
 from alphaf_orch.planning.merge import MergePlan, plan_merge
 from alphaf_orch.planning.resolve import resolve
 from alphaf_orch.planning.sft import sft_stages
-from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, Section, Stage, stage_name
+from alphaf_orch.planning.stages import SECTIONS, Section, Stage, stage_name
 from alphaf_orch.settings.config import RunConfig
 
 
@@ -30,8 +29,13 @@ class Plan:
     paths: RunPaths
     resolved: Resolved
     stages: tuple[Stage, ...]
-    disk_bytes: int
+    disk: Mapping[str, int]  # bytes that each stage needs, by its name
     merge: MergePlan | None = None
+
+    @property
+    def disk_bytes(self) -> int:
+        """The bytes that all stages need together, the cache of base models aside: an upper estimate."""
+        return sum(self.disk.get(stage.name, 0) for stage in self.stages if stage.kind != "prepare")
 
     @property
     def prepares(self) -> bool:
@@ -92,7 +96,7 @@ def plan_run(resolved: Resolved, place: RunPaths | None = None) -> Plan:
     if merge:
         fetched, found = fetched + merge.fetch, (*found, merge.stage)
     found = fetched + found
-    return Plan(place or resolved.paths, resolved, found, _disk_bytes(resolved, found), merge)
+    return Plan(place or resolved.paths, resolved, found, disk_needs(resolved, found), merge)
 
 
 def _merge(resolved: Resolved, found: tuple[Stage, ...], place: RunPaths) -> MergePlan | None:
@@ -115,24 +119,3 @@ def _fetch_stage(resolved: Resolved, section: Section) -> tuple[Stage, ...]:
         argv += ("--repo", repo)
     name = stage_name("prepare", section)
     return (Stage(name, "axolotl", argv, {}, (), {"repos": missing}, PROGRAM_ENV, online=True),)
-
-
-def _disk_bytes(resolved: Resolved, found: tuple[Stage, ...]) -> int:
-    """Return the estimate of what the planned training stages and merges write."""
-    trained = [stage for stage in found if stage.kind == "train" and stage.own_file]
-    recipes = {stage.section: stage.own_file.values for stage in trained if stage.section and stage.own_file}
-    # What we build or convert is float32, so its merges are too.
-    width = 2 if resolved.preset.source in ("hub", "local") else 4
-    shape, merges = resolved.preset.architecture, any(stage.name == MERGE_MODELS for stage in found)
-    merged = width * shape.parameters if shape and merges else 0
-    if not recipes:
-        # Only the merge: beside what was written there already.
-        return merged + resolved.written
-    if shape is None:
-        return merged
-    # Without one axolotl keeps four (core/builders/base.py).
-    limit = max(int(values["save_total_limit"] or 4) for values in recipes.values())
-    adapter = None if resolved.adapter == "full" else resolved.adapter
-    # SFT that was planned before is on the disk, and taken off where what is free is looked at.
-    recipes.setdefault("sft", {**resolved.preset.sft, "adapter": adapter})
-    return merged + disk_bytes(shape_of(shape), recipes, resolved.engine.name, limit, width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,9 @@ def hardware_layer(folders: tuple[Path, ...], gpus: int, section: str) -> tuple[
     kind = "gpu" if gpus else "cpu"
     file = find_template(folders, f"hardware/{kind}.yaml")
     values = parse_yaml(template_text(file), str(file)).get(section) or {}
+    if not isinstance(values, dict):
+        what = f"{section} is no mapping of keys"
+        raise ConfigError(what, where=f"{file}, key {section}", fix="write `key: value` lines")
     check_section(section, values, file)
     return f"{_HARDWARE}{kind}.yaml", values
 
@@ -92,8 +96,9 @@ def with_own_batch(layers: Layers) -> Layers:
 
 def chat_template_text(text_or_file: str | None) -> str | None:
     """Return the chat template that axolotl's chat_template_jinja holds, or names as a file."""
-    if text_or_file and "\n" not in text_or_file and len(text_or_file) < 1000 and Path(text_or_file).is_file():
-        return template_text(Path(text_or_file))
+    one_line = isinstance(text_or_file, str) and 0 < len(text_or_file) < 1000 and "\n" not in text_or_file
+    if one_line and os.path.exists(str(text_or_file)):  # noqa: PTH110  (False for a text that no path is as long as)
+        return template_text(Path(str(text_or_file)))
     return text_or_file
 
 

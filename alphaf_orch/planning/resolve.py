@@ -10,7 +10,6 @@ from typing import Any
 
 from alphaf_orch.core.command import child_env
 from alphaf_orch.core.credentials import refuse_credentials
-from alphaf_orch.core.disk import written
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.nodes import Node, seat
@@ -65,7 +64,6 @@ def resolve(config: RunConfig, machine: Machine, root: Path, scope: Scope) -> Re
         base=_base(config, preset, scope, settings),
         data=checked,
         content=_content(config, checked["sft"], scope, env),
-        written=written(root) if scope.merge_alone else 0,
     )
     resolved = replace(
         resolved,

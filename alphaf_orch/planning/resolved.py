@@ -51,7 +51,6 @@ class Resolved:
     merge: MergeInputs | None = None
     engine: engines.Engine = engines.DDP  # of SFT; DPO's is always DDP
     laid: engines.Laid = field(default_factory=engines.Laid)  # what that adds to the recipe of SFT
-    written: int = 0  # bytes in the run's folder, where only a merge is added to them
 
     @property
     def remembered(self) -> RunConfig:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.programs.stacks import print_stacks_on_signal
+
 # What a program ends with: the exit codes of the orchestrator's own errors (core/errors.py), which stands above.
 FAILED, CONFIG, DATA, MODEL, RUN_STATE, STAGE, CONTRACT, TOOL = 1, 2, 3, 4, 6, 7, 8, 9
 
@@ -31,6 +33,7 @@ class Failure(SystemExit):
 
 def program(main: Callable[[list[str]], int | None]) -> None:
     """Run `main` on the command line's arguments and end with the code it returns; a Failure is printed first."""
+    print_stacks_on_signal()
     try:
         code = main(sys.argv[1:])
     except Failure as failure:

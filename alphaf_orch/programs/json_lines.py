@@ -33,7 +33,7 @@ def whole_rows(text: str) -> list[dict[str, Any]]:
     for line in text.split("\n")[:-1]:
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(row, dict):
             found.append(row)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from alphaf_orch.programs.lines import bounded_lines
 from alphaf_orch.programs.quality import invisible
 from alphaf_orch.programs.row_keys import MASKS, RowError, check_row_keys, check_turn_keys, trained, unused_keys
 
@@ -123,10 +124,18 @@ def read_rows(path: str | Path) -> Iterator[tuple[int, Any]]:
     Blank lines and a leading byte order mark are passed over, as the `datasets` JSON loader does.
     Raises ValueError for a line that is not UTF-8 or not JSON.
     """
-    with Path(path).open(encoding="utf-8-sig", newline="\n") as lines:
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield number, json.loads(line)
+    with Path(path).open("rb") as stream:
+        for number, line in enumerate(bounded_lines(stream), start=1):
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            if text.strip():
+                yield number, _value(text)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it nests too deep to be read") from None
 
 
 def texts(value: Any) -> Iterator[str]:

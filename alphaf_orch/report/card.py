@@ -10,6 +10,7 @@ from typing import Any
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest, write_atomic
+from alphaf_orch.core.stored import absent, read_text
 from alphaf_orch.core.wording import in_language
 from alphaf_orch.evaluation.tasks.titles import task_title
 from alphaf_orch.inputs.hub_cache import is_repo_id
@@ -29,12 +30,12 @@ def write_model_card(paths: RunPaths) -> Path | None:
     What another tool, or a person, wrote in that file stays: our text has its own place between two markers, and of
     the metadata only the keys that we know better are replaced. Written only where something changed.
     """
-    manifest = read_manifest(paths.manifest)
+    manifest = _with_words(read_manifest(paths.manifest), paths)
     stage = newest(paths, manifest, MADE)
     if stage is None:
         return None
     path = model_folder(paths, stage, manifest) / "README.md"
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    before = "" if absent(path) else read_text(path)
     results = {
         name: {task: result for task, result in found.items() if result.believed}
         for name, found in run_results(paths).items()
@@ -48,6 +49,18 @@ def write_model_card(paths: RunPaths) -> Path | None:
     if text != before:
         write_atomic(path, text)
     return path
+
+
+def _with_words(manifest: Mapping[str, Any], paths: RunPaths) -> dict[str, Any]:
+    """Return the manifest with a word wherever a card names what one that was put together again does not tell."""
+    words = dict.fromkeys(("alphaf", "base_model", "base_revision", "licence"), "unknown")
+    said = {key: value for key, value in manifest.items() if value is not None or key == "base_revision"}
+    data = {
+        section: [{"kind": None, "rows": None, "sha256": None, **source} for source in found]
+        for section, found in manifest.get("data", {}).items()
+    }
+    machine = {"python": "unknown", **manifest.get("machine", {})}
+    return {"run": paths.name, **words, **said, "data": data, "machine": machine}
 
 
 def replace_ours(body: str, ours: str) -> str:

@@ -66,15 +66,18 @@ def _training(manifest: Mapping[str, Any]) -> str:
     rows = []
     for name in STAGE_ORDER:
         entry = manifest["stages"].get(name)
-        if name not in _TRAINERS or not entry or entry["state"] != "done":
+        if name not in _TRAINERS or not entry or entry.get("state") != "done":
             continue
-        recipe, result = entry["spec"]["recipe"], entry["result"]
+        spec, result = entry.get("spec", {}), entry.get("result", {})
+        recipe = spec.get("recipe", {})
         keys = ("adapter", "lora_r", "learning_rate", "lr_scheduler", "beta", "sequence_len", "neftune_noise_alpha")
         shown = [f"{key}={recipe[key]}" for key in keys if recipe.get(key) is not None]
-        shown.append(f"global batch={entry['spec']['global_batch_size']}")
-        loss = f"{result['loss_first']:.3f} → {result['loss_last']:.3f}"
+        shown.append(f"global batch={spec.get('global_batch_size', 'unknown')}")
+        loss = f"{result['loss_first']:.3f} → {result['loss_last']:.3f}" if "loss_first" in result else ""
         backend = f" on {result['backend']}" if "backend" in result else ""
-        rows.append([f"{name.upper()} ({_TRAINERS[name]}{backend})", ", ".join(shown), str(result["steps"]), loss])
+        rows.append(
+            [f"{name.upper()} ({_TRAINERS[name]}{backend})", ", ".join(shown), str(result.get("steps", "")), loss]
+        )
     return table(["stage", "recipe", "steps", "loss"], rows)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from alphaf_orch.core.disk import size
 from alphaf_orch.core.progress import clock
 
 NONE = "–"
@@ -59,8 +60,8 @@ def duration(seconds: Any) -> str:
 
 
 def mebibytes(value: Any) -> str:
-    """Return MiB as GiB with one decimal."""
-    return f"{value / 1024:.1f} GiB" if isinstance(value, int | float) and value else NONE
+    """Return MiB as people write bytes."""
+    return size(value * 2**20) if isinstance(value, int | float) and value else NONE
 
 
 def moment(iso: Any) -> str:

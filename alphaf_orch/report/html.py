@@ -10,6 +10,7 @@ from markupsafe import Markup, escape
 
 from alphaf_orch.core.paths import find_template, template_folders
 from alphaf_orch.core.wording import LANGUAGES, Language, Text, in_language
+from alphaf_orch.core.yaml_files import read_text
 from alphaf_orch.report.blocks import Figure, Report
 from alphaf_orch.report.names import LEVELS, WORDS
 
@@ -70,4 +71,4 @@ def _lines(text: str) -> Markup:
 
 
 def _read(folders: Any, name: str) -> str:
-    return find_template(folders, f"report/{name}").read_text(encoding="utf-8")
+    return read_text(find_template(folders, f"report/{name}"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.core.line_shapes import Summary
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import required_json
 from alphaf_orch.core.wording import Label, Text, join, named
@@ -34,7 +35,7 @@ class Judged:
 
 def judged(paths: RunPaths) -> list[Judged]:
     """Return every judged comparison and vote of the run, in the order of their names."""
-    return [Judged(path.parent, required_json(path)) for path in paths.judged()]
+    return [Judged(path.parent, required_json(path, Summary)) for path in paths.judged()]
 
 
 def judge_blocks(paths: RunPaths, found: Sequence[Judged], shown: int) -> list[Block]:

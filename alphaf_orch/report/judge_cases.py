@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch.core.errors import ConfigError, DataError, RunStateError
+from alphaf_orch.core.errors import ConfigError, DataError
 from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.core.record import fingerprint
+from alphaf_orch.core.stored import absent
 from alphaf_orch.core.wording import Label, join, named
 from alphaf_orch.judging.answers import read_answers
 from alphaf_orch.judging.prompts import Prompt, load_prompts
@@ -16,7 +17,7 @@ from alphaf_orch.judging.verdicts import read_rows
 from alphaf_orch.report.blocks import Answer, Block, SideBySide, Turn
 from alphaf_orch.report.figures import NONE, clip
 from alphaf_orch.report.names import ROLES, STAGES
-from alphaf_orch.settings.config import read_config
+from alphaf_orch.settings.config import read_remembered
 
 _ORDERS = ("ab", "ba")
 
@@ -24,7 +25,7 @@ _ORDERS = ("ab", "ba")
 def judged_cases(paths: RunPaths, folder: Path, pair: tuple[str, str], shown: int) -> list[Block]:
     """Return the first prompts by id that a won in both orders, then those that b won."""
     file = folder / "verdicts.jsonl"
-    if not file.is_file():
+    if absent(file):
         return []
     winners: dict[str, dict[str, Any]] = {}
     for row in read_rows(file):
@@ -65,7 +66,7 @@ def _case(paths: RunPaths, pair: tuple[str, str], winner: str, orders: Mapping[s
 def _prompt(paths: RunPaths, row: Mapping[str, Any], key: str | None) -> Prompt | None:
     """Return the prompt that was judged; None where the set is not here any more, or says something else now."""
     try:
-        own = read_config(paths.config).get("templates") if paths.config.is_file() else None
+        own = None if absent(paths.config) else read_remembered(paths.config).get("templates")
         found = load_prompts(str(row.get("prompt_set")), template_folders(own))
     except (ConfigError, DataError):
         return None
@@ -76,14 +77,7 @@ def _prompt(paths: RunPaths, row: Mapping[str, Any], key: str | None) -> Prompt 
 
 
 def _answer(paths: RunPaths, stage: str, row: Mapping[str, Any], key: str | None) -> str:
-    try:
-        answers = read_answers(paths.answers(stage, str(row.get("prompt_set"))))
-    except (ValueError, KeyError, TypeError):
-        raise RunStateError(
-            "the answers cannot be read",
-            where=str(paths.answers(stage, str(row.get("prompt_set")))),
-            fix="move the file away, and run alphaf judge again",
-        ) from None
+    answers = read_answers(paths.answers(stage, str(row.get("prompt_set"))))
     answer = answers.get(str(row.get("id")))
     # Answers made anew since are not what the judge saw.
     return clip("\n\n".join(answer.turns)) if answer and fingerprint(answer.turns)[:16] == key else NONE

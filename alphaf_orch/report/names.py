@@ -129,3 +129,20 @@ def rows_in(rows: int, clusters: int) -> Text:
 def direction(higher_is_better: bool | None) -> str:
     """Return an arrow for the better direction of a metric."""
     return {True: "\u00a0↑", False: "\u00a0↓", None: ""}[higher_is_better]
+
+
+# What is seen of a training while it runs (runs/watch/findings.py).
+FINDINGS = {
+    "not_finite": Label("손실이나 기울기가 유한하지 않음(NaN 또는 무한대)", "the loss or gradient is NaN or infinite"),
+    "not_finite_beside": Label("기록된 값이 유한하지 않음(NaN 또는 무한대)", "a logged figure is NaN or infinite"),
+    "diverging": Label("손실이 발산함", "the loss diverges"),
+    "no_loss": Label("손실이 0임: 모든 레이블이 가려져 있음", "the loss is 0: all labels are masked"),
+    "no_gradient": Label("기울기가 0임: 아무것도 학습되지 않음", "the gradient is 0: nothing is trained"),
+    "no_learning_rate": Label("학습률이 0임: 아무것도 학습되지 않음", "the learning rate is 0: nothing is trained"),
+    "far_from_reference": Label(
+        "보상이 지나치게 커짐: 정책이 기준 모델에서 멀리 벗어남(KL 폭발)",
+        "rewards explode: the policy has left its reference (KL)",
+    ),
+    "margins_stuck": Label("보상 마진이 0에 머무름", "the reward margins stay at 0"),
+    "accuracies_flat": Label("보상 정확도가 절반(우연 수준)에 머무름", "the reward accuracies stay at one half"),
+}

@@ -14,8 +14,10 @@ from alphaf_orch.inputs.identity import folder_identity
 from alphaf_orch.planning.base import find_base, find_preset
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, stage_name
+from alphaf_orch.runs.cleaned import was_cleaned
+from alphaf_orch.runs.damage import refuse, refuse_model
 from alphaf_orch.runs.find import finished_sft
-from alphaf_orch.settings.config import RunConfig, build_config, read_config
+from alphaf_orch.settings.config import RunConfig, build_config, read_remembered
 from alphaf_orch.settings.merge import read_settings
 
 CHAIN = ("base", "sft", "dpo", "merged")
@@ -38,7 +40,7 @@ class ChainModel:
 
 def run_config(paths: RunPaths) -> RunConfig:
     """Return the settings that a run remembers."""
-    return build_config(read_config(paths.config), str(paths.config))
+    return build_config(read_remembered(paths.config), str(paths.config))
 
 
 def model_folder(paths: RunPaths, stage: str, manifest: Mapping[str, Any] | None = None) -> Path:
@@ -48,7 +50,7 @@ def model_folder(paths: RunPaths, stage: str, manifest: Mapping[str, Any] | None
 
 
 def finished(paths: RunPaths, manifest: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the stages of the chain whose models are finished; the base is there once the SFT began."""
+    """Return the stages of the chain whose models are finished, if damaged; the base is there once the SFT began."""
     stages = manifest["stages"]
     done = [name for name in MADE if stages.get(_MADE_BY[name], {}).get("state") == "done"]
     return ("base", *(name for name in done if model_folder(paths, name, manifest).is_dir()))
@@ -71,6 +73,13 @@ def chain_models(paths: RunPaths, stages: Sequence[str] = ()) -> tuple[ChainMode
     there = finished(paths, read_manifest(paths.manifest))
     missing = [name for name in stages if name not in there]
     if missing:
+        entry = read_manifest(paths.manifest)["stages"].get(_MADE_BY.get(missing[0]), {})
+        if was_cleaned(entry, paths, model_folder(paths, missing[0])):
+            raise RunStateError(
+                f"the {missing[0]} model of run {paths.name} was deleted by `alphaf clean --merged`",
+                where=str(paths.manifest),
+                fix=f"`alphaf {missing[0]} --run {paths.name}` merges it anew; finished are: {', '.join(there)}",
+            )
         raise RunStateError(
             f"the {missing[0]} model of run {paths.name} is not finished",
             where=str(paths.manifest),
@@ -106,6 +115,7 @@ def _model(paths: RunPaths, stage: str) -> ChainModel:
             )
         return ChainModel(stage, base.name, base.revision, identity)
     folder = model_folder(paths, stage)
+    refuse_model(folder, "look")
     return ChainModel(stage, str(folder), None, folder_identity(folder))
 
 
@@ -121,5 +131,6 @@ def merge_scope(config: RunConfig, paths: RunPaths, *, online: bool, dry: bool) 
             where=str(paths.manifest),
             fix=f"`alphaf {section} --run {paths.name}` goes on with it, or name another --stage",
         )
+    refuse(paths, [stage_name("merge", section)], "look")
     upstream = manifest["stages"][stage_name("merge", section)]["fingerprint"]
     return Scope((), online, dry, upstream, merge=True, merge_alone=section)

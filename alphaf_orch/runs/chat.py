@@ -8,11 +8,12 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.base import tool_python
 from alphaf_orch.runs.chain import MADE, model_folder, newest, run_config
+from alphaf_orch.runs.damage import refuse_model
 from alphaf_orch.runs.run_date import date_env
 
 
 def talk(paths: RunPaths, *, prompt: str | None, system: str | None, max_new_tokens: int, temperature: float) -> int:
-    """Return the exit code of the talk; raise RunStateError where the run has no finished model."""
+    """Return the exit code of the talk; raise RunStateError where the run has no finished model, or a damaged one."""
     manifest = read_manifest(paths.manifest)
     stage = newest(paths, manifest, MADE)
     if stage is None:
@@ -21,8 +22,9 @@ def talk(paths: RunPaths, *, prompt: str | None, system: str | None, max_new_tok
             where=str(paths.root),
             fix=f"run `alphaf run --run {paths.name}` first",
         )
-    model = str(model_folder(paths, stage, manifest))
-    argv = program(tool_python(run_config(paths), "axolotl"), "evaluation.chat", "--model", model)
+    model = model_folder(paths, stage, manifest)
+    refuse_model(model, "look")
+    argv = program(tool_python(run_config(paths), "axolotl"), "evaluation.chat", "--model", str(model))
     argv += ("--max-new-tokens", str(max_new_tokens), "--temperature", str(temperature))
     argv += ("--prompt", prompt) if prompt else ()
     argv += ("--system", system) if system else ()

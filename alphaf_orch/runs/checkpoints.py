@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from alphaf_orch.core.record import read_json
-from alphaf_orch.programs.checksums import changed_weights
+from alphaf_orch.programs.checksums import (
+    NAME,
+    Unreadable,
+    changed_weights,
+    content_problem,
+    names_problem,
+    read_record,
+)
+from alphaf_orch.runs.watch.ruined import ruined
 
 
 @dataclass(frozen=True)
@@ -31,23 +39,30 @@ def newest_first(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: _step(path) or 0, reverse=True)
 
 
-def seen(folder: Path) -> Path | None:
-    """Return the newest checkpoint that a look at its files finds nothing wrong with; what is inside is not read."""
-    return next((path for path in newest_first(folder) if problem(path) is None), None)
+def seen(folder: Path, *, recorded: bool = False) -> Path | None:
+    """Return the newest checkpoint that a look at its files finds nothing wrong with; what is inside is not read.
+
+    `recorded`: the training writes down the hashes of every one that it saves, so one without them is not whole.
+    """
+    return next((path for path in newest_first(folder) if problem(path, recorded=recorded) is None), None)
 
 
-def start(folder: Path) -> Start:
-    """Return where the training in a folder goes on: the newest checkpoint whose every needed byte can be read.
+def start(folder: Path, *, recorded: bool = False) -> Start:
+    """Return where the training in a folder goes on: the newest checkpoint whose every needed byte is as it was saved.
 
     Where there is none, one at the planned step whose weights are whole still is the end of the training.
     """
     passed_over: list[str] = []
     for path in newest_first(folder):
-        wrong = problem(path) or damage(path)
+        wrong = problem(path, recorded=recorded) or damage(path)
         if wrong is None:
             return Start(path, tuple(passed_over))
         passed_over.append(f"{path.name} is passed over: {wrong}")
-    finished = (path for path in newest_first(folder) if _at_the_end(path) and not _weights_damage(path))
+    finished = (
+        path
+        for path in newest_first(folder)
+        if _at_the_end(path) and not _unrecorded(path, recorded=recorded) and not _weights_damage(path)
+    )
     return Start(next(finished, None), tuple(passed_over))
 
 
@@ -60,22 +75,60 @@ def beyond_the_end(folder: Path) -> Path | None:
     return found[0] if found and seen(folder) is None else None
 
 
-def problem(folder: Path) -> str | None:
+def problem(folder: Path, *, recorded: bool = False) -> str | None:
     """Return why training cannot go on from a checkpoint, as far as names, sizes and headers tell, or None."""
-    wrong = _weights_side(folder)
+    wrong = _weights_side(folder) or _unrecorded(folder, recorded=recorded)
     if wrong or _at_the_end(folder):
         return wrong
-    return _kind(folder).states_problem(folder, read=False, needed=True)
+    return _names(folder, weights_only=False) or _kind(folder).states_problem(folder, read=False, needed=True)
 
 
 def damage(folder: Path) -> str | None:
     """Return which file of a checkpoint is not as it was saved, or None; reads it all, which takes seconds a GB."""
+    wrong = _weights_damage(folder)
+    if wrong or _hashed(folder):
+        return wrong or _content(folder, weights_only=False) or ruined(folder, trainer_state(folder))
     states = _kind(folder).states_problem(folder, read=True, needed=not _at_the_end(folder))
-    return _weights_damage(folder) or states
+    return states or ruined(folder, trainer_state(folder))
 
 
 def _weights_damage(folder: Path) -> str | None:
+    if _hashed(folder):
+        return _content(folder, weights_only=True)
     return _kind(folder).model_problem(folder, read=True) or _changed(folder)
+
+
+def _unrecorded(folder: Path, *, recorded: bool) -> str | None:
+    """Return why it is no checkpoint of this training, where that writes down the hashes of all of them."""
+    if not recorded or (folder / NAME).is_file():
+        return None
+    return f"{NAME} is missing: it was not saved to its end, or not by this training"
+
+
+def _hashed(folder: Path) -> bool:
+    """Return whether every file that is loaded has a hash, as none of an earlier version's has."""
+    try:
+        return read_record(folder) is not None
+    except Unreadable:
+        return True
+
+
+def _names(folder: Path, *, weights_only: bool) -> str | None:
+    try:
+        record = read_record(folder)
+    except Unreadable as error:
+        return str(error)
+    return names_problem(folder, record, weights_only=weights_only) if record else None
+
+
+def _content(folder: Path, *, weights_only: bool) -> str | None:
+    try:
+        record = read_record(folder)
+        return content_problem(folder, record, weights_only=weights_only) if record else None
+    except Unreadable as error:
+        return str(error)
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
 
 
 class _Kind(Protocol):
@@ -106,7 +159,7 @@ def _weights_side(folder: Path) -> str | None:
     for name in ("adapter_config.json", "config.json"):
         if (folder / name).is_file() and read_json(folder / name) is None:
             return f"{name} cannot be read"
-    return _kind(folder).model_problem(folder, read=False)
+    return _names(folder, weights_only=True) or _kind(folder).model_problem(folder, read=False)
 
 
 def _changed(folder: Path) -> str | None:

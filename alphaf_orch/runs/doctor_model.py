@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
-from alphaf_orch.core.disk import written
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths, cache_dir
@@ -14,6 +13,7 @@ from alphaf_orch.planning.base import find_preset
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import Plan, make_plan
 from alphaf_orch.planning.stages import Stage
+from alphaf_orch.runs.expected import disk_left
 from alphaf_orch.runs.machine.checks import Check, refused
 from alphaf_orch.runs.preflight import check_all_gpus
 from alphaf_orch.settings.config import RunConfig
@@ -44,7 +44,7 @@ def look_at_model(config: RunConfig, paths: RunPaths, machine: Machine) -> Model
         checks.append(Check(name="gpus", state="ok", evidence=f"{evidence}; {len(machine.gpus)} here"))
     except AlphafError as error:
         checks.append(refused("gpus", error))
-    disk = max(0, plan.disk_bytes - written(plan.paths.root))
+    disk = sum(disk_left(plan, [stage for stage in plan.stages if stage.kind != "prepare"]).values())
     return ModelFindings(tuple(checks), plan.stages, disk, _memory(plan))
 
 

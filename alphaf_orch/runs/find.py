@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from alphaf_orch.core.errors import RunStateError
-from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.record import read_manifest
+from alphaf_orch.core.stored import absent, mending
 from alphaf_orch.planning.stages import stage_name
+from alphaf_orch.runs.damage import refuse
 from alphaf_orch.settings.options import run_paths
 
 _MERGED = stage_name("merge", "sft")
@@ -14,20 +16,37 @@ _MERGED = stage_name("merge", "sft")
 def existing_run(name: str) -> RunPaths:
     """Return the paths of a run that exists; raise RunStateError naming the runs there are."""
     paths = run_paths(name)
-    if not paths.manifest.is_file():
-        known = ", ".join(p.name for p in all_runs()) or "none yet"
+    if not absent(paths.manifest):
+        return paths
+    if _begun(paths):
         raise RunStateError(
-            f"there is no run {name}",
-            where=str(runs_dir()),
-            fix=f"use one of: {known}; or start one with alphaf run",
+            f"run {name} has no manifest",
+            where=str(paths.manifest),
+            fix=f"`alphaf run --run {name}` begins it; where it had one, {mending(paths.manifest)}",
         )
-    return paths
+    known = ", ".join(p.name for p in all_runs()) or "none yet"
+    raise RunStateError(
+        f"there is no run {name}",
+        where=str(runs_dir()),
+        fix=f"use one of: {known}; or start one with alphaf run",
+    )
 
 
 def all_runs() -> list[RunPaths]:
-    """Return every run that has a manifest, the newest last."""
-    found = [RunPaths(path.parent) for path in runs_dir().glob("*/manifest.json")]
-    return sorted(found, key=lambda paths: paths.manifest.stat().st_mtime)
+    """Return every folder that holds a run, be its manifest damaged or gone, the newest last."""
+    folders = sorted(runs_dir().iterdir()) if runs_dir().is_dir() else []
+    found = [RunPaths(folder) for folder in folders if folder.is_dir()]
+    return sorted((paths for paths in found if not absent(paths.manifest) or _begun(paths)), key=_age)
+
+
+def _begun(paths: RunPaths) -> bool:
+    """Return whether a folder without a manifest is a run's: its settings are written first."""
+    return paths.config.is_file() and not (paths.root / EXPERIMENT_FILE).is_file()
+
+
+def _age(paths: RunPaths) -> float:
+    place = paths.root if absent(paths.manifest) else paths.manifest
+    return place.lstat().st_mtime
 
 
 def newest_run() -> RunPaths:
@@ -38,27 +57,43 @@ def newest_run() -> RunPaths:
     return found[-1]
 
 
-def last_finished_sft() -> RunPaths:
-    """Return the run whose SFT was merged last; raise RunStateError where there is none."""
-    done = []
+def last_finished_sft(
+    none: str = "there is no finished SFT to start DPO from", fix: str = "run `alphaf sft --model M` first"
+) -> RunPaths:
+    """Return the run whose SFT was merged last; `none` and `fix` are what to say where there is none.
+
+    Raises RunStateError where there is none, and where a newer one may be in a manifest that cannot be read.
+    """
+    done, damaged = [], []
     for paths in all_runs():
-        entry = read_manifest(paths.manifest)["stages"].get(_MERGED, {})
+        try:
+            entry = read_manifest(paths.manifest)["stages"].get(_MERGED, {})
+        except RunStateError as error:
+            damaged.append((_age(paths), paths.name, error))
+            continue
         if entry.get("state") == "done":
-            done.append((entry["ended"], paths))
-    if not done:
+            done.append((entry.get("ended") or "", paths))
+    last = max(done, key=lambda pair: pair[0])[1] if done else None
+    newer = [(name, found) for age, name, found in damaged if last is None or age > _age(last)]
+    if newer:
+        name, wrong = newer[-1]
+        known = f", say --run {last.name} for the last one that can be read" if last else ""
         raise RunStateError(
-            "there is no finished SFT to start DPO from",
-            where=str(runs_dir()),
-            fix="run `alphaf sft --model M` first",
+            f"which SFT was finished last cannot be told: of run {name}, {wrong.what}",
+            where=wrong.where,
+            fix=f"name the run with --run{known}, or mend that one: {wrong.fix}",
         )
-    return max(done, key=lambda pair: pair[0])[1]
+    if last is None:
+        raise RunStateError(none, where=str(runs_dir()), fix=fix)
+    return last
 
 
 def finished_sft(paths: RunPaths) -> str:
-    """Return the fingerprint of the run's merged SFT; raise RunStateError saying how far an unfinished one came."""
+    """Return the fingerprint of the run's merged SFT; raise RunStateError where it is damaged, or how far it came."""
     stages = read_manifest(paths.manifest)["stages"]
     merge = stages.get(_MERGED, {})
     if merge.get("state") == "done":
+        refuse(paths, [_MERGED], "look")
         return str(merge["fingerprint"])
     sft = stages.get("sft", {})
     state = sft.get("state", "not started")

@@ -17,6 +17,10 @@ from alphaf_orch.core.warm import WarmLost, ask_no_more
 from alphaf_orch.runs.tracebacks import HEADER, cause, oom_hint, without_launcher
 
 _EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]*(Error|Exception|Interrupt)\b")
+_STOPPING = (
+    "{}: asked to stop: it gets {:.0f} s to end, a training to finish its step and keep a checkpoint;"
+    " Ctrl-C again ends it at once"
+)
 _STOPPED = re.compile(r".* was stopped by SIG")
 
 
@@ -53,6 +57,7 @@ def launch(
         return run_logged(
             argv, env=child, log=line.log, lock_fd=lock_fd, on_poll=look, patience=patience, hurry=hurry,
             on_cold=lambda reason: line.say(f"warm: {line.log.stem} starts cold: {reason}"),
+            on_stop=lambda seconds: line.say(_STOPPING.format(line.log.stem, seconds)),
         )  # fmt: skip
 
     with line:

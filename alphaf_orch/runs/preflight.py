@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
-from alphaf_orch.core.disk import written
 from alphaf_orch.core.errors import ToolError
 from alphaf_orch.core.hardware import Machine, check_gpus
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Stage
+from alphaf_orch.runs.expected import disk_left
 from alphaf_orch.runs.machine.checks import require
 from alphaf_orch.runs.machine.require import Wanted, require_counted, require_gpus
-from alphaf_orch.runs.machine.room import space
+from alphaf_orch.runs.machine.room import rooms
 from alphaf_orch.runs.ray import check_ray
 from alphaf_orch.settings.trackers import tracker_packages
 
@@ -93,10 +93,7 @@ def lacking(tool: str, installed: Mapping[str, str]) -> list[str]:
 
 def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, str]]:
     """Return the versions in each tool's environment; raise HardwareError or ToolError for disk or tools it lacks."""
-    if any(stage.kind in ("train", "merge") for stage in pending):
-        # What an earlier call wrote is part of the estimate and already on the disk.
-        needed = max(0, plan.disk_bytes - written(plan.paths.root))
-        require([space(plan.paths.root, needed, f"run {plan.paths.name}")])
+    require(rooms(disk_left(plan, pending), f"run {plan.paths.name}"))
     versions: dict[str, dict[str, str]] = {}
     for stage in pending:
         python = stage.argv[0]

@@ -11,12 +11,14 @@ from typing import Any
 
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.record import fingerprint, read_json, read_manifest
+from alphaf_orch.core.record import fingerprint, read_manifest
 from alphaf_orch.inputs.model_files import read_template
+from alphaf_orch.inputs.model_json import model_json
 from alphaf_orch.planning.base import find_preset
 from alphaf_orch.planning.recipes import chat_settings
 from alphaf_orch.programs.tokenizer_files import PATTERNS
 from alphaf_orch.runs.chain import ChainModel, finished, model_folder, run_config
+from alphaf_orch.runs.damage import refuse_model
 from alphaf_orch.runs.run_date import run_date
 
 # Where it was loaded from, not what it does.
@@ -45,6 +47,7 @@ def find_reference(paths: RunPaths, models: Sequence[ChainModel]) -> Reference:
     """Return the tokenizer of the run's first trained model, or the base's with the recipe's chat template."""
     if "sft" in finished(paths, read_manifest(paths.manifest)):
         folder = model_folder(paths, "sft")
+        refuse_model(folder, "look")
         identity = tokenizer_identity(folder)
         if "strftime_now" in (read_template(folder) or ""):
             # The template writes a date, and scores are shared between runs of several dates.
@@ -67,7 +70,7 @@ def tokenizer_identity(folder: Path) -> str:
     """Return a hash of a folder's tokenizer and chat template, equal for equal ones wherever they were saved."""
     found: dict[str, Any] = {}
     for file in {file for pattern in PATTERNS for file in folder.glob(pattern) if file.is_file()}:
-        values = read_json(file) if file.name == "tokenizer_config.json" else None
+        values = model_json(file) if file.name == "tokenizer_config.json" else None
         if values is None:
             with file.open("rb") as content:
                 found[file.name] = hashlib.file_digest(content, "sha256").hexdigest()
@@ -103,7 +106,7 @@ def stop_ids(model: Path, reference: Path | None) -> list[int]:
 
 def context_length(model: Path) -> int | None:
     """Return how many tokens a model can read, by its config, or None where it does not say."""
-    config = read_json(model / "config.json") or {}
+    config = model_json(model / "config.json") or {}
     for values in (config, config.get("text_config") or {}):
         for key in ("n_positions", "max_position_embeddings", "n_ctx", "seq_length"):
             if isinstance(values.get(key), int):
@@ -113,19 +116,19 @@ def context_length(model: Path) -> int | None:
 
 def generation_defaults(model: Path) -> dict[str, Any]:
     """Return what a model's generation_config.json adds to greedy decoding, such as a repetition penalty."""
-    config = read_json(model / "generation_config.json") or {}
+    config = model_json(model / "generation_config.json") or {}
     return {key: value for key, value in config.items() if key.endswith("_penalty") or key.startswith("no_repeat")}
 
 
 def _eos_ids(model: Path) -> list[int]:
     for name in ("generation_config.json", "config.json"):
-        value = (read_json(model / name) or {}).get("eos_token_id")
+        value = (model_json(model / name) or {}).get("eos_token_id")
         if value is not None:
             return [int(number) for number in (value if isinstance(value, list) else [value])]
     return []
 
 
 def _rows(model: Path) -> int | None:
-    config = read_json(model / "config.json") or {}
+    config = model_json(model / "config.json") or {}
     rows = config.get("vocab_size", (config.get("text_config") or {}).get("vocab_size"))
     return int(rows) if rows is not None else None

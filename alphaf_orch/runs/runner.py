@@ -6,11 +6,8 @@ import contextlib
 import os
 import platform
 import re
-import shutil
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -18,40 +15,58 @@ from rich.console import Console
 from alphaf_orch import __version__
 from alphaf_orch.core.command import Finished, capture, printable
 from alphaf_orch.core.disk import writing
-from alphaf_orch.core.errors import AlphafError, Interrupted, interruptible
+from alphaf_orch.core.errors import AlphafError, Interrupted
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.masking import mask, mask_logs
+from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.progress import StageLine, tell
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_atomic, write_manifest
 from alphaf_orch.core.warm import WarmLost
 from alphaf_orch.inputs import sources
-from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.planning import allowed
 from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.planning.stages import Stage
-from alphaf_orch.runs import checkpoints, sharing
-from alphaf_orch.runs.checkpoints import Start
+from alphaf_orch.planning.stages import Stage, stage_name
+from alphaf_orch.runs import sharing, sums
+from alphaf_orch.runs.attempt import Attempt
+from alphaf_orch.runs.damage import refuse_loaded
 from alphaf_orch.runs.done_line import done_line
-from alphaf_orch.runs.launch import launch, write_files
+from alphaf_orch.runs.interrupted import interrupts_told
+from alphaf_orch.runs.launch import write_files
 from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.outputs import check_outputs
 from alphaf_orch.runs.preflight import check_all_gpus, check_devices, check_machine
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.remember import remember
-from alphaf_orch.runs.run_date import date_env, run_date
+from alphaf_orch.runs.rows_cache import drop_rows
+from alphaf_orch.runs.run_date import run_date
+from alphaf_orch.runs.starting import (
+    already_published,
+    find_start,
+    put_aside,
+    resumably,
+    say_cached,
+    say_kept,
+    writes_hashes,
+)
 from alphaf_orch.runs.status import Status, safe_statuses
 from alphaf_orch.runs.warm import begin_imports
+from alphaf_orch.runs.watch import memory, retry
+from alphaf_orch.runs.watch.stage import as_told, refuse_the_same_ruin
 from alphaf_orch.settings.config import dump_config
 
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
 
 
-def locked(paths: RunPaths) -> contextlib.AbstractContextManager[int]:
+_BASE_MODEL = stage_name("prepare")
+
+
+@contextlib.contextmanager
+def locked(paths: RunPaths) -> Iterator[int]:
     """Hold the run; raise RunStateError where another process has it or a tool of an earlier one lives on."""
-    return held(paths.lock, f"the run {paths.name}")
+    with held(paths.lock, f"the run {paths.name}") as lock_fd, interrupts_told(paths):
+        yield lock_fd
 
 
 def run_plan(
@@ -70,12 +85,13 @@ def run_plan(
     Interrupted for what happens later; the manifest then says so and the same call goes on from there.
     """
     manifest = read_manifest(plan.paths.manifest)
-    to_do = [status.stage for status in safe_statuses(plan, manifest) if status.state != "cached"]
+    looked_at = safe_statuses(plan, manifest)
+    to_do = [status.stage for status in looked_at if status.to_do]
     check_all_gpus(plan, machine, to_do)
     check_devices(plan, machine, to_do)
     pending = [stage for stage in to_do if (stage.kind == "prepare") == prepare]
     if not pending:
-        _say_cached(console, plan)
+        say_cached(console, plan, looked_at)
         return manifest
     begin_imports(pending)  # meanwhile the machine is looked at
     versions = check_machine(plan, pending)
@@ -89,10 +105,12 @@ def run_plan(
         for status in found:
             if (status.stage.kind == "prepare") != prepare:
                 continue
-            if status.state == "cached":
-                tell(console, f"{status.stage.name}: {status.reason}, kept", style="dim")
+            if not status.to_do:
+                say_kept(console, status)
                 _check_amount(status.stage, found, plan.paths, console)
                 continue
+            if status.state == "damaged":
+                put_aside(status, plan.paths, console)
             with sharing.turn(status.stage, plan.paths, partial(tell, console)) as donor:
                 if donor is None or not _take_over(status.stage, donor, plan.paths, manifest, console):
                     _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)
@@ -102,7 +120,7 @@ def run_plan(
 
 def _check_amount(stage: Stage, found: tuple[Status, ...], paths: RunPaths, console: Console) -> None:
     """Raise DataError where the counted data cannot give the planned training a single step."""
-    waiting = [status.stage for status in found if status.stage.kind == "train" and status.state != "cached"]
+    waiting = [status.stage for status in found if status.stage.kind == "train" and status.to_do]
     for trained in waiting if stage.kind == "data" else ():
         if trained.section != stage.section or trained.own_file is None:
             continue
@@ -124,14 +142,10 @@ def _take_over(stage: Stage, donor: RunPaths, paths: RunPaths, manifest: dict[st
     if entry is None:
         return False
     manifest["stages"][stage.name] = {**entry, "origins": _origins(stage)}
+    sums.record(stage, paths, entry)
     write_manifest(paths.manifest, manifest)
     tell(console, f"{stage.name}: done, shared with {entry['shared_from']}")
     return True
-
-
-def _say_cached(console: Console, plan: Plan) -> None:
-    names = [stage.name for stage in plan.stages]
-    tell(console, f"run {plan.paths.name}: nothing to do, {', '.join(names)} are done")
 
 
 def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
@@ -148,6 +162,11 @@ def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
     manifest["base_revision"] = plan.config.base_revision
     manifest["licence"] = plan.preset.licence
     manifest |= allowed.record(plan.resolved, manifest)
+    base = manifest["stages"].get(_BASE_MODEL, {})
+    if base.get("state") == "running" and not any(stage.name == _BASE_MODEL for stage in plan.stages):
+        # Planned no more, so it is there: a crash cut off its record alone.
+        base |= {"state": "done", "ended": now(), "result": {}}
+    manifest["config"] = plan.config.model_dump(mode="json", exclude_defaults=True)
     if plan.merge:
         manifest["merge_partners"] = [model.record for model in plan.merge.partners]
     for section, found in plan.sources.items():
@@ -168,15 +187,23 @@ def _run_stage(
     *,
     verbose: bool,
 ) -> None:
-    stage, paths = status.stage, plan.paths
-    adopted = _already_published(stage, manifest)
-    start = _start(stage, stage.checkpoints, paths, console) if stage.checkpoints and not adopted else None
+    paths = plan.paths
+    carried = retry.carried(manifest["stages"].get(status.stage.name), status.stage)
+    refuse_the_same_ruin(status.stage, carried, plan.config, paths.metrics(status.stage.name))
+    stage = as_told(retry.as_tried(status.stage, carried.get("retries", ()), plan.config), plan.config)
+    adopted = already_published(stage, manifest)
+    recorded = writes_hashes(stage, manifest)
+    start = None
+    if not adopted:
+        with resumably(stage, paths):  # minutes, where a whole model is trained
+            refuse_loaded(stage, plan, manifest, "use")
+            start = find_start(stage, recorded, console)
     argv = stage.argv
     if start and start.checkpoint:
         argv = (*argv, f"--resume_from_checkpoint={start.checkpoint}")
     spread = leader if stage.nodes > 1 and not adopted else None
     if spread:
-        with _interruptible(stage, paths):
+        with resumably(stage, paths):
             argv = spread.gather(stage, argv, versions[argv[0]], plan.gpus["sft"])
     entry: dict[str, Any] = {
         "state": "running",
@@ -191,17 +218,24 @@ def _run_stage(
         "origins": _origins(stage),
         "environment": sorted({*stage.env, *(name for name in os.environ if _RECORDED_ENV.match(name))}),
         "versions": versions[argv[0]],
+        **carried,
     }
+    if recorded:
+        entry["checkpoints"] = "hashed"
     if start and start.passed_over:
         entry["passed_over"] = list(start.passed_over)
     manifest["stages"][stage.name] = entry
-    write_manifest(paths.manifest, manifest)
+    keep = partial(write_manifest, paths.manifest, manifest)
+    keep()
+    kills = memory.kills()
     try:
-        with writing(), _interruptible(stage, paths):
+        with writing(), resumably(stage, paths):
             finished = (
                 Finished(0, 0.0, 0)
                 if adopted
-                else _launch(stage, argv, paths, console, lock_fd, spread, verbose=verbose)
+                else Attempt(paths, plan.config, console, lock_fd, spread, verbose=verbose).run(
+                    stage, argv, entry, keep
+                )
             )
             if spread:
                 spread.working(failed=bool(finished.exit_code))
@@ -211,89 +245,37 @@ def _run_stage(
                 "peak_memory_mib": finished.peak_memory_mib,
             }
             entry["result"] = check_outputs(stage, paths, finished)
+            sums.record(stage, paths, entry)
     except WarmLost:  # as the next call would: what is half-written goes, a training goes on from its last checkpoint
         _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)
         return
     except Interrupted:
         entry |= {"state": "interrupted", "ended": now()}
-        write_manifest(paths.manifest, manifest)
+        keep()
         raise
-    except AlphafError as error:
+    except AlphafError as failure:
+        error = retry.judged(failure, stage, paths, plan.config, killed=memory.kills() > kills)
         entry |= {"state": "failed", "ended": now(), "error": error.what}
-        write_manifest(paths.manifest, manifest)
-        raise
+        cut = retry.next_try(error, stage, entry, paths, plan.config)
+        if cut:
+            entry["retries"] = [*entry.get("retries", ()), cut]
+            tell(console, retry.said(stage, cut, len(entry["retries"])))
+        keep()
+        if not cut or spread:  # the other machines ended too: the same command, on all of them, makes the next try
+            raise error from None
+        _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)
+        return
     entry |= {"state": "done", "ended": now()}
-    write_manifest(paths.manifest, manifest)
+    keep()
+    drop_rows(stage, paths)
     tell(console, done_line(stage, entry))
-    remember(plan, stage, entry, partial(tell, console))
+    if not entry.get("retries"):  # what it took is of another cut than the plan's
+        remember(plan, stage, entry, partial(tell, console))
     for note in entry["result"].get("notes", ()):
         tell(console, f"{stage.name}: note: {note}")
-
-
-def _start(stage: Stage, folder: Path, paths: RunPaths, console: Console) -> Start:
-    """Return where a training goes on, having read the checkpoint whole, and say which newer ones are passed over."""
-    newest = checkpoints.seen(folder)
-    if newest:
-        tell(console, f"{stage.name}: reads {newest.name} whole before going on from it")
-    with _interruptible(stage, paths):  # minutes, where a whole model is trained
-        start = checkpoints.start(folder)
-    for reason in start.passed_over:
-        tell(console, f"{stage.name}: {reason}")
-    if start.passed_over:
-        where = f"goes on from {start.checkpoint.name}" if start.checkpoint else "begins anew: no checkpoint is whole"
-        tell(console, f"{stage.name}: {where}")
-    return start
-
-
-def _interruptible(stage: Stage, paths: RunPaths) -> contextlib.AbstractContextManager[None]:
-    return interruptible(stage.name, paths.root, "the same command goes on from the last checkpoint")
 
 
 def _origins(stage: Stage) -> dict[str, Any]:
     """Return who set what in the stage's own file; no part of its fingerprint, which its values make."""
     found = stage.own_file.origins if stage.own_file else {}
     return {key: origin._asdict() for key, origin in found.items()}
-
-
-def _already_published(stage: Stage, manifest: Mapping[str, Any]) -> bool:
-    """Return whether the stage put its last file in place and only its record was cut off, by a crash.
-
-    Programs of ours do so by a rename at their very end; the outputs are judged all the same. A base model in the
-    cache may be another run's work.
-    """
-    if not stage.written_last or not all(path.exists() for path in stage.written_last):
-        return False
-    if stage.kind == "prepare":
-        return True
-    before = manifest["stages"].get(stage.name, {})
-    if before.get("state") in (None, "done") or before["fingerprint"] != stage.fingerprint:
-        return False
-    return stage.kind != "train" or weights_problem(stage.outputs[0]) is None
-
-
-def _launch(
-    stage: Stage,
-    argv: tuple[str, ...],
-    paths: RunPaths,
-    console: Console,
-    lock_fd: int,
-    spread: Leader | None,
-    *,
-    verbose: bool,
-) -> Finished:
-    for half_written in stage.clear_first:
-        if half_written.is_dir():
-            shutil.rmtree(half_written)
-    metrics, log = paths.metrics(stage.name), paths.log(stage.name)
-    for path in (metrics, log, paths.report(stage.name), paths.probe(stage.name), paths.scratch(stage.name)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    line = StageLine(console, stage.name, metrics, log, verbose=verbose)
-    begun = time.time()
-    try:
-        env = {**stage.env, **date_env(paths)}
-        files, watch = stage.files, None
-        if spread:  # `gather` wrote them, and others read them
-            files, watch = {}, spread.watch
-        return launch(argv, line, lock_fd, env=env, files=files, online=stage.online, restarts=False, watch=watch)
-    finally:
-        mask_logs(paths.root, begun - 1)

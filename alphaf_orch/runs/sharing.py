@@ -3,39 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import shutil
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch.core.disk import writing
+from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.lock import waited
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir
 from alphaf_orch.core.record import copy_atomic, fingerprint, read_manifest
 from alphaf_orch.inputs import identity
 from alphaf_orch.planning.stages import Stage
-
-_POLL_S = 0.5
-_SHORT_POLL_S = 0.02  # for what takes milliseconds
-
-
-@contextlib.contextmanager
-def waited(lock: Path, who: str = "", say: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold a lock as `who` once whoever has it lets go of it or ends; `say` is told, once, whom it is waited for."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("a+b", buffering=0) as file:
-        waiting = False
-        while not _taken(file.fileno()):
-            if not waiting and say:
-                file.seek(0)
-                say(file.read().decode(errors="replace").strip())
-            waiting = True
-            time.sleep(_POLL_S if say else _SHORT_POLL_S)
-        with writing(lock):
-            file.truncate(0)
-            file.write(who.encode())
-        yield
+from alphaf_orch.runs.damage import refuse
 
 
 @contextlib.contextmanager
@@ -59,7 +38,7 @@ def turn(stage: Stage, paths: RunPaths, say: Callable[[str], None]) -> Iterator[
         say(f"{stage.name}: waits for {name or other}, which makes the same")
 
     with waited(folder / f"{stage.name}-{key[:16]}.lock", who, tell):
-        yield None if shared else _donor(stage, paths)
+        yield None if shared else _donor(stage, paths, say)
 
 
 def adopt(stage: Stage, donor: RunPaths, paths: RunPaths) -> dict[str, Any] | None:
@@ -84,24 +63,30 @@ def adopt(stage: Stage, donor: RunPaths, paths: RunPaths) -> dict[str, Any] | No
     return {**entry, "shared_from": entry.get("shared_from", donor.name)}
 
 
-def _taken(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _donor(stage: Stage, paths: RunPaths) -> RunPaths | None:
+def _donor(stage: Stage, paths: RunPaths, say: Callable[[str], None]) -> RunPaths | None:
     for manifest in sorted(paths.root.parent.glob("*/manifest.json")):
         donor = RunPaths(manifest.parent)
         if donor.root == paths.root:
             continue
         entry: Mapping[str, Any] = read_manifest(manifest)["stages"].get(stage.name, {})
         done = entry.get("state") == "done" and entry.get("fingerprint") == stage.fingerprint
-        if done and all(donor.counterpart(path, paths).exists() for path in stage.outputs):
+        if (
+            done
+            and all(donor.counterpart(path, paths).exists() for path in stage.outputs)
+            and _whole(stage, donor, say)
+        ):
             return donor
     return None
+
+
+def _whole(stage: Stage, donor: RunPaths, say: Callable[[str], None]) -> bool:
+    """Return whether the files of an arm's stage are what it wrote, every byte read; say where they are not."""
+    try:
+        refuse(donor, [stage.name], "use")
+    except RunStateError as error:
+        say(f"{stage.name}: not taken from {donor.name}: {error.what}")
+        return False
+    return True
 
 
 def _tree(stage: Stage, folder: Path) -> Iterator[Path]:

@@ -12,6 +12,7 @@ from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.progress import read_metrics
 from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.runs import checkpoints
+from alphaf_orch.runs.watch.ruined import ruined
 
 
 def nothing_learnt(history: Sequence[Mapping[str, Any]]) -> str | None:
@@ -33,7 +34,7 @@ def nothing_learnt(history: Sequence[Mapping[str, Any]]) -> str | None:
 def training_summary(stage: str, folder: Path, log: Path, metrics: Path) -> dict[str, Any]:
     """Return steps, first and last loss, and rewards of a finished training; raise StageError where it is not finished.
 
-    Finished means: the newest valid checkpoint stands at the planned step, every logged loss is finite and
+    Finished means: the newest valid checkpoint stands at the planned step, its weights and last loss are finite and
     the weights in the output folder are whole. Where no step's loss was logged, the trainer's mean in `metrics` counts.
     """
 
@@ -56,8 +57,10 @@ def training_summary(stage: str, folder: Path, log: Path, metrics: Path) -> dict
     losses = losses or [row["train_loss"] for row in read_metrics(metrics) if "train_loss" in row]
     if not losses:
         raise fail("no loss was logged")
-    if not all(isinstance(loss, int | float) and math.isfinite(loss) for loss in losses):
+    # One in between, of a batch whose labels are all masked, harms nothing: the last one and the weights tell.
+    if not (isinstance(losses[-1], int | float) and math.isfinite(losses[-1])) or (newest and ruined(newest, state)):
         raise fail("the loss is not finite")
+    losses = [loss for loss in losses if isinstance(loss, int | float) and math.isfinite(loss)]
     idle = nothing_learnt(state["log_history"])
     if idle:
         raise StageError(

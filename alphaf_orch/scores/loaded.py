@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import read_metrics
-from alphaf_orch.core.record import read_manifest, required_json
+from alphaf_orch.core.record import read_manifest, require_whole, required_json
+from alphaf_orch.core.shapes import Report
+from alphaf_orch.core.stored import absent, open_stored, read_text, unreadable
+from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.planning.stages import SECTIONS
 from alphaf_orch.runs.chain import CHAIN
-from alphaf_orch.scores.results import Sample, TaskResult, read_samples, run_results
-from alphaf_orch.settings.config import read_config
+from alphaf_orch.scores.results import Sample, TaskResult, read_samples, run_results, too_few
+from alphaf_orch.settings.config import read_remembered
 
 
 @dataclass(frozen=True)
@@ -56,17 +59,19 @@ class RunData:
 
 def load_run(paths: RunPaths) -> RunData:
     """Return what is stored about the run; raise RunStateError naming a file that cannot be read."""
+    manifest = read_manifest(paths.manifest)
+    require_whole(manifest, paths.manifest)
     found = run_results(paths)
     results = {stage: {t: r for t, r in tasks.items() if r.believed} for stage, tasks in found.items()}
     results = {stage: tasks for stage, tasks in results.items() if tasks}
     order = [*(stage for stage in CHAIN if stage in results), *(stage for stage in results if stage not in CHAIN)]
     return RunData(
         paths,
-        read_manifest(paths.manifest),
-        read_config(paths.config) if paths.config.is_file() else {},
-        {stage: _metrics(paths.metrics(stage)) for stage in SECTIONS if paths.metrics(stage).is_file()},
-        {path.stem: required_json(path) for path in paths.all_reports()},
-        {path.name: path.read_text("utf-8") for path in paths.all_rendered()},
+        manifest,
+        {} if absent(paths.config) else read_remembered(paths.config),
+        {stage: _metrics(paths.metrics(stage)) for stage in SECTIONS if not absent(paths.metrics(stage))},
+        {path.stem: required_json(path, Report) for path in paths.all_reports()},
+        {path.name: _rendered(path) for path in paths.all_rendered()},
         {stage: {task: _scored(paths, result) for task, result in results[stage].items()} for stage in order},
         {stage: [t for t, r in tasks.items() if not r.believed] for stage, tasks in found.items()},
     )
@@ -75,7 +80,7 @@ def load_run(paths: RunPaths) -> RunData:
 def chosen_samples(paths: RunPaths, stage: str, task: str, ids: Iterable[str]) -> dict[str, Sample]:
     """Return the samples with these ids in full."""
     wanted = set(ids)
-    return {sample.id: sample for sample in _samples(paths.eval_samples(stage, task)) if sample.id in wanted}
+    return {sample.id: sample for sample in read_samples(paths.eval_samples(stage, task)) if sample.id in wanted}
 
 
 def _scored(paths: RunPaths, result: TaskResult) -> Scored:
@@ -84,7 +89,7 @@ def _scored(paths: RunPaths, result: TaskResult) -> Scored:
     prompts: dict[str, int] = {}
     clusters: dict[str, str] = {}
     repeated = 0
-    for sample in _samples(paths.eval_samples(result.stage, result.task)):
+    for sample in _whole(paths, result):
         repeated += sample.id in prompts
         prompts[sample.id] = hash(sample.prompt)
         labels[sample.id] = (sample.gold, sample.answer)
@@ -95,21 +100,31 @@ def _scored(paths: RunPaths, result: TaskResult) -> Scored:
     return Scored(result, scores, labels, prompts, repeated, clusters)
 
 
-def _samples(path: Path) -> Iterable[Sample]:
-    try:
-        yield from read_samples(path)
-    except (OSError, ValueError, TypeError) as error:
-        raise RunStateError(
-            f"the samples cannot be read: {error}",
-            where=str(path),
-            fix="remove it and the .json beside it, and run alphaf eval again",
-        ) from None
+def _whole(paths: RunPaths, result: TaskResult) -> Iterator[Sample]:
+    """Yield the samples of a result; raise RunStateError where they are not all there."""
+    path, found = paths.eval_samples(result.stage, result.task), 0
+    for sample in read_samples(path):
+        found += 1
+        yield sample
+    if found != result.n:
+        raise too_few(path, found, result)
+
+
+def _rendered(path: Path) -> str:
+    """Return the text of a file that a tool has read; of a training's recipe the report shows the values."""
+    text = read_text(path)
+    if path.stem in SECTIONS:
+        try:
+            parse_yaml(text, str(path))
+        except ConfigError as error:
+            raise unreadable(path, error.what) from None
+    return text
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:
-    rows = read_metrics(path)
-    with path.open("rb") as file:
+    with open_stored(path) as file:
         lines = b"\n" in file.readline()
+    rows = read_metrics(path)
     if lines and not rows:  # one line alone may be what a killed trainer left
-        raise RunStateError("no line of the metrics can be read", where=str(path), fix="bring it back, or remove it")
+        raise unreadable(path, "no line of it holds metrics")
     return rows

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from alphaf_orch.core.errors import RunStateError
+from pydantic import TypeAdapter, ValidationError
+
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import write_atomic
+from alphaf_orch.core.stored import (
+    Unreadable,
+    checked,
+    first_mistake,
+    mending,
+    numbered_lines,
+    read_object,
+    unreadable,
+)
 from alphaf_orch.inputs.identity import is_old
 
 FORMAT = 1
+Kind = TypeVar("Kind")
 _CLUSTER = "_cluster"  # in a stored sample's details; a row's own column may be called `cluster`
 
 
@@ -72,6 +84,11 @@ class Sample:
     cluster: str | None = None  # equal for rows that share a document or template; None where the row is its own
 
 
+@functools.cache  # built when one is read
+def _kind(kind: type[Kind]) -> TypeAdapter[Kind]:
+    return TypeAdapter(kind)
+
+
 def write_result(paths: RunPaths, result: TaskResult, samples: Iterable[Sample]) -> None:
     """Write the samples, then the scores: a result file that exists has its samples beside it."""
     lines = (json.dumps(_stored(sample), ensure_ascii=False) for sample in samples)
@@ -85,14 +102,32 @@ def write_result(paths: RunPaths, result: TaskResult, samples: Iterable[Sample])
 def read_result(path: Path) -> TaskResult:
     """Return the result a file holds; raise RunStateError where it cannot be read."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        metrics = {name: Metric(**metric) for name, metric in values.pop("metrics").items()}
-        prompt, warnings = dict(values.pop("prompt")), tuple(values.pop("warnings"))
-        return TaskResult(**values, metrics=metrics, title=prompt.pop("title", {}), prompt=prompt, warnings=warnings)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunStateError(
-            f"the scores cannot be read: {error}", where=str(path), fix="remove the file and run alphaf eval again"
-        ) from None
+        values = read_object(path)
+    except FileNotFoundError:
+        raise unreadable(path, "it is gone", _again(path)) from None
+    except Unreadable as error:
+        raise Unreadable(error.what, where=error.where, fix=_again(path)) from None
+    values = {**values, "prompt": values.get("prompt")}
+    prompt = values["prompt"] = dict(values["prompt"]) if isinstance(values["prompt"], dict) else values["prompt"]
+    title = prompt.pop("title", {}) if isinstance(prompt, dict) else {}
+    found: TaskResult = checked(_kind(TaskResult), values | {"title": title}, path, _again(path))
+    return found
+
+
+def check_samples(path: Path, result: TaskResult) -> None:
+    """Raise RunStateError where the samples behind a result are not all there."""
+    found = sum(1 for _ in read_samples(path))
+    if found != result.n:
+        raise too_few(path, found, result)
+
+
+def too_few(path: Path, found: int, result: TaskResult) -> Unreadable:
+    """Return the error of samples of which some lack, or are too many."""
+    return unreadable(path, f"it holds {found:,} of {result.n:,} samples", _again(path))
+
+
+def _again(path: Path) -> str:
+    return f"{mending(path)}; `alphaf eval` asks again for what is set aside"
 
 
 def run_results(paths: RunPaths) -> dict[str, dict[str, TaskResult]]:
@@ -104,11 +139,18 @@ def run_results(paths: RunPaths) -> dict[str, dict[str, TaskResult]]:
 
 
 def read_samples(path: Path) -> Iterator[Sample]:
-    """Yield the samples of a file in their order."""
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            values = json.loads(line)
-            yield Sample(**values, cluster=values.get("details", {}).pop(_CLUSTER, None))
+    """Yield the samples of a file in their order; raise RunStateError naming the first line that is none."""
+    try:
+        for number, line in numbered_lines(path, _again(path)):
+            try:
+                values = json.loads(line)
+                details = values["details"] if isinstance(values.get("details"), dict) else {}
+                yield _kind(Sample).validate_python(values | {"cluster": details.pop(_CLUSTER, None)})
+            except (ValidationError, ValueError, RecursionError, AttributeError, TypeError) as error:
+                why = first_mistake(error) if isinstance(error, ValidationError) else "it is cut off or no JSON object"
+                raise unreadable(path, f"line {number:,}: {why}", _again(path)) from None
+    except FileNotFoundError:
+        raise unreadable(path, "it is gone", _again(path)) from None
 
 
 def _stored(sample: Sample) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.stored import mending
 from alphaf_orch.core.values import Mistake, nearest, validated
 from alphaf_orch.core.yaml_files import read_document
 
@@ -41,6 +42,11 @@ class RunConfig(BaseModel):
     # Seconds after which a machine that does not come, or gives no sign of life, is given up; torch's own launcher
     # waits as long (torch/distributed/launcher/api.py, LaunchConfig: default_timeout).
     node_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 900
+    # What is seen of a training while it runs (runs/watch): `nan` ends it where its weights are lost, and the rest is
+    # said; out of memory: ended, or tried again with smaller micro batches; seconds without progress that end a stage.
+    on_unhealthy: Literal["nan", "stop", "warn"] = "nan"
+    on_oom: Literal["stop", "retry"] = "stop"
+    stall_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     sft: dict[str, Any] = {}
     dpo: dict[str, Any] = {}
     merge: dict[str, Any] = {}
@@ -65,6 +71,17 @@ def read_config(path: Path) -> dict[str, Any]:
         ) from None
     except IsADirectoryError:
         raise ConfigError("the config is a folder", where=str(path), fix="name a YAML file") from None
+
+
+def read_remembered(path: Path) -> dict[str, Any]:
+    """Return the settings that a run remembers; raise as read_config, saying how the run is mended."""
+    try:
+        found = read_config(path)
+    except ConfigError as error:
+        raise ConfigError(error.what, where=error.where, fix=f"{error.fix}; {mending(path)}") from None
+    if not found:
+        raise ConfigError("the settings of the run are empty", where=str(path), fix=mending(path))
+    return found
 
 
 def build_config(values: dict[str, Any], where: str) -> RunConfig:

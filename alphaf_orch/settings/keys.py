@@ -19,6 +19,7 @@ from alphaf_orch.settings import plugins
 from alphaf_orch.settings.engine_keys import ENGINE_KEYS
 from alphaf_orch.settings.owned import check_free
 from alphaf_orch.settings.ranges import DPO, SFT, Range, from_limits, no_number
+from alphaf_orch.settings.texts import check_depth, check_texts
 
 # What the plan fills in; a recipe or --set has no say in it.
 _NOT_IN_RECIPES = {"base_model", "output_dir", "datasets", "probe", "trust_remote_code"}
@@ -152,6 +153,7 @@ def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], wher
         raise ConfigError(f"{key} is {value!r}, and takes {wanted}", where=where, fix=f"give {key} {wanted}")
     if entry.get("filled") and not value:
         raise ConfigError(f"{key} is empty", where=where, fix=f"put at least one into {key}")
+    check_texts(key, value, where)
     if no_number(value):
         raise ConfigError(f"{key} has a number that is none or infinite: {value!r}", where=where, fix="give a number")
 
@@ -269,6 +271,7 @@ def _split(item: str, default: str) -> tuple[str, Said, bool]:
     if not dot or section not in ("sft", "dpo"):
         section, rest = default, name.strip()
     top, *nested = rest.split(".")
+    check_depth(nested, where)
     value = parse_value(text)
     refuse_credentials({rest: value}, "--set")
     for part in reversed(nested):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.names import expanded
 from alphaf_orch.core.values import Mistake, nearest, numbers, parse_value, validated
 
 Method = Literal[
@@ -93,7 +93,7 @@ def settled(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the `merge:` mapping with the folders among partner and base made absolute, wherever a run goes on."""
 
     def absolute(name: Any) -> Any:
-        local = Path(name).expanduser() if isinstance(name, str) else None
+        local = expanded(name) if isinstance(name, str) else None
         return str(local.absolute()) if local and local.is_dir() else name
 
     found = dict(values)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import ConfigError, RunStateError
-from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, check_run_name, runs_dir
+from alphaf_orch.core.names import expanded, named_folder
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.piped import as_file
+from alphaf_orch.core.stored import absent
 from alphaf_orch.core.values import numbers
-from alphaf_orch.settings.config import RunConfig, build_config, read_config
+from alphaf_orch.settings.config import RunConfig, build_config, read_config, read_remembered
 from alphaf_orch.settings.keys import check_section, parse_set
 from alphaf_orch.settings.merge import settled
 from alphaf_orch.settings.plugins import named_in
@@ -32,6 +34,9 @@ class Options:
     dpo_gpus: int | None = None
     nodes: int | None = None
     trust_remote_code: bool = False
+    on_unhealthy: str | None = None
+    on_oom: str | None = None
+    stall_timeout: float | None = None
     allow_pickle: bool = False
 
 
@@ -42,8 +47,8 @@ def run_paths(name: str) -> RunPaths:
     """
     experiment, slash, arm = name.partition("/")
     if slash and experiment and (runs_dir() / experiment / EXPERIMENT_FILE).is_file():
-        return RunPaths(runs_dir() / check_run_name(experiment) / check_run_name(arm))
-    folder = runs_dir() / check_run_name(name)
+        return RunPaths(named_folder(named_folder(runs_dir(), experiment), arm))
+    folder = named_folder(runs_dir(), name)
     if (folder / EXPERIMENT_FILE).is_file():
         arms = ", ".join(f"{name}/{path.parent.name}" for path in sorted(folder.glob("*/manifest.json"))[:5])
         raise RunStateError(
@@ -64,7 +69,7 @@ def settings(options: Options) -> tuple[RunConfig, RunPaths]:
     if not model and not options.run:
         raise ConfigError("no model is named", where="--model", fix="say --model NAME; `alphaf models` lists them")
     paths = run_paths(options.run or default_run_name(str(model)))
-    values: dict[str, Any] = read_config(paths.config) if paths.config.is_file() else {}
+    values: dict[str, Any] = {} if absent(paths.config) else read_remembered(paths.config)
     if model and values.get("model", model) != model:
         values = {}
     if not model and not values:
@@ -109,6 +114,9 @@ def _laid_over(
         "dpo_gpus": options.dpo_gpus,
         "nodes": options.nodes,
         "trust_remote_code": options.trust_remote_code or None,
+        "on_unhealthy": options.on_unhealthy,
+        "on_oom": options.on_oom,
+        "stall_timeout": options.stall_timeout,
         "allow_pickle": options.allow_pickle or None,
     }
     values |= {key: value for key, value in given.items() if value not in (None, ())}
@@ -134,14 +142,14 @@ def _piped(name: Any) -> Any:
 def _with_its_place(keys: dict[str, Any]) -> dict[str, Any]:
     """Return keys of SFT, said now, with the JSON file of DeepSpeed's absolute; what a run remembers stays as it is."""
     file = keys.get("deepspeed")
-    return {**keys, "deepspeed": str(Path(file).expanduser().absolute())} if isinstance(file, str) and file else keys
+    return {**keys, "deepspeed": str(expanded(file).absolute())} if isinstance(file, str) and file else keys
 
 
 def _absolute(values: dict[str, Any]) -> dict[str, Any]:
     """Return the settings with local paths made absolute: a run may be resumed from another folder."""
 
     def absolute(name: Any) -> Any:
-        place = Path(name).expanduser() if isinstance(name, str) else None
+        place = expanded(name) if isinstance(name, str) else None
         return str(place.absolute()) if place and name not in ("sample", "sample-citation") and place.exists() else name
 
     for key in ("data", "dpo_data"):

@@ -50,7 +50,12 @@ def tracker_env(values: Mapping[str, Any], paths: RunPaths, section: str) -> dic
     # Files need no database driver and hold the artifacts too; mlflow 3 wants to be told that they are meant.
     mlflow_files = {"MLFLOW_TRACKING_URI": (root / "mlflow").as_uri(), "MLFLOW_ALLOW_FILE_STORE": "true"}
     places = {
-        "wandb": {"WANDB_DIR": str(root)},  # wandb adds a folder `wandb` itself
+        # wandb adds a folder `wandb` itself; the others are for its own logs and for files on their way into a run.
+        "wandb": {
+            "WANDB_DIR": str(root),
+            "WANDB_CACHE_DIR": str(root / "wandb-cache"),
+            "WANDB_DATA_DIR": str(root / "wandb-data"),
+        },
         "mlflow": {} if values.get("mlflow_tracking_uri") else mlflow_files,
         "tensorboard": {"TENSORBOARD_LOGGING_DIR": str(root / "tensorboard" / section)},
         "trackio": {"TRACKIO_DIR": str(root / "trackio")},

@@ -279,6 +279,7 @@ def test_a_number_that_is_none_is_refused_as_bad_input(alphaf, command, number):
         "sft: {learning_rate: NUMBER}",
         "dpo: {beta: NUMBER}",
         "node_timeout: NUMBER",
+        "stall_timeout: NUMBER",
         "merge: {partner: [eeve-instruct], method: ties, weight: [NUMBER, 1]}",
     ],
 )

@@ -183,12 +183,14 @@ def test_sigterm_reaches_a_program_that_has_the_terminal():
 
 
 def test_sigterm_to_alphaf_is_an_interrupt(tmp_path):
-    from alphaf_orch.cli.main import _interrupt
+    from alphaf_orch.core import signals
 
-    previous = signal.signal(signal.SIGTERM, _interrupt)
+    before = {number: signal.getsignal(number) for number in signals.STOPPING}
+    signals.working()
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
     try:
         with pytest.raises(KeyboardInterrupt):
             run("import time; time.sleep(60)", tmp_path)
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -10,8 +10,9 @@ import pytest
 from fake_run import Fake
 from judge_stub import Stub
 from judged import by_quality, judge
+from small_disk import KIB, empty, fill, small_disk
 
-from alphaf_orch.core.disk import disk_error, size, told_of_disk
+from alphaf_orch.core.disk import disk_error, size, sizes, told_of_disk
 from alphaf_orch.core.errors import DiskError
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.record import write_atomic
@@ -19,38 +20,35 @@ from alphaf_orch.judging.verdicts import open_verdicts
 from alphaf_orch.report.blocks import Report
 from alphaf_orch.report.write import write_report
 
-KIB, MIB = 1 << 10, 1 << 20
-
 
 @pytest.fixture
 def disk(tmp_path):
-    """A disk of 1 MiB, its name with a space and Korean; `fill` leaves that many bytes of it."""
-    place = tmp_path / "작은 디스크"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place], check=False, capture_output=True
-    )
-    if mounted.returncode:
-        pytest.skip("mounting needs rights that we do not have here")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
-
-
-def fill(disk: Path, left: int = 0) -> None:
-    (disk / "ballast").unlink(missing_ok=True)
-    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize
-    (disk / "ballast").write_bytes(b"x" * max(0, free - left))
-
-
-def empty(disk: Path) -> None:
-    (disk / "ballast").unlink()
+    with small_disk(tmp_path / "작은 디스크") as place:
+        yield place
 
 
 @pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 bytes"), (1023, "1023 bytes"), (1536, "1.5 KiB"), (85_471_000_000, "79.6 GiB")]
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (1, "1 byte"),
+        (1023, "1023 bytes"),
+        (1024, "1.0 KiB"),
+        (1536, "1.5 KiB"),
+        ((1 << 20) - 1, "1.0 MiB"),
+        (85_471_000_000, "79.6 GiB"),
+        (5 << 60, "5120.0 PiB"),
+    ],
 )
 def test_sizes_are_written_for_people(count, text):
     assert size(count) == text
+
+
+def test_two_amounts_are_told_apart():
+    assert sizes(3 << 30, 2 << 30) == ("3.0 GiB", "2.0 GiB")
+    assert sizes(13_210_000_000, 13_200_000_000) == ("12.30 GiB", "12.29 GiB")
+    assert sizes(5 << 40, (5 << 40) - 1) == ("5,497,558,138,880 bytes", "5,497,558,138,879 bytes")
+    assert sizes(7, 7) == ("7 bytes", "7 bytes")
 
 
 def test_a_file_that_does_not_fit_leaves_the_old_one_and_no_part_of_the_new(disk):
@@ -62,7 +60,7 @@ def test_a_file_that_does_not_fit_leaves_the_old_one_and_no_part_of_the_new(disk
     assert full.value.exit_code == 5
     assert full.value.what == f"the disk is full: {path}"
     assert full.value.where == f"file system {disk} (tmpfs): 0 bytes of 1.0 MiB free"
-    assert full.value.fix.startswith("free space there")
+    assert "free space there (`alphaf clean` lists what is needed no more" in full.value.fix
     assert path.read_text() == "old"
     assert [each.name for each in path.parent.iterdir()] == ["manifest.json"]
     empty(disk)
@@ -77,7 +75,7 @@ def test_what_may_go_is_named_with_its_size(disk):
     fill(disk)
     with pytest.raises(DiskError) as full:
         write_atomic(disk / "run" / "manifest.json", "x" * 9 * KIB)
-    assert f"{scratch.parent} (3.0 KiB) is scratch" in full.value.fix
+    assert f"most there is taken by {scratch.parent} (4.0 KiB); free space there (`alphaf clean` " in full.value.fix
 
 
 def test_a_verdict_that_does_not_fit(disk):

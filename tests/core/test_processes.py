@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import ranks
 from patience import impatient  # noqa: F401  (a fixture)
+from processes import end, guards_of
 
 from alphaf_orch.core import processes
 from alphaf_orch.core.command import child_env, run_logged
@@ -146,9 +147,9 @@ def alphaf_like(folder, code):
     """Start a program that runs `code` as `alphaf` would, with its handlers for signals."""
     program = (
         "import signal, sys\nfrom pathlib import Path\n"
-        "from alphaf_orch.core import command\nfrom alphaf_orch.cli.main import _interrupt\n"
+        "from alphaf_orch.core import command, signals\n"
         "from alphaf_orch.core.command import child_env, run_logged\nfrom alphaf_orch.core.lock import held\n"
-        "signal.signal(signal.SIGTERM, _interrupt); signal.signal(signal.SIGHUP, _interrupt)\n"
+        "signals.working()\n"
         "folder = Path(sys.argv[1])\n"
         "try:\n"
         "    with held(folder / '.lock', 'the run r') as fd:\n"
@@ -193,6 +194,7 @@ def test_two_signals_in_one_moment_leave_nothing(folder):
 
 def test_a_killed_alphaf_leaves_the_folder_in_use_until_the_last_rank_is_gone(folder):
     process = alphaf_like(folder, ranks.launcher(folder, then="time.sleep(0.5)"))
+    end(guards_of(process.pid))  # as a power cut of all but the ranks
     process.kill()
     process.wait()
     assert len(ranks.alive(folder)) == 2

@@ -17,53 +17,66 @@ SMALL_CARD = 24 * 10**9
 @pytest.mark.parametrize(
     ("name", "recipe", "setup", "engine", "reason"),
     [
-        ("eeve", QLORA, Setup(8), "ddp", "the adapter on 10.8B needs 37 GB on each of 8 GPUs of 86: no sharding"),
-        ("eeve", QLORA, Setup(1), "ddp", "one GPU: the adapter on 10.8B needs 33 GB of 86"),
+        (
+            "eeve",
+            QLORA,
+            Setup(8),
+            "ddp",
+            "the adapter on 10.8B needs 34.5 GiB on each of 8 GPUs of 79.6 GiB: no sharding",
+        ),
+        ("eeve", QLORA, Setup(1), "ddp", "one GPU: the adapter on 10.8B needs 30.3 GiB of 79.6 GiB"),
         ("eeve", QLORA, Setup(0), "ddp", "trained on the CPU, in one process"),
         (
             "eeve",
             FULL,
             Setup(8),
             "fsdp2",
-            "full fine-tuning of 10.8B needs 228 GB a GPU unsharded, 86 are there; sharded over 8 GPUs it needs 31",
+            "full fine-tuning of 10.8B needs 212.8 GiB a GPU unsharded, 79.6 GiB are there;"
+            " sharded over 8 GPUs it needs 28.6 GiB",
         ),
         (
             "eeve",
             FULL,
             Setup(8, 2),
             "hsdp",
-            "full fine-tuning of 10.8B needs 228 GB a GPU unsharded, 86 are there; sharded over 8 GPUs of each node it"
-            " needs 31",
+            "full fine-tuning of 10.8B needs 212.8 GiB a GPU unsharded, 79.6 GiB are there;"
+            " sharded over 8 GPUs of each node it"
+            " needs 28.6 GiB",
         ),
         (
             "eeve",
             FULL,
             Setup(2),
             "",
-            "full fine-tuning of 10.8B needs 228 GB a GPU unsharded, 86 are there; sharded over 2 GPUs by fsdp2 it"
-            " still needs 97; with engine_offload it would fit",
+            "full fine-tuning of 10.8B needs 212.8 GiB a GPU unsharded, 79.6 GiB are there;"
+            " sharded over 2 GPUs by fsdp2 it"
+            " still needs 90.6 GiB; with engine_offload it would fit",
         ),
         (
             "eeve",
             FULL,
             Setup(1),
             "",
-            "full fine-tuning of 10.8B needs 184 GB a GPU unsharded, 86 are there; one GPU has nothing to share with",
+            "full fine-tuning of 10.8B needs 171.0 GiB a GPU unsharded, 79.6 GiB are there;"
+            " one GPU has nothing to"
+            " share with",
         ),
         (
             "eeve",
             LORA,
             Setup(8, gpu_memory=SMALL_CARD),
             "fsdp2",
-            "the adapter on 10.8B needs 53 GB a GPU unsharded, 24 are there; sharded over 8 GPUs it needs 19",
+            "the adapter on 10.8B needs 49.4 GiB a GPU unsharded, 22.4 GiB are there;"
+            " sharded over 8 GPUs it needs 17.4 GiB",
         ),
         (
             "qwen",
             QLORA,
             Setup(8, gpu_memory=SMALL_CARD),
             "",
-            "the adapter on 14.2B needs 52 GB a GPU unsharded, 24 are there; sharded over 8 GPUs by zero3 it still"
-            " needs 27; micro_batch_size 1 would fit",
+            "the adapter on 14.2B needs 48.4 GiB a GPU unsharded, 22.4 GiB are there;"
+            " sharded over 8 GPUs by zero3 it still"
+            " needs 25.2 GiB; micro_batch_size 1 would fit",
         ),
     ],
 )

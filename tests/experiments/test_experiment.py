@@ -138,8 +138,8 @@ def test_ctrl_c_stops_all_arms_and_the_same_command_goes_on(fake, tmp_path):
     fake.behave(sft="hang")
     code = (
         "import os, sys; from pathlib import Path; sys.path[:0] = sys.argv[1].split(os.pathsep);"
-        " import signal, test_experiment as t\n"
-        "from alphaf_orch.cli.main import _interrupt; signal.signal(signal.SIGTERM, _interrupt)\n"
+        " import test_experiment as t\n"
+        "from alphaf_orch.core import signals; signals.working()\n"
         "fake = t.Fake(Path(sys.argv[2])) if False else type('F', (), {'config': Path(sys.argv[2]) / '설정.yaml'})()\n"
         "t.run(t.ablation(fake, 'lora_r=8,16'), parallel=2)\n"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_tool import safetensors
 from rich.console import Console
 
 from alphaf_orch.core.paths import RunPaths
@@ -74,7 +75,9 @@ class Place:
         self.behave("ok")
         self.model = ChainModel("sft", str(self.paths.merged("sft")), None, "local:sft")
         self.paths.merged("sft").mkdir(parents=True)
-        (self.paths.merged("sft") / "tokenizer.json").write_text("{}")
+        for name in ("config.json", "tokenizer.json"):
+            (self.paths.merged("sft") / name).write_text("{}")
+        safetensors(self.paths.merged("sft") / "model.safetensors")
         self.paths.config.write_text(f"model: tiny\ntools: {{axolotl: '{python}'}}\n", "utf-8")
         self.paths.manifest.write_text('{"format": 1, "stages": {"merge_sft": {"state": "done"}}}')
         self.said = io.StringIO()

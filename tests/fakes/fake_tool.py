@@ -2,7 +2,8 @@
 
 FAKE_TOOL names a JSON file: {"STAGE": BEHAVIOUR} with behaviours ok, fail, half (exit 0 but stopped early), nan,
 hang, ranks (hangs, beside ranks that ignore all signals), no_output, slow (of base_model: it waits for a file `go`),
-leak (print and log the environment, then fail), or {"when": TEXT, "then": BEHAVIOUR, "else": BEHAVIOUR} for calls
+leak (print and log the environment, then fail), those of unhealthy.py, or
+{"when": TEXT, "then": BEHAVIOUR, "else": BEHAVIOUR} for calls
 whose command line has that text, and the others (ok). "refused" is what axolotl refuses of the recipe. Every call is
 appended to calls.jsonl beside it.
 """
@@ -19,6 +20,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))  # our programs are started with a safe path
 import ranks
+import unhealthy
 
 PLANNED = 10
 
@@ -38,6 +40,14 @@ def checkpoint(folder: Path, step: int, loss: object = 1.0) -> None:
     history = [{"step": 1, "loss": 2.0}, {"step": step, "loss": loss, "rewards/accuracies": 0.75}]
     state = {"global_step": step, "max_steps": PLANNED, "log_history": history}
     (target / "trainer_state.json").write_text(json.dumps(state))
+    hashed(target)
+
+
+def hashed(folder: Path) -> None:
+    """Write the record of hashes that the trainer's callback writes behind each save."""
+    from alphaf_orch.programs.checksums import write_checksums
+
+    write_checksums(folder)
 
 
 def train(name: str, folder: Path, behaviour: str) -> None:
@@ -50,6 +60,8 @@ def train(name: str, folder: Path, behaviour: str) -> None:
     with metrics.open("a") as file:
         file.write(json.dumps(line) + "\n")
     safetensors(folder / "adapter_model.safetensors")
+    if behaviour.partition(":")[0] in unhealthy.BEHAVIOURS:
+        unhealthy.behave(behaviour, config(), metrics, PLANNED)
     if behaviour == "ranks":
         folder = Path(os.environ["FAKE_TOOL"]).with_name("ranks")
         folder.mkdir(exist_ok=True)

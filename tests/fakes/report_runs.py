@@ -34,6 +34,11 @@ def make_run(root: Path, **changes: Any) -> RunPaths:
     for name in ("base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"):
         argv = ["/home/kim/venv/bin/python", "-m", name, str(root / "rendered" / f"{name}.yaml")]
         stages[name] = {**STAGE, "argv": argv, "command": " ".join(argv), "log": f"logs/{name}.log"}
+    # Models and samples are none of a report's matter: they were cleaned away.
+    for section in ("sft", "dpo"):
+        stages[section]["cleaned"], stages[f"merge_{section}"]["cleaned"] = [section], [f"{section}/merged"]
+    for name in ("data", "dpo_data"):
+        stages[name]["cleaned"] = [f"probes/{name}.jsonl"]
     stages["sft"] |= {"result": {"steps": 12, "loss_first": 2.01, "loss_last": 1.41}}
     stages["sft"]["spec"] = {"recipe": {"learning_rate": 2e-4, "lora_r": 256}, "global_batch_size": 2}
     stages["dpo"] |= {"result": {"steps": 8, "loss_first": 0.693, "loss_last": 0.476, "rewards/accuracies": 0.875}}

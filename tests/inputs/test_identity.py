@@ -88,7 +88,7 @@ def test_a_hard_link_of_ours_keeps_what_is_known_and_a_change_through_it_is_seen
     write_model(arm, 1)
     (arm / "model.safetensors").unlink()
     identity.link(model / "model.safetensors", arm / "model.safetensors")
-    assert identity._unread_bytes([model / "model.safetensors", arm / "model.safetensors"]) == 0
+    assert identity.unread_bytes([model / "model.safetensors", arm / "model.safetensors"]) == 0
     change_a_value(arm / "model.safetensors", keep_times=True)
     assert folder_identity(model) == folder_identity(arm) != first
 
@@ -130,8 +130,8 @@ def test_a_file_that_cannot_be_read_or_changes_meanwhile_is_refused(model, monke
 
     read = identity._read
 
-    def write_while_reading(pieces):
-        found = read(pieces)
+    def write_while_reading(*asked):
+        found = read(*asked)
         change_a_value(model / "model.safetensors")
         return found
 
@@ -144,7 +144,7 @@ def test_reading_much_is_said_once_and_left_out_where_only_a_plan_is_shown(model
     monkeypatch.setattr(identity, "QUICK_BYTES", 2 * MIB)
     assert known_identity(model) is None
     first = folder_identity(model)
-    said = f"model {model}: reading 0.0 GB once to know its weights; kept until a file changes\n"
+    said = f"model {model}: reading 6.1 MiB once to know its weights; kept until a file changes\n"
     assert capsys.readouterr().err == said
     assert known_identity(model) == first
     assert folder_identity(model) == first

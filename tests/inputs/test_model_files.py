@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from alphaf_orch.core.errors import ModelError
-from alphaf_orch.inputs import model_files
 from alphaf_orch.inputs.chat_templates import template_of
 from alphaf_orch.inputs.model_files import (
     added_tokens,
@@ -21,6 +20,7 @@ from alphaf_orch.inputs.model_files import (
     safetensors_files,
     special_tokens,
 )
+from alphaf_orch.inputs.safetensors_header import read_header
 from alphaf_orch.inputs.weights import missing_files, weights_problem
 from alphaf_orch.planning.merge_checks import read_facts
 
@@ -130,9 +130,9 @@ def test_a_header_is_read_once_until_the_file_changes(tmp_path: Path) -> None:
     assert list(read_tensors(file)) == ["w"]
     os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns + 1))
     assert list(read_tensors(file)) == ["v"]
-    read = model_files._read_header.cache_info().misses
+    read = read_header.cache_info().misses
     assert (file_problem(file), weights_problem(tmp_path)) == (None, None)
-    assert model_files._read_header.cache_info().misses == read
+    assert read_header.cache_info().misses == read
 
 
 def test_weights_whose_header_cannot_be_read(tmp_path: Path) -> None:

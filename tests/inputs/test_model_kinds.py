@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zero_weights
 
 from alphaf_orch.core.errors import ModelError
 from alphaf_orch.inputs.model_kinds import refusal, require_trainable
@@ -23,17 +24,13 @@ WHOLE = {"model.embed_tokens.weight": "BF16", "lm_head.weight": "BF16", LAYER + 
 
 
 def model(folder: Path, *, tensors: dict[str, str] | None = None, **config: Any) -> Path:
-    """Write a model folder whose weights are a header alone."""
+    """Write a model folder whose weights are zeros."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps({**DENSE, **config}))
     (folder / "tokenizer.json").write_text('{"added_tokens": [{"content": "<|im_end|>", "id": 1}]}')
     (folder / "tokenizer_config.json").write_text('{"eos_token": "<|im_end|>", "pad_token": "<pad>"}')
-    entries = {
-        name: {"dtype": dtype, "shape": [8, 8], "data_offsets": [0, 0]}
-        for name, dtype in (WHOLE if tensors is None else tensors).items()
-    }
-    header = json.dumps(entries).encode()
-    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    said = WHOLE if tensors is None else tensors
+    zero_weights.write(folder / "model.safetensors", {name: (dtype, [8, 8]) for name, dtype in said.items()})
     return folder
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zero_weights
 
 from alphaf_orch.core.errors import AlphafError, ConfigError, ModelError
 from alphaf_orch.estimates.shapes import shape_of
@@ -219,7 +220,7 @@ def test_generic_is_no_model() -> None:
         ("licence:", "license:", "licence: Field required", 1),
         ("\nsft:", "\nlora_rank: 8\nsft:", "lora_rank: is not a known key", 30),
         ("  layers: 2 ", "  layers: two ", "architecture.layers: Input should be a valid integer", 11),
-        ("\nsft:", "\nname: tiny\nsft:", "name: is given twice, first on line 2", 30),
+        ("\nsft:", "\nname: tiny\nsft:", "key name is given twice, first on line 2", 30),
         ("name: tiny ", "name: Tiny ", "name: is 'Tiny', but the file is tiny.yaml", 2),
         ("gpus: auto", "gpus: 0", "gpus: Input should be greater than 0", 29),
     ],
@@ -232,7 +233,7 @@ def test_bad_preset(tmp_path: Path, old: str, new: str, what: str, line: int) ->
         presets.load_preset("tiny", (tmp_path,))
     assert caught.value.exit_code == 2
     assert caught.value.what.startswith(f"model preset tiny: {what}")
-    assert caught.value.where == f"{path}, line {line}"
+    assert caught.value.where == f"{path} line {line}"
 
 
 @pytest.mark.parametrize("content", ["a: [", "- just\n- a list\n", "", "\xff"])
@@ -327,9 +328,7 @@ def test_own_model_names_its_special_tokens_in_a_file_apart_or_by_the_models_id(
 
 def with_tensors(folder: Path, **shapes: list[int]) -> Path:
     """Put a safetensors file of these tensors, their contents aside, into a model folder."""
-    entries = {name: {"dtype": "U8", "shape": shape, "data_offsets": [0, 0]} for name, shape in shapes.items()}
-    header = json.dumps(entries).encode()
-    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    zero_weights.write(folder / "model.safetensors", {name: ("U8", shape) for name, shape in shapes.items()})
     return folder
 
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from canary import CANARY, ENVIRONMENT, leaks
+from harms import flip
 from processes import kill_all
 from watched import alone, calls, elsewhere, without_network
 
@@ -59,6 +61,9 @@ def chain(place):
     config.write_text(
         "trackers: {use_mlflow: true, use_tensorboard: true, use_wandb: true, use_trackio: true}\n", encoding="utf-8"
     )
+    for folder in ("home", "tmp"):
+        (place / folder).mkdir()
+    own = {"HOME": str(place / "home"), "TMPDIR": str(place / "tmp")}
     # Of the folder that one stands in, a tracker may keep where it was cloned from.
     remote = ["git", "remote", "add", "origin", f"https://{CANARY}@git.bank/alphaf.git"]
     for argv in (["git", "init", "--quiet"], remote):
@@ -66,7 +71,7 @@ def chain(place):
     look = [] if without_network() else alone(place.with_name(f"{place.name} calls"))
     done = subprocess.run(
         [*look, *command("run", "--model", "tiny", "--run", "t", "--config", str(config))],
-        cwd=place, env=environment(place) | ENVIRONMENT, capture_output=True, text=True, timeout=400, check=False,
+        cwd=place, env=environment(place) | ENVIRONMENT | own, capture_output=True, text=True, timeout=400, check=False,
         umask=0,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -104,6 +109,21 @@ def test_the_chain_ends_with_a_checked_model(chain, place):
         assert stages[name]["result"]["contract"] == dict.fromkeys(lines, True)
     assert stages["sft"]["result"]["loss_last"] < stages["sft"]["result"]["loss_first"]
     assert stages["data"]["result"]["rows"] == manifest(place, "t")["data"]["sft"][0]["rows"] > 300
+
+
+def test_nothing_is_written_but_into_the_run_and_our_cache(chain, place):
+    """The table of docs/disk.md: no training row, and no file at all, in home, scratch, the hub's folder or here."""
+    files = {str(file.relative_to(place)) for file in place.rglob("*") if file.is_file()}
+    elsewhere = {name for name in files if not name.startswith(("실행 폴더/t/", "cache/", ".git/"))}
+    # axolotl hands wandb a copy of the recipe, without rows, and forgets it (utils/callbacks).
+    known = ("tmp/torchinductor_", "tmp/axolotl_config_")
+    assert {name for name in elsewhere if not name.startswith(known)} == {"설정.yaml"}
+    kept = {Path(name).parts[1] for name in files if name.startswith("cache/")}
+    assert kept <= {"models", "rows", "making", "measured.jsonl", "recipes", "identity", "data", ".using"}
+    run = place / "실행 폴더" / "t"
+    assert not any(file.is_file() for file in (run / ".partial").rglob("*")), "the rows are gone with the training"
+    for file in (place / "cache" / "rows").glob("*.jsonl"):
+        assert file.stat().st_mode & 0o077 == 0 and file.parent.stat().st_mode & 0o077 == 0
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +252,23 @@ def test_the_model_can_be_talked_to(chain, place):
     said = alphaf(place, "chat", "t", "--prompt", "ETF란 무엇입니까?", "--max-new-tokens", "8")
     assert said.returncode == 0, said.stderr
     assert "Traceback" not in said.stderr
+
+
+def test_all_that_the_chain_wrote_is_whole_and_one_bit_is_missed(chain, place):
+    """In a copy, whose files have times that nobody recorded."""
+    assert "dpo/checkpoint-" in alphaf(place, "verify", "t").stdout
+    copy = shutil.copytree(place / "실행 폴더" / "t", place / "실행 폴더" / "사본")
+    whole = json.loads(alphaf(place, "verify", "사본", "--json").stdout)["parts"]
+    assert {part["state"] for part in whole.values()} == {"whole"}, whole
+    assert {"sft", "merge_sft", "dpo", "merge_dpo"} <= whole.keys()
+    flip(copy / "dpo" / "merged" / "model.safetensors")
+    flip(next((copy / "dpo").glob("checkpoint-*")) / "rng_state.pth")
+    found = alphaf(place, "verify", "사본")
+    assert found.returncode == 6
+    assert found.stdout.count("DAMAGED") == 2
+    refused = alphaf(place, "chat", "사본", "--prompt", "ETF란?")
+    assert refused.returncode == 6
+    assert "merge_dpo of run 사본 is damaged: dpo/merged/model.safetensors is not what was written" in refused.stderr
 
 
 def test_ctrl_c_and_kill_9_in_the_middle_then_the_same_command_finishes(chain, place):

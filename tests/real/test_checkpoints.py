@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
-from harms import cut, empty, zeros
+from harms import cut, empty, flip, zeros
 
 from alphaf_orch.runs import checkpoints
 
@@ -59,18 +61,21 @@ def weights(folder: Path, step: int = PLANNED) -> bytes:
     return (folder / f"checkpoint-{step}" / "model.safetensors").read_bytes()
 
 
-def flip(file: Path) -> None:
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
+def foreign(file: Path) -> None:
+    """Put a pickle of someone else's in the place of ours, a whole one."""
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({"step": 2}))
 
 
 DAMAGES = [
-    ("rng_state.pth", empty), ("rng_state.pth", zeros), ("optimizer.pt", empty), ("optimizer.pt", cut),
+    ("rng_state.pth", empty), ("rng_state.pth", zeros), ("rng_state.pth", Path.unlink), ("optimizer.pt", empty),
+    ("optimizer.pt", cut),
     ("optimizer.pt", zeros), ("optimizer.pt", flip), ("optimizer.pt", Path.unlink), ("scheduler.pt", empty),
     ("scheduler.pt", Path.unlink), ("model.safetensors", cut), ("model.safetensors", zeros),
     ("model.safetensors", flip), ("model.safetensors", Path.unlink), ("trainer_state.json", cut),
-    ("trainer_state.json", Path.unlink), ("config.json", empty), ("alphaf_checksums.json", empty),
+    ("trainer_state.json", Path.unlink), ("trainer_state.json", flip), ("training_args.bin", empty),
+    ("optimizer.pt", foreign), ("rng_state.pth", foreign), ("scaler.pt", foreign),
+    ("config.json", empty), ("alphaf_checksums.json", empty),
 ]  # fmt: skip
 
 
@@ -93,8 +98,9 @@ def test_a_training_goes_on_from_a_checkpoint_as_if_nothing_had_happened(stopped
     assert checkpoints.start(stopped) == checkpoints.Start(stopped / "checkpoint-3", ())
 
 
-def test_what_resuming_does_without_is_not_missed(stopped: Path) -> None:
+def test_what_resuming_does_without_is_not_missed_where_no_hashes_were_kept(stopped: Path) -> None:
     """Random states that are absent, and the arguments, which transformers does not read again."""
+    (stopped / "checkpoint-2" / "alphaf_checksums.json").unlink()
     (stopped / "checkpoint-2" / "rng_state.pth").unlink()
     empty(stopped / "checkpoint-2" / "training_args.bin")
     assert checkpoints.start(stopped) == checkpoints.Start(stopped / "checkpoint-2", ())
@@ -134,3 +140,17 @@ def test_checkpoints_of_a_version_without_checksums_are_taken_as_their_headers_s
     (stopped / "checkpoint-2" / "alphaf_checksums.json").unlink()
     zeros(stopped / "checkpoint-2" / "model.safetensors")
     assert checkpoints.start(stopped).checkpoint == stopped / "checkpoint-2"
+
+
+def test_a_checkpoint_without_hashes_is_none_of_a_training_that_writes_them(stopped: Path) -> None:
+    (stopped / "checkpoint-2" / "alphaf_checksums.json").unlink()
+    found = checkpoints.start(stopped, recorded=True)
+    assert found.checkpoint == stopped / "checkpoint-1"
+    assert (
+        "alphaf_checksums.json is missing: it was not saved to its end, or not by this training" in found.passed_over[0]
+    )
+
+
+def test_a_whole_file_of_another_step_is_told_from_the_one_that_was_saved(stopped: Path) -> None:
+    shutil.copyfile(stopped / "checkpoint-1" / "scheduler.pt", stopped / "checkpoint-2" / "scheduler.pt")
+    assert checkpoints.start(stopped).checkpoint == stopped / "checkpoint-1"

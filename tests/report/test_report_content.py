@@ -6,6 +6,7 @@ import json
 import platform
 from pathlib import Path
 
+import fake_tool
 import pytest
 import report_runs
 
@@ -209,7 +210,10 @@ def test_what_eval_warned_of_few_rows_and_other_prompts_are_passed_on(whole):
 
 def test_scores_of_a_model_that_is_there_no_more_are_warned_of(whole):
     merged = whole.merged("sft") / "model.safetensors"
-    report_runs.write(merged, "weights")
+    fake_tool.safetensors(merged)
+    fake_tool.safetensors(whole.adapter("sft") / "adapter_model.safetensors")
+    for name in ("config.json", "tokenizer.json"):
+        report_runs.write(merged.parent / name, "{}")
     (stale,) = [text for level, text in warnings(report_of([whole])) if level == "error"]
     assert stale.startswith("SFT · Finance questions with four options")
     assert stale.endswith("the scores are not of the model in the folder now: it changed after the evaluation")

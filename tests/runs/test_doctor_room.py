@@ -12,7 +12,10 @@ def test_disk_and_memory_are_held_against_the_plan(tmp_path, monkeypatch):
     assert [check.state for check in room.disk(60 << 30)] == ["fail", "ok"]
     assert [check.state for check in room.disk(40 << 30)] == ["ok", "ok"]
     short = room.space(tmp_path / "없음", (50 << 30) + 1, "run r")
-    assert short.state == "fail" and short.evidence == "run r will write about 50.0 GiB, 50.0 GiB are free"
+    assert (
+        short.state == "fail"
+        and short.evidence == "run r will write about 53,687,091,201 bytes, 53,687,091,200 bytes are free"
+    )
     monkeypatch.setattr(room, "available", lambda: (8 << 30, 0))
     assert (room.memory(20 << 30).state, room.memory(None).state) == ("warn", "ok")
 

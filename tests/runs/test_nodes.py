@@ -255,7 +255,7 @@ def test_what_the_other_machines_read_is_not_written_again(spread, tmp_path, mon
     monkeypatch.setattr(runner, "launch", lambda *_, **keys: given.append(keys["files"]))
     paths = RunPaths(tmp_path / "실행" / "r")
     files = {paths.rendered("sft.yaml"): "its text"}
-    stage = SimpleNamespace(name="sft", clear_first=(), env={}, files=files, online=False)
+    stage = SimpleNamespace(name="sft", clear_first=(), env={}, files=files, online=False, kind="ask", section=None)
     leads = SimpleNamespace(watch=None) if spread else None
     runner._launch(stage, (), paths, Console(quiet=True), 0, leads, verbose=False)
     assert given == [{} if spread else files]

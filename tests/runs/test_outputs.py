@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from fake_tool import checkpoint, safetensors
+from fake_tool import checkpoint, hashed, safetensors
 
 from alphaf_orch.core.errors import StageError
 from alphaf_orch.runs.launch import said
@@ -218,6 +218,7 @@ def test_a_training_that_learnt_nothing_is_not_done(name, tmp_path):
     safetensors(tmp_path / "adapter_model.safetensors")
     state = tmp_path / "checkpoint-10" / "trainer_state.json"
     state.write_text(json.dumps({"global_step": 10, "max_steps": 10, "log_history": IDLE[name]}))
+    hashed(state.parent)
     with pytest.raises(StageError) as caught:
         training_summary("dpo", tmp_path, tmp_path / "dpo.log", tmp_path / "dpo.jsonl")
     assert caught.value.what.startswith("dpo: nothing was learnt: ")

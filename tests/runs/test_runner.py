@@ -11,10 +11,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import fake_tool
+import harms
 import pytest
 import ranks
 from fake_run import Fake
-from processes import kill_all
+from processes import end, guards_of, kill_all
 
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint
@@ -198,14 +200,17 @@ def test_a_damaged_checkpoint_is_passed_over_said_and_recorded_and_kept(run, fak
     newer = shutil.copytree(root() / "sft" / "checkpoint-5", root() / "sft" / "checkpoint-8")
     state = json.loads((newer / "trainer_state.json").read_text()) | {"global_step": 8}
     (newer / "trainer_state.json").write_text(json.dumps(state))
-    (newer / "rng_state.pth").write_bytes(b"")
+    shutil.copyfile(newer / "optimizer.pt", newer / "rng_state.pth")
+    fake_tool.hashed(newer)
+    harms.empty(newer / "rng_state.pth")
     planned = json.loads(run("plan", "--run", "tiny", "--json").stdout)
     assert [s["state"] for s in planned["stages"] if s["name"] == "sft"] == ["resume"]
     fake.behave()
     done = run("sft", "--model", "tiny")
     assert done.exit_code == 0
     assert fake.argv("sft")[-1].endswith("checkpoint-5")
-    reason = "checkpoint-8 is passed over: rng_state.pth is empty, cut off or damaged (File is not a zip file)"
+    size = (newer / "optimizer.pt").stat().st_size
+    reason = f"checkpoint-8 is passed over: rng_state.pth is empty, cut off or damaged (0 of {size} bytes)"
     assert f"sft: {reason}\nsft: goes on from checkpoint-5\n" in done.stderr
     assert manifest()["stages"]["sft"]["passed_over"] == [reason]
     assert newer.is_dir()
@@ -294,8 +299,6 @@ def test_metrics_that_a_killed_trainer_cut_off_do_not_end_alphaf(run, fake):
     ],
 )
 def test_a_finished_training_without_a_logged_step_is_judged_by_its_mean_loss(losses, rows, told, tmp_path):
-    import fake_tool
-
     from alphaf_orch.core.errors import StageError
     from alphaf_orch.runs.verify import training_summary
 
@@ -303,6 +306,7 @@ def test_a_finished_training_without_a_logged_step_is_judged_by_its_mean_loss(lo
     fake_tool.safetensors(tmp_path / "adapter_model.safetensors")
     file = tmp_path / "checkpoint-10" / "trainer_state.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"log_history": losses}))
+    fake_tool.hashed(file.parent)
     metrics = tmp_path / "sft.jsonl"
     metrics.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -544,6 +548,7 @@ def test_a_killed_alphaf_leaves_the_run_locked_while_its_trainer_lives(run, fake
     fake.behave(sft="hang")
     process = start(fake, "sft", "--model", "tiny")
     wait_for(root() / "logs" / "sft.log", "hanging")
+    end(guards_of(process.pid))  # else it ends what is left
     process.kill()
     process.communicate(timeout=30)
     refused = run("sft", "--model", "tiny")
@@ -561,6 +566,7 @@ def test_a_rank_that_outlives_alphaf_and_its_launcher_holds_the_run(run, fake, t
     fake.behave(sft="ranks")
     process = start(fake, "sft", "--model", "tiny")
     wait_for(root() / "logs" / "sft.log", "hanging")
+    end(guards_of(process.pid))  # else it ends what is left
     process.kill()
     process.communicate(timeout=30)
     kill_all(root() / "rendered" / "sft.yaml", signal.SIGKILL)

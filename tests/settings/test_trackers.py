@@ -1,6 +1,7 @@
 """Trackers: axolotl's keys for both trainers, files in the run, nothing sent, no result changed."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,7 @@ def test_one_setting_serves_sft_and_dpo_and_changes_no_fingerprint(cpu, tmp_path
         assert values["mlflow_run_name"] == values["trackio_run_name"] == f"실행-{name}"
         env, root = found[name].env, tmp_path / "실행" / "trackers"
         assert env["WANDB_DIR"] == str(root)
+        assert all(Path(env[name]).is_relative_to(root) for name in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR"))
         assert env["MLFLOW_TRACKING_URI"] == (root / "mlflow").as_uri()
         assert env["TENSORBOARD_LOGGING_DIR"] == str(root / "tensorboard" / name)
         assert env["TRACKIO_DIR"] == str(root / "trackio")
@@ -110,7 +112,7 @@ def test_a_tracker_that_is_not_installed_is_met_before_the_launch(cpu, tmp_path,
     monkeypatch.setattr("alphaf_orch.runs.preflight.tool_versions", lambda _: versions)
     config = RunConfig(model="tiny", trackers={"use_mlflow": True})
     plan = make_plan(config, cpu, tmp_path / "r", Scope(dry=True))
-    plan = dataclasses.replace(plan, disk_bytes=0)
+    plan = dataclasses.replace(plan, disk={})
     with pytest.raises(ToolError, match="mlflow needs mlflow or mlflow-skinny"):
         check_machine(plan, [stage for stage in plan.stages if stage.name == "sft"])
     versions["mlflow-skinny"] = "3"

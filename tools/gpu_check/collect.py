@@ -15,25 +15,15 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
+from alphaf_orch.bundle.found import target_options
+from alphaf_orch.bundle.target import Target, pinned
+
 REPO = Path(__file__).resolve().parent.parent.parent
 PART = 60 * 10**6  # bytes of a part; ours: what leaves room for the repository itself in a transfer of 64 MiB
-TARGET = {
-    "python_version": "3.12",
-    "python_full_version": "3.12.0",
-    "sys_platform": "linux",
-    "platform_machine": "x86_64",
-    "platform_system": "Linux",
-    "implementation_name": "cpython",
-    "platform_python_implementation": "CPython",
-    "os_name": "posix",
-    "extra": "",
-}
-PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in (39, 35, 34, 31, 28, 27, 26, 24, 17, 12, 5)]
-PLATFORMS += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]
+CHECKED = Target("3.12", "x86_64", (2, 39))
 # The check's results hang on them: another version that the machine has does not do.
 EXACT = {"transformers", "accelerate", "peft", "trl", "tokenizers", "huggingface-hub", "datasets", "axolotl", "unsloth"}
 # What is cut out of a wheel: other CUDA versions' libraries, a web interface, a program to upload with.
@@ -46,22 +36,16 @@ CUT = {
 
 def wanted(lock: str, names: Iterable[str], have: str = "") -> list[str]:
     """Return `name==version` for each name, as the lock says for the target, less what the machine has."""
-    pinned = {}
-    for line in lock.splitlines():
-        text = line.split("#")[0].strip()
-        if text:
-            requirement = Requirement(text)
-            if requirement.marker is None or requirement.marker.evaluate(TARGET):
-                pinned[canonicalize_name(requirement.name)] = str(next(iter(requirement.specifier)).version)
+    locked = pinned(lock, CHECKED)
     there = {canonicalize_name(name): version for name, _, version in (line.partition("==") for line in have.split())}
     asked = [canonicalize_name(name) for name in names]
-    unknown = sorted(set(asked) - pinned.keys())
+    unknown = sorted(set(asked) - locked.keys())
     if unknown:
         raise SystemExit(f"error: not in the lock: {', '.join(unknown)}\n  where: wheels.txt\n  next:  take them out")
     return [
-        f"{name}=={pinned[name]}"
+        f"{name}=={locked[name]}"
         for name in asked
-        if name not in there or (name in EXACT and there[name] != pinned[name])
+        if name not in there or (name in EXACT and there[name] != locked[name])
     ]
 
 
@@ -75,13 +59,12 @@ def fetch(requirements: list[str], folder: Path) -> None:
     """Download the wheels that are not in the folder yet, and build those of packages that come as source alone."""
     folder.mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip"]
-    platforms = [word for platform in PLATFORMS for word in ("--platform", platform)]
     here = {_known(wheel) for wheel in folder.glob("*.whl")}
     for requirement in requirements:
         if _pinned(requirement) in here:
             continue
-        argv = [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", "3.12",
-                "--implementation", "cp", *platforms, "--dest", str(folder), requirement]  # fmt: skip
+        argv = [*pip, "download", "--quiet", "--no-deps", "--only-binary=:all:",
+                *target_options(CHECKED), "--dest", str(folder), requirement]  # fmt: skip
         if subprocess.run(argv, check=False, capture_output=True).returncode == 0:
             continue
         # Pure Python, as the names in wheels.txt are: what is built here runs there.

@@ -66,7 +66,7 @@ def _columns(config: Mapping[str, Any]) -> tuple[str, ...]:
     with files[0].open(encoding="utf-8") as lines:
         try:
             first = json.loads(next((line for line in lines if line.strip()), "{}"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return ()  # told by who reads the rows
     return tuple(first) if isinstance(first, dict) else ()
 

@@ -11,6 +11,7 @@ from alphaf_orch.core.render import Rendered, plain
 from alphaf_orch.evaluation.tasks.task_yaml import BUILDERS
 from alphaf_orch.inputs import hub_cache
 from alphaf_orch.inputs.sources import hub_is_cached, refuse_pattern
+from alphaf_orch.programs.lines import bounded_lines
 
 if TYPE_CHECKING:
     from alphaf_orch.evaluation.tasks.task import Task
@@ -51,7 +52,7 @@ def asked_files(config: Mapping[str, Any]) -> tuple[Path, ...]:
 
 def _rows(file: Path) -> int:
     with file.open("rb") as lines:
-        return sum(bool(line.strip()) for line in lines)
+        return sum(bool(line.strip()) for line in bounded_lines(lines))
 
 
 def data_identity(config: Mapping[str, Any], env: Mapping[str, str]) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.names import expanded
 from alphaf_orch.core.paths import SCHEMAS
 from alphaf_orch.core.values import nearest
 from alphaf_orch.core.yaml_files import LOADER, read_document
@@ -35,7 +36,7 @@ class Function(str):
     """A `!function module.name`, as text: nothing of a task is imported to list it."""
 
 
-class _Loader(LOADER):  # type: ignore[misc]
+class _Loader(LOADER):
     """Reads `!function` without importing anything."""
 
 
@@ -69,6 +70,7 @@ def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
     if path in outer:
         raise ConfigError("the file includes itself", where=f"{outer[-1]}, key include", fix="remove that include")
     own, lines = _parse(path)
+    _check_kinds(own, TaskFile(path, own, lines, (path,)))
     own = _with_absolute_data(own, path.parent)
     merged: dict[str, Any] = {}
     read = [path]
@@ -88,17 +90,43 @@ def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
     return TaskFile(path, {**merged, **own}, lines, tuple(read))
 
 
+def _check_kinds(values: Mapping[str, Any], file: TaskFile) -> None:
+    """Raise ConfigError for a key that is read here and is of another kind than lm-eval's own."""
+    kwargs = values.get("dataset_kwargs")
+    files = kwargs.get("data_files", "") if isinstance(kwargs, Mapping) else ""
+    about = values.get("metadata")
+    listed = about.get("tasks") if isinstance(about, Mapping) else None
+    by_name = listed.values() if isinstance(listed, Mapping) else () if listed is None else (listed,)
+    metrics = values.get("metric_list")
+    good = {
+        "include": _texts(values.get("include", "")),
+        "dataset_kwargs": (kwargs is None or isinstance(kwargs, Mapping))
+        and all(map(_texts, files.values() if isinstance(files, Mapping) else (files,))),
+        "metadata": (about is None or isinstance(about, Mapping)) and all(isinstance(one, Mapping) for one in by_name),
+        "metric_list": not isinstance(metrics, list)
+        or all(isinstance(one.get("metric", ""), str) for one in metrics if isinstance(one, Mapping)),
+    }
+    for key, fits in good.items():
+        if not fits:
+            raise ConfigError(f"{key} is {_KINDS[key]}", where=file.where(key), fix="see docs/own-benchmarks.md")
+
+
+_KINDS = {
+    "include": "neither a file's name nor a list of names",
+    "dataset_kwargs": "no mapping of settings, or its data_files are no names of files",
+    "metadata": "no mapping, or one of its tasks has none",
+    "metric_list": "no list of `- metric: NAME`",
+}
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
+
+
 def _parse(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     example = "write lm-eval's keys: `task: NAME`, `dataset_path: ...`"
     document = read_document(path, loader=_Loader, example=example)
-    lines: dict[str, int] = {}
-    for key, line in ((keys[0], line) for keys, line in document.key_lines() if len(keys) == 1):
-        if key in lines:
-            raise ConfigError(
-                f"key {key} is given twice", where=f"{path} line {line}", fix=f"keep one of it and line {lines[key]}"
-            )
-        lines[key] = line
-    return document.values, lines
+    return document.values, {keys[0]: line for keys, line in document.lines.items() if len(keys) == 1}
 
 
 def _with_absolute_data(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -113,7 +141,7 @@ def _with_absolute_data(values: dict[str, Any], folder: Path) -> dict[str, Any]:
         and path not in BUILDERS
         and (path.startswith((".", "/", "~")) or (folder / path).is_dir())
     ):
-        found["dataset_path"] = str(folder / Path(path).expanduser())
+        found["dataset_path"] = str(folder / expanded(path))
     return found
 
 
@@ -122,7 +150,7 @@ def _absolute(names: Any, folder: Path) -> Any:
         return {split: _absolute(name, folder) for split, name in names.items()}
     if isinstance(names, list):
         return [_absolute(name, folder) for name in names]
-    return str(folder / Path(str(names)).expanduser())
+    return str(folder / expanded(str(names)))
 
 
 def check_task(file: TaskFile) -> None:

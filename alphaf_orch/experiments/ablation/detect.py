@@ -13,7 +13,7 @@ from alphaf_orch.evaluation.tasks.clusters import local_clusters
 from alphaf_orch.evaluation.tasks.suites import find_tasks, select_tasks
 from alphaf_orch.evaluation.tasks.task import Task
 from alphaf_orch.experiments.ablation.results import CITATION
-from alphaf_orch.experiments.experiment import Experiment, all_experiments
+from alphaf_orch.experiments.experiment import Experiment, all_experiments, read_record
 from alphaf_orch.planning.base import tool_python
 from alphaf_orch.runs.find import all_runs
 from alphaf_orch.scores.clusters import mean_error
@@ -97,8 +97,12 @@ def _size(task: Task, limit: int | None) -> tuple[int, float]:
 def _stored(stage: str) -> Iterator[_Trained]:
     """Yield the newest models of a stage whose scores are stored, arms of experiments first."""
     places: list[tuple[RunPaths, tuple[str, str] | None]] = []
-    for paths, record in reversed(all_experiments()):
-        for arm in record.get("arms", ()):
+    for paths in reversed(all_experiments()):
+        try:
+            arms = read_record(paths).get("arms", ())
+        except AlphafError:
+            continue  # as below
+        for arm in arms:
             if arm["state"] == "done":
                 places.append((paths.arm(arm["name"]), (paths.root.name, arm["variant"])))
     places += [(paths, None) for paths in reversed(all_runs())]

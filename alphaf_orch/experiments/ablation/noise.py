@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from alphaf_orch.core.record import read_json
 from alphaf_orch.core.wording import Label
 from alphaf_orch.experiments.ablation.evidence import read_batches
+from alphaf_orch.inputs.model_json import model_json
 from alphaf_orch.runs.chain import model_folder
 from alphaf_orch.scores.loaded import RunData
 
@@ -108,6 +108,6 @@ def warnings(noise: Noise) -> list[Label]:
 
 
 def _hidden_size(run: RunData) -> int | None:
-    config = read_json(model_folder(run.paths, "sft") / "config.json") or {}
+    config = model_json(model_folder(run.paths, "sft") / "config.json") or {}
     value = config.get("hidden_size", (config.get("text_config") or {}).get("hidden_size"))
     return int(value) if value else None

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from alphaf_orch.core.disk import written
 from alphaf_orch.core.errors import AlphafError, Interrupted, RunStateError, StageError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths
@@ -24,10 +23,12 @@ from alphaf_orch.planning.context import Resolved
 from alphaf_orch.planning.plan import Plan, plan_run
 from alphaf_orch.planning.stages import MERGE_MODELS
 from alphaf_orch.runs.chain import ChainModel, chain_models, partner_variants, run_config
+from alphaf_orch.runs.damage import refuse
 from alphaf_orch.runs.reference import find_reference
 from alphaf_orch.runs.runner import locked, run_plan
 from alphaf_orch.runs.sharing import link_tree
 from alphaf_orch.runs.status import statuses
+from alphaf_orch.runs.sums import record_files
 from alphaf_orch.scores.loaded import load_run
 from alphaf_orch.settings.config import RunConfig, dump_config
 
@@ -59,10 +60,11 @@ def candidates(resolved: Resolved, grid: Mapping[str, Sequence[float]]) -> tuple
         name = "_".join(f"{key}-{value:g}" for key, value in values.items())
         place = resolved.paths.candidate(name)
         tried = resolved.config.model_copy(update={"merge": {**resolved.config.merge, **values}})
-        plan = plan_run(replace(resolved, config=tried, written=written(place.root)), place)
+        plan = plan_run(replace(resolved, config=tried), place)
         # The first one asks for the disk of all.
-        disk = plan.disk_bytes * (1 if number else len(combinations))
-        found.append(Candidate(name, values, plan.config, replace(plan, disk_bytes=disk)))
+        times = 1 if number else len(combinations)
+        disk = {stage: times * needed for stage, needed in plan.disk.items()}
+        found.append(Candidate(name, values, plan.config, replace(plan, disk=disk)))
     return tuple(found)
 
 
@@ -210,6 +212,7 @@ def publish(best: Candidate, paths: RunPaths) -> Path:
     recorded = manifest["stages"].get(MERGE_MODELS, {})
     same = recorded.get("fingerprint") == stage.fingerprint
     if target.is_dir() and same and recorded.get("state") == "done":
+        refuse(paths, [MERGE_MODELS], "look")
         return target
     if target.exists() and not same:
         raise RunStateError(
@@ -228,6 +231,7 @@ def publish(best: Candidate, paths: RunPaths) -> Path:
         link_tree(source.merged_models, files, paths.scratch("sweep"), target)
     write_atomic(paths.config, dump_config(best.config))
     manifest["stages"][MERGE_MODELS]["state"] = "done"
+    record_files(MERGE_MODELS, paths, manifest["stages"][MERGE_MODELS])
     write_manifest(paths.manifest, manifest)
     return target
 

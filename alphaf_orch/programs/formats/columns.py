@@ -86,7 +86,7 @@ def turn_list(value: object, key: str) -> object:
     if isinstance(value, str) and value.lstrip().startswith("["):
         try:
             value = json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RowError(key, f"is a text that begins like JSON and is none: {error}") from error
     columns = list(value.values()) if isinstance(value, Mapping) else []
     if columns and all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):

@@ -3,11 +3,12 @@
 Usage: python -m alphaf_orch.programs.formats.convert JSON
 
 JSON holds the fields of converting.Wanted. Prints the facts as one JSON object; where the rows can't be taken it is
-{"error": {"what", "where", "fix"}} and the exit code is 3.
+{"error": {"what", "where", "fix"}} and the exit code is 3; where the disk refuses the copy, {"errno"}.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from contextlib import AbstractContextManager
@@ -18,6 +19,8 @@ from alphaf_orch.programs.formats.converting import Wanted, convert
 from alphaf_orch.programs.formats.files import Reading
 from alphaf_orch.programs.formats.hub_set import hub_reading
 from alphaf_orch.programs.formats.reading import reading
+
+_OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 class _Told(Exception):
@@ -42,6 +45,10 @@ def main(argv: list[str]) -> int:
         found, code = convert(wanted, _opened(wanted), _Told), 0
     except _Told as told:
         found, code = {"error": told.error}, DATA
+    except OSError as error:
+        if error.errno not in _OF_DISK:
+            raise
+        found, code = {"errno": error.errno}, 1
     print(json.dumps(found, ensure_ascii=False), file=answer, flush=True)
     return code
 

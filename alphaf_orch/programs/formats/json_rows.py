@@ -11,10 +11,12 @@ from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from alphaf_orch.programs.formats.columns import SIDES, TURNS
+from alphaf_orch.programs.lines import LongLineError, bounded_lines
 from alphaf_orch.programs.row_keys import UNIQUE_KEYS
 
 Numbered = Iterator[tuple[int, Any]]
 _BLANK = " \t\r\n"
+_DOCUMENT_BYTES = 1 << 30  # ours: as text and as values it takes some ten times as much memory
 
 
 class NotRows(ValueError):
@@ -30,28 +32,37 @@ def json_rows(stream: IO[bytes]) -> tuple[str, Numbered]:
 
     JSON Lines are read line by line, all else is held as text. Raises NotRows, also while the rows are taken.
     """
-    number, first = 0, b""
-    for number, first in enumerate(stream, 1):
-        first = first.removeprefix(b"\xef\xbb\xbf") if number == 1 else first
-        if first.strip():
-            break
-    else:
+    number, first = 1, stream.readline(_DOCUMENT_BYTES + 1).removeprefix(b"\xef\xbb\xbf")
+    while first and not first.strip():
+        number, first = number + 1, stream.readline(_DOCUMENT_BYTES + 1)
+    if not first:
         raise NotRows("the file has no rows")
     if _is_object(first):
         return "JSON Lines", _lines(number, first, stream)
-    text = _decoded(first + stream.read(), number)
-    return _document(text, number)
+    whole = first + stream.read(_DOCUMENT_BYTES + 1 - len(first))
+    if len(whole) > _DOCUMENT_BYTES:
+        what = (
+            f"JSON of more than {_DOCUMENT_BYTES >> 20} MiB that is not JSON Lines, and would be held in memory whole"
+        )
+        raise NotRows(f"{what}: write one object a line (jq -c '.[]')")
+    return _document(_decoded(whole, number), number)
 
 
 def _is_object(line: bytes) -> bool:
     try:
         return line.lstrip().startswith(b"{") and isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
 def _lines(number: int, first: bytes, stream: IO[bytes]) -> Numbered:
-    lines = enumerate(stream, number + 1)
+    try:
+        yield from _object_lines(number, first, enumerate(bounded_lines(stream, number), number + 1))
+    except LongLineError as error:
+        raise NotRows(str(error), error.number) from error
+
+
+def _object_lines(number: int, first: bytes, lines: Iterator[tuple[int, bytes]]) -> Numbered:
     # A whole object on the first line, and nothing behind it: it may be a list inside an object.
     rest = next(((n, line) for n, line in lines if line.strip()), None)
     row = _loaded(_decoded(first, number), number)

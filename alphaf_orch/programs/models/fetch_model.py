@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from alphaf_orch.programs.common import FAILED, MODEL, Failure, program
@@ -25,26 +27,45 @@ def wanted_patterns(files: list[str], *, allow_pickle: bool) -> list[str]:
     return [*SMALL_FILES, "*.bin" if pickled and not has_safetensors else "*.safetensors"]
 
 
-def fetch(repo: str, revision: str | None, repo_type: str, *, allow_pickle: bool = False) -> str:
-    """Return the commit that was downloaded; ends the program where the hub can't be reached or refuses."""
+@contextlib.contextmanager
+def hub_errors(where: str) -> Iterator[None]:
+    """End the program with what to do where the hub can't be reached or refuses."""
     import httpx
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
+        yield
+    except HFValidationError as error:
+        raise Failure(FAILED, str(error), where=f"--repo {where}", fix="give a hub id such as ORG/NAME") from error
+    except GatedRepoError as error:
+        fix = "accept the licence on its page with your account, export HF_TOKEN, then call it again"
+        raise Failure(
+            MODEL, "the repository is gated: its keepers ask for a licence first", where=where, fix=fix
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        fix = "check network, HF_TOKEN and the licence page; a second run goes on where this ended"
+        raise Failure(FAILED, f"the download failed: {reason}", where=where, fix=fix) from error
+
+
+def fetch(repo: str, revision: str | None, repo_type: str, *, allow_pickle: bool = False) -> str:
+    """Return the commit that was downloaded; ends the program where the hub can't be reached or refuses."""
+    from huggingface_hub import HfApi, snapshot_download
+
+    with hub_errors(f"{repo}@{revision or 'main'}"):
         is_model = repo_type == "model"
         files = HfApi().list_repo_files(repo, revision=revision) if is_model else []
         patterns = wanted_patterns(files, allow_pickle=allow_pickle) if is_model else None
         # By branch, not by commit: only then refs/main is written, which finds the snapshot later.
         snapshot_dir = snapshot_download(repo, revision=revision, allow_patterns=patterns, repo_type=repo_type)
-    except HFValidationError as error:
-        raise Failure(FAILED, str(error), where=f"--repo {repo}", fix="give a hub id such as ORG/NAME") from error
-    except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        what, where = f"the download failed: {reason}", f"{repo}@{revision or 'main'}"
-        fix = "check network, HF_TOKEN and the licence page; a second run goes on where this ended"
-        raise Failure(FAILED, what, where=where, fix=fix) from error
     return Path(snapshot_dir).name
+
+
+def require_hub() -> None:
+    """End the program where the hub is switched off by hand."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        fix = "unset it and pass --online, or copy the model"
+        raise Failure(FAILED, "the hub is switched off", where="HF_HUB_OFFLINE", fix=fix)
 
 
 def main(argv: list[str]) -> None:
@@ -55,9 +76,7 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--revision", help="commit, tag or branch; default: main")
     parser.add_argument("--allow-pickle", action="store_true", help="fetch pickles where there are no safetensors")
     args = parser.parse_args(argv)
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        fix = "unset it and pass --online, or copy the model"
-        raise Failure(FAILED, "the hub is switched off", where="HF_HUB_OFFLINE", fix=fix)
+    require_hub()
     for repo in args.repo:
         name, _, revision = repo.partition("@")
         print(f"commit {fetch(name, revision or args.revision, args.repo_type, allow_pickle=args.allow_pickle)}")

@@ -10,10 +10,12 @@ from transformers import set_seed
 
 from alphaf_orch.programs.architectures.orion import register
 from alphaf_orch.programs.common import Failure
+from alphaf_orch.programs.stacks import print_stacks_on_signal
 from alphaf_orch.programs.training.batch_record import BatchRecord
 from alphaf_orch.programs.training.checkpoint_record import CheckpointRecord
 from alphaf_orch.programs.training.cpu_quantization import KeepGradients
 from alphaf_orch.programs.training.eval_padding import pad_evaluation_to_its_rows
+from alphaf_orch.programs.training.finite_loss import FiniteLoss
 from alphaf_orch.programs.training.float32_weights import trained_in_float32
 from alphaf_orch.programs.training.master_weights import narrow, widen
 from alphaf_orch.programs.training.metrics_callback import MetricsCallback
@@ -22,6 +24,7 @@ from alphaf_orch.programs.training.packing_check import RowsApart
 from alphaf_orch.programs.training.planned_end import end_at_the_planned_step
 from alphaf_orch.programs.training.rank_errors import record_uncaught
 from alphaf_orch.programs.training.resume_device import load_adapter_beside_the_gpu
+from alphaf_orch.programs.training.stop_at_step import StopAtStep
 
 
 class AlphafPlugin(BasePlugin):  # type: ignore[misc]
@@ -32,6 +35,7 @@ class AlphafPlugin(BasePlugin):  # type: ignore[misc]
 
         axolotl calls this before it reads a model's config or tokenizer: in preprocess, and in each rank.
         """
+        print_stacks_on_signal()
         record_uncaught()
         register()
         if cfg.get("adapter") == "qlora":
@@ -71,7 +75,15 @@ class AlphafPlugin(BasePlugin):  # type: ignore[misc]
 
     def add_callbacks_post_trainer(self, *_: Any) -> list[Any]:
         """Return the callbacks for axolotl to add to the trainer it made."""
-        return [MetricsCallback(), KeepGradients(), RowsApart(), BatchRecord(), CheckpointRecord()]
+        return [
+            MetricsCallback(),
+            KeepGradients(),
+            RowsApart(),
+            BatchRecord(),
+            CheckpointRecord(),
+            FiniteLoss(),
+            StopAtStep(),
+        ]
 
 
 def _check_base(cfg: Any) -> None:

@@ -1,4 +1,4 @@
-"""A trainer callback that writes the checksums of each checkpoint's weights beside them."""
+"""A trainer callback that writes the hashes of each checkpoint's files beside them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from alphaf_orch.programs.checksums import write_checksums
 
 
 class CheckpointRecord(TrainerCallback):  # type: ignore[misc]
-    """Guarantees checksums for the weights that the main process has just saved."""
+    """Guarantees hashes for the files that this process has just saved; the first one answers for the common ones."""
 
     def on_save(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         """Write them; the files are read back while the machine still has them in memory."""
-        if state.is_world_process_zero:
-            write_checksums(Path(args.output_dir) / f"checkpoint-{state.global_step}", args.world_size)
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        write_checksums(folder, args.world_size, args.process_index)

@@ -9,7 +9,6 @@ comes last, so a stopped run has none.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import shutil
 import signal
@@ -166,9 +165,11 @@ def _trainer(
     from alphaf_orch.programs.training.batch_record import BatchRecord
     from alphaf_orch.programs.training.checkpoint_record import CheckpointRecord
     from alphaf_orch.programs.training.cpu_quantization import KeepGradients
+    from alphaf_orch.programs.training.finite_loss import FiniteLoss
     from alphaf_orch.programs.training.metrics_callback import MetricsCallback
     from alphaf_orch.programs.training.planned_end import end_at_the_planned_step
     from alphaf_orch.programs.training.resume_device import load_adapter_beside_the_gpu
+    from alphaf_orch.programs.training.stop_at_step import StopAtStep
 
     set_seed(config.seed)  # again: TRL draws the adapter here, and loading in 4 bits may have drawn otherwise
     trainer = DPOTrainer(
@@ -179,7 +180,14 @@ def _trainer(
         eval_dataset=data["test"],
         processing_class=tokenizer,
         peft_config=peft_config,
-        callbacks=[MetricsCallback(), KeepGradients(), BatchRecord(), CheckpointRecord(), finite_loss_callback()],
+        callbacks=[
+            MetricsCallback(),
+            KeepGradients(),
+            BatchRecord(),
+            CheckpointRecord(),
+            FiniteLoss(),
+            StopAtStep(),
+        ],
     )
     settle_adapters(trainer.model)
     end_at_the_planned_step(trainer)
@@ -198,26 +206,12 @@ def _run(trainer: Any, resume: Path | None) -> None:
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     except torch.OutOfMemoryError as error:
         fix = "halve micro_batch_size and double gradient_accumulation_steps, or lower sequence_len"
-        raise Failure(FAILED, "the GPU has too little memory", where=where, fix=fix) from error
+        what = f"the GPU has too little memory: {str(error).splitlines()[0]}" if str(error) else "CUDA out of memory"
+        raise Failure(FAILED, what, where=where, fix=fix) from error
     reached = trainer.state
     if reached.global_step != reached.max_steps:
         what = f"training ended at step {reached.global_step} of {reached.max_steps}"
         raise Failure(FAILED, what, where=where, fix="read the log above, then run again")
-
-
-def finite_loss_callback() -> Any:
-    """Return a callback that ends training at the first loss that is not a finite number."""
-    from transformers import TrainerCallback
-
-    class FiniteLoss(TrainerCallback):  # type: ignore[misc]
-        def on_log(self, args: Any, state: Any, *_: Any, logs: dict[str, Any], **__: Any) -> None:
-            for name in ("loss", "eval_loss", "train_loss"):
-                if not math.isfinite(logs.get(name, 0.0)):
-                    what = f"{name} is {logs[name]} at step {state.global_step}"
-                    fix = "lower learning_rate, or look for broken rows; the adapter was not saved"
-                    raise Failure(FAILED, what, where=args.output_dir, fix=fix)
-
-    return FiniteLoss()
 
 
 def save_finished(trainer: Any, output: Path, config: DpoConfig) -> None:

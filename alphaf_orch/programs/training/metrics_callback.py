@@ -85,6 +85,8 @@ class MetricsCallback(TrainerCallback):  # type: ignore[misc]
         }
         if non_finite:
             record["non_finite"] = non_finite
+        if getattr(args, "fp16", False):
+            record["fp16"] = True  # a loss scaler skips steps of infinite gradients
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
 

@@ -6,6 +6,9 @@ libraries with it, by each process that `datasets` spawns to save the rows.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 
 def main() -> None:
     """Run axolotl's own command line."""
@@ -13,6 +16,19 @@ def main() -> None:
     from axolotl.cli.preprocess import do_cli
 
     fire.Fire(do_cli)
+    _check(sys.argv[1])
+
+
+def _check(recipe: str) -> None:
+    """Print how many tokens are trained; end where none is."""
+    from alphaf_orch.programs.common import Failure, read_config
+    from alphaf_orch.programs.training.trained_tokens import check_trained_tokens
+
+    try:
+        print(check_trained_tokens(Path(read_config(recipe)["dataset_prepared_path"])), flush=True)
+    except Failure as failure:
+        failure.show()
+        raise
 
 
 if __name__ == "__main__":

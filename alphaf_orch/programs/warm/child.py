@@ -105,8 +105,22 @@ def _set_up(words: Sequence[str], env: Mapping[str, str], added: Mapping[str, st
     first = [] if env.get("PYTHONSAFEPATH") else [str(Path.cwd())]
     sys.path[:] = [*first, *filter(None, env.get("PYTHONPATH", "").split(os.pathsep)), *path]
     sys.orig_argv = [sys.executable, *words]
+    _move_data_cache(env.get("HF_DATASETS_CACHE"))
     importlib.invalidate_caches()
     kernel.show_as(sys.orig_argv, {key: value for key, value in env.items() if key.startswith("_ALPHAF_")})
+
+
+def _move_data_cache(folder: str | None) -> None:
+    """Have `datasets`, where it is imported, keep what it reads where the program is told: it asked at the import."""
+    config = getattr(sys.modules.get("datasets"), "config", None)
+    if config is None:
+        return
+    place = Path(folder) if folder else Path(config.DEFAULT_HF_DATASETS_CACHE)
+    config.HF_DATASETS_CACHE = place
+    downloaded = Path(os.environ.get("HF_DATASETS_DOWNLOADED_DATASETS_PATH") or place / config.DOWNLOADED_DATASETS_DIR)
+    config.DOWNLOADED_DATASETS_PATH = downloaded
+    extracted = os.environ.get("HF_DATASETS_EXTRACTED_DATASETS_PATH") or downloaded / config.EXTRACTED_DATASETS_DIR
+    config.EXTRACTED_DATASETS_PATH = Path(extracted)
 
 
 def _fork_what_it_launches(imported: Imported) -> None:

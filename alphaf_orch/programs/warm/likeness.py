@@ -18,7 +18,8 @@ ADDED = {ROOM, "JE_ARROW_MALLOC_CONF", "PYTHONHASHSEED"}
 # OpenMP of other compilers, of unsloth, of shells. Any other must be what it was at the imports, or the program starts
 # cold: what of torch, transformers, datasets, hub, OpenMP, MKL and the trackers is read at the import is not known.
 LATE_STARTS = ("ALPHAF_", "_ALPHAF_", "ACCELERATE_", "KMP_", "UNSLOTH_COMPILE_", "PYTEST_", "PIP_")
-LATE = {"PWD", "OLDPWD", "_", "SHLVL", "SPT_NOENV", "PYTHONSAFEPATH", "COLUMNS", "LINES", *ADDED}
+# HF_DATASETS_CACHE is read at the import of `datasets`, and set again in the fork (child.py).
+LATE = {"HF_DATASETS_CACHE", "PWD", "OLDPWD", "_", "SHLVL", "SPT_NOENV", "PYTHONSAFEPATH", "COLUMNS", "LINES", *ADDED}
 if not Path("/dev/nvidiactl").exists():
     LATE.add("CUDA_VISIBLE_DEVICES")  # nothing to be seen: the CUDA libraries were not asked
 

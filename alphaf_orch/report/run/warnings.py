@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -12,8 +12,11 @@ from alphaf_orch.inputs.identity import folder_identity
 from alphaf_orch.planning.stages import MERGES
 from alphaf_orch.report.blocks import Note
 from alphaf_orch.report.figures import number, percent
-from alphaf_orch.report.names import METRICS, PROCESSES, STAGES, task_title
+from alphaf_orch.report.names import FINDINGS, METRICS, PROCESSES, STAGES, task_title
 from alphaf_orch.runs.chain import CHAIN, model_folder
+from alphaf_orch.runs.sums import found_damage
+from alphaf_orch.runs.watch.findings import recorded
+from alphaf_orch.runs.watch.retry import cuts
 from alphaf_orch.scores.compare import OF_THE_MODEL
 from alphaf_orch.scores.loaded import RunData
 
@@ -25,13 +28,14 @@ _RANK = {"error": 0, "warning": 1, "info": 2}
 
 def run_warnings(run: RunData) -> list[Note]:
     """Return the warnings, the gravest first."""
-    found = [*_stages(run), *_contract(run), *_metrics(run), *_data(run), *_scores(run), *_lineage(run)]
+    found = [*_stages(run), *_damage(run), *_contract(run), *_metrics(run), *_data(run), *_scores(run), *_lineage(run)]
     return sorted(found, key=lambda note: _RANK[note.level or "info"])
 
 
 def _stages(run: RunData) -> Iterator[Note]:
     for name, entry in run.stages.items():
         where = named(PROCESSES, name)
+        yield from _watched(entry, where)
         if entry["state"] == "failed":
             failed = Label("단계가 실패함: ", "the stage failed: ")
             yield Note(join([failed, hide(entry.get("error") or "", run.paths)], ""), "error", where)
@@ -45,6 +49,31 @@ def _stages(run: RunData) -> Iterator[Note]:
                 "no record of the stage's end (still running, or killed)",
             )
             yield Note(text, "warning", where)
+
+
+def _watched(entry: Mapping[str, Any], where: Text) -> Iterator[Note]:
+    """Yield what was seen of a training while it ran, and that its batch was cut smaller."""
+    for finding in recorded(entry):
+        step = Label(f"학습 중 스텝 {finding.step}: ", f"at step {finding.step} of the training: ")
+        text = join([step, named(FINDINGS, finding.kind)], "")
+        yield Note(text, "error" if finding.level == "ruined" else "warning", where)
+    for last in cuts(entry)[-1:]:
+        cut = f"{last['micro_batch_size']} x {last['gradient_accumulation_steps']}"
+        text = Label(
+            f"메모리가 부족해 마이크로 배치를 줄여 다시 학습함: {cut} (전체 배치 크기는 같음)",
+            f"out of memory: trained on with smaller micro batches, {cut} (the same global batch)",
+        )
+        yield Note(text, "info", where)
+
+
+def _damage(run: RunData) -> Iterator[Note]:
+    for found in found_damage(run.paths, {"stages": run.stages}, "look"):
+        file = str(found.path.relative_to(run.paths.root))
+        text = Label(
+            f"단계가 끝난 뒤 파일이 달라졌거나 없어짐: {file} (`alphaf verify`로 확인)",
+            f"a file has changed or gone since the stage ended: {file} {found.what} (`alphaf verify`)",
+        )
+        yield Note(text, "error", named(PROCESSES, found.stage))
 
 
 def _contract(run: RunData) -> Iterator[Note]:

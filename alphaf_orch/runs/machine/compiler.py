@@ -13,6 +13,7 @@ from typing import Any
 from alphaf_orch.core.command import capture
 from alphaf_orch.core.disk import existing
 from alphaf_orch.core.errors import ToolError
+from alphaf_orch.core.names import expanded
 from alphaf_orch.runs.machine.checks import Check, State
 
 # The first lines of any launcher of Triton's; `stdio.h` comes of the C library's own headers.
@@ -80,7 +81,7 @@ def judge_libcuda(env: Mapping[str, str], where: str, *, needed: bool) -> Check:
 
 def judge_triton_cache(env: Mapping[str, str], where: str, *, needed: bool) -> Check:
     """Return whether what Triton compiles can be kept and loaded: its folder may be written to and run from."""
-    home = Path(env.get("TRITON_HOME") or env.get("HOME") or "~").expanduser()
+    home = expanded(env.get("TRITON_HOME") or env.get("HOME") or "~")
     folder = existing(Path(env.get("TRITON_CACHE_DIR") or home / ".triton" / "cache"))
     try:
         with tempfile.TemporaryFile(dir=folder):

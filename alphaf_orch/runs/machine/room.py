@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
-from alphaf_orch.core.disk import existing, size
+from alphaf_orch.core.disk import existing, size, sizes
 from alphaf_orch.core.errors import HardwareError
 from alphaf_orch.core.paths import cache_dir, runs_dir
+from alphaf_orch.core.places import elsewhere
 from alphaf_orch.runs.machine.checks import Check
 
 _GIB = 1 << 30
 _LITTLE = 10 * _GIB  # ours: less is not even room for one merged small model
+_FEW_FILES = 1000  # ours: a run of the whole chain with its evaluation and report makes some hundreds
 # cgroup v2, then v1: what a container may use of the machine's memory.
 _LIMITS = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
@@ -24,23 +28,38 @@ _LIMITS = (
 
 def disk(needed: int | None) -> list[Check]:
     """Return what is free where runs, built models and scratch files go; less than `needed` for the runs fails."""
-    return [space(runs_dir(), needed), space(cache_dir(), None, variable="ALPHAF_CACHE")]
+    return [space(runs_dir(), needed), space(cache_dir(), None)]
 
 
-def space(folder: Path, needed: int | None, whose: str = "the run", *, variable: str = "ALPHAF_RUNS") -> Check:
+def rooms(needs: Mapping[Path, int], whose: str) -> list[Check]:
+    """Return a finding for each file system that `whose` writes to, against all that it writes there."""
+    shared: dict[int, list[Path]] = {}
+    for folder in needs:
+        shared.setdefault(existing(folder).stat().st_dev, []).append(folder)
+    return [space(folders[0], sum(needs[each] for each in folders), whose) for folders in shared.values()]
+
+
+def space(folder: Path, needed: int | None, whose: str = "the run") -> Check:
     """Return what is free where a folder lies or will; less than `needed` fails, without it little is warned of.
 
-    `whose` writes that much, and `variable` is what names another place for it.
+    `whose` writes that much. A file system on which hardly a file can be made fails too.
     """
-    free = shutil.disk_usage(existing(folder)).free
+    there = existing(folder)
+    free, inodes = shutil.disk_usage(there).free, os.statvfs(there)
     short = needed is not None and free < needed
     little = needed is None and free < _LITTLE
-    against = f"{whose} will write about {size(needed)}, {size(free)} are free" if needed is not None else ""
+    evidence = f"{size(free)} free"
+    if needed is not None:
+        evidence = f"{whose} will write about {{}}, {{}} are free".format(*sizes(needed, free))
+    no_files = bool(inodes.f_files) and inodes.f_favail < _FEW_FILES
+    if no_files:
+        evidence = f"{inodes.f_favail} more files can be made of {inodes.f_files:,} (inodes): a run makes {_FEW_FILES}"
+    fix = f"free some space (`alphaf clean` lists what is needed no more), or {elsewhere(there)}"
     return Check(
         name="disk",
-        state="fail" if short else "warn" if little else "ok",
-        evidence=against or f"{size(free)} free",
-        fix=f"free some space, or point {variable} at a larger disk" if short or little else "",
+        state="fail" if short or no_files else "warn" if little else "ok",
+        evidence=evidence,
+        fix=fix if short or little or no_files else "",
         subject=str(folder),
         error=HardwareError,
         values={"free": free, "needed": needed},

@@ -16,6 +16,7 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.launch import write_files
 from alphaf_orch.runs.nodes.signs import LOOK_S, Ear, Voice, digest
+from alphaf_orch.runs.rows_cache import rows_env
 from alphaf_orch.runs.run_date import date_env
 
 # Torch's agents give their ranks 30 s to stop (torch/distributed/launcher/api.py, shutdown_timeout); twice that, and
@@ -45,7 +46,7 @@ class Leader:
             "attempt": self._attempt,
             "stage": stage.name,
             "argv": list(argv),
-            "env": {**stage.env, **date_env(self._paths)},
+            "env": {**stage.env, **date_env(self._paths), **rows_env(stage, self._paths)},
             "gpus": gpus,
             "versions": dict(versions),
             "seen": {str(path): digest(path) for path in _shared(stage, argv)},

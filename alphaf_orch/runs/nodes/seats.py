@@ -37,5 +37,5 @@ def led(config: RunConfig, paths: RunPaths, found: Seat | None, console: Console
 def refuse_unknown_seat(plan: Plan) -> None:
     """Raise ConfigError where a training still to run is spread over machines and nobody says which one this is."""
     found = safe_statuses(plan, read_manifest(plan.paths.manifest))
-    if any(status.stage.nodes > 1 and status.state != "cached" for status in found):
+    if any(status.stage.nodes > 1 and status.to_do for status in found):
         raise unknown_rank(plan.config.nodes, os.environ)

@@ -1,0 +1,33 @@
+"""`alphaf attach`: parse, call one function, print."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from alphaf_orch.cli.options import command
+from alphaf_orch.core.signals import CODE
+from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
+from alphaf_orch.runs.attach import attached_call, follow
+
+
+@command()
+@click.argument("run")
+def attach(run: str) -> None:
+    """Follow the alphaf that works on a run or an experiment, detached or not, and end with its exit code.
+
+    Ctrl-C leaves it alone. Of one that has ended, what it said last is repeated.
+    """
+    call = attached_call(run)
+    click.echo(f"{call.command}  ({call.holder})", err=True)
+    try:
+        for text in follow(call):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+            if viewer_gone():
+                sys.exit(VIEWER_GONE)
+    except KeyboardInterrupt:
+        click.echo(f"left alone: {run} goes on ({call.holder}); alphaf attach {run} follows it again", err=True)
+        sys.exit(CODE)
+    sys.exit(call.code)

@@ -1,0 +1,102 @@
+"""`alphaf repair`: parse, call one function, print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+from alphaf_orch.cli.options import command
+from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.names import named_folder
+from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.record import copy_of
+from alphaf_orch.core.stored import absent, name_of
+from alphaf_orch.experiments.damage import record_findings
+from alphaf_orch.experiments.experiment import ExperimentPaths, working_on
+from alphaf_orch.judging.damage import judge_findings
+from alphaf_orch.runs.find import all_runs
+from alphaf_orch.runs.repair import Finding, apply, findings, lock_findings
+from alphaf_orch.runs.runner import locked
+from alphaf_orch.scores.damage import score_findings
+
+
+@command()
+@click.argument("run")
+@click.option("--apply/--dry-run", "mend", default=False, help="Mend what can be mended; without it, only say so.")
+def repair(run: str, mend: bool) -> None:
+    """Say what is wrong in the folder of a run or an experiment and what would mend it; with --apply, mend it.
+
+    Nothing is deleted: what is damaged is moved to the run's folder `damaged`.
+    """
+    places = _places(run)
+    found = [each for place in places for each in _found(place)]
+    if not found:
+        click.echo(f"nothing is wrong in {run}")
+        return
+    if not mend:
+        _print(found, "would")
+        click.echo(f"nothing was changed; `alphaf repair {run} --apply` does it" if _mendable(found) else _NOTHING)
+        return
+    _print(found, "does")
+    dead_end = next((each for each in _mend(places) if each.blocks), None)
+    if dead_end:
+        raise RunStateError(f"not mended: {dead_end.what}", where=str(dead_end.path), fix=dead_end.remedy)
+    click.echo(f"mended; `alphaf run --run {run}` goes on" if isinstance(places[0], RunPaths) else "mended")
+
+
+_NOTHING = "nothing was changed, and nothing is to be done here but what stands above"
+Place = RunPaths | ExperimentPaths
+
+
+def _places(name: str) -> list[Place]:
+    """Return the run of that name, or the experiment and its arms; raise RunStateError where there is neither."""
+    first, _, arm = name.partition("/")
+    root = named_folder(runs_dir(), first)
+    if arm:
+        root = named_folder(root, arm)
+    if not root.is_dir():
+        known = ", ".join(paths.name for paths in all_runs()) or "none yet"
+        raise RunStateError(f"there is no run {name}", where=str(runs_dir()), fix=f"use one of: {known}")
+    record = ExperimentPaths(root).record
+    if absent(record) and absent(copy_of(record)):
+        return [RunPaths(root), *_candidates(root)]
+    arms = sorted(path.parent for path in root.glob("*/config.yaml"))
+    return [ExperimentPaths(root), *(RunPaths(path) for path in arms)]
+
+
+def _candidates(root: Path) -> Iterator[RunPaths]:
+    """Yield the merges of a sweep, which are runs below their run."""
+    for path in sorted(RunPaths(root).sweep.root.glob("*/config.yaml")):
+        yield RunPaths(path.parent)
+
+
+def _found(place: Place) -> list[Finding]:
+    if isinstance(place, ExperimentPaths):
+        return record_findings(place)
+    return [*findings(place), *score_findings(place), *judge_findings(place)]
+
+
+def _mend(places: Iterable[Place]) -> list[Finding]:
+    """Mend what can be mended while nobody else works there, and return what is left for others to do."""
+    left: list[Finding] = []
+    for place in places:
+        apply(lock_findings(place) if isinstance(place, RunPaths) else [])
+        with ExitStack() as stack:
+            stack.enter_context(working_on(place) if isinstance(place, ExperimentPaths) else locked(place))
+            left += apply(_found(place))
+    return left
+
+
+def _mendable(found: Iterable[Finding]) -> bool:
+    return any(each.mend for each in found)
+
+
+def _print(found: Iterable[Finding], word: str) -> None:
+    for each in found:
+        name = name_of(each.path)
+        place = each.path.relative_to(runs_dir() / name) if name else each.path
+        told = f"{word}: {each.remedy}" if each.mend else f"next:  {each.remedy}"
+        click.echo(f"{place}: {each.what}\n  {told}")

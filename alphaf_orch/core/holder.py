@@ -1,0 +1,117 @@
+"""Who holds a lock: written into it as JSON, told in words, and whether that process still lives, wherever it is.
+
+On this machine a process is known by its number, its birth and the boot; on another one by its sign of life: it
+touches the lock every few seconds, and the file server's clock says how long ago (ours may differ).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from pathlib import Path
+
+from alphaf_orch.core.processes import command
+from alphaf_orch.programs.guard import birth
+
+BEAT_S = 5.0
+# For so long a client of a network disk believes what it knows of a file (nfs(5), acdirmax); twelve signs of life.
+SILENT_S = 60.0
+_JOBS = {"SLURM_JOB_ID": "Slurm job", "PBS_JOBID": "PBS job", "LSB_JOBID": "LSF job"}
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that wrote itself into a lock; an earlier version wrote its number alone."""
+
+    pid: int
+    host: str = ""
+    boot: str = ""
+    space: str = ""  # of process numbers: containers of one machine have their own
+    born: int = 0
+    job: str = ""
+    since: str = ""
+    who: str = ""
+
+    def is_here(self) -> bool:
+        """Return whether its number means something here: the same machine, the same boot, the same container."""
+        return not self.host or (self.host, self.boot, self.space) == (_host(), _boot(), _space())
+
+    def lives(self, silent_s: float) -> bool | None:
+        """Return whether it lives; None where it gives signs of life elsewhere and the last may have been the last.
+
+        `silent_s` is the age of its last one.
+        """
+        if not self.host:
+            return None if birth(self.pid) else False  # the number may be another one's by now, or of elsewhere
+        if self.is_here():
+            return birth(self.pid) == self.born
+        if self.host == _host() and self.boot != _boot() and silent_s > time.clock_gettime(time.CLOCK_BOOTTIME):
+            return False  # this machine was started since
+        return None if silent_s <= SILENT_S else False
+
+    def __str__(self) -> str:
+        shown = command(self.pid) if self.is_here() else ""
+        words = [f"process {self.pid}{': ' if shown else ''}{shown}"]
+        words += [f"on {self.host}"] if self.host else []
+        words += [word for word in (self.job, f"since {self.since}" if self.since else "") if word]
+        return ", ".join(words)
+
+    def written(self) -> bytes:
+        """Return what stands in the lock."""
+        return json.dumps(asdict(self), ensure_ascii=False).encode() + b"\n"
+
+
+def myself(who: str = "") -> Holder:
+    """Return this process as a holder; `who` is what others may call it."""
+    pid = os.getpid()
+    since = datetime.now().astimezone().isoformat(timespec="seconds")
+    return Holder(pid, _host(), _boot(), _space(), birth(pid), job_of(os.environ), since, who)
+
+
+def read_holder(text: bytes) -> Holder | None:
+    """Return who wrote himself into a lock; None where nobody did, or half of it."""
+    if text.strip().isdigit():
+        return Holder(int(text))
+    try:
+        found = json.loads(text)
+        known = {field.name: found[field.name] for field in fields(Holder) if field.name in found}
+        holder = Holder(**known)
+    except (ValueError, TypeError):
+        return None
+    right = all(isinstance(value, int if name in ("pid", "born") else str) for name, value in known.items())
+    return holder if right else None
+
+
+def holder_of(path: Path) -> Holder | None:
+    """Return who has written himself into a lock, dead or alive; None where nobody has."""
+    try:
+        return read_holder(path.read_bytes())
+    except OSError:
+        return None
+
+
+def job_of(env: Mapping[str, str]) -> str:
+    """Return the job of a scheduler that this process is part of, in words; empty where it is of none."""
+    for name, kind in _JOBS.items():
+        if env.get(name):
+            return f"{kind} {env[name]}"
+    return f"pod {_host()}" if env.get("KUBERNETES_SERVICE_HOST") else ""
+
+
+def _host() -> str:
+    return os.uname().nodename
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:  # hidden from a container
+        return ""
+
+
+def _space() -> str:
+    return str(Path("/proc/self/ns/pid").readlink())

@@ -1,0 +1,98 @@
+"""Small files of the user's, read whole and bounded: what is no file, has no end or is too large is refused by name."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.core.errors import AlphafError, ConfigError
+
+# Ours: a config has some hundred bytes, the longest recipe and task file some thousand.
+TEXT_BYTES = 4 << 20
+# Ours: the largest tokenizer.json that we know, Gemma 3's, has 33 MB.
+JSON_BYTES = 256 << 20
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a disk",
+}
+_WHY = {
+    errno.ELOOP: "its links lead in a circle",
+    errno.ENAMETOOLONG: "its name is too long",
+    errno.ENOTDIR: "a part of its path is no folder",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "the system does not permit it",
+    errno.ENXIO: "it is no file",  # what a socket, and a terminal that is not there, answer
+}
+
+
+def small_bytes(
+    path: Path, *, most: int = TEXT_BYTES, subject: str = "", error: type[AlphafError] = ConfigError
+) -> bytes:
+    """Return the bytes of a regular file; wait for nothing and read no more than `most`.
+
+    Raises FileNotFoundError as `open` does, and `error` for what is no file, cannot be read or is larger; its message
+    begins with `subject`.
+    """
+    try:
+        # Opened so, a FIFO that nobody writes into does not hold us.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        kind = stat.S_IFMT(os.fstat(handle).st_mode)
+        if kind != stat.S_IFREG:
+            os.close(handle)
+            what = f"{subject or 'it is '}{_KINDS.get(kind, 'no file')}"
+            raise error(f"{what}, not a file", where=str(path), fix="name a file")
+        with open(handle, "rb") as file:  # noqa: PTH123  (a descriptor)
+            data = file.read(most + 1)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise error(f"{subject}a link that leads to nothing", where=str(path), fix="name a file") from None
+        raise
+    except OSError as problem:
+        why = _WHY.get(problem.errno or 0, problem.strerror)
+        raise error(f"{subject}not readable: {why}", where=str(path), fix="name a file that can be read") from None
+    if len(data) > most:
+        size = f"{path.stat().st_size:,} bytes" if path.is_file() else "no end"
+        what = f"{subject}too large: it has {size}, and at most {most:,} are read"
+        raise error(what, where=str(path), fix="look whether it is the file that was meant")
+    return data
+
+
+def small_text(path: Path, *, most: int = TEXT_BYTES, subject: str = "", error: type[AlphafError] = ConfigError) -> str:
+    """Return the text of such a file, without a byte order mark; raise `error` with the line where it is not UTF-8."""
+    data = small_bytes(path, most=most, subject=subject, error=error)
+    try:
+        return data.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as problem:
+        line = data.count(b"\n", 0, problem.start) + 1
+        what = f"{subject}not UTF-8: byte 0x{data[problem.start]:02x}"
+        raise error(what, where=f"{path} line {line}, byte {problem.start}", fix="save it as UTF-8") from None
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return the value of a JSON text; raise ValueError for whatever is none, or nests deeper than can be read.
+
+    Also for a number of more digits than python reads (sys.get_int_max_str_digits).
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it nests too deep to be read") from None
+
+
+def json_in(path: Path) -> Any:
+    """Return the value of a JSON file; raise ValueError where it holds none, OSError where it is not there.
+
+    What is no regular file, or too large, holds none.
+    """
+    try:
+        text = small_text(path, most=JSON_BYTES)
+    except AlphafError as problem:
+        raise ValueError(problem.what) from None
+    return parse_json(text)

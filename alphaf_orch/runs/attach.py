@@ -1,0 +1,96 @@
+"""A call of `alphaf` on a run or an experiment, followed from outside: its lines as they come, and how it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from alphaf_orch.core.calls import Call, read_call
+from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.holder import SILENT_S, Holder
+from alphaf_orch.core.names import check_run_name
+from alphaf_orch.core.paths import RunPaths, runs_dir
+
+_POLL_S = 0.2
+_KILLED = 137  # what a shell says of a program that SIGKILL ended
+
+
+@dataclass
+class Attached:
+    """The call that is followed; `code` is known once it has ended."""
+
+    command: str
+    holder: Holder
+    code: int
+    call: Call
+
+
+def attached_call(name: str) -> Attached:
+    """Return the newest call that held a run or an experiment (EXPERIMENT/ARM: one arm); raise RunStateError."""
+    parts = name.split("/")
+    for part in parts:
+        check_run_name(part)
+    root = runs_dir().joinpath(*parts)
+    found = read_call(RunPaths(root).log("alphaf"))
+    if found is None:
+        there = root.is_dir()
+        raise RunStateError(
+            f"no alphaf has worked on {name} here" if there else f"there is no run {name}",
+            where=str(root),
+            fix="alphaf runs lists what there is; one that waits for its turn holds nothing yet",
+        )
+    return Attached(found.command, found.holder, _KILLED, found)
+
+
+def follow(attached: Attached) -> Iterator[str]:
+    """Yield the lines of the call until it has ended; `code` is its exit code then, 137 where it was killed."""
+    call = attached.call
+    pulse = _Pulse(call)
+    with call.log.open(encoding="utf-8", errors="replace") as file:
+        file.seek(call.begins)
+        while True:
+            # Asked first, read then: what is there once it has ended is all of it.
+            over = pulse.stopped()
+            text = file.read()
+            if text:
+                yield text
+            if over:
+                attached.code = _KILLED if pulse.code is None else pulse.code
+                return
+            time.sleep(_POLL_S)
+
+
+class _Pulse:
+    """Whether a call has ended: it said so, or its process is gone, or its lock on another machine stays untouched."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._touched = self._sign()
+        self._heard = time.monotonic()
+        self.code: int | None = None
+
+    def stopped(self) -> bool:
+        """Return whether it has; `code` is what it ended with, where it said so."""
+        gone = self._gone()  # before its word is read: it may have said it meanwhile
+        found = read_call(self._call.log)
+        if found and found.holder == self._call.holder:
+            self.code = found.exit_code
+        return gone or self.code is not None or (found is not None and found.holder != self._call.holder)
+
+    def _gone(self) -> bool:
+        if self._call.holder.is_here():
+            return self._call.holder.lives(0) is False
+        sign = self._sign()
+        if sign != self._touched:
+            self._touched, self._heard = sign, time.monotonic()
+        return time.monotonic() - self._heard > 2 * SILENT_S
+
+    def _sign(self) -> int:
+        lock: Path = self._call.lock
+        try:
+            with lock.open("rb") as file:  # opened: a network disk is asked anew
+                return file.seek(0, 2) and lock.stat().st_mtime_ns
+        except OSError:
+            return 0

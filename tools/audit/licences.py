@@ -34,6 +34,7 @@ ALLOWED = frozenset(
         "MPL-2.0",
         "PSF-2.0",
         "Python-2.0",
+        "UPL-1.0",
         "Unicode-3.0",
         "Unlicense",
         "WTFPL",
@@ -49,6 +50,7 @@ _NAMES = (
     (r"mit-cmu|hpnd|historical permission", "MIT-CMU"), (r"\bmit\b|mit license", "MIT"), (r"\bisc\b|iscl", "ISC"),
     (r"python software foundation|psf", "PSF-2.0"), (r"unlicense", "Unlicense"), (r"cc0", "CC0-1.0"),
     (r"boost", "BSL-1.0"), (r"nvidia|proprietary", "LicenseRef-NVIDIA"), (r"zlib", "Zlib"), (r"0bsd", "0BSD"),
+    (r"universal permissive", "UPL-1.0"),
     (r"public domain", "Unlicense"), (r"zope|zpl", "ZPL-2.1"),
 )  # fmt: skip
 

@@ -181,7 +181,7 @@ gpu-wheels: $(SETUP) ## collect in DIR, in parts, the wheels that the check need
 	PYTHONPATH=tools $(PY) -m gpu_check.collect $(call option,--dir,DIR) $(call option,--have,HAVE) $(ARGS)
 
 bundle: $(SETUP) ## collect in DIR what a machine without a network needs (MODEL DATA SUITE ARGS="--accel gpu --split 4G")
-	$(ALPHAF) bundle $(MODEL_OPT) $(DATA_OPT) $(SUITE_OPT) --out $(call quoted,$(or $(DIR),bundle)) $(DRY_RUN_OPT) $(ARGS)
+	$(ALPHAF) bundle $(MODEL_OPT) $(DATA_OPT) $(SUITE_OPT) --out $(if $(value DIR),$(call one_word,DIR),bundle) $(DRY_RUN_OPT) $(ARGS)
 
 test-airgap: $(SETUP) ## bundle, install without a network, run the smoke chain and its report there (10 minutes, the index)
 	PYTHON=$(call quoted,$(abspath $(PY))) sh tools/airgap.sh $(ARGS)
@@ -196,7 +196,7 @@ clean-runs: $(SETUP) ## show what finished runs need no more, and what the cache
 KILLS ?= 100
 SEED ?= 0
 soak: $(SETUP) ## end tiny chains at KILLS random moments (SEED): each must go on to the same end, nothing may live on
-	$(PY) tools/soak --kills $(call quoted,$(KILLS)) --seed $(call quoted,$(SEED)) $(ARGS)
+	$(PY) tools/soak --kills $(call one_word,KILLS) --seed $(call one_word,SEED) $(ARGS)
 
 clean: ## remove caches and build output; runs/ and the environment stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache unsloth_compiled_cache last_run_prepared

@@ -84,6 +84,11 @@ class RunPaths:
         return self.root / "manifest.json"
 
     @property
+    def experiment(self) -> Path:
+        """The record that the folder has where it is an experiment's and no run's."""
+        return self.root / EXPERIMENT_FILE
+
+    @property
     def lock(self) -> Path:
         """Held by the process that works on the run; what it starts bears its mark."""
         return self.root / ".lock"
@@ -218,6 +223,14 @@ class RunPaths:
     def judge(self, comparison: str) -> Path:
         """Return the folder of one judged comparison (`dpo-vs-sft`): verdicts.jsonl and summary.json."""
         return self.root / "judge" / comparison
+
+    def judgings(self) -> list[Path]:
+        """Return the folder of every judged comparison or vote there is, in the order of the names."""
+        return sorted(path for path in (self.root / "judge").glob("*") if path.is_dir())
+
+    def all_answers(self) -> list[Path]:
+        """Return every file of answers there is, in the order of the names."""
+        return sorted((self.root / "answers").glob("*/*.jsonl"))
 
     def judged(self) -> list[Path]:
         """Return the summary of every judged comparison there is, in the order of the names."""

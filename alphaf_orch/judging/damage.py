@@ -20,7 +20,7 @@ from alphaf_orch.runs.repair_lines import Reader
 def judge_findings(paths: RunPaths) -> Iterator[Finding]:
     """Yield what of the judgements on a run cannot be read."""
     name = name_of(paths.root)
-    for folder in sorted(path for path in (paths.root / "judge").glob("*") if path.is_dir()):
+    for folder in paths.judgings():
         for file in (folder / "verdicts.jsonl", folder / "votes.jsonl"):
             found = lines(file, paths, _reader(file), f"`alphaf judge --run {name}` asks for the others again")
             if found:
@@ -30,7 +30,7 @@ def judge_findings(paths: RunPaths) -> Iterator[Finding]:
         except RunStateError as error:
             again = f"`alphaf judge --run {name} --summary` computes it again from the lines"
             yield aside(folder / "summary.json", paths, error.what, again)
-    for file in sorted((paths.root / "answers").glob("*/*.jsonl")):
+    for file in paths.all_answers():
         try:
             read_answers(file)
         except RunStateError as error:

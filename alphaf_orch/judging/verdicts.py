@@ -30,15 +30,16 @@ def read_rows(path: Path) -> Iterator[Row]:
     for number, line in numbered_lines(path):
         if not line.endswith(b"\n"):
             return
+        row = None
         try:
             row = json.loads(line)
             Verdict.model_validate(row)
         except (ValueError, RecursionError) as error:  # pydantic's is one
-            why = first_mistake(error) if isinstance(error, ValidationError) else "it is no JSON"
+            told = first_mistake(error) if isinstance(error, ValidationError) and isinstance(row, dict) else ""
             raise RunStateError(
-                f"a line holds no verdict: {why}",
+                f"a line is no verdict: {told}" if told else "a line holds no JSON object",
                 where=f"{path} line {number}",
-                fix=f"{mending(path)}; the next run asks for what the line held",
+                fix=f"remove that line: the next run asks for what it held; {mending(path)}",
             ) from None
         yield row
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from alphaf_orch.core.errors import RunStateError
-from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
+from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.core.stored import absent, mending
 from alphaf_orch.planning.stages import stage_name
@@ -41,7 +41,7 @@ def all_runs() -> list[RunPaths]:
 
 def _begun(paths: RunPaths) -> bool:
     """Return whether a folder without a manifest is a run's: its settings are written first."""
-    return paths.config.is_file() and not (paths.root / EXPERIMENT_FILE).is_file()
+    return paths.config.is_file() and absent(paths.experiment)
 
 
 def _age(paths: RunPaths) -> float:

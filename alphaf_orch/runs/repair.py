@@ -160,7 +160,7 @@ def _records(paths: RunPaths) -> Iterator[Finding]:
             stored_json(path, shapes.Report)
         except RunStateError as error:
             yield aside(path, paths, error.what, "`alphaf run` counts rows anew; a merge's checks are in the manifest")
-    for path in sorted((paths.root / "rendered").glob("*.yaml")):
+    for path in paths.all_rendered():
         try:
             parse_yaml(read_text(path), str(path))
         except AlphafError as error:

@@ -23,7 +23,7 @@ def place(tmp_path_factory):
 def sft(place: Path, python: Path, run: str, *args: str, **changed: object):
     values = {key: json.dumps(value) for key, value in {**SETTINGS, **changed}.items()}
     sets = [word for key, value in values.items() for word in ("--set", f"sft.{key}={value}")]
-    return alphaf(place, "sft", "--model", "tiny", "--run", run, *sets, *args, python=python, timeout=400)
+    return alphaf(place, "sft", "--model", "tiny", "--run", run, *sets, *args, python=python)
 
 
 def rows(place: Path, run: str, name: str) -> list[dict]:

@@ -118,6 +118,10 @@ def parse_any(text: str) -> Any:
 
 def _composed(text: str, loader: Any) -> tuple[dict[tuple[str, ...], int], Any]:
     """Return the line of every key, and the value."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise yaml.YAMLError("half of a surrogate pair") from None
     _refuse_depth(text)
     reader = loader(text)
     node = reader.get_single_node()

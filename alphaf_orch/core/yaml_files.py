@@ -63,7 +63,7 @@ def place_of(path: Path, keys: tuple[str, ...]) -> str:
     """
     lines = read_document(path).lines
     line = next((lines[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in lines), None)
-    return f"{path}{f' line {line}' if line else ''}, key {'.'.join(keys)}"
+    return f"{path}{f' line {line}' if line else ''}, key {'.'.join(map(str, keys))}"
 
 
 def read_text(path: Path, subject: str = "") -> str:
@@ -118,6 +118,10 @@ def parse_any(text: str) -> Any:
 
 def _composed(text: str, loader: Any) -> tuple[dict[tuple[str, ...], int], Any]:
     """Return the line of every key, and the value."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise yaml.YAMLError("half of a surrogate pair") from None
     _refuse_depth(text)
     reader = loader(text)
     node = reader.get_single_node()

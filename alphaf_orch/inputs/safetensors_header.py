@@ -40,6 +40,13 @@ class Header(NamedTuple):
 @lru_cache(maxsize=1024)  # a plan asks several times for those of a model of a hundred shards
 def read_header(path: Path, size: int, _mtime_ns: int) -> Header | str:
     """Return the header of a file of `size` bytes, or why the file is no whole safetensors file."""
+    try:
+        return _read(path, size)
+    except OSError as error:
+        return f"not readable: {error.strerror}"
+
+
+def _read(path: Path, size: int) -> Header | str:
     with path.open("rb") as file:
         header_bytes = int.from_bytes(file.read(8), "little")
         if size < 8 or header_bytes > _MAX_HEADER_BYTES:

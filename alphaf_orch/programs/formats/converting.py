@@ -119,6 +119,7 @@ def _written(found: Reading, wanted: Wanted, target: IO[bytes], error: Callable[
 
 def _line(taken: Taken) -> bytes:
     try:
+        "".join(taken.unused).encode()  # told by name
         return _compact(taken.row)
     except UnicodeEncodeError as error:
         raise RowError("row", "holds half a surrogate pair (a cut emoji)") from error

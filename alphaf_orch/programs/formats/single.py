@@ -71,7 +71,10 @@ def _conversational(row: Row, ask: str, reply: str) -> Found:
         part = names.neutral(value, key, names.spelling(value)) if isinstance(value, list) else None
         added = part if isinstance(part, list) else [{"role": role, "content": value}]
         before = key == ask
-        turns += [{**t, "train": False} if before and t.get("role") == "assistant" else t for t in added]
+        turns += [
+            {**t, "train": False} if before and isinstance(t, Mapping) and t.get("role") == "assistant" else t
+            for t in added
+        ]
     return f"{ask} and {reply} (lists of turns)", turns, (ask, reply), {"messages": f"{ask} and {reply}"}
 
 

@@ -72,7 +72,7 @@ def chain(place):
     look = [] if without_network() else alone(place.with_name(f"{place.name} calls"))
     done = subprocess.run(
         [*look, *command("run", "--model", "tiny", "--run", "t", "--config", str(config))],
-        cwd=place, env=environment(place) | ENVIRONMENT | own, capture_output=True, text=True, timeout=400, check=False,
+        cwd=place, env=environment(place) | ENVIRONMENT | own, capture_output=True, text=True, timeout=900, check=False,
         umask=0,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr

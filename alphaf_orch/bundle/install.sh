@@ -307,8 +307,8 @@ environment() { # NAME
     begun=$(date +%s)
     echo "installing $(grep -c . "$source/requirements/$1.txt") packages into $place, log: $log"
     if ! "$python" -m venv "$place" >>"$log" 2>&1 ||
-        ! "$place/bin/python" -m pip --isolated install --no-index --no-deps --no-compile --require-hashes --progress-bar off \
-            --find-links "$source/wheels" -r "$source/requirements/$1.txt" >>"$log" 2>&1; then
+        ! "$place/bin/python" -m pip --isolated install --no-index --no-deps --no-compile --require-hashes \
+            --progress-bar off --find-links "$source/wheels" -r "$source/requirements/$1.txt" >>"$log" 2>&1; then
         tail -n 15 "$log" >&2
         fail 7 "the packages were not installed" "$log" "mend what the lines above name, then call it again"
     fi

@@ -133,9 +133,18 @@ class RunPaths:
         """Return what is known of the files that a stage wrote: sizes and hashes, taken when it ended."""
         return self.root / "sums" / f"{stage}.json"
 
+    @property
+    def damaged(self) -> Path:
+        """What was set aside because it was damaged, a folder each."""
+        return self.root / "damaged"
+
+    def file(self, name: str) -> Path:
+        """Return a file by its name within the run, as `sums` keeps it."""
+        return self.root / name
+
     def set_aside(self, stage: str) -> Path:
         """Return a folder that is not there yet, for the damaged files of a stage that is made anew."""
-        folder = self.root / "damaged"
+        folder = self.damaged
         names = itertools.chain([stage], (f"{stage}-{n}" for n in itertools.count(2)))
         return next(folder / name for name in names if not (folder / name).exists())
 
@@ -185,9 +194,14 @@ class RunPaths:
         """What experiment trackers keep, a folder each."""
         return self.root / "trackers"
 
+    @property
+    def unfinished(self) -> Path:
+        """What is not finished, a folder a stage; safe to delete while nothing runs."""
+        return self.root / ".partial"
+
     def scratch(self, stage: str) -> Path:
         """Return a folder for what is not finished; safe to delete."""
-        return self.root / ".partial" / stage
+        return self.unfinished / stage
 
     @property
     def evaluations(self) -> Path:
@@ -210,6 +224,10 @@ class RunPaths:
     def eval_samples(self, stage: str, task: str) -> Path:
         """Return every prompt, answer and score behind `eval_result`, one JSON object a line."""
         return self.evaluations / stage / f"{task}.jsonl"
+
+    def asked(self) -> tuple[Path, Path, Path]:
+        """Return the folders of what the run's models were asked: scores, answers, judgements."""
+        return self.evaluations, self.root / "answers", self.root / "judge"
 
     @property
     def answers_lock(self) -> Path:

@@ -125,10 +125,10 @@ def found_damage(
             gone = [place for place in lost if not was_cleaned(entry, paths, place)]
             found += [Damaged(name, place, "is gone") for place in gone]
             for file, facts in files.items():
-                if not any((paths.root / file).is_relative_to(place) for place in lost):
+                if not any(paths.file(file).is_relative_to(place) for place in lost):
                     # Full fine-tuning is handed off where it was trained: who wrote last knows, who made it is named.
                     kept[file] = (kept.get(file, (name,))[0], facts)
-            found += _strangers(name, places, {paths.root / file for file in files})
+            found += _strangers(name, places, {paths.file(file) for file in files})
         if paths.sums(name).is_file() and _read_sums(paths.sums(name)) is None:
             found.append(Damaged(name, paths.sums(name), "cannot be read: the hashes are lost", needed=False))
     return tuple(sorted([*found, *_compared(paths, manifest, kept, how)], key=_place))
@@ -140,7 +140,7 @@ def _compared(
     results = {name: outputs(name, paths, manifest["stages"][name]) for name in {stage for stage, _ in kept.values()}}
     unknown: list[tuple[Damaged, Facts]] = []
     for file, (stage, facts) in kept.items():
-        path = paths.root / file
+        path = paths.file(file)
         needed = any(path.is_relative_to(place) for place in results[stage])
         try:
             stat = path.stat()

@@ -50,7 +50,7 @@ def verify_run(paths: RunPaths) -> Iterator[Verified]:
         name = stage_name("train", section)
         for folder in reversed(checkpoints.newest_first(paths.adapter(section))):
             yield _checkpoint(name, folder, paths, recorded=hashed(manifest["stages"].get(name, {})))
-    for kept in (paths.evaluations, paths.root / "answers", paths.root / "judge"):
+    for kept in paths.asked():
         if kept.is_dir():
             yield _kept(kept)
 
@@ -88,7 +88,7 @@ def _stage(name: str, entry: Mapping[str, Any], paths: RunPaths, manifest: Mappi
         return Verified(name, "not finished", 0, 0)
     found = found_damage(paths, manifest, "verify", [name])
     kept = recorded(name, paths, entry)
-    files = [paths.root / file for file in kept] if kept is not None else _files(name, paths, entry)
+    files = [paths.file(file) for file in kept] if kept is not None else _files(name, paths, entry)
     state: State = "damaged" if found else "whole" if kept is not None or not files else "no hashes"
     return Verified(name, state, *_amount(files), found, _next(name, found, paths))
 

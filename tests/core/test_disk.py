@@ -81,7 +81,7 @@ def test_what_may_go_is_named_with_its_size(disk):
 def test_a_verdict_that_does_not_fit(disk):
     path = disk / "judge" / "verdicts.jsonl"
     path.parent.mkdir()
-    fill(disk, 4 * KIB)  # the lock's
+    fill(disk, 12 * KIB)  # the lock's, and what is beside it while it is taken
     with pytest.raises(DiskError, match=r"the disk is full: .*verdicts\.jsonl"), open_verdicts(path) as file:
         for _ in range(100):
             file.append({"reason": "x" * KIB})

@@ -23,7 +23,7 @@ def lines() -> list[list[str]]:
 
 
 @cache
-def tests(path: str) -> set[str]:
+def names(path: str) -> set[str]:
     tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     return {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
 
@@ -39,4 +39,4 @@ def test_the_matrix_has_a_fault_a_stage_what_happens_and_a_test_in_each_line():
 def test_each_line_of_the_matrix_names_tests_that_are_there():
     for cells in lines():
         for path, name in _TEST.findall(cells[3]):
-            assert name in tests(path), f"{path}::{name}"
+            assert name in names(path), f"{path}::{name}"

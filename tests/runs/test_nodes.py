@@ -16,9 +16,10 @@ from rich.console import Console
 
 from alphaf_orch.core.nodes import Seat
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.runs import runner
+from alphaf_orch.runs import attempt
 from alphaf_orch.runs.nodes import leader
 from alphaf_orch.runs.nodes.signs import Voice
+from alphaf_orch.settings.config import RunConfig
 
 CHAIN = ["base_model", "data", "preprocess", "sft", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"]
 OTHER_WRITES_NOTHING = {"when": "--machine_rank 1", "then": "no_output"}
@@ -223,7 +224,6 @@ def test_the_arms_of_an_experiment_train_on_one_machine_each(alphaf, fake):
 
 def test_a_training_of_rays_needs_ray(fake, alphaf, monkeypatch):
     from alphaf_orch.core import hardware
-    from alphaf_orch.runs import runner
 
     monkeypatch.setattr(hardware, "_all_gpus", lambda: ("H100", "H100"))
     monkeypatch.setattr(hardware, "_smallest_memory", lambda _: 85 * 10**9)
@@ -252,10 +252,12 @@ def test_why_another_machine_failed_is_waited_for_and_told(tmp_path, monkeypatch
 @pytest.mark.parametrize("spread", [True, False])
 def test_what_the_other_machines_read_is_not_written_again(spread, tmp_path, monkeypatch):
     given = []
-    monkeypatch.setattr(runner, "launch", lambda *_, **keys: given.append(keys["files"]))
+    monkeypatch.setattr(attempt, "launch", lambda *_, **keys: given.append(keys["files"]))
+    monkeypatch.setattr(attempt, "StageWatch", lambda *_: SimpleNamespace(look=None, rows=lambda *, ended: None))
     paths = RunPaths(tmp_path / "실행" / "r")
     files = {paths.rendered("sft.yaml"): "its text"}
     stage = SimpleNamespace(name="sft", clear_first=(), env={}, files=files, online=False, kind="ask", section=None)
     leads = SimpleNamespace(watch=None) if spread else None
-    runner._launch(stage, (), paths, Console(quiet=True), 0, leads, verbose=False)
+    tried = attempt.Attempt(paths, RunConfig(model="tiny"), Console(quiet=True), 0, leads, verbose=False)
+    tried.run(stage, (), {}, lambda: None)
     assert given == [{} if spread else files]

@@ -198,14 +198,14 @@ def _candidates(paths: RunPaths) -> Iterator[Item]:
 
 def _set_aside(paths: RunPaths) -> Iterator[Item]:
     """Yield what was damaged and has been made anew since."""
-    folder = paths.root / "damaged"
+    folder = paths.damaged
     if folder.is_dir() and not folder.is_symlink():
         for path in sorted(folder.iterdir()):
             yield _item(path, "set aside", "damaged, and made anew since")
 
 
 def _left_behind(paths: RunPaths) -> Iterator[Item]:
-    scratch = paths.root / ".partial"
+    scratch = paths.unfinished
     if scratch.is_dir() and not scratch.is_symlink():
         for path in sorted(scratch.iterdir()):
             yield _item(path, "scratch", "of a stage that has ended")

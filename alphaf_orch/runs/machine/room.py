@@ -54,7 +54,7 @@ def space(folder: Path, needed: int | None, whose: str = "the run") -> Check:
     no_files = bool(inodes.f_files) and inodes.f_favail < _FEW_FILES
     if no_files:
         evidence = f"{inodes.f_favail} more files can be made of {inodes.f_files:,} (inodes): a run makes {_FEW_FILES}"
-    fix = f"free some space (`alphaf clean` lists what is needed no more), or {elsewhere(there)}"
+    fix = f"free some space (`alphaf clean` lists what is needed no more), or {elsewhere(folder)}"
     return Check(
         name="disk",
         state="fail" if short or no_files else "warn" if little else "ok",

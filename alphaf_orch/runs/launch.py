@@ -7,14 +7,17 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from alphaf_orch.core.cached import named, using
 from alphaf_orch.core.command import Finished, child_env, run_logged
 from alphaf_orch.core.disk import told_of_disk
-from alphaf_orch.core.errors import AlphafError, DiskError, StageError
+from alphaf_orch.core.errors import AlphafError, DiskError, OutOfMemory, StageError
 from alphaf_orch.core.progress import LogLine
 from alphaf_orch.core.record import write_atomic
 from alphaf_orch.core.render import Rendered
 from alphaf_orch.core.warm import WarmLost, ask_no_more
 from alphaf_orch.runs.tracebacks import HEADER, cause, oom_hint, without_launcher
+from alphaf_orch.runs.watch.causes import explained
+from alphaf_orch.runs.watch.memory import LESS, short_of
 
 _EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]*(Error|Exception|Interrupt)\b")
 _STOPPING = (
@@ -60,7 +63,7 @@ def launch(
             on_stop=lambda seconds: line.say(_STOPPING.format(line.log.stem, seconds)),
         )  # fmt: skip
 
-    with line:
+    with line, using(named([argv, *(file.values for file in (files or {}).values())])):
         try:
             return run()
         except WarmLost:
@@ -90,9 +93,15 @@ def failure(what: str, log: Path, fix: str) -> AlphafError:
     Any other one is a StageError with the next step `fix`.
     """
     told = said(log)
-    disk = told_of_disk(told, log)
+    known = explained(told, _last_words(log))
+    disk = None if known and known.first else told_of_disk(told, log)
     if disk:
         return DiskError(f"{what}: {disk.what}", where=f"{disk.where}; log: {log}", fix=disk.fix)
+    of = short_of(told, killed=False)
+    if of:
+        return OutOfMemory(f"{what}: the {of} has too little memory: {told}", where=f"log: {log}", fix=LESS[of])
+    if known:
+        return StageError(f"{what}: {known.what}: {told or known.words}", where=f"log: {log}", fix=known.fix)
     return StageError(f"{what}: {told or 'it said nothing'}", where=f"log: {log}", fix=fix)
 
 

@@ -19,7 +19,7 @@ from alphaf_orch.core.progress import tell
 
 
 @command()
-@click.option("--model", "models", multiple=True, metavar="NAME", help="A base model to take along; repeatable.")
+@click.option("--model", "base_models", multiple=True, metavar="NAME", help="A base model to take along; repeatable.")
 @option("data", help="Training data to take along; repeatable.")
 @option("dpo_data", help="Preference data to take along; repeatable.")
 @option("suites", help="A suite whose data sets to take along; repeatable.")
@@ -37,7 +37,7 @@ from alphaf_orch.core.progress import tell
 @option("config", help="A YAML file of settings (templates, tools).")
 @option("dry_run", help="Say what would come and how large it is; fetch nothing.")
 def bundle(
-    models: tuple[str, ...],
+    base_models: tuple[str, ...],
     data: tuple[str, ...],
     dpo_data: tuple[str, ...],
     suites: tuple[str, ...],
@@ -58,7 +58,7 @@ def bundle(
     request = Request(
         target=_target(version, machine, glibc),
         accel=accel,
-        models=models,
+        models=base_models,
         data=data,
         dpo_data=dpo_data,
         suites=suites,

@@ -83,7 +83,7 @@ class Verdict(Shape):
     winner: str | None = None
     vote: str | None = None
     reason: str | None = None
-    refused: bool | None = None
+    refused: str | bool | None = None
     keys: dict[str, str] | None = None
     usage: Usage | None = None
     attempts: Count = 0

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from alphaf_orch.core import calls
 from alphaf_orch.core.disk import writing
-from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.errors import DiskError, RunStateError
 from alphaf_orch.core.guard import guarded, works_for
 from alphaf_orch.core.heart import beating
 from alphaf_orch.core.holder import SILENT_S, Holder, holder_of, myself
@@ -43,16 +43,17 @@ class _Other:
 
 
 @contextlib.contextmanager
-def held(path: Path, what: str) -> Iterator[int]:
+def held(path: Path, what: str, *, to_make_room: bool = False) -> Iterator[int]:
     """Hold the lock and mark all that is started meanwhile; raise RunStateError, naming who, where it is in use.
 
     In use is what another process holds, here or on another machine, and what a process lives of that was started
     under the lock: a trainer's rank that outlived its `alphaf` still writes there. Where that `alphaf` was killed, its
     watchdog ends what is left of it, and is waited for. A holder on another machine that gives no sign of life for
-    SILENT_S counts as dead; whether it does is waited for.
+    SILENT_S counts as dead; whether it does is waited for. Who wants it `to_make_room` on a disk that takes not even our
+    name holds it by flock alone.
     """
     mark = mark_of(path)
-    with _taken(path, what, mark) as handle, guarded(mark):
+    with _taken(path, what, mark, to_make_room) as handle, guarded(mark):
         os.environ[mark] = str(path)
         calls.holds(path)
         try:
@@ -77,12 +78,12 @@ def waited(path: Path, who: str = "", say: Callable[[str], None] | None = None) 
 
 
 @contextlib.contextmanager
-def _taken(path: Path, what: str, mark: str) -> Iterator[int]:
+def _taken(path: Path, what: str, mark: str, to_make_room: bool) -> Iterator[int]:
     """Hold the lock, having waited for what is about to go: a watchdog's work, a holder elsewhere that may be dead."""
     first: _Other | None = None
     while True:
         before = holder_of(path)
-        with _tried(path) as got:
+        with _tried(path, to_make_room=to_make_room) as got:
             if not isinstance(got, _Other):
                 _wait_for_the_rest(path, what, mark, before)
                 yield got
@@ -123,7 +124,7 @@ def lives_there(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def _tried(path: Path, who: str = "") -> Iterator[int | _Other]:
+def _tried(path: Path, who: str = "", *, to_make_room: bool = False) -> Iterator[int | _Other]:
     """Yield the descriptor of the lock, held, or who has it."""
     # Unbuffered: a full disk refuses it where it is written, not when the file is closed.
     with writing(path):
@@ -138,7 +139,7 @@ def _tried(path: Path, who: str = "") -> Iterator[int | _Other]:
             alive = holder.lives(0) if holder and holder.is_here() else True
             yield _Other(holder, alive)
             return
-        with _alone(path) as now:
+        with _alone(path, to_make_room) as now:
             holder = holder_of(path)
             silent = now - os.fstat(file.fileno()).st_mtime
             # The kernel let us in: an earlier version's number says nothing more.
@@ -147,10 +148,16 @@ def _tried(path: Path, who: str = "") -> Iterator[int | _Other]:
                 yield _Other(holder, alive, silent)
                 return
             me = myself(who)
-            with writing(path):
-                file.truncate(0)
-                file.write(me.written())
-                os.fsync(file.fileno())  # for other machines to see
+            try:
+                with writing(path):
+                    file.truncate(0)
+                    file.write(me.written())
+                    os.fsync(file.fileno())  # for other machines to see
+            except DiskError:
+                if not to_make_room:
+                    raise
+                yield file.fileno()
+                return
         try:
             with beating(file.fileno(), path, me):
                 yield file.fileno()
@@ -171,7 +178,7 @@ def _flocked(handle: int) -> bool:
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[float]:
+def _alone(path: Path, to_make_room: bool = False) -> Iterator[float]:
     """Be the only one, on any machine, that looks into the lock and writes itself in; yield the file server's time."""
     place = path.with_name(f"{path.name}.taking")
     seen: tuple[int, int] | None = None
@@ -189,8 +196,12 @@ def _alone(path: Path) -> Iterator[float]:
                 place.unlink(missing_ok=True)
             time.sleep(_SHORT_POLL_S)
     try:
-        with writing(place):
-            os.write(handle, myself().written())
+        try:
+            with writing(place):
+                os.write(handle, myself().written())
+        except DiskError:
+            if not to_make_room:
+                raise
         yield os.fstat(handle).st_mtime
     finally:
         os.close(handle)

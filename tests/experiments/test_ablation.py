@@ -152,7 +152,7 @@ def written(words=("neftune",), seeds: int = 2, gain: float = 0.0, n: int = 120,
             encoding="utf-8",
         )
         write(run.root / "sft" / "merged" / "config.json", json.dumps({"hidden_size": 64}))
-        write(run.report("data"), json.dumps({"rows": 10, "tokens": {"total": 1000}}))
+        write(run.report("data"), json.dumps({"rows": 10, "tokens": {"total": 1000, "max": 100}}))
         first = {"first_weights": f"f{arm.seed}" * 8, "trainable": "t", "parameters": 4096}
         lines = [first, {"step": 1, "ids": f"a{arm.seed}", "rows": [2, 2], "lengths": [100, 400]},
                  {"step": 2, "ids": f"b{arm.seed}", "rows": [2], "lengths": [100]}]  # fmt: skip

@@ -66,7 +66,7 @@ def test_an_index_stays_in_its_folder(tmp_path, shard):
     folder = model_folder(tmp_path / "phi", "phi")
     (folder / "model.safetensors").unlink()
     index(folder, "model.safetensors.index.json", shard)
-    with pytest.raises(ModelError, match="names a file outside the model's folder"):
+    with pytest.raises(ModelError, match="is no plain file name"):
         pickled_weights(folder)
 
 

@@ -108,6 +108,7 @@ def test_preprocess_is_imported_once_and_finds_plugins_where_alphaf_was_called(t
     cwd = tmp_path / "프로젝트"
     cwd.mkdir()
     (cwd / "user_plugin.py").touch()
+    (cwd / "sft.yaml").write_text("dataset_prepared_path: prepared\n")
 
     def imports(*argv: str) -> tuple[list[str], str]:
         log = tmp_path / f"imports-{len(list(tmp_path.iterdir()))}"
@@ -119,4 +120,7 @@ def test_preprocess_is_imported_once_and_finds_plugins_where_alphaf_was_called(t
     # What the program is for: as `__main__` the module is imported again by each spawned process.
     assert imports(sys.executable, "-m", "axolotl.cli.preprocess")[0] == ["__main__", "__mp_main__"]
     argv = program(sys.executable, "training.preprocess", "sft.yaml", "--download=False", "--debug_num_examples=0")
-    assert imports(*argv) == (["axolotl.cli.preprocess"], "sft.yaml False 0 user_plugin\n")
+    assert imports(*argv) == (
+        ["axolotl.cli.preprocess"],
+        "sft.yaml False 0 user_plugin\ntrained tokens: 0 of 0 in 0 rows\n",
+    )

@@ -133,7 +133,7 @@ def test_a_run_that_is_not_finished_is_left_alone(chain, alphaf):
     chain.manifest.write_text("{")
     assert "cannot be read" in told(alphaf, "--yes")["kept"][0]["why"]
     chain.manifest.write_text('{"format": 1}')
-    assert told(alphaf, "--yes")["kept"][0]["why"] == "its manifest cannot be read"
+    assert told(alphaf, "--yes")["kept"][0]["why"] == "the manifest cannot be read: stages: field required"
     assert left(chain) == before
 
 

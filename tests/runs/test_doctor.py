@@ -11,6 +11,7 @@ import pytest
 from doctor_python import FINE, calls, environment, view
 
 from alphaf_orch.core import cards as cards_module
+from alphaf_orch.core import processes
 from alphaf_orch.core.cards import Card, Cards
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.runs import doctor
@@ -120,10 +121,9 @@ def test_what_befalls_one_kernel_is_that_check_s_failure(answer, said, examined,
 
 def test_nothing_of_a_hanging_program_lives_on(tmp_path, monkeypatch):
     """Its child is in a session of its own, as a rank may be."""
-    from alphaf_orch.core import command
     from alphaf_orch.core.processes import living
 
-    monkeypatch.setattr(command, "new_mark", lambda: "_ALPHAF_LAUNCH_doctor_test")
+    monkeypatch.setattr(processes, "new_mark", lambda: "_ALPHAF_LAUNCH_doctor_test")
     python = doctor_python.make(tmp_path, {"devices": "hang"})
     (answer,) = ask([(str(python), "devices")], 1.0)
     assert "did not end" in answer.trouble

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from alphaf_orch.core.nodes import Seat
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.runs import attempt
+from alphaf_orch.runs import attempt, runner
 from alphaf_orch.runs.nodes import leader
 from alphaf_orch.runs.nodes.signs import Voice
 from alphaf_orch.settings.config import RunConfig
@@ -227,7 +227,7 @@ def test_a_training_of_rays_needs_ray(fake, alphaf, monkeypatch):
 
     monkeypatch.setattr(hardware, "_all_gpus", lambda: ("H100", "H100"))
     monkeypatch.setattr(hardware, "_smallest_memory", lambda _: 85 * 10**9)
-    monkeypatch.setattr(runner, "check_devices", lambda *_: None, raising=False)
+    monkeypatch.setattr(runner, "check_devices", lambda *_: None)
     asked = ("sft", "--config", str(fake.config), "--gpus", "1", "--nodes", "1", "--set", "use_ray=true")
     refused = alphaf(*asked)
     assert refused.exit_code == 9

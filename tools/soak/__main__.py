@@ -21,11 +21,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2])]
 
-from soak.chain import Hit  # noqa: E402
-from soak.soak import soak  # noqa: E402
-
 from alphaf_orch.core.command import PROGRAM_ENV, child_env  # noqa: E402
 from alphaf_orch.core.warm import kept_warm  # noqa: E402
+from soak.chain import Hit  # noqa: E402
+from soak.soak import soak  # noqa: E402
 
 MODEL = ("--model", "tiny")
 
@@ -45,7 +44,8 @@ def main() -> None:
     place = given.keep or Path(tempfile.mkdtemp(prefix="alphaf-soak-"))
     begun = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing of it is left
-    with kept_warm([sys.executable], child_env({**PROGRAM_ENV, "OMP_NUM_THREADS": "1"}, online=False)):
+    env = {**PROGRAM_ENV, "OMP_NUM_THREADS": "1", "HF_HOME": str(place / "hf")}
+    with kept_warm([sys.executable], child_env(env, online=False)):
         hits, wrong = soak(place, (*MODEL, *given.words), given.kills, given.seed, given.per_chain)
     _told(hits, wrong, time.monotonic() - begun)
     if given.json:

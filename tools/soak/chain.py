@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from soak.faults import FAULTS, Fault
-
 from alphaf_orch.core.paths import PACKAGE, RunPaths
 from alphaf_orch.core.processes import Process, living, mark_of
 from alphaf_orch.core.record import read_json
+from soak.faults import FAULTS, Fault
 
 ORPHANS_S = 10.0  # after so long nothing of a run lives
 _POLL_S = 0.02
@@ -64,7 +63,7 @@ class Chain:
             "PYTHONPATH": str(PACKAGE.parent),
             "ALPHAF_RUNS": str(self.paths.root.parent),
             "ALPHAF_CACHE": str(self._place / "cache"),
-            "HF_HOME": str(self._place / "hf"),
+            "HF_HOME": str(self._place.parent / "hf"),  # one for all: the warm parent serves no other
             "OMP_NUM_THREADS": "1",  # the threads of toy models spend their time waiting for each other
         }
         with self.said.open("ab") as said:

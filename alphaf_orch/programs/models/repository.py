@@ -37,7 +37,7 @@ def listing(repo: str, revision: str | None, repo_type: str, *, pickles: bool) -
         }
         for file in info.siblings or ()
     }
-    patterns = wanted_patterns([*found], allow_pickle=False) if repo_type == "model" else None
+    patterns = wanted_patterns([*found], allow_pickle=True) if repo_type == "model" else None
     names = sorted(filter_repo_objects([*found], allow_patterns=patterns))
     refused = [] if pickles else [name for name in names if name.lower().endswith(PICKLED)]
     names = [name for name in names if name not in refused]

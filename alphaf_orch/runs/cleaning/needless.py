@@ -114,7 +114,7 @@ def holding(paths: RunPaths) -> Iterator[None]:
     with contextlib.ExitStack() as locks:
         for lock in (paths.root.parent / ".lock", paths.lock, paths.eval_lock, paths.answers_lock):
             if lock == paths.lock or lock.is_file():
-                locks.enter_context(held(lock, f"the run {paths.name}"))
+                locks.enter_context(held(lock, f"the run {paths.name}", to_make_room=True))
         yield
 
 

@@ -49,8 +49,8 @@ def held(path: Path, what: str, *, to_make_room: bool = False) -> Iterator[int]:
     In use is what another process holds, here or on another machine, and what a process lives of that was started
     under the lock: a trainer's rank that outlived its `alphaf` still writes there. Where that `alphaf` was killed, its
     watchdog ends what is left of it, and is waited for. A holder on another machine that gives no sign of life for
-    SILENT_S counts as dead; whether it does is waited for. Who wants it `to_make_room` on a disk that takes not even our
-    name holds it by flock alone.
+    SILENT_S counts as dead; whether it does is waited for. Who wants it `to_make_room` on a disk that takes not even
+    our name holds it by flock alone.
     """
     mark = mark_of(path)
     with _taken(path, what, mark, to_make_room) as handle, guarded(mark):

@@ -103,7 +103,11 @@ def test_every_relative_link_resolves(page: Path) -> None:
 def test_every_file_of_ours_that_a_page_names_is_there(page: Path) -> None:
     """`programs/…` lies in the package; words in capitals are placeholders; one page is written by `make gpu-check`."""
     tops = "alphaf_orch|docs|programs|requirements|schemas|templates|tests|tools"
-    named = {name for name in re.findall(rf"`((?:{tops})/[^`\s]*)`", prose(page)) if not re.search(r"[A-Z]{3,}", name)}
+    named = {
+        name
+        for name in re.findall(rf"`((?:{tops})/[^`\s:]*)(?:::\w+)?`", prose(page))
+        if not re.search(r"[A-Z]{3,}", name)
+    }
     assert {name for name in named if not [*ROOT.glob(name), *(ROOT / "alphaf_orch").glob(name)]} <= {
         "docs/gpu-verification.md"
     }

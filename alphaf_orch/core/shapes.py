@@ -208,9 +208,9 @@ class Kept(Shape):
 
 
 class HeldOut(Shape):
-    """The rows that are kept for evaluation."""
+    """The rows that are kept for evaluation: nothing is said of them where none are."""
 
-    rows: Count
+    rows: Count | None = None
     trained_on: Count | None = None
 
 

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -46,6 +47,7 @@ Asked = tuple[Path, int, int, Kind, Format | None, Unit, Path | None]
 def _readers(asked: list[Asked]) -> Iterator[list[Connection]]:
     """Yield where the parts come from, each read by a process of its own; none of them is left behind."""
     context = multiprocessing.get_context("spawn")
+    resource_tracker.ensure_running()  # started with the first process, it would let Ctrl-C through to that one
     processes, readers = [], []
     try:
         for one in asked:

@@ -274,7 +274,10 @@ def test_a_row_that_changed_is_asked_again_and_other_tasks_are_not(evaluate, fak
         ("short", "5 rows of my_choice, 6 were planned"),
         ("nan", "the score acc of my_choice is not a number: nan"),
         ("no_scores", "lm-eval wrote no scores of my_choice"),
-        ("fail", "ended without results (exit code 1): RuntimeError: CUDA out of memory"),
+        (
+            "fail",
+            "ended without results (exit code 1): the GPU has too little memory: RuntimeError: CUDA out of memory",
+        ),
         ("killed", "ended by the kernel's out-of-memory killer without results (exit code -9)"),
         ("fewer", "my_choice was asked 5 of 6 questions"),
     ],

@@ -29,7 +29,12 @@ def environment(folder: Path) -> dict[str, str]:
     return (
         env
         | kept
-        | {"PYTHONPATH": FOUND, "OMP_NUM_THREADS": "1", "HF_HOME": str(place_of(folder, sys.executable) / "hf")}
+        | {
+            "PYTHONPATH": FOUND,
+            "OMP_NUM_THREADS": "1",
+            "HF_HOME": str(place_of(folder, sys.executable) / "hf"),
+            "TORCHINDUCTOR_CACHE_DIR": str(place_of(folder, sys.executable) / "torchinductor"),
+        }
     )
 
 

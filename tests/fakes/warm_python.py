@@ -22,8 +22,9 @@ FAKES = str(Path(__file__).parent)
 
 
 def likened(folder: str, python: str) -> dict[str, str]:
-    """Return our environment with the parent's hub and path, where a test's own hold nothing else."""
+    """Return our environment with the parent's caches and path, where a test's own hold nothing else."""
     env = {key: value for key, value in os.environ.items() if key != PLACE}
+    env["TORCHINDUCTOR_CACHE_DIR"] = str(place_of(Path(folder), python) / "torchinductor")
     if not (Path(env.get("HF_HOME", folder)) / "hub").is_dir():
         env["HF_HOME"] = str(place_of(Path(folder), python) / "hf")
     if set(filter(None, env.get("PYTHONPATH", "").split(os.pathsep))) <= {CHILD, str(REPO), FAKES}:

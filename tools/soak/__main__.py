@@ -44,7 +44,8 @@ def main() -> None:
     place = given.keep or Path(tempfile.mkdtemp(prefix="alphaf-soak-"))
     begun = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing of it is left
-    env = {**PROGRAM_ENV, "OMP_NUM_THREADS": "1", "HF_HOME": str(place / "hf")}
+    shared = {"HF_HOME": str(place / "hf"), "TORCHINDUCTOR_CACHE_DIR": str(place / "torchinductor")}
+    env = {**PROGRAM_ENV, **shared, "OMP_NUM_THREADS": "1"}
     with kept_warm([sys.executable], child_env(env, online=False)):
         hits, wrong = soak(place, (*MODEL, *given.words), given.kills, given.seed, given.per_chain)
     _told(hits, wrong, time.monotonic() - begun)

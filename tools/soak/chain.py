@@ -63,7 +63,9 @@ class Chain:
             "PYTHONPATH": str(PACKAGE.parent),
             "ALPHAF_RUNS": str(self.paths.root.parent),
             "ALPHAF_CACHE": str(self._place / "cache"),
-            "HF_HOME": str(self._place.parent / "hf"),  # one for all: the warm parent serves no other
+            # One for all: the warm parent serves nobody with other ones.
+            "HF_HOME": str(self._place.parent / "hf"),
+            "TORCHINDUCTOR_CACHE_DIR": str(self._place.parent / "torchinductor"),
             "OMP_NUM_THREADS": "1",  # the threads of toy models spend their time waiting for each other
         }
         with self.said.open("ab") as said:

@@ -36,7 +36,9 @@ def hub_errors(where: str) -> Iterator[None]:
     try:
         yield
     except HFValidationError as error:
-        raise Failure(FAILED, str(error), where=f"--repo {where}", fix="give a hub id such as ORG/NAME") from error
+        raise Failure(
+            FAILED, str(error), where=f"--repo {where.partition('@')[0]}", fix="give a hub id such as ORG/NAME"
+        ) from error
     except GatedRepoError as error:
         fix = "accept the licence on its page with your account, export HF_TOKEN, then call it again"
         raise Failure(

@@ -10,16 +10,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pydantic import BaseModel, TypeAdapter
+
 from alphaf_orch.bundle.files import has, sha256
 from alphaf_orch.bundle.found import PIP, Package
-from alphaf_orch.bundle.run import Runner
+from alphaf_orch.bundle.run import AGAIN, Runner
 from alphaf_orch.bundle.target import Target
 from alphaf_orch.core.errors import ToolError
 from alphaf_orch.core.record import write_atomic
+from alphaf_orch.core.stored import absent, checked, read_value
 
 # DeepSpeed's setup looks for nvcc and would compile ops; what trains here needs none (Makefile, setup-deepspeed).
 _ENVIRONMENT = {"DS_BUILD_OPS": "0", "DS_IGNORE_CUDA_DETECTION": "1"}
 Built = Mapping[str, Mapping[str, str]]  # by the source's SHA-256: file and sha256 of the wheel
+
+
+class Wheel(BaseModel):
+    """What is kept of a wheel that was built."""
+
+    file: str
+    sha256: str
 
 
 def build(
@@ -31,7 +41,7 @@ def build(
     built, or whose wheel the target would not take.
     """
     state = runner.work / "built.json"
-    known = {**before, **(json.loads(state.read_text(encoding="utf-8")) if state.is_file() else {})}
+    known = {**before, **({} if absent(state) else _built(state))}
     made, unfit = {}, []
     for package in sources:
         entry = known.get(package.sha256)
@@ -59,6 +69,11 @@ def build(
             " (--glibc 2.34)",
         )
     return made
+
+
+def _built(state: Path) -> dict[str, dict[str, str]]:
+    entries = checked(TypeAdapter(dict[str, Wheel]), read_value(state, AGAIN), state, AGAIN)
+    return {digest: {"file": entry.file, "sha256": entry.sha256} for digest, entry in entries.items()}
 
 
 def _wheel(package: Package, runner: Runner) -> Path | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from alphaf_orch.bundle.build import build
+from pydantic import BaseModel
+
+from alphaf_orch.bundle.build import Wheel, build
 from alphaf_orch.bundle.contents import Contents, Snapshot
 from alphaf_orch.bundle.files import MANIFEST, File, has, is_plain, sha256
 from alphaf_orch.bundle.found import PIP, Package, target_options
@@ -18,6 +19,7 @@ from alphaf_orch.core.command import PROGRAM_ENV, program
 from alphaf_orch.core.disk import existing, size
 from alphaf_orch.core.errors import DiskError
 from alphaf_orch.core.record import copy_atomic, write_atomic
+from alphaf_orch.core.stored import absent, checked, read_object
 from alphaf_orch.runs.launch import exited
 
 WHEELS = "wheels"
@@ -25,6 +27,14 @@ _BATCH = 256 << 20  # bytes; ours: what a killed bundle fetches twice at most, a
 _UNKNOWN = 16 << 20  # bytes that a file of unknown size is taken for
 _FIX = "mend what that says, then call the same command again: it goes on"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class _Wheel(Wheel):
+    built_from: str | None = None
+
+
+class _Manifest(BaseModel):
+    wheels: list[_Wheel]
 
 
 def collect(contents: Contents, folder: Path, python: str, runner: Runner) -> dict[str, Package]:
@@ -97,10 +107,14 @@ def _download(batch: Sequence[Package], folder: Path, target: Target, runner: Ru
 def _built_before(folder: Path) -> dict[str, dict[str, str]]:
     """Return what a finished bundle here says of the wheels that were built for it, by their source's hash."""
     manifest = folder / MANIFEST
-    if not manifest.is_file():
+    if absent(manifest):
         return {}
-    wheels = json.loads(manifest.read_text(encoding="utf-8"))["wheels"]
-    return {entry["built_from"]: entry for entry in wheels if entry.get("built_from")}
+    wheels = checked(_Manifest, read_object(manifest), manifest).wheels
+    return {
+        wheel.built_from: {"file": wheel.file, "sha256": wheel.sha256, "built_from": wheel.built_from}
+        for wheel in wheels
+        if wheel.built_from
+    }
 
 
 def _own_package(checkout: Path, folder: Path, runner: Runner) -> Package:

@@ -2,26 +2,41 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pydantic import BaseModel
 
 from alphaf_orch.bundle.files import File, check_place
 from alphaf_orch.bundle.found import Package
 from alphaf_orch.bundle.packages import find_packages
 from alphaf_orch.bundle.request import Local, Request, Wanted, settle
-from alphaf_orch.bundle.run import Runner
+from alphaf_orch.bundle.run import AGAIN, Runner
 from alphaf_orch.bundle.target import pinned
 from alphaf_orch.core.command import PROGRAM_ENV, program
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.record import fingerprint
+from alphaf_orch.core.stored import absent, checked, read_value
 from alphaf_orch.planning.base import tool_python
 from alphaf_orch.runs.launch import exited
 from alphaf_orch.settings.config import RunConfig
 
 _FETCH_FIX = "mend what that says, then call the same command again: it goes on"
+
+
+class _Entry(BaseModel):
+    path: str
+    size: int | None
+    sha256: str | None
+    git: str | None
+
+
+class _Listing(BaseModel):
+    commit: str
+    files: list[_Entry]
+    left_out: list[str]
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,7 @@ def plan_bundle(request: Request, config: RunConfig, runner: Runner) -> Contents
 def _look(wanted: Wanted, python: str, request: Request, runner: Runner) -> Snapshot:
     """Return the repository's commit and files; what was found once stays, so that a bundle goes on with one commit."""
     listing = runner.work / f"repository-{fingerprint([*vars(wanted).values(), request.allow_pickle])[:16]}.json"
-    if not listing.is_file():
+    if absent(listing):
         argv = program(python, "models.repository", "--repo", wanted.repo, "--repo-type", wanted.kind)
         argv += ("--list", str(listing))
         argv += ("--revision", wanted.revision) if wanted.revision else ()
@@ -118,13 +133,13 @@ def _look(wanted: Wanted, python: str, request: Request, runner: Runner) -> Snap
         finished = runner.run(f"asking the hub for {wanted.repo}", argv, PROGRAM_ENV)
         if finished.exit_code:
             raise exited(f"the listing of {wanted.repo}", finished, runner.log, _FETCH_FIX)
-    found = json.loads(listing.read_text(encoding="utf-8"))
+    found = checked(_Listing, read_value(listing, AGAIN), listing, AGAIN)
     folder = f"hub/{wanted.kind}s--{wanted.repo.replace('/', '--')}"
-    place = f"{folder}/snapshots/{found['commit']}"
+    place = f"{folder}/snapshots/{found.commit}"
     files, git = [], {}
-    for entry in found["files"]:
-        path = check_place(f"{place}/{entry['path']}", wanted.repo)
-        files.append(File(path, entry["size"], entry["sha256"]))
-        if entry["git"]:
-            git[path] = entry["git"]
-    return Snapshot(wanted, found["commit"], folder, tuple(files), git, listing, tuple(found["left_out"]))
+    for entry in found.files:
+        path = check_place(f"{place}/{entry.path}", wanted.repo)
+        files.append(File(path, entry.size, entry.sha256))
+        if entry.git:
+            git[path] = entry.git
+    return Snapshot(wanted, found.commit, folder, tuple(files), git, listing, tuple(found.left_out))

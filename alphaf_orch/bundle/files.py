@@ -16,8 +16,9 @@ SUMS = "SHA256SUMS"
 MANIFEST = "manifest.json"
 INSTALLER = "install.sh"
 FACTS = "facts"
-# sha256sum writes such names escaped, and a file system of a USB stick (FAT, NTFS) cannot keep the others.
-_UNFIT = re.compile(r'[\x00-\x1f\x7f\\"*:<>?|]')
+# sha256sum writes such names escaped, a file system of a USB stick (FAT, NTFS) cannot keep the others; a surrogate is a
+# byte that is no UTF-8, which no manifest can hold.
+_UNFIT = re.compile(r'[\x00-\x1f\x7f\\"*:<>?|\ud800-\udfff]')
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def check_place(path: str, where: str) -> str:
     if unfit:
         raise DataError(
             f"the name {path!r} has {unfit[0]!r} in it, which media and checksum files do not carry",
-            where=where,
+            where=where.encode("utf-8", "backslashreplace").decode("utf-8"),
             fix="rename the file",
         )
     return path

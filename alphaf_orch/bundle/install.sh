@@ -9,9 +9,11 @@
 #   --check                 verify every file, look at the machine, install nothing
 #
 # Exit codes: 0 done; 2 command line; 3 the bundle is damaged; 4 the machine lacks something; 5 no room; 6 something else
-# is there; 7 pip failed; 10 installed, and `alphaf doctor` is not green; 130 interrupted. Behind 2 to 6 nothing was
-# installed; behind any, the same call goes on.
+# is there; 7 pip failed; 10 installed, and `alphaf doctor` is not green; 130 interrupted. Where it says `nothing was
+# installed`, nothing was; behind any other code the same call goes on.
 set -u
+theirs=${LC_ALL-}
+export LC_ALL=C # names are bytes: in another locale grep drops the lines that it cannot read
 umask u=rwx # a umask that locks its own user out would break every step; what it says of others stays
 unset CDPATH PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 
@@ -47,7 +49,7 @@ done
 here=$(cd -- "$(dirname -- "$0")" && pwd -P) || exit 2
 case $prefix in /*) ;; *) prefix=$PWD/$prefix ;; esac
 case $hf_home in '') hf_home=$prefix/hf ;; /*) ;; *) hf_home=$PWD/$hf_home ;; esac
-for tool in sha256sum tar find sort comm cmp cut sed grep df du mktemp; do
+for tool in sha256sum tar find sort comm cut sed grep df du mktemp stat; do
     command -v "$tool" >/dev/null || fail 4 "there is no $tool on this machine" "$PATH" "install coreutils, findutils, sed, grep and tar"
 done
 scratch=$(mktemp -d) || fail 5 "there is no room for temporary files" "${TMPDIR:-/tmp}" "name a folder in TMPDIR"
@@ -65,14 +67,13 @@ named() { # PREFIX: each line with what it is
 
 differences() { # FOLDER: a line for each file that is not what SHA256SUMS says, missing or too many
     cd -- "$1" || return
-    export LC_ALL=C
     grep -nvE '^[0-9a-f]{64}  [^/]' SHA256SUMS | cut -d : -f 1 | named 'unreadable line of SHA256SUMS'
     grep -E '^[0-9a-f]{64}  [^/]' SHA256SUMS >"$scratch/lines"
     cut -c 67- "$scratch/lines" | sort >"$scratch/listed"
     uniq -d "$scratch/listed" | named 'listed twice'
     grep -E '(^|/)\.{0,2}(/|$)' "$scratch/listed" | named 'listed outside the bundle'
     grep -vE '(^|/)\.{0,2}(/|$)' "$scratch/listed" >"$scratch/inside"
-    find . -type f | sed 's|^\./||' | grep -vx SHA256SUMS | sort >"$scratch/there"
+    find . -type f ! -path ./SHA256SUMS | sed 's|^\./||' | sort >"$scratch/there"
     find . ! -type f ! -type d | sed 's|^\./||' | sort | named 'not a file but a link or device'
     find . -type d ! \( -exec test -r {} \; -exec test -x {} \; \) -prune | sed 's|^\./||' | named 'unreadable folder'
     comm -13 "$scratch/inside" "$scratch/there" | named 'not in SHA256SUMS'
@@ -82,26 +83,34 @@ differences() { # FOLDER: a line for each file that is not what SHA256SUMS says,
     done
     # Only plain files that are listed are read: no pipe is waited for.
     comm -12 "$scratch/inside" "$scratch/there" >"$scratch/both"
-    if cmp -s "$scratch/both" "$scratch/listed"; then
+    if [ -z "$(comm -3 "$scratch/both" "$scratch/listed")" ]; then
         mv "$scratch/lines" "$scratch/sums"
     else
         while IFS= read -r line; do
             grep -qxF -e "${line#*  }" "$scratch/both" && printf '%s\n' "$line"
         done <"$scratch/lines" >"$scratch/sums"
     fi
-    sha256sum -c "$scratch/sums" 2>/dev/null | grep -v ': OK$' | sed 's/: FAILED open or read$/ (cannot be read)/; s/: FAILED$//' | named 'changed'
+    sha256sum -c "$scratch/sums" >"$scratch/checked" 2>/dev/null
+    grep -v ': OK$' "$scratch/checked" | sed 's/: FAILED open or read$/ (cannot be read)/; s/: FAILED$//' | named 'changed'
 }
 
 verify() { # FOLDER
     if [ ! -f "$1/SHA256SUMS" ] || [ -L "$1/SHA256SUMS" ]; then
         fail 3 "there is no SHA256SUMS: the bundle is not finished, or not wholly copied" "$1" "finish alphaf bundle, copy all of it"
     fi
-    echo "verifying $(grep -c . "$1/SHA256SUMS") files of $1"
+    listed=$(grep -c . "$1/SHA256SUMS")
+    echo "verifying $listed files of $1"
+    for _ in 1 2 3 4 5 6 7 8; do cat "$1/SHA256SUMS"; done 2>/dev/null >"$scratch/room" ||
+        fail 5 "there is no room for the lists of its files; nothing was installed" "${TMPDIR:-/tmp}" "name a folder in TMPDIR"
+    rm -f "$scratch/room"
     (differences "$1") >"$scratch/differences"
     if [ -s "$scratch/differences" ]; then
         cat "$scratch/differences" >&2
         fail 3 "$(grep -c . "$scratch/differences") files are not as they were bundled; nothing was installed" "$1" "copy those files again"
     fi
+    # Silence is no proof: a sha256sum that was killed names nothing.
+    [ "$(grep -c ': OK$' "$scratch/checked")" = "$listed" ] ||
+        fail 3 "not every file could be verified; nothing was installed" "$1, ${TMPDIR:-/tmp}" "call sha256sum -c SHA256SUMS there, and see what stops it"
 }
 
 bundle=''
@@ -201,13 +210,26 @@ standing() { # PATH: the nearest folder above it that is there
     printf '%s\n' "$folder"
 }
 
+room_for() { # KIB PATH
+    free=$(df -Pk -- "$(standing "$2")" | sed -n '2s/  */ /gp' | cut -d ' ' -f 4)
+    says room "$(($1 / 1024)) MiB needed, $((free / 1024)) MiB free for $2"
+    [ -f "$prefix/.alphaf-bundle" ] || [ "$free" -ge "$1" ] || room_short="$room_short${room_short:+, }$2"
+}
+
 look_at_room() {
     # Compiled python and file systems' blocks on top of what wheels unpack to: measured 1.2 for the CPU's lock.
     needed=$(($(fact unpacked) / 1024 * 13 / 10 + $(fact placed) / 1024))
     [ ! -f "$here/bundle.tar.000" ] || needed=$((needed + $(du -sk "$here" | cut -f 1)))
-    free=$(df -Pk -- "$(standing "$prefix")" | sed -n '2s/  */ /gp' | cut -d ' ' -f 4)
-    says room "$((needed / 1024)) MiB needed, $((free / 1024)) MiB free for $prefix"
-    [ -f "$prefix/.alphaf-bundle" ] || [ "$free" -ge "$needed" ] || room_short=1
+    if [ "$(stat -c %d -- "$(standing "$prefix")")" != "$(stat -c %d -- "$(standing "$hf_home")")" ]; then
+        lacked=0
+        fact snapshot >"$scratch/snapshots"
+        while read -r count place; do
+            needed=$((needed - count / 1024))
+            [ -d "$hf_home/$place" ] || lacked=$((lacked + count / 1024))
+        done <"$scratch/snapshots"
+        room_for "$lacked" "$hf_home"
+    fi
+    room_for "$needed" "$prefix"
 }
 
 room_short=''
@@ -229,7 +251,7 @@ fi
 look_at_driver
 look_at_room
 [ -z "$lacking" ] || fail 4 "this machine lacks:$lacking; nothing was installed" "the lines above" "bring what they name, then call it again"
-[ -z "$room_short" ] || fail 5 "there is no room; nothing was installed" "$prefix" "free some, or name another disk with --prefix"
+[ -z "$room_short" ] || fail 5 "there is no room; nothing was installed" "$room_short" "free some, or name another disk with --prefix or --hf-home"
 if [ -n "$only_check" ]; then
     echo "verified; nothing was installed (--check)"
     exit 0
@@ -243,10 +265,19 @@ if [ -e "$prefix" ] && [ ! -f "$marker" ] && { [ ! -d "$prefix" ] || [ -n "$(ls 
 fi
 mkdir -p -- "$prefix" 2>"$scratch/said" || fail 6 "the folder cannot be made: $(cat "$scratch/said")" "$prefix" "name another one with --prefix"
 [ -w "$prefix" ] || fail 6 "the folder cannot be written" "$prefix" "name another one with --prefix"
+installs() { # PID: whether it is another installer; the number may be of before a restart, and anyone's by now
+    [ -n "$1" ] && [ "$1" != $$ ] || return 1
+    if [ -r "/proc/$1/cmdline" ]; then
+        tr '\0' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -q 'install\.sh'
+        return
+    fi
+    case $(kill -0 "$1" 2>&1) in '' | *permitted*) return 0 ;; esac # there, and hidden from this user
+    return 1
+}
 lock=$prefix/.installing
 if ! mkdir "$lock" 2>/dev/null; then
     other=$(cat "$lock/pid" 2>/dev/null)
-    if [ -n "$other" ] && kill -0 "$other" 2>/dev/null; then
+    if installs "$other"; then
         fail 6 "process $other installs there" "$prefix" "wait for it"
     fi
 fi
@@ -273,7 +304,10 @@ conflicts() { # FOLDER DESTINATION: files that are there with other content
     sums "$1" | while IFS= read -r line; do
         place=$2/${line#*  }
         [ ! -e "$place" ] && [ ! -L "$place" ] && continue
-        case $place in */refs/*) [ -z "$replace_refs" ] || continue ;; esac
+        case $1/${line#*  } in
+        hub/*/snapshots/*) ;;
+        hub/*/refs/*) [ -z "$replace_refs" ] || continue ;;
+        esac
         [ -f "$place" ] && [ "$(sum_of "$place")" = "${line%%  *}" ] || printf '  %s\n' "$place"
     done
 }
@@ -353,7 +387,8 @@ unset HF_HUB_CACHE HUGGINGFACE_HUB_CACHE
 END
 rm -rf "$prefix/.bundle"
 echo "$bundle done" >"$marker"
-unset TMPDIR
+unset TMPDIR LC_ALL
+[ -z "$theirs" ] || export LC_ALL="$theirs"
 rm -rf "$lock"
 locked=''
 cd -- "$prefix" || exit 6

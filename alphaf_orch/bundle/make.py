@@ -8,7 +8,7 @@ from pathlib import Path
 
 from alphaf_orch.bundle.collect import collect
 from alphaf_orch.bundle.contents import plan_bundle
-from alphaf_orch.bundle.files import INSTALLER, MANIFEST, SUMS
+from alphaf_orch.bundle.files import INSTALLER, SUMS
 from alphaf_orch.bundle.request import Request
 from alphaf_orch.bundle.run import Runner
 from alphaf_orch.bundle.seal import seal
@@ -69,7 +69,7 @@ def _made(
 
 def _require_ours(out: Path) -> None:
     """Raise RunStateError for a folder with content that no bundle put there."""
-    known = (SUMS, MANIFEST, WORK, INSTALLER)
+    known = (SUMS, WORK, INSTALLER)  # a manifest has every run, too
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not any((out / name).exists() for name in known))):
         raise RunStateError("there is something else than a bundle", where=str(out), fix="name a new folder with --out")
 

@@ -6,13 +6,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from pydantic import TypeAdapter
+
 from alphaf_orch.bundle.dry_run import dry_run
 from alphaf_orch.bundle.found import Package
 from alphaf_orch.bundle.resolver import resolve
-from alphaf_orch.bundle.run import Runner
+from alphaf_orch.bundle.run import AGAIN, Runner
 from alphaf_orch.bundle.target import Target
 from alphaf_orch.core.errors import ToolError
 from alphaf_orch.core.record import fingerprint, write_atomic
+from alphaf_orch.core.stored import absent, checked, read_value
 
 
 def find_packages(pins: dict[str, str], target: Target, runner: Runner) -> list[Package]:
@@ -22,8 +25,8 @@ def find_packages(pins: dict[str, str], target: Target, runner: Runner) -> list[
     Raises StageError where uv or pip fails, ToolError naming every package that the index has no file of.
     """
     kept = runner.work / f"packages-{fingerprint([pins, target.platforms(), target.python])[:16]}.json"
-    if kept.is_file():
-        return [Package(**values) for values in json.loads(kept.read_text(encoding="utf-8"))]
+    if not absent(kept):
+        return checked(TypeAdapter(list[Package]), read_value(kept, AGAIN), kept, AGAIN)
     found = resolve(pins, target, runner) or dry_run(pins, target, runner)
     if found.absent:
         raise _nothing_for(found.absent, target)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from alphaf_orch.core.command import Finished, child_env, run_logged
 
+AGAIN = "delete it, then call the same command again: what it held is asked for again"  # of a damaged file in `work`
+
 
 @dataclass
 class Runner:

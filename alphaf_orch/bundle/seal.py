@@ -19,6 +19,7 @@ from alphaf_orch.bundle.found import Package
 from alphaf_orch.bundle.target import needs_glibc
 from alphaf_orch.core.errors import ContractError, RunStateError
 from alphaf_orch.core.record import now, write_atomic
+from alphaf_orch.core.stored import absent, read_object
 from alphaf_orch.runs.machine.gpus import OLDEST_DRIVER
 
 _SHIPPED = Path(__file__).with_name(INSTALLER)
@@ -135,7 +136,11 @@ def _facts(contents: Contents, wheels: Mapping[str, Package], folder: Path) -> s
         "unpacked": unpacked,
         "placed": placed,
     }
-    return "".join(f"{key}={value}\n" for key, value in values.items())
+    lines = [f"{key}={value}\n" for key, value in values.items()]
+    for one in contents.snapshots:  # for the room that a hub cache on another disk needs
+        count = sum((folder / file.path).stat().st_size for file in one.files)
+        lines.append(f"snapshot={count} {one.folder}/snapshots/{one.commit}\n")
+    return "".join(lines)
 
 
 def _unpacked(wheel: Path) -> int:
@@ -171,7 +176,7 @@ def _manifest(contents: Contents, wheels: Mapping[str, Package], digests: Mappin
         },
     }
     old = folder / MANIFEST
-    before = json.loads(old.read_text(encoding="utf-8")) if old.is_file() else {}
+    before = {} if absent(old) else read_object(old)
     created = before.pop("created", None)
     values["created"] = created if before == values else now()
     return json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n"

@@ -17,9 +17,10 @@ from alphaf_orch.core.errors import ConfigError, DiskError, RunStateError
 from alphaf_orch.core.record import write_atomic
 
 PART = "bundle.tar."
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([KMGT]?)(i?)B?", re.IGNORECASE)
 _POWERS = {"": 0, "K": 1, "M": 2, "G": 3, "T": 4}
-_LEAST = 1 << 20  # ours: names have three digits
+_LEAST = 1 << 20  # ours
+_MOST = 1000  # parts: names have three digits
 
 
 def parse_size(text: str) -> int:
@@ -39,10 +40,17 @@ def parse_size(text: str) -> int:
 def split(folder: Path, parts: Path, limit: int) -> str:
     """Write a finished bundle into `parts` as files of at most `limit` bytes, and return the SHA-256 of their sums.
 
-    Raises DiskError where there is no room, RunStateError for a folder that holds something else.
+    Raises ConfigError for a limit that makes more parts than their names count, DiskError where there is no room,
+    RunStateError for a folder that holds something else; older parts are deleted only where the new ones may come.
     """
-    needed = sum((folder / place).stat().st_size for place in below(folder))
-    free = shutil.disk_usage(existing(parts)).free
+    held = sum((folder / place).stat().st_size for place in below(folder))
+    needed = _archived(folder)
+    if needed > _MOST * limit:
+        raise ConfigError(
+            f"{size(needed)} are {-(-needed // limit):,} parts of {size(limit)}, and {_MOST} can be told apart",
+            where="--split",
+            fix=f"give {-(-needed // (_MOST * 10**6))}M or more",
+        )
     known = re.compile(rf"{re.escape(PART)}\d{{3}}|{SUMS}|{MANIFEST}|{INSTALLER}|{FACTS}")
     strange = [place for place in below(parts) if not known.fullmatch(place)] if parts.is_dir() else []
     if strange:
@@ -50,13 +58,9 @@ def split(folder: Path, parts: Path, limit: int) -> str:
             f"{strange[0]} is no part of a bundle", where=str(parts), fix="move it away; it is not deleted"
         )
     if parts.is_dir():
+        _require_room(needed, parts, sum((parts / place).lstat().st_size for place in below(parts)))
         shutil.rmtree(parts)
-    if needed > free:
-        raise DiskError(
-            f"the parts need {size(needed)}, {size(free)} are free",
-            where=str(parts),
-            fix="free some, or use --out elsewhere",
-        )
+    _require_room(needed, parts, 0)
     parts.mkdir(parents=True)
     pieces = _Pieces(parts, limit)
     with tarfile.open(fileobj=pieces, mode="w|", format=tarfile.GNU_FORMAT) as archive:  # type: ignore[call-overload]
@@ -66,11 +70,31 @@ def split(folder: Path, parts: Path, limit: int) -> str:
     made = [{"name": name, "size": count, "sha256": digest} for name, count, digest in pieces.done]
     for name in (INSTALLER, FACTS):
         shutil.copy(folder / name, parts / name)
-    about = {"format": 1, "bundle": sha256(folder / SUMS), "bytes": needed, "parts": made}
+    about = {"format": 1, "bundle": sha256(folder / SUMS), "bytes": held, "parts": made}
     write_atomic(parts / MANIFEST, json.dumps(about, indent=1, sort_keys=True) + "\n")
     digests = {name: digest for name, _, digest in pieces.done}
     digests |= {name: sha256(parts / name) for name in (INSTALLER, FACTS, MANIFEST)}
     return write_sums(parts, digests)
+
+
+def _archived(folder: Path) -> int:
+    """Return the bytes that the archive of a folder will have: blocks of 512, a header each, two for a long name."""
+    blocks = 2
+    for place in below(folder):
+        name = len(place.encode("utf-8"))
+        blocks += 1 - (-(folder / place).stat().st_size // 512)
+        blocks += 1 - (-(name + 1) // 512) if name > tarfile.LENGTH_NAME else 0
+    return -(-blocks * 512 // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
+
+
+def _require_room(needed: int, parts: Path, there: int) -> None:
+    free = shutil.disk_usage(existing(parts)).free + there
+    if needed > free:
+        raise DiskError(
+            f"the parts need {size(needed)}, {size(free)} are free",
+            where=str(parts),
+            fix="free some, or use --out elsewhere",
+        )
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:

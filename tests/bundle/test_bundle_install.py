@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -100,6 +101,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "a hidden file more": (lambda b: (b / ".pip").touch(), "not in SHA256SUMS: .pip"),
     "a name with a new line": (lambda b: (b / "a\nb").touch(), "not in SHA256SUMS: b"),
+    "a name that hides in new lines": (
+        lambda b: (b / "SHA256SUMS\nSHA256SUMS").touch(),
+        "not in SHA256SUMS: SHA256SUMS",
+    ),
     "a link for a file": (lambda b: linked(b / WHEEL), f"not a file but a link or device: {WHEEL}"),
     "a link for a folder": (lambda b: linked(b / "wheels"), "not a file but a link or device: wheels"),
     "a pipe for a file": (lambda b: piped(b / WHEEL), f"not a file but a link or device: {WHEEL}"),
@@ -156,8 +161,6 @@ def test_who_forges_files_and_sums_is_found_by_the_number_that_went_another_way(
     made: Made, copied: Path, install: Install
 ) -> None:
     """The sums alone are consistent again: the installer with them; only the number tells."""
-    import hashlib
-
     true = hashlib.sha256((copied / "SHA256SUMS").read_bytes()).hexdigest()
     old = hashlib.sha256((copied / WHEEL).read_bytes()).hexdigest()
     flip(copied / WHEEL)
@@ -209,7 +212,7 @@ def test_compiler_and_headers_are_listed_though_no_wheel_brings_them(
 ) -> None:
     tools = tmp_path / "bin"
     tools.mkdir()
-    for name in ("sh", "sha256sum", "tar", "find", "sort", "comm", "cmp", "cut", "sed", "grep", "df", "du", "mktemp",
+    for name in ("sh", "sha256sum", "tar", "find", "sort", "comm", "cut", "sed", "grep", "df", "du", "mktemp", "stat",
                  "dirname", "uname", "uniq", "rm", "mv", "cat", "tr", "test"):  # fmt: skip
         (tools / name).symlink_to(str(shutil.which(name)))
     done = install(
@@ -231,8 +234,6 @@ def test_compiler_and_headers_are_listed_though_no_wheel_brings_them(
 def test_the_driver_is_compared_with_the_cuda_of_the_lock(
     copied: Path, install: Install, tmp_path: Path, driver: str, said: str
 ) -> None:
-    import hashlib
-
     if Path("/proc/driver/nvidia/version").exists():
         pytest.skip("this machine has a driver of its own")
     facts = copied / "facts"
@@ -263,3 +264,93 @@ def test_a_wrong_command_line_is_told(made: Made, install: Install, options: tup
     assert done.returncode == 2
     assert "next:  sh install.sh --help" in done.stderr
     assert "--manifest-sha256 HEX" in install(made.folder, "--help").stdout
+
+
+def listed(folder: Path, place: str, content: str) -> None:
+    """Put a file into a bundle, and into its sums."""
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    (folder / place).write_text(content)
+    appended(folder / "SHA256SUMS", f"{hashlib.sha256(content.encode()).hexdigest()}  {place}\n")
+
+
+@pytest.fixture
+def begun(copied: Path, tmp_path: Path) -> Path:
+    """Return a prefix where an installation began and a file of data lies that has other content: the last refusal."""
+    listed(copied, "data/refs/a.jsonl", "theirs")
+    prefix = tmp_path / "설치"
+    (prefix / "data" / "refs").mkdir(parents=True)
+    (prefix / "data" / "refs" / "a.jsonl").write_text("mine")
+    (prefix / ".alphaf-bundle").write_text("begun\n")
+    (prefix / ".installing").mkdir()
+    return prefix
+
+
+def test_only_the_hubs_own_refs_are_replaced(copied: Path, install: Install, begun: Path) -> None:
+    done = install(copied, "--replace-refs", "--python", machine(begun.parent))
+    assert (done.returncode, f"  {begun}/data/refs/a.jsonl\n" in done.stderr) == (6, True), done.stderr
+    assert (begun / "data" / "refs" / "a.jsonl").read_text() == "mine"
+
+
+def test_a_lock_of_before_a_restart_is_taken_and_a_living_installers_is_not(
+    copied: Path, install: Install, begun: Path
+) -> None:
+    pid, python = begun / ".installing" / "pid", machine(begun.parent)
+    own = install(
+        copied, "--python", python, before=("sh", "-c", f'mkdir -p {pid.parent}; echo $$ >{pid}; exec "$@"', "-")
+    )
+    assert "these files are there with other content" in own.stderr
+    pid.parent.mkdir()
+    pid.write_text(f"{os.getpid()}\n")  # this process is no installer
+    assert "these files are there with other content" in install(copied, "--python", python).stderr
+    pid.parent.mkdir()
+    with subprocess.Popen(["sh", "-c", "read line", "install.sh"], stdin=subprocess.PIPE) as other:
+        pid.write_text(f"{other.pid}\n")
+        done = install(copied, "--python", python)
+        other.communicate()
+    assert (done.returncode, f"process {other.pid} installs there" in done.stderr) == (6, True)
+
+
+def stub(folder: Path, name: str, script: str) -> dict[str, str]:
+    """Put a tool before the machine's own; return the environment in which it is found."""
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f'#!/bin/sh\n{script}\nexec {shutil.which(name)} "$@"\n')
+    (folder / name).chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_silence_is_no_proof(made: Made, install: Install, tmp_path: Path) -> None:
+    """A sha256sum that is killed says nothing; lists that are cut for want of room miss what they miss."""
+    killed = install(made.folder, "--check", env=stub(tmp_path / "bin", "sha256sum", '[ "$1" != -c ] || kill -9 $$'))
+    assert (killed.returncode, "not every file could be verified" in killed.stderr) == (3, True), killed.stderr
+    full = install(made.folder, "--check", before=("sh", "-c", 'ulimit -f 4; exec "$@"', "-"))
+    assert (full.returncode, "no room for the lists of its files" in full.stderr) == (5, True), full.stderr
+
+
+def test_names_are_bytes_in_a_locale_that_cannot_read_them(copied: Path, install: Install, tmp_path: Path) -> None:
+    if (
+        not shutil.which("localedef")
+        or subprocess.run(
+            ["localedef", "-i", "ko_KR", "-f", "EUC-KR", str(tmp_path / "ko_KR.EUC-KR")],
+            check=False,
+            capture_output=True,
+        ).returncode
+    ):
+        pytest.skip("no Korean locale can be made here")
+    prefix = tmp_path / "installed"
+    (prefix / "data").mkdir(parents=True)
+    (prefix / ".alphaf-bundle").write_text("begun\n")
+    (prefix / "data" / "내 데이터.jsonl").write_text("mine")
+    env = {"LOCPATH": str(tmp_path), "LC_ALL": "ko_KR.EUC-KR"}
+    done = install(copied, "--prefix", str(prefix), "--python", machine(tmp_path), env=env)
+    assert (done.returncode, f"  {prefix}/data/내 데이터.jsonl\n" in done.stderr) == (6, True), done.stderr
+
+
+def test_room_is_asked_of_both_disks(made: Made, install: Install, tmp_path: Path) -> None:
+    (tmp_path / "hf").mkdir()
+    stub(tmp_path / "bin", "stat", 'case "$*" in */hf) echo 0; exit ;; esac')
+    env = stub(tmp_path / "bin", "df", 'case "$*" in */hf) printf "Filesystem\\nx 1 1 9 1%% /\\n"; exit ;; esac')
+    options = ("--check", "--hf-home", str(tmp_path / "hf"), "--python", machine(tmp_path))
+    done = install(made.folder, *options, env=env)
+    assert (done.returncode, f"where: {tmp_path}/hf\n" in done.stderr) == (5, True), done.stdout + done.stderr
+    (tmp_path / "hf" / next(made.folder.glob("hub/*/snapshots/*")).relative_to(made.folder)).mkdir(parents=True)
+    assert install(made.folder, *options, env=env).returncode == 0

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from bundled import CANARY, Made
+from bundled import CANARY, PYTHON, Made
 from hub_mirror import commit, git_hash
 from small_packages import checkout, source
 
-from alphaf_orch.bundle.contents import Contents, Snapshot
+from alphaf_orch.bundle.build import build
+from alphaf_orch.bundle.collect import _built_before
+from alphaf_orch.bundle.contents import Contents, Snapshot, _look
 from alphaf_orch.bundle.files import File, below
 from alphaf_orch.bundle.make import make_bundle
+from alphaf_orch.bundle.packages import find_packages
 from alphaf_orch.bundle.request import Wanted
+from alphaf_orch.bundle.run import Runner
 from alphaf_orch.bundle.seal import seal
-from alphaf_orch.core.errors import ContractError, DataError, RunStateError, ToolError
+from alphaf_orch.bundle.split import _archived, split
+from alphaf_orch.core.errors import ConfigError, ContractError, DataError, DiskError, RunStateError, ToolError
+from alphaf_orch.core.record import fingerprint
+from alphaf_orch.core.stored import Unreadable
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -127,18 +136,14 @@ def test_what_the_hub_served_is_compared_with_what_it_listed(made: Made, tmp_pat
     assert not (tmp_path / "SHA256SUMS").exists()
 
 
-@pytest.mark.parametrize("name", ["pipe", "a\nb.jsonl"])
+@pytest.mark.parametrize("name", ["pipe", "a\nb.jsonl", os.fsdecode(b"a\xff.jsonl")])
 def test_a_pipe_and_a_name_that_media_lose_are_refused(made: Made, tmp_path: Path, name: str) -> None:
-    import os
-
     os.mkfifo(tmp_path / name) if name == "pipe" else (tmp_path / name).touch()
     with pytest.raises(DataError):
         made.again(tmp_path / "b", judge_models=[], data=[str(tmp_path / name)])
 
 
 def test_the_parts_have_a_size_and_a_sum_each_and_are_the_same_each_time(made: Made, tmp_path: Path) -> None:
-    from alphaf_orch.bundle.split import split
-
     about = json.loads((made.parts / "manifest.json").read_text())
     assert [part["name"] for part in about["parts"]] == [f"bundle.tar.{n:03d}" for n in range(3)]
     assert [part["size"] for part in about["parts"][:2]] == [1_200_000] * 2
@@ -154,3 +159,58 @@ def test_a_dry_run_leaves_nothing(made: Made, tmp_path: Path) -> None:
     lines = [*make_bundle(request, tmp_path / "b", None, lambda _: None, dry=True)]
     assert lines[-1].startswith("in all")
     assert not (tmp_path / "b").exists()
+
+
+def test_a_folder_with_any_other_manifest_is_no_bundle(made: Made, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "manifest.json").write_text('{"format": 1}')
+    with pytest.raises(RunStateError, match="something else than a bundle"):
+        made.again(tmp_path / "run", judge_models=[])
+
+
+@pytest.mark.parametrize("content", ["", "[", "[1]", '{"wheels": [{"built_from": "x"}]}', "{}"])
+def test_a_damaged_manifest_is_told(made: Made, tmp_path: Path, content: str) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(Unreadable, match="the manifest cannot be read"):
+        _built_before(tmp_path)
+    if content not in ("{}", '{"wheels": [{"built_from": "x"}]}'):
+        with pytest.raises(Unreadable, match="the manifest cannot be read"):
+            seal(Contents(made.request, {}, (), ()), {}, tmp_path, tmp_path / ".partial")
+
+
+@pytest.mark.parametrize("content", ["", "[", '[{"name": 1}]', '{"commit": 1}'])
+def test_a_damaged_file_of_the_work_is_told(made: Made, tmp_path: Path, content: str) -> None:
+    runner = Runner(tmp_path, 0, lambda _: None)
+    (tmp_path / f"packages-{fingerprint([{}, made.request.target.platforms(), PYTHON])[:16]}.json").write_text(content)
+    with pytest.raises(Unreadable, match=r"packages-\w+\.json cannot be read"):
+        find_packages({}, made.request.target, runner)
+    wanted = Wanted("model", "o/m", None)
+    (tmp_path / f"repository-{fingerprint([*vars(wanted).values(), False])[:16]}.json").write_text(content)
+    with pytest.raises(Unreadable, match=r"repository-\w+\.json cannot be read"):
+        _look(wanted, "python", made.request, runner)
+    (tmp_path / "built.json").write_text(content)
+    with pytest.raises(Unreadable, match=r"built\.json cannot be read") as caught:
+        build([], tmp_path, {}, made.request.target, runner)
+    assert "delete it" in caught.value.fix
+
+
+def test_parts_that_names_cannot_count_or_a_disk_not_hold_delete_nothing(
+    made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = sum(path.stat().st_size for path in made.parts.glob("bundle.tar.*"))
+    assert _archived(made.folder) == whole
+    parts = Path(shutil.copytree(made.parts, tmp_path / "p"))
+    with pytest.raises(ConfigError, match=r"1,001 parts of .*, and 1000 can be told apart") as caught:
+        split(made.folder, parts, whole // 1001 + 1)
+    assert caught.value.fix == "give 1M or more"
+    free = {"there": whole // 2}
+
+    def usage(_: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=free["there"] if parts.exists() else free["there"] + whole)
+
+    monkeypatch.setattr(shutil, "disk_usage", usage)
+    assert split(made.folder, parts, 1_200_000) == made.digest  # the old parts' room counts
+    free["there"] = -1_000_000
+    with pytest.raises(DiskError, match="the parts need"):
+        split(made.folder, parts, 1_200_000)
+    assert files(parts) == files(made.parts)

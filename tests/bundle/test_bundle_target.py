@@ -72,7 +72,7 @@ def test_no_file_leaves_the_bundle(path: str) -> None:
         check_place(path, "org/name")
 
 
-@pytest.mark.parametrize("path", ["a\nb", "a\\b", "a\x7fb", 'say "x"', "a:b", "a?"])
+@pytest.mark.parametrize("path", ["a\nb", "a\\b", "a\x7fb", 'say "x"', "a:b", "a?", "a\udcff"])
 def test_no_name_is_taken_that_media_or_checksum_files_do_not_carry(path: str) -> None:
     with pytest.raises(DataError, match="which media and checksum files do not carry"):
         check_place(path, "org/name")
@@ -92,7 +92,7 @@ def test_the_size_of_a_part(text: str, count: int) -> None:
     assert parse_size(text) == count
 
 
-@pytest.mark.parametrize("text", ["", "4", "0G", "-4G", "4X", "G", "1e9", "nan"])
+@pytest.mark.parametrize("text", ["", "4", "0G", "-4G", "4X", "G", "1e9", "nan", "9" * 400])
 def test_a_size_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="is no size of a part"):
         parse_size(text)

@@ -16,7 +16,7 @@ _LOOPBACK_UP = ("sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 
 @cache
 def _made() -> tuple[tuple[str, ...], str]:
-    """Return what makes a network namespace without an interface that is up, as root or as a user; or why nothing does."""
+    """Return what starts a command with no interface that is up, as root or as a user; or why nothing does."""
     said = "unshare is not installed"
     for words in (("unshare", "-n"), ("unshare", "-rn")) if shutil.which("unshare") else ():
         tried = subprocess.run([*words, "true"], capture_output=True, check=False)

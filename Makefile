@@ -71,7 +71,7 @@ audit: $(SETUP) setup-audit ## bills of materials of the locks and of .venv (Cyc
 bom: $(SETUP) setup-audit ## write the bill of materials of RUN's model (CycloneDX, model.cdx.json in the run)
 	PYTHONPATH=tools:. $(AUDIT)/bin/python -m audit.ml_bom $(RUN_OPT) $(ARGS)
 
-offline-check: $(SETUP) ## run chain, eval, judge, report and the rest with no network, seeing every connect(); compare the times
+offline-check: $(SETUP) ## run chain, eval, judge, report and what only reads with no network, seeing every connect(); compare the times
 	PYTHONPATH=tools:tests/fakes $(PY) -m offline_check $(ARGS)
 
 lock: ## remake requirements/*.lock from pyproject.toml (ARGS=--upgrade for newer versions)

@@ -4,6 +4,8 @@
 #
 #   sh tools/airgap.sh [FOLDER]     FOLDER keeps the bundle, so that a second call fetches nothing (a temporary one)
 #   PYTHON                          the python of the environment that makes the bundle
+#
+# Exit code 77: nothing was tried, for no network namespace may be made here.
 set -eu
 cd "$(dirname "$0")/.."
 python=${PYTHON:?the python that alphaf is installed for}
@@ -17,8 +19,8 @@ if unshare -n true 2>/dev/null; then
 elif unshare -rn true 2>/dev/null; then
     alone='unshare -rn'
 else
-    echo "skipped: this user may make no network namespace (unshare -n)"
-    exit 0
+    echo "skipped: this user may make no network namespace (unshare -n, unshare -rn): $(unshare -rn true 2>&1)" >&2
+    exit 77
 fi
 
 "$python" -m alphaf_orch bundle --model tiny --accel cpu --split 400M --out "$work/bundle"

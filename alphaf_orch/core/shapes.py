@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
 
 
 def _moment(text: str) -> str:
@@ -19,6 +19,10 @@ def _moment(text: str) -> str:
 def _day(text: str) -> str:
     date.fromisoformat(text)
     return text
+
+
+def _none_of_nothing(value: object) -> object:
+    return None if value == {} else value
 
 
 Moment = Annotated[str, AfterValidator(_moment)]
@@ -230,7 +234,7 @@ class Report(Shape):
     tokens: Tokens | None = None
     longer_than_sequence_len: Longer | None = None
     kept: Kept | None = None
-    held_out: HeldOut | None = None
+    held_out: Annotated[HeldOut | None, BeforeValidator(_none_of_nothing)] = None  # {}: none are
     unknown_keys: dict[str, Any] | list[str] | None = None
     unused_keys: dict[str, Any] | list[str] | None = None
     ok: bool | None = None

@@ -77,13 +77,19 @@ def refuse(paths: RunPaths, stages: Collection[str], how: How) -> None:
 def refuse_model(folder: Path, how: How) -> None:
     """Raise RunStateError where a model folder is the result of a run's stage and damaged; any other one is let be."""
     folder = folder.resolve()
-    owner = next((each for each in (folder, *folder.parents)[:4] if (each / "manifest.json").is_file()), None)
-    if owner is None:
+    around = map(RunPaths, (folder, *folder.parents)[:4])
+    paths = next((each for each in around if each.manifest.is_file() and folder in _results(each)), None)
+    if paths is None:
         return
-    paths = RunPaths(owner)
     stages = read_manifest(paths.manifest)["stages"]
     made = [name for name in STAGE_ORDER if name in stages and folder in outputs(name, paths, stages[name])]
     refuse(paths, made, how)
+
+
+def _results(paths: RunPaths) -> set[Path]:
+    """Return where stages of a run may leave a result; a manifest above another folder is none of a run, or not its."""
+    kinds: tuple[Mapping[str, Any], ...] = ({}, {"spec": {"adapter": "full"}})
+    return {place for name in STAGE_ORDER for entry in kinds for place in outputs(name, paths, entry)}
 
 
 def refuse_loaded(stage: Stage, plan: Plan, manifest: Mapping[str, Any], how: How, made: Collection[str] = ()) -> None:

@@ -5,32 +5,23 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from bundled import PYTHON, Install, Made
+from watched import cut_off, without_interface
 
 MODEL = "model.safetensors"
 
 
-def alone() -> tuple[str, ...]:
-    """Return what a command is begun with to have no network interface; skip where nobody may make such a place."""
-    for words in (("unshare", "-n"), ("unshare", "-rn")):
-        if (
-            shutil.which("unshare")
-            and subprocess.run([*words, "true"], check=False, capture_output=True).returncode == 0
-        ):
-            return words
-    pytest.skip("no network namespace may be made here")
-
-
 def test_from_the_parts_without_a_network_to_a_doctor_and_again(made: Made, install: Install, tmp_path: Path) -> None:
     """Read-only media, a foreign pip configuration, a umask that locks out: nothing of it counts."""
+    if lacking := without_interface():
+        pytest.skip(lacking)
     hostile = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_REQUIRE_VIRTUALENV": "1", "PYTHONPATH": "/nowhere"}
     where = tmp_path / "설치"
-    begin = (*alone(), "sh", "-c", 'umask 0277; exec "$@"', "-")
+    begin = (*cut_off(), "sh", "-c", 'umask 0277; exec "$@"', "-")
     done = install(made.parts, "--manifest-sha256", made.digest, env=hostile, before=begin)
     assert (done.returncode, done.stderr) == (0, "")
     assert f"alphaf doctor HF_HOME={where}/hf" in done.stdout

@@ -219,7 +219,7 @@ def _statistics() -> dict[str, Any]:
     return {
         "kind": "chat", "rows": 395, "turns": 848, "duplicates": 0, "rows_with_control_tokens": 0,
         "tokens": {"total": 122696, "min": 147, "median": 294, "p95": 502, "max": 664}, "sequence_len": 512,
-        "chat_template": "chatml", "longer_than_sequence_len": {"rows": 17, "share": 0.043},
+        "chat_template": "chatml", "held_out": {}, "longer_than_sequence_len": {"rows": 17, "share": 0.043},
     }  # fmt: skip
 
 

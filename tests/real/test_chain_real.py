@@ -64,26 +64,46 @@ def chain(place):
     )
     for folder in ("home", "tmp"):
         (place / folder).mkdir()
-    own = {"HOME": str(place / "home"), "TMPDIR": str(place / "tmp")}
     # Of the folder that one stands in, a tracker may keep where it was cloned from.
     remote = ["git", "remote", "add", "origin", f"https://{CANARY}@git.bank/alphaf.git"]
     for argv in (["git", "init", "--quiet"], remote):
         subprocess.run(argv, cwd=place, check=True)
-    look = [] if without_network() else alone(place.with_name(f"{place.name} calls"))
+    return seen(place, "run", "--model", "tiny", "--run", "t", "--config", str(config))
+
+
+def seen(place: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of ours with canaries around it and no network, its calls kept beside `place`; it must succeed."""
+    own = {"HOME": str(place / "home"), "TMPDIR": str(place / "tmp")}
+    look = [] if without_network() else alone(traced(place, args[0]))
     done = subprocess.run(
-        [*look, *command("run", "--model", "tiny", "--run", "t", "--config", str(config))],
-        cwd=place, env=environment(place) | ENVIRONMENT | own, capture_output=True, text=True, timeout=900, check=False,
-        umask=0,
+        [*look, *command(*args)], cwd=place, env=environment(place) | ENVIRONMENT | own,
+        capture_output=True, text=True, timeout=900, check=False, umask=0,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done
+
+
+def traced(place: Path, what: str) -> Path:
+    return place.with_name(f"{place.name} calls of {what}")
+
+
+def test_who_asks_somebody_off_this_machine_is_seen(tmp_path):
+    if lacking := without_network():
+        pytest.skip(lacking)
+    asks = "import socket\nfor to in ('127.0.0.1', '192.0.2.1'): socket.socket().connect_ex((to, 9))"
+    # Of a child too, as the tools are.
+    argv = [sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])", sys.executable, "-c", asks]
+    subprocess.run([*alone(tmp_path / "calls"), *argv], check=True)
+    assert calls(tmp_path / "calls") == 2
+    (found,) = elsewhere(tmp_path / "calls")
+    assert "192.0.2.1" in found
 
 
 def test_the_chain_and_every_tracker_ask_nobody_off_this_machine(chain, place):
     lacking = without_network()
     if lacking:
         pytest.skip(lacking)
-    trace = place.with_name(f"{place.name} calls")
+    trace = traced(place, "run")
     assert calls(trace) > 10, "the tools talk among themselves"
     assert elsewhere(trace) == []
 
@@ -270,6 +290,19 @@ def test_all_that_the_chain_wrote_is_whole_and_one_bit_is_missed(chain, place):
     refused = alphaf(place, "chat", "사본", "--prompt", "ETF란?")
     assert refused.returncode == 6
     assert "merge_dpo of run 사본 is damaged: dpo/merged/model.safetensors is not what was written" in refused.stderr
+
+
+def test_an_evaluation_and_its_report_ask_nobody_off_this_machine_and_keep_no_secret(chain, place):
+    if lacking := without_network():
+        pytest.skip(lacking)
+    asked = seen(place, "eval", "--run", "t", "--task", "finance_ko_sentiment", "--limit", "2", "--stages", "dpo")
+    written = seen(place, "report", "t")
+    for what in ("eval", "report"):
+        assert elsewhere(traced(place, what)) == []
+    run = place / "실행 폴더" / "t"
+    assert list((run / "eval").rglob("*.json*"))
+    assert (run / "report.html").is_file()
+    assert leaks(run, asked.stdout, asked.stderr, written.stdout, written.stderr) == []
 
 
 def test_ctrl_c_and_kill_9_in_the_middle_then_the_same_command_finishes(chain, place):

@@ -301,6 +301,16 @@ def test_a_model_of_another_run_is_not_merged_or_trained_from_when_it_is_damaged
     damage.refuse_model(root / "sft" / "merged", "use")
 
 
+def test_a_manifest_of_something_else_above_a_model_is_nobody_s_to_judge(root, tmp_path):
+    """A bundle leaves its own where it is installed, and the cache of models lies below."""
+    there = shutil.copytree(root / "sft" / "merged", tmp_path / "alphaf" / "cache" / "models" / "tiny")
+    (tmp_path / "alphaf" / "manifest.json").write_text('{"format": 1, "wheels": []}', encoding="utf-8")
+    damage.refuse_model(there, "use")
+    cut(root / "manifest.json")
+    with pytest.raises(RunStateError, match="the manifest cannot be read"):
+        damage.refuse_model(root / "sft" / "merged", "use")
+
+
 def test_a_model_that_was_handed_off_where_it_was_trained_is_known_by_who_wrote_last(tmp_path):
     """Full fine-tuning: its merge writes the settings of the training's folder again."""
     paths = RunPaths(tmp_path / "full")

@@ -108,5 +108,6 @@ class MetricsRow(Shape):
     train_loss: float | None = None
     world_size: Count | None = None
     non_finite: list[str] = Field(default_factory=list)
+    chosen: float | None = Field(None, alias="rewards/chosen")
     margins: float | None = Field(None, alias="rewards/margins")
     accuracies: float | None = Field(None, alias="rewards/accuracies")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +35,17 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         return []
     rows = whole_rows(path.read_text(encoding="utf-8", errors="replace"))
     return [row for row in rows if _of_a_training(row)]
+
+
+def new_metrics(path: Path, offset: int) -> tuple[list[dict[str, Any]], int]:
+    """Return a row for each line that was finished behind the offset, and where the next one begins.
+
+    A line that `read_metrics` leaves out is an empty row: who counts lines goes on counting.
+    """
+    new = _read_from(path, offset)
+    whole = new[: new.rfind(b"\n") + 1]
+    lines = (whole_rows(f"{line}\n") for line in whole.decode("utf-8", "replace").split("\n")[:-1])
+    return [rows[0] if rows and _of_a_training(rows[0]) else {} for rows in lines], offset + len(whole)
 
 
 def _of_a_training(row: dict[str, Any]) -> bool:
@@ -139,10 +152,8 @@ class StageLine(LogLine):
         self._last: dict[str, Any] | None = None
 
     def _look(self) -> bool:
-        new = _read_from(self._metrics, self._metrics_offset)
-        whole = new[: new.rfind(b"\n") + 1]
-        self._metrics_offset += len(whole)
-        for row in whole_rows(whole.decode("utf-8", "replace")):
+        rows, self._metrics_offset = new_metrics(self._metrics, self._metrics_offset)
+        for row in rows:
             if "loss" in row:
                 self._first = self._first or row
                 self._last = row
@@ -154,16 +165,27 @@ class StageLine(LogLine):
         first, last = self._first, self._last
         if first is None or last is None:
             return f"{self._stage}  {clock(elapsed)}  working …"
-        parts = [f"{self._stage}  {last['step']}/{last['max_steps']}"]
+        step, steps = last.get("step"), last.get("max_steps")
+        parts = [self._stage] if step is None else [f"{self._stage}  {step}{'' if steps is None else f'/{steps}'}"]
+        figures = (("rewards/margins", "margin {:.3f}"), ("rewards/accuracies", "accuracy {:.2f}"))
         if last["loss"] is not None:
             parts.append(f"loss {last['loss']:.3f}")
-        if last.get("rewards/margins") is not None:
-            parts.append(f"margin {last['rewards/margins']:.3f}  accuracy {last['rewards/accuracies']:.2f}")
+        parts += [form.format(last[key]) for key, form in figures if last.get(key) is not None]
         if last.get("tokens_per_s"):
             parts.append(f"{last['tokens_per_s']:.0f} tokens/s")
-        done = last["step"] - first["step"]
-        if done:
-            rate = (last["time"] - first["time"]) / done
-            parts.append(f"ETA {clock(max(0.0, rate * (last['max_steps'] - last['step'])))}")
+        left = _left(first, last)
+        if left is not None:
+            parts.append(f"ETA {clock(left)}")
         parts.append(f"({clock(elapsed)})")
         return "  ".join(parts)
+
+
+def _left(first: Mapping[str, Any], last: Mapping[str, Any]) -> float | None:
+    """Return the seconds to the last step at the pace between two rows; None where they do not tell."""
+    told = [row.get(key) for row in (first, last) for key in ("time", "step")]
+    steps = last.get("max_steps")
+    if steps is None or None in told or first["step"] == last["step"]:
+        return None
+    rate = (last["time"] - first["time"]) / (last["step"] - first["step"])
+    left = max(0.0, rate * (steps - last["step"]))
+    return left if math.isfinite(left) else None

@@ -62,10 +62,19 @@ class _Lasting(io.FileIO):
             written: int | None = super().write(given)
         except OSError as error:
             if error.errno not in _NOBODY:
-                raise
+                raise _named(error, self.fileno()) from error
             _leave(self.fileno())
             return len(given)
         return len(given) if written is None else written
+
+
+def _named(error: OSError, stream: int) -> OSError:
+    """Return the error with the name of what a stream leads to: that of a write names no file, and so no disk."""
+    try:
+        name = str(Path(f"/proc/self/fd/{stream}").readlink())
+    except OSError:
+        return error
+    return OSError(error.errno, error.strerror, name) if name.startswith("/") else error
 
 
 def _leave(stream: int) -> None:

@@ -153,6 +153,26 @@ def test_a_report_that_does_not_fit(disk):
         write_report(Report("t", "s", ()), disk / "report.html", "en")
 
 
+def said_of_output_to(place):
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with place.open("w", encoding="utf-8") as out:
+        argv = [sys.executable, "-m", "alphaf_orch", "models"]
+        ended = subprocess.run(argv, env=env, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == 5
+    return ended.stderr
+
+
+def test_output_on_a_full_disk_names_that_disk(disk):
+    fill(disk)
+    said = said_of_output_to(disk / "out")
+    assert f"error: the disk is full: {disk / 'out'}\n  where: file system {disk} (tmpfs): 0 bytes of 1.0 MiB" in said
+
+
+def test_output_to_a_device_that_is_full_names_it():
+    """No disk is needed for this one."""
+    assert "error: the disk is full: /dev/full\n" in said_of_output_to(Path("/dev/full"))
+
+
 def test_a_read_only_disk(disk):
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     with pytest.raises(DiskError, match="the disk is read-only"):

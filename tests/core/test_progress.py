@@ -6,8 +6,9 @@ import json
 import pytest
 from rich.console import Console
 
-from alphaf_orch.core.progress import StageLine, clock, read_metrics
+from alphaf_orch.core.progress import StageLine, clock, new_metrics, read_metrics
 from alphaf_orch.programs.json_lines import cut_half_line
+from alphaf_orch.runs.watch.findings import Health
 
 ROW = {"time": 100.0, "step": 1, "max_steps": 11, "loss": 2.0, "tokens_per_s": 321.4}
 
@@ -102,3 +103,36 @@ def test_read_metrics_leaves_out_a_half_line(tmp_path):
     (tmp_path / "m.jsonl").write_text('{"step": 1}\n{"st')
     assert read_metrics(tmp_path / "m.jsonl") == [{"step": 1}]
     assert read_metrics(tmp_path / "none.jsonl") == []
+
+
+ODD = (
+    '{"loss": 0.5, "step": "x"}', '{"loss": 0.5, "non_finite": 5}', '{"loss": 1' + "0" * 400 + "}",
+    '{"loss": 0.5, "step": Infinity}', '{"loss": 0.5, "rewards/margins": {}}', '{"loss": 0.5, "time": NaN}',
+    '{"loss": 0.5, "rewards/chosen": 1' + "0" * 400 + "}", "[]", "{",
+)  # fmt: skip
+
+
+def test_rows_of_other_types_are_neither_shown_nor_watched(screen, tmp_path):
+    file, health = tmp_path / "m.jsonl", Health()
+    file.write_text("\n".join((*ODD, json.dumps(ROW | {"non_finite": ["loss"]}))) + "\n{", encoding="utf-8")
+    rows, offset = new_metrics(file, 0)
+    assert [row for row in rows if row] == read_metrics(file)
+    assert [each.line for row in rows for each in health.add(row)] == [len(ODD) + 1], "lines left out are counted"
+    assert new_metrics(file, offset) == ([], offset)
+    assert new_metrics(tmp_path / "none.jsonl", 7) == ([], 7)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ((*ODD, '{"loss": 2.0}'), "sft  loss 2.000  (0:"),
+        (('{"loss": 2.0, "step": 3}',), "sft  3  loss 2.000  (0:"),
+        (('{"loss": 2.0, "rewards/margins": 0.25}',), "sft  loss 2.000  margin 0.250  (0:"),
+        ([json.dumps({**ROW, "time": at, "step": n}) for n, at in ((1, -1e308), (2, 1e308))], "2/11  loss 2.000  321"),
+    ],
+)
+def test_the_line_of_rows_that_lack_something(rows, said, screen, tmp_path):
+    with line_of(screen, tmp_path) as line:
+        (tmp_path / "m.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
+        line.poll()
+    assert said in screen.getvalue()

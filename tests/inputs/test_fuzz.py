@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is of the dev 
 import yaml  # noqa: E402
 from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+from rich.console import Console  # noqa: E402
 
 from alphaf_orch.core.errors import AlphafError  # noqa: E402
 from alphaf_orch.core.names import check_run_name  # noqa: E402
+from alphaf_orch.core.progress import StageLine, new_metrics  # noqa: E402
 from alphaf_orch.core.record import read_json, read_manifest  # noqa: E402
 from alphaf_orch.core.values import parse_value  # noqa: E402
 from alphaf_orch.core.values_template import TemplateError, fill  # noqa: E402
@@ -48,6 +50,7 @@ from alphaf_orch.programs.formats.recognise import Asked, canonical  # noqa: E40
 from alphaf_orch.programs.json_lines import whole_rows  # noqa: E402
 from alphaf_orch.programs.row_keys import RowError  # noqa: E402
 from alphaf_orch.runs.launch import said_of  # noqa: E402
+from alphaf_orch.runs.watch.findings import Health  # noqa: E402
 from alphaf_orch.settings.config import build_config  # noqa: E402
 from alphaf_orch.settings.keys import check_section, parse_set  # noqa: E402
 from alphaf_orch.settings.merge import parse_sweep, read_settings  # noqa: E402
@@ -299,3 +302,24 @@ def test_a_manifest(place, content):
     file = place("manifest.json", content)
     told(lambda: read_manifest(file))
     read_json(file)
+
+
+METRICS = ("loss", "step", "max_steps", "time", "grad_norm", "learning_rate", "tokens_per_s", "train_loss",
+           "non_finite", "fp16", "rewards/chosen", "rewards/margins", "rewards/accuracies")  # fmt: skip
+odd = numbers | values | st.lists(st.sampled_from(METRICS))
+
+
+@fuzzed
+@given(st.dictionaries(st.sampled_from(METRICS), odd, max_size=5), st.integers(1, 25), json_lines)
+def test_the_metrics_of_a_training(place, row, times, more):
+    """A whole window of a row, and others between."""
+    file = place("sft.jsonl", f"{dumped({'loss': 0.5} | row)}\n" * times + more + "\n")
+    health = Health()
+    found, _ = new_metrics(file, 0)
+    assert len(found) >= times
+    for each in found:
+        health.add(each)
+    line = StageLine(Console(file=StringIO()), "sft", file.with_name("none"), file, verbose=False)
+    line._metrics = file
+    line.poll()
+    assert line.line()

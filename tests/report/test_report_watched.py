@@ -4,11 +4,11 @@ import math
 
 from alphaf_orch.report.names import FINDINGS
 from alphaf_orch.report.run.warnings import _watched
-from alphaf_orch.runs.watch.findings import findings
+from alphaf_orch.runs.watch.findings import Health
 
 
 def test_findings_and_a_smaller_cut_are_warned_of():
-    seen = findings([{"step": 7, "loss": None, "non_finite": ["loss"]}])
+    seen = Health().add({"step": 7, "loss": None, "non_finite": ["loss"]})
     entry = {
         "watched": [*(each.record() for each in seen), {"step": "odd"}],
         "retries": [{"micro_batch_size": 2, "gradient_accumulation_steps": 8, "after_step": 0}],
@@ -27,5 +27,8 @@ def test_every_kind_of_finding_has_a_name():
     stuck = [{"loss": 0.69, "rewards/margins": 0.0} for _ in range(20)]
     flat = [{"loss": 0.69, "rewards/margins": 0.1, "rewards/accuracies": 0.5} for _ in range(20)]
     diverging = [{"loss": loss} for loss in (1.0, *[math.exp(3)] * 5)]
-    kinds = {each.kind for given in (rows, stuck, flat, diverging) for each in findings(given)}
+    kinds = set()
+    for given in (rows, stuck, flat, diverging):
+        health = Health()
+        kinds |= {finding.kind for row in given for finding in health.add(row)}
     assert kinds == FINDINGS.keys()

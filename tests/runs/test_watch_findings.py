@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from alphaf_orch.runs.watch.findings import findings, recorded
+from alphaf_orch.runs.watch.findings import Health, recorded
 from alphaf_orch.runs.watch.retry import cuts
 
 
@@ -23,6 +23,11 @@ def rows(losses, **columns):
 def falling(n=200, start=2.0, end=0.9, noise=0.0, seed=0):
     draw = random.Random(seed)
     return [end + (start - end) * math.exp(-i / 40) + draw.gauss(0, noise) for i in range(n)]
+
+
+def findings(given):
+    health = Health()
+    return [finding for row in given for finding in health.add(row)]
 
 
 def kinds(given):
@@ -101,3 +106,10 @@ def test_a_loss_scaler_s_skipped_steps_are_no_ruin():
     assert kinds(first_steps) == ["not_finite"]
     assert kinds([row | {"fp16": True} for row in first_steps]) == ["not_finite_beside"]
     assert kinds(rows([math.nan], fp16=True)) == ["not_finite"]
+
+
+def test_figures_without_a_finite_mean_are_no_finding():
+    for figures in ({"rewards__margins": 1e308}, {"rewards__margins": lambda n: math.inf * (-1) ** n}):
+        given = rows(falling(40), rewards__accuracies=0.5, **figures)
+        assert not {"margins_stuck", "accuracies_flat"} & set(kinds(given))
+    assert "accuracies_flat" not in kinds(rows(falling(40), rewards__accuracies=1e308, rewards__margins=0.1))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.processes import Process
 from alphaf_orch.planning.stages import Stage
@@ -32,6 +33,17 @@ def until(reached):
     while not reached():
         assert time.monotonic() < end
         time.sleep(0.02)
+
+
+def test_rows_of_other_types_end_no_stage_and_count_as_lines(tmp_path):
+    watch, said = watched(tmp_path)
+    odd = ('{"loss": 0.5, "step": "x"}', '{"loss": 0.5, "non_finite": 5}', '{"loss": 0.5, "step": Infinity}')
+    rows = (*odd, '{"loss": null, "step": 2, "non_finite": ["loss"]}')
+    RunPaths(tmp_path).metrics("sft").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    with pytest.raises(StageError) as ended:
+        watch.rows()
+    assert "sft.jsonl line 4" in ended.value.where
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize("sign", ["log", "metrics", "checkpoint", "partial"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -146,7 +147,7 @@ class Health:
         if max(abs(float(margin)) for margin in margins) < _NO_MARGIN:
             what = f"the margins are stuck at 0 in {len(margins)} logged steps: nothing tells chosen from rejected"
             yield self._finding("margins_stuck", row, what, _PAIRS)
-        elif len(known) == len(margins) and abs(statistics.fmean(known) - 0.5) < _CHANCE and _flat(margins):
+        elif len(known) == len(margins) and abs(_mean(known) - 0.5) < _CHANCE and _flat(margins):
             what = f"the reward accuracies stay at one half over {len(known)} logged steps, as a coin's would"
             yield self._finding("accuracies_flat", row, what, _PAIRS)
 
@@ -154,13 +155,15 @@ class Health:
 def _flat(margins: list[float]) -> bool:
     """Return whether the second half of the margins is no further from 0 than the first: nothing grows."""
     half = len(margins) // 2
-    return statistics.fmean(margins[half:]) <= statistics.fmean(margins[:half])
+    return _mean(margins[half:]) <= _mean(margins[:half])
 
 
-def findings(rows: Iterable[Row]) -> list[Finding]:
-    """Return all that the rows of one training show, in their order."""
-    health = Health()
-    return [finding for row in rows for finding in health.add(row)]
+def _mean(numbers: list[float]) -> float:
+    """Return their mean; NaN, which is near nothing, of such as have no finite sum."""
+    try:
+        return statistics.fmean(numbers)
+    except (OverflowError, ValueError):
+        return math.nan
 
 
 _LOWER = "lower learning_rate (a tenth is a good first try) or lengthen the warm-up, under --run NEW"

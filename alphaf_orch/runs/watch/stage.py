@@ -9,8 +9,8 @@ from typing import Any
 
 from alphaf_orch.core.errors import RunStateError, StageError
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import new_metrics
 from alphaf_orch.planning.stages import Stage
-from alphaf_orch.programs.json_lines import whole_rows
 from alphaf_orch.runs.watch import stacks, stall
 from alphaf_orch.runs.watch.findings import Finding, Health, recorded
 from alphaf_orch.settings.config import RunConfig
@@ -52,7 +52,8 @@ class StageWatch:
 
         One that has `ended` by itself is not undone by what is only doubtful.
         """
-        found = [finding for row in self._new_rows() for finding in self._health.add(row)]
+        rows, self._offset = new_metrics(self._metrics, self._offset)
+        found = [finding for row in rows for finding in self._health.add(row)]
         for finding in found:
             self._say(f"warning: {self._stage.name}: step {finding.step}: {finding.what}; {finding.fix}")
             self._record(finding)
@@ -66,16 +67,6 @@ class StageWatch:
 
     def _ends(self, finding: Finding) -> bool:
         return self._config.on_unhealthy == "stop" or (self._config.on_unhealthy == "nan" and finding.level == "ruined")
-
-    def _new_rows(self) -> list[dict[str, Any]]:
-        if not self._metrics.is_file():
-            return []
-        with self._metrics.open("rb") as file:
-            file.seek(self._offset)
-            new = file.read()
-        whole = new[: new.rfind(b"\n") + 1]
-        self._offset += len(whole)
-        return whole_rows(whole.decode("utf-8", "replace"))
 
     def _progress(self) -> None:
         silent, asked = self._silence.seconds(), self._config.stall_timeout

@@ -11,6 +11,7 @@ from typing import Any
 
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.paths import cache_dir
+from alphaf_orch.core.stored import Unreadable, usable
 
 # What programs read while they run; the rest of the cache is read at once, and made anew where it is gone.
 HELD = ("models", "rows", "piped", "datasets")
@@ -19,7 +20,7 @@ HELD = ("models", "rows", "piped", "datasets")
 def named(values: Iterable[Any]) -> set[Path]:
     """Return the entries of the cache that the texts in these values name, at any depth."""
     root, found = cache_dir(), set()
-    for text in _texts(values):
+    for text in texts(values):
         path = Path(text)
         if path.is_absolute() and path.is_relative_to(root):
             parts = path.relative_to(root).parts
@@ -33,9 +34,10 @@ def using(entries: Iterable[Path]) -> Iterator[None]:
     """Keep entries of the cache from being cleaned away meanwhile; a cache that cannot be written has none that is."""
     with contextlib.ExitStack() as kept:
         for entry in sorted(entries):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, Unreadable):
                 place = lock_of(entry)
                 place.parent.mkdir(parents=True, exist_ok=True)
+                usable(place)
                 file = kept.enter_context(place.open("ab"))
                 fcntl.flock(file, fcntl.LOCK_SH)
                 os.utime(place)
@@ -47,6 +49,7 @@ def alone(entry: Path) -> Iterator[bool]:
     """Yield whether nobody uses an entry, and let nobody begin to meanwhile."""
     place = lock_of(entry)
     place.parent.mkdir(parents=True, exist_ok=True)
+    usable(place)
     with place.open("ab") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,11 +80,12 @@ def lock_of(entry: Path) -> Path:
     return cache_dir() / ".using" / f"{entry.parent.name}-{entry.name}.lock"
 
 
-def _texts(values: Iterable[Any]) -> Iterator[str]:
+def texts(values: Iterable[Any]) -> Iterator[str]:
+    """Yield the texts in these values, at any depth."""
     for value in values:
         if isinstance(value, str):
             yield value
         elif isinstance(value, Mapping):
-            yield from _texts(value.values())
+            yield from texts(value.values())
         elif isinstance(value, list | tuple):
-            yield from _texts(value)
+            yield from texts(value)

@@ -23,6 +23,7 @@ from alphaf_orch.core.guard import guarded
 from alphaf_orch.core.masking import hides_secrets
 from alphaf_orch.core.nodes import LAUNCHERS
 from alphaf_orch.core.paths import CHILD, cache_dir
+from alphaf_orch.core.stored import usable
 from alphaf_orch.core.warm import PLACE, Ended, Forked, WarmLost, ask
 
 # Ctrl-C, then a firm request, then the end: seconds that a tool gets to put its files in order.
@@ -199,6 +200,7 @@ def run_logged(
     """
     started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
+    usable(log)
     mark = processes.new_mark()
     given = {**env, **processes.inherited_marks(), mark: str(log)}
     process: _Cold | Forked | None = None

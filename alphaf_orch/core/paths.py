@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -147,6 +148,10 @@ class RunPaths:
         folder = self.damaged
         names = itertools.chain([stage], (f"{stage}-{n}" for n in itertools.count(2)))
         return next(folder / name for name in names if not (folder / name).exists())
+
+    def set_aside_of(self, folder: Path) -> str:
+        """Return the stage of such a folder; of one of `alphaf repair`, which has a date for its name, no stage's."""
+        return re.sub(r"-\d+$", "", folder.name)
 
     def all_reports(self) -> list[Path]:
         """Return every such report there is, in the order of the names."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.paths import cache_dir
+from alphaf_orch.core.stored import Unreadable, numbered_lines
 
 FORMAT = 2  # of 1 not all that the formulas read was kept
 KEPT_LINES = 400  # ours: some hundred bytes each, read in milliseconds with every plan
@@ -62,10 +63,10 @@ def measured_file() -> Path:
 def read_measured() -> tuple[Measured, ...]:
     """Return what is kept, the oldest first; a file that cannot be read holds nothing, nor does a broken line."""
     try:
-        text = measured_file().read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        lines = [line for _, line in numbered_lines(measured_file())]
+    except (OSError, Unreadable):
         return ()
-    return tuple(found for line in text.splitlines() if (found := _parsed(line)) is not None)
+    return tuple(found for line in lines if (found := _parsed(line)) is not None)
 
 
 def keep_measured(found: Measured) -> None:
@@ -87,7 +88,7 @@ def keep_measured(found: Measured) -> None:
             file.write(kept)
 
 
-def _parsed(line: str) -> Measured | None:
+def _parsed(line: bytes) -> Measured | None:
     try:
         values = json.loads(line)
         if not isinstance(values, dict) or values.pop("format", None) != FORMAT:

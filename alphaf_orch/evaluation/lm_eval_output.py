@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import StageError
+from alphaf_orch.core.record import read_json
 from alphaf_orch.evaluation.tasks.clusters import cluster_of
 from alphaf_orch.scores.results import Metric, Sample
 
@@ -35,11 +36,8 @@ def read_output(folder: Path) -> LmEvalOutput | None:
     files = sorted(folder.glob("results_*.json"))
     if not files:
         return None
-    try:
-        values = json.loads(files[-1].read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        return None  # cut off
-    return LmEvalOutput(files[-1], values) if isinstance(values, dict) else None
+    values = read_json(files[-1])
+    return None if values is None else LmEvalOutput(files[-1], values)
 
 
 @contextlib.contextmanager

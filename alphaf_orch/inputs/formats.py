@@ -19,7 +19,7 @@ from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
 from alphaf_orch.core.disk import said_of_disk, size, writing
 from alphaf_orch.core.errors import DataError
 from alphaf_orch.core.paths import PROGRAMS, cache_dir
-from alphaf_orch.core.record import fingerprint, write_atomic
+from alphaf_orch.core.record import fingerprint, read_json, write_atomic
 from alphaf_orch.inputs.data import check_file
 from alphaf_orch.inputs.kept import found_once
 from alphaf_orch.inputs.sources import Source, at_revision, file_hash, refuse_pattern
@@ -185,10 +185,7 @@ def _kept_facts(identity: str, want: Kind, how: Reading, wanted: Mapping[str, An
 def _made_once(folder: Path, key: list[Any], make: Callable[[], dict[str, Any]]) -> Mapping[str, Any]:
     """Return the facts of a copy and its place; it is made where the cache does not have it."""
     index = folder / f"{fingerprint([_converter(), *key])[:32]}.json"
-    try:
-        facts: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        facts = {}
+    facts = read_json(index) or {}
     copy = folder / f"{facts.get('sha256')}.jsonl"
     if not facts or not copy.is_file():
         with writing(folder):

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from alphaf_orch.core.paths import cache_dir
+from alphaf_orch.core.record import read_json
 
 SMALL_BYTES = 1 << 20  # read anew each time, which costs no more than a look at what is kept
 # A change within the tick of a file's own clock leaves its times as they were; the coarsest tick is FAT's.
@@ -98,8 +99,5 @@ def _place(kind: str, inode: int) -> Path:
 
 def _entry(place: Path) -> Mapping[str, Any] | None:
     """Return what is kept in the file; one that is gone or cut off counts as none."""
-    try:
-        found = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) and "path" in found else None
+    found = read_json(place)
+    return found if found is not None and "path" in found else None

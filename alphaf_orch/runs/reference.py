@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint, read_manifest
+from alphaf_orch.core.stored import Unreadable, absent, numbered_lines
 from alphaf_orch.inputs.model_files import read_template
 from alphaf_orch.inputs.model_json import model_json
 from alphaf_orch.planning.base import find_preset
@@ -82,14 +84,31 @@ def tokenizer_identity(folder: Path) -> str:
 
 
 def trained_systems(probe: Path) -> TrainedSystems | None:
-    """Return the system texts among the run's sample conversations, or None where the run kept none."""
-    if not probe.is_file():
+    """Return the system texts among the run's sample conversations, or None where the run kept none.
+
+    A line that is none of ours is left out: a warning depends on them, and `alphaf verify` tells the damage.
+    """
+    if absent(probe):
         return None
-    rows = [json.loads(line)["messages"] for line in probe.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not rows:
+    found: list[str | None] = []
+    try:
+        for _, line in numbered_lines(probe):
+            with contextlib.suppress(ValueError, RecursionError, LookupError, TypeError, AttributeError):
+                found.append(_system_text(json.loads(line)["messages"]))
+    except Unreadable:
         return None
-    first = [messages[0]["content"] for messages in rows if messages and messages[0]["role"] == "system"]
-    return TrainedSystems(frozenset(first), len(rows), len(first))
+    first = [text for text in found if text is not None]
+    return TrainedSystems(frozenset(first), len(found), len(first)) if found else None
+
+
+def _system_text(messages: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the system text that a conversation begins with, if it has one; raise TypeError where it is no text."""
+    if not messages or messages[0]["role"] != "system":
+        return None
+    text = messages[0]["content"]
+    if not isinstance(text, str):
+        raise TypeError
+    return text
 
 
 def stop_ids(model: Path, reference: Path | None) -> list[int]:

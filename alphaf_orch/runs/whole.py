@@ -122,9 +122,9 @@ def _kept(folder: Path) -> Verified:
 def _form(file: Path) -> str | None:
     """Return what is wrong with a file of JSON, or of a JSON object a line, or None."""
     try:
-        text = file.read_text(encoding="utf-8")
-        for part in text.splitlines() if file.suffix == ".jsonl" else [text]:
-            json.loads(part)
+        with file.open("rb") as content:  # as bytes: a text holds more than one character that ends a line of text
+            for part in content if file.suffix == ".jsonl" else [content.read()]:
+                json.loads(part.decode("utf-8"))
     except OSError as error:
         return f"cannot be read ({error.strerror})"
     except (ValueError, RecursionError):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from alphaf_orch.core.command import capture, child_env, probes, run_logged
+from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import PACKAGE, PROGRAMS
 
 
@@ -47,6 +48,12 @@ def test_the_log_has_the_command_and_all_output(tmp_path):
     assert text.startswith("$ ")
     assert "나가는 말" in text
     assert "탈" in text
+
+
+def test_a_pipe_in_the_place_of_the_log_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "로그 파일.log")
+    with pytest.raises(RunStateError, match="it is a pipe"):
+        run("", tmp_path)
 
 
 def test_a_short_command_that_hangs_has_a_code_of_its_own():

@@ -1,5 +1,6 @@
 """What finished stages took, as it is kept and found again."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,6 +20,12 @@ def test_what_is_kept_is_read_again_in_order():
 
 
 def test_a_cache_without_the_file_holds_nothing():
+    assert read_measured() == ()
+
+
+def test_a_pipe_in_its_place_holds_nothing_and_is_not_waited_for():
+    measured_file().parent.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(measured_file())
     assert read_measured() == ()
 
 

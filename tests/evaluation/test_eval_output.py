@@ -1,6 +1,7 @@
 """lm-eval's files read as scores and samples, in the form that lm-eval 0.4.11 writes them."""
 
 import json
+import os
 
 import pytest
 
@@ -167,4 +168,9 @@ def test_files_that_are_absent_or_cut_off(wrote, tmp_path):
     with pytest.raises(StageError, match="lm-eval wrote no samples of t"):
         read_samples(output, "t", {})
     output.file.write_text("{", "utf-8")
+    assert read_output(tmp_path) is None
+
+
+def test_a_pipe_in_the_place_of_results_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / f"results_{TIME}.json")
     assert read_output(tmp_path) is None

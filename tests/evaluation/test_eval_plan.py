@@ -18,7 +18,14 @@ from alphaf_orch.evaluation.options import EvalOptions, Target, choose_target, c
 from alphaf_orch.evaluation.plan import lm_eval_stage, make_cell, model_files, tokenizer_stage
 from alphaf_orch.evaluation.tasks.suites import find_tasks, render_tasks, select_tasks
 from alphaf_orch.runs.chain import chain_models
-from alphaf_orch.runs.reference import context_length, find_reference, stop_ids, tokenizer_identity, trained_systems
+from alphaf_orch.runs.reference import (
+    TrainedSystems,
+    context_length,
+    find_reference,
+    stop_ids,
+    tokenizer_identity,
+    trained_systems,
+)
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "eval"
 PYTHON = "/opt/lm eval/bin/python"
@@ -233,6 +240,17 @@ def test_system_texts_of_the_training_samples(paths, tmp_path):
     assert found is not None
     assert (len(found.texts), found.conversations, found.with_system) == (1, 2, 1)
     assert trained_systems(tmp_path / "none.jsonl") is None
+
+
+def test_system_texts_are_read_line_by_line_and_what_is_no_line_is_left_out(tmp_path):
+    probe = tmp_path / "data.jsonl"
+    system = "위\u2028아래\u2029또\u0085끝"
+    line = json.dumps({"messages": [{"role": "system", "content": system}]}, ensure_ascii=False)
+    broken = ["[]", '{"messages": [{"role": "system", "content": [1]}]}', "\x00\x00", line[:20]]
+    probe.write_text("\n".join([line, *broken]), encoding="utf-8")
+    assert trained_systems(probe) == TrainedSystems(frozenset({system}), 1, 1)
+    probe.write_text(line[:20], encoding="utf-8")
+    assert trained_systems(probe) is None
 
 
 def test_no_rank_is_left_without_a_question(tasks):

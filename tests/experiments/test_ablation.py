@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import yaml
 from report_runs import SETTINGS, STAGE, make_run, sample, write
 from report_runs import add_result as add
 
-from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.ablation.evidence import checks, differences, read_batches
 from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors, split_values
@@ -201,6 +202,13 @@ def test_no_effect_is_called_no_difference_shown():
     assert "no difference shown" in verdict(result.comparisons[0]).en
     assert "차이 확인 안 됨" in verdict(result.comparisons[0]).ko
     assert "no proof that there is none" in render_markdown(ablation_report(result), "en")
+
+
+def test_a_pipe_among_the_rendered_files_is_not_waited_for():
+    _, one, other = read(written()).pairs()[0]
+    os.mkfifo(one.paths.rendered("more.yaml"))
+    with pytest.raises(RunStateError, match="it is a pipe"):
+        differences(one.paths, other.paths)
 
 
 def test_the_report_proves_that_one_line_differs():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import shutil
 import sys
 import unicodedata
@@ -12,8 +13,8 @@ from pathlib import Path
 import pytest
 from data_rows import PAIR, chat, hub_cache_with_rows, line, write
 
-from alphaf_orch.core.errors import DataError
-from alphaf_orch.inputs import formats
+from alphaf_orch.core.errors import DataError, RunStateError
+from alphaf_orch.inputs import formats, kept
 from alphaf_orch.inputs.data_sets import check_sources
 from alphaf_orch.inputs.formats import Reading
 from alphaf_orch.inputs.sources import Source, axolotl_dataset, content_key, dataset_entry, record, taken_as
@@ -194,3 +195,17 @@ def test_a_set_of_the_hub_keeps_its_identity(tmp_path):
     assert (caught.value.what, caught.value.where) == (
         "has no split 'dev': give org/name:train, org/name:test", "org/name",
     )  # fmt: skip
+
+
+def test_a_pipe_in_the_place_of_what_the_cache_keeps_is_not_waited_for(tmp_path):
+    file = write(tmp_path / "rows.jsonl", line(ALPACA) * 3)
+    taken(file)
+    (index,) = (tmp_path / "cache" / "rows").glob("*.json")
+    index.unlink()
+    os.mkfifo(index)
+    with pytest.raises(RunStateError, match="it is a pipe"):
+        taken(file)
+    place = tmp_path / "cache" / "data" / f"{file.stat().st_ino}.json"
+    place.parent.mkdir(exist_ok=True)
+    os.mkfifo(place)
+    assert kept.kept("data", file.stat()) is None

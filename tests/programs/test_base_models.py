@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 from model_programs import korean_rows, run_script, script
+
+from alphaf_orch.programs.models.build_tiny import corpus
 
 # Mistakes
 
@@ -36,6 +39,12 @@ def test_build_refuses_a_file_without_rows(tmp_path: Path, content: bytes, what:
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: the training text {what}")
     assert not (tmp_path / "m").exists()
+
+
+def test_a_row_ends_where_its_line_does(tmp_path: Path) -> None:
+    text = "위\u2028아래\u2029또\u0085끝"
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"text": text}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert corpus(tmp_path / "rows.jsonl") == [text]
 
 
 def test_build_never_writes_over_a_model(tmp_path: Path, korean: Path) -> None:

@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from fake_run import Fake
 
 from alphaf_orch.cli.main import main
-from alphaf_orch.core.cached import named, using
+from alphaf_orch.core.cached import lock_of, named, using
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import RunPaths, cache_dir, runs_dir
 from alphaf_orch.core.places import freed
@@ -193,6 +194,26 @@ def test_what_was_set_aside_goes_once_all_is_whole(chain, alphaf):
     assert not (chain.root / "damaged" / "sft").exists()
 
 
+def test_what_a_repair_set_aside_is_nobody_elses_and_stays(chain, alphaf):
+    metrics = chain.metrics("sft")
+    metrics.write_bytes(metrics.read_bytes() + b'{"step": "many"}\n')
+    was = metrics.read_bytes()
+    assert alphaf("repair", "끝난", "--apply").exit_code == 0
+    (copy,) = chain.root.glob("damaged/*/metrics/sft.jsonl")
+    anew = chain.set_aside("merge_sft") / "model.safetensors", chain.set_aside("dpo_data") / "a"
+    other = chain.damaged / "mine" / "a"
+    for file in (*anew, other):
+        file.parent.mkdir()
+        file.write_text("")
+    again = chain.set_aside("merge_sft")
+    again.mkdir()
+    assert again.name == "merge_sft-2"
+    found = [item for item in told(alphaf, "끝난", "--yes")["items"] if item["kind"] == "set aside"]
+    assert {Path(item["path"]).name for item in found} == {"merge_sft", "merge_sft-2", "dpo_data"}
+    assert {path.name for path in chain.damaged.iterdir()} == {copy.parents[1].name, "mine"}
+    assert copy.read_bytes() == was
+
+
 def test_one_that_was_cut_off_goes_on(chain, alphaf, fake, monkeypatch):
     def killed(_folder: Path) -> None:
         raise KeyboardInterrupt
@@ -280,6 +301,46 @@ def test_what_a_program_uses_or_an_unfinished_run_needs_stays_in_the_cache(alpha
         assert caches.drop([stale]) == (0, ["piped/used"])
     recent = {each["name"]: each["used"] for each in told(alphaf)["caches"]}["used"]
     assert time.time() - recent < DAY, "a use counts, though the file is old"
+
+
+def test_what_came_through_a_pipe_stays_as_long_as_a_run_was_made_of_it(alphaf, chain, monkeypatch, tmp_path):
+    place = tmp_path / "a folder with a long name of many words" / "which the settings of a run write on two lines"
+    monkeypatch.setenv("ALPHAF_CACHE", str(place))
+    piped, free, rows = entry("piped", "a.jsonl", 90), entry("piped", "b.jsonl", 90), entry("rows", "c.jsonl", 90)
+    settings = yaml.safe_dump({"data": [str(piped), str(rows)]})
+    assert str(piped) not in settings, "it stands on one line"
+    chain.config.write_text(settings, encoding="utf-8")
+    found = {each["name"]: each for each in told(alphaf, "--caches", "--max-size", "0", "--yes")["caches"]}
+    assert found["a"]["kept"] == "a run was made of it, and nothing makes it again"
+    assert piped.is_file() and not free.exists() and not rows.exists()
+    fail(chain, "sft")
+    (left,) = told(alphaf, "--caches")["caches"]
+    assert left["kept"] == "a run that is not finished needs it"
+
+
+@pytest.mark.parametrize("harm", ["pipe", "torn"])
+def test_settings_that_cannot_be_read_keep_the_cache(harm, alphaf, monkeypatch, tmp_path):
+    monkeypatch.setenv("ALPHAF_RUNS", str(tmp_path / "실행"))
+    config = runs_dir() / "옛" / "config.yaml"
+    config.parent.mkdir(parents=True)
+    os.mkfifo(config) if harm == "pipe" else config.write_bytes(b"data: [\xff")
+    file = entry("rows", "a.jsonl", 90)
+    (found,) = told(alphaf, "--caches", "--max-size", "0", "--yes")["caches"]
+    assert found["kept"] == f"a run may need it: {config} cannot be read"
+    assert file.is_file()
+    shutil.rmtree(config.parent)
+    told(alphaf, "--caches", "--max-size", "0", "--yes")
+    assert not file.exists()
+
+
+def test_a_pipe_in_the_place_of_a_lock_of_the_cache_is_not_waited_for(alphaf):
+    file = entry("rows", "a.jsonl", 90)
+    lock_of(file).parent.mkdir(parents=True)
+    os.mkfifo(lock_of(file))
+    with using([file]):
+        refused = alphaf("clean", "--caches", "--max-size", "0", "--yes")
+    assert refused.exit_code == 6 and "a.jsonl.lock cannot be read: it is a pipe" in refused.stderr
+    assert file.is_file()
 
 
 def test_what_a_program_reads_of_the_cache_is_found_in_its_files():

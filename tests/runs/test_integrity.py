@@ -245,6 +245,19 @@ def test_a_damaged_checkpoint_is_named(file, root, alphaf):
     assert file in verified.stdout
 
 
+def test_answers_are_read_line_by_line_whatever_a_text_holds(root, alphaf):
+    answers = root / "answers" / "sft" / "질문.jsonl"
+    answers.parent.mkdir(parents=True)
+    line = json.dumps({"id": "1", "turns": ["위\u2028아래\u2029또\u0085끝"]}, ensure_ascii=False) + "\n"
+    answers.write_text(line * 2, encoding="utf-8")
+    verified = alphaf("verify", "tiny")
+    assert verified.exit_code == 0, verified.output
+    answers.write_text(line + line[:20], encoding="utf-8")
+    verified = alphaf("verify", "tiny")
+    assert verified.exit_code == 6
+    assert f"{answers.name} is cut off or no JSON" in verified.stdout
+
+
 def test_a_record_of_hashes_that_is_damaged_says_so_of_itself(root, alphaf):
     flip(root / "sums" / "merge_dpo.json")
     verified = alphaf("verify", "tiny")

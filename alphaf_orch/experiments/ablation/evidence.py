@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.stored import read_text
 from alphaf_orch.core.wording import Label, Text
 from alphaf_orch.experiments.ablation.first_weights import MIXED, FirstWeights, compare_beginnings
 from alphaf_orch.planning.plan import Plan
@@ -100,7 +101,7 @@ def _training_files(paths: RunPaths) -> dict[str, list[str]]:
     found = {}
     for file in paths.all_rendered():
         if not file.name.startswith(("eval_", "accelerate_eval", "answers")):
-            found[file.name] = _without_place(file.read_text(encoding="utf-8"), paths)
+            found[file.name] = _without_place(read_text(file), paths)
     return found
 
 

@@ -86,7 +86,7 @@ def locked(folder: Path) -> TextIO:
 def corpus(data: Path) -> list[str]:
     """Return all strings of a JSONL file's rows, in order; ends the program where the file can't be read."""
     try:
-        rows = [json.loads(line) for line in data.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [json.loads(line) for line in data.read_text(encoding="utf-8").split("\n") if line.strip()]
     except (OSError, ValueError) as error:
         what = f"the training text can't be read: {error}"
         raise Failure(FAILED, what, where=data, fix="give a JSONL file in UTF-8") from error

@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphaf_orch.core.cached import alone, lock_of
+from alphaf_orch.core.cached import alone, lock_of, texts
 from alphaf_orch.core.disk import writing
-from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.errors import AlphafError, RunStateError
 from alphaf_orch.core.paths import cache_dir, runs_dir
 from alphaf_orch.core.places import freed, hub_home, last_used
 from alphaf_orch.core.record import read_manifest
+from alphaf_orch.core.stored import read_text
+from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.inputs.hub_cache import cache_root
 from alphaf_orch.runs.cleaning.needless import CLEANED
 from alphaf_orch.runs.cleaning.remove import delete
@@ -116,13 +118,22 @@ def drop(gone: Sequence[Entry]) -> tuple[int, list[str]]:
     return size, used
 
 
-def _entry(kind: str, name: str, files: tuple[Path, ...], needed: str) -> Entry:
+def _entry(kind: str, name: str, files: tuple[Path, ...], needed: _Needed) -> Entry:
     used = max(last_used(file) for file in files)
     lock = lock_of(files[0])
     if lock.is_file():
         used = max(used, lock.stat().st_mtime)
-    kept = "a run that is not finished needs it" if str(files[0]) in needed else "" if _free(files[0]) else "in use"
-    return Entry(kind, name, files, freed(files), used, kept)
+    return Entry(kind, name, files, freed(files), used, _why_kept(kind, files[0], needed))
+
+
+def _why_kept(kind: str, file: Path, needed: _Needed) -> str:
+    if needed.unreadable:
+        return f"a run may need it: {needed.unreadable} cannot be read"
+    if str(file) in needed.unfinished:
+        return "a run that is not finished needs it"
+    if kind == "piped" and str(file) in needed.finished:
+        return "a run was made of it, and nothing makes it again"
+    return "" if _free(file) else "in use"
 
 
 def _free(entry: Path) -> bool:
@@ -144,18 +155,35 @@ def _grouped(folder: Path) -> Iterator[tuple[str, tuple[Path, ...]]]:
     yield from ((name, tuple(files)) for name, files in groups.items())
 
 
-def _needed() -> str:
-    """Return the settings of every run that is not finished: what of the cache they name is needed yet."""
-    texts = []
+@dataclass(frozen=True)
+class _Needed:
+    """What the settings of runs say, which name what of the cache they need."""
+
+    unfinished: str
+    finished: str
+    unreadable: Path | None  # settings of which nobody knows what they name
+
+
+def _needed() -> _Needed:
+    """Return the settings of every run."""
+    unfinished: list[str] = []
+    finished: list[str] = []
+    unreadable = None
     for pattern in ("*", "*/*"):
         for file in runs_dir().glob(f"{pattern}/config.yaml"):
             try:
                 states = [entry["state"] for entry in read_manifest(file.with_name("manifest.json"))["stages"].values()]
             except (RunStateError, TypeError, KeyError, AttributeError):
                 states = []  # nobody knows: it is kept
-            if not states or set(states) != {"done"}:
-                texts.append(file.read_text(encoding="utf-8", errors="replace"))
-    return "\n".join(texts)
+            try:  # parsed: a long path stands on several lines
+                text = "\n".join(texts([parse_yaml(read_text(file), str(file))]))
+            except FileNotFoundError:  # the run was removed meanwhile
+                continue
+            except AlphafError:
+                unreadable = unreadable or file
+                continue
+            (finished if set(states) == {"done"} else unfinished).append(text)
+    return _Needed("\n".join(unfinished), "\n".join(finished), unreadable)
 
 
 def _inductor() -> Path:

@@ -95,7 +95,7 @@ def judged(paths: RunPaths, name: str, *, merged: bool) -> Found:
             else:
                 items += _of_training(paths, section, manifest)
     if not kept:
-        items += _set_aside(paths)
+        items += _set_aside(paths, manifest)
     if merged and not kept:
         items += [*_merged(paths, manifest), *_candidates(paths)]
     safe = []
@@ -196,12 +196,16 @@ def _candidates(paths: RunPaths) -> Iterator[Item]:
             yield _item(folder, "candidate of a sweep", "the best one is the run's merged model", lost=lost)
 
 
-def _set_aside(paths: RunPaths) -> Iterator[Item]:
-    """Yield what was damaged and has been made anew since."""
+def _set_aside(paths: RunPaths, manifest: Mapping[str, Any]) -> Iterator[Item]:
+    """Yield what stages have left that are made anew since; all else that was set aside may be all there is of it."""
     folder = paths.damaged
-    if folder.is_dir() and not folder.is_symlink():
-        for path in sorted(folder.iterdir()):
-            yield _item(path, "set aside", "damaged, and made anew since")
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    hurt = {each.stage for each in damaged(paths, read=False) if each.needed}
+    for path in sorted(folder.iterdir()):
+        stage = paths.set_aside_of(path)
+        if stage in manifest["stages"] and stage not in hurt:
+            yield _item(path, "set aside", f"{stage} left it, and is made anew since")
 
 
 def _left_behind(paths: RunPaths) -> Iterator[Item]:

@@ -14,6 +14,7 @@ from typing import Any, Self
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint, read_json, write_atomic
+from alphaf_orch.core.stored import Unreadable, read_text
 
 LOOK_S = 0.5
 _BEAT_S = 5.0
@@ -104,8 +105,8 @@ class Ear:
 
     def _read_sign(self) -> str:
         try:
-            return self._sign.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):  # not there yet, or replaced while it was read
+            return read_text(self._sign)
+        except (OSError, Unreadable):  # not there yet, or replaced while it was read
             return ""
 
 

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from alphaf_orch.core.secret_forms import SHORTEST as _SHORTEST
 from alphaf_orch.core.secret_forms import folded, forms, parts
+from alphaf_orch.core.walk import walked
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -266,6 +267,7 @@ def mask_logs(folder: Path, since: float) -> None:
 
     Nothing else is touched: settings and weights are read again, and no tool prints into them.
     """
-    for path in folder.rglob("*.log"):
-        if path.is_file() and not path.is_symlink() and path.stat().st_mtime >= since:
-            FileMask(path).advance(final=True)
+    for path in walked(folder):
+        with contextlib.suppress(FileNotFoundError):  # gone meanwhile: nobody reads it
+            if path.suffix == ".log" and path.is_file() and not path.is_symlink() and path.stat().st_mtime >= since:
+                FileMask(path).advance(final=True)

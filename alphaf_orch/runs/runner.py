@@ -15,7 +15,7 @@ from rich.console import Console
 from alphaf_orch import __version__
 from alphaf_orch.core.command import Finished, capture, printable
 from alphaf_orch.core.disk import writing
-from alphaf_orch.core.errors import AlphafError, Interrupted
+from alphaf_orch.core.errors import AlphafError, Interrupted, OutOfMemory
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.masking import mask
@@ -263,6 +263,9 @@ def _run_stage(
             entry["retries"] = [*entry.get("retries", ()), cut]
             tell(console, retry.said(stage, cut, len(entry["retries"])))
         keep()
+        if cut and spread:
+            fix = "the same command, on all machines, goes on from the last checkpoint with the smaller cut"
+            error = OutOfMemory(error.what, where=error.where, fix=fix, training=True)
         if not cut or spread:  # the other machines ended too: the same command, on all of them, makes the next try
             raise error from None
         _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)

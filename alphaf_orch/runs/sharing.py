@@ -68,7 +68,11 @@ def _donor(stage: Stage, paths: RunPaths, say: Callable[[str], None]) -> RunPath
         donor = RunPaths(manifest.parent)
         if donor.root == paths.root:
             continue
-        entry: Mapping[str, Any] = read_manifest(manifest)["stages"].get(stage.name, {})
+        try:
+            entry: Mapping[str, Any] = read_manifest(manifest)["stages"].get(stage.name, {})
+        except RunStateError as error:
+            say(f"{stage.name}: not taken from {donor.name}: {error.what}")
+            continue
         done = entry.get("state") == "done" and entry.get("fingerprint") == stage.fingerprint
         if (
             done

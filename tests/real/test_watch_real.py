@@ -54,7 +54,8 @@ def test_a_retry_after_out_of_memory_trains_the_same_rows_at_the_same_steps(plac
     assert seen == [(1, [2]), (2, [2]), (3, [1, 1]), (4, [1, 1])]
     assert found["fingerprint"] == entry(place, "whole")["fingerprint"]
     losses = [[row["loss"] for row in rows(place, run, "sft.jsonl") if "loss" in row] for run in ("whole", "retried")]
-    # Measured 0.4 % apart at step 4: the same rows, but not averaged over the same micro batches.
+    # 0.4 % apart at step 4 (0.009 % at step 3): axolotl 0.19.0 passes no num_items_in_batch where forward does not name
+    # it (core/trainers/base.py): each micro batch is averaged over its own trained tokens, and a step over those means.
     assert losses[1] == pytest.approx(losses[0], rel=1e-2)
     again = sft(place, warm_python, "retried", "--on-oom", "retry", plugins=PLUGINS)
     assert "nothing to do" in again.stderr

@@ -14,6 +14,7 @@ from machines import Machines
 from processes import kill_all
 from rich.console import Console
 
+from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.nodes import Seat
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.runs import attempt, runner
@@ -247,6 +248,17 @@ def test_why_another_machine_failed_is_waited_for_and_told(tmp_path, monkeypatch
         made._others = [SimpleNamespace(rank=1, word=lambda: words.pop(0) if len(words) > 1 else words[0])]
         made.working(failed=True)
     assert said == ["machine 1 failed: this machine lost its card (its log)"]
+
+
+def test_another_machine_that_is_out_of_memory_is_told_to_whoever_decides_of_a_retry(tmp_path, monkeypatch):
+    monkeypatch.setattr(leader, "LOOK_S", 0.01)
+    word = {"attempt": "", "state": "failed", "error": "sft exited with 1: CUDA out of memory", "where": "its log"}
+    paths = RunPaths(tmp_path / "실행" / "r")
+    with Voice(paths, 0, "job", 1) as voice:
+        made = leader.Leader(paths, Seat(0, "ALPHAF_NODE_RANK", "", 0, "job"), 2, 1, voice, lambda _: None)
+        made._others = [SimpleNamespace(rank=1, word=lambda: word)]
+        with pytest.raises(StageError, match="machine 1 failed: sft exited with 1: CUDA out of memory"):
+            made.working(failed=True)
 
 
 @pytest.mark.parametrize("spread", [True, False])

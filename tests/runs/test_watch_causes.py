@@ -199,3 +199,9 @@ def test_a_training_had_begun_only_in_the_last_try_of_the_log():
     assert was_training("$ one\nloading\ntraining on 1 rank(s), 10 steps\nOutOfMemory\n")
     assert was_training("$ one\n  0%|     | 0/10 [00:00<?, ?it/s]training on 8 rank(s), 10 steps\nOutOfMemory\n")
     assert not was_training("$ one\ntraining on 1 rank(s), 10 steps\nkilled\n$ two\nloading\nOutOfMemory\n")
+
+
+def test_a_port_of_what_is_no_training_is_no_matter_of_ranks():
+    assert explained("OSError: [Errno 98] Address already in use", []) is None
+    said = "torch.distributed.DistNetworkError: The server socket has failed to listen (EADDRINUSE)"
+    assert "a port is taken" in explained(said, []).what

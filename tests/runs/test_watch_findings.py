@@ -113,3 +113,15 @@ def test_figures_without_a_finite_mean_are_no_finding():
         given = rows(falling(40), rewards__accuracies=0.5, **figures)
         assert not {"margins_stuck", "accuracies_flat"} & set(kinds(given))
     assert "accuracies_flat" not in kinds(rows(falling(40), rewards__accuracies=1e308, rewards__margins=0.1))
+
+
+def test_a_dpo_loss_of_exactly_0_far_from_its_reference_has_no_masked_labels():
+    health = Health()
+    found = [
+        each
+        for step in range(1, 30)
+        for each in health.add(
+            {"step": step, "loss": 0.0, "grad_norm": 1.0, "rewards/margins": 200.0, "max_steps": 100}
+        )
+    ]
+    assert "no_loss" not in {finding.kind for finding in found}

@@ -1,5 +1,6 @@
 """What counts as progress, who is asked where it stands, and what is said where nothing was asked for."""
 
+import os
 import subprocess
 import sys
 import time
@@ -127,3 +128,31 @@ def test_a_process_that_is_gone_is_said_to_be(tmp_path):
     log = Path(tmp_path / "sft.log")
     assert stacks.dump([Process(gone.pid, "trainer")], log, "/nowhere/python") == ""
     assert "it has ended" in log.read_text("utf-8")
+
+
+def test_a_folder_that_vanishes_under_a_look_ends_no_training(tmp_path, monkeypatch):
+    """A checkpoint beyond `save_total_limit` is deleted while the watch looks."""
+    for name in ("checkpoint-1", "checkpoint-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(b"x" * 5)
+    scan = os.scandir
+
+    def gone(path):
+        if os.fspath(path).endswith("checkpoint-1"):
+            raise FileNotFoundError(path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", gone)
+    files, size, _ = stall._tree(tmp_path)
+    assert (files, size >= 5) == (3, True)
+
+
+def test_time_in_which_nobody_looked_is_no_silence(monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(stall.time, "monotonic", lambda: now)
+    silence = stall.Silence(lambda: ("the same",), after_s=600)
+    assert silence.seconds() == 0
+    now += 30
+    assert silence.seconds() == 30
+    now += 3000  # the machine was paused
+    assert silence.seconds() < 120

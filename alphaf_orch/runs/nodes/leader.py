@@ -18,6 +18,7 @@ from alphaf_orch.runs.launch import write_files
 from alphaf_orch.runs.nodes.signs import LOOK_S, Ear, Voice, digest
 from alphaf_orch.runs.rows_cache import rows_env
 from alphaf_orch.runs.run_date import date_env
+from alphaf_orch.runs.watch.memory import short_of
 
 # Torch's agents give their ranks 30 s to stop (torch/distributed/launcher/api.py, shutdown_timeout); twice that, and
 # the launcher will not end by itself.
@@ -75,14 +76,18 @@ class Leader:
         """Say that a training spread over machines is over and rank 0 goes on alone; why it failed there, if it did.
 
         Where the cause is another machine's, its launcher ends after the one here: its word is waited for, GRACE_S at
-        most.
+        most. Raises StageError where another machine had too little memory: what is done about it is decided here.
         """
         end = time.monotonic() + (GRACE_S if failed else 0.0)
         while time.monotonic() < end and any(map(self._trains, self._others)):
             time.sleep(LOOK_S)
-        for error in filter(None, map(self._failure, self._others)):
+        failures = list(filter(None, map(self._failure, self._others)))
+        for error in failures:
             self._say(f"{error.what} ({error.where})")
         self._voice.say("works")
+        short = next((error for error in failures if short_of(error.what, killed=False)), None)
+        if failed and short:
+            raise short
 
     def _wait_for_all(self, stage: Stage, before: str) -> None:
         """Wait until every other machine has answered the call, and gone on from the state `before`."""

@@ -44,6 +44,7 @@ _KNOWN: tuple[tuple[str, Cause], ...] = (
             "a port is taken: two trainings meet at the same one, or a rank of an earlier one lives on",
             "see who has it (`ss -ltnp`) and end that, or, on several machines, set another MASTER_PORT on all of"
             f" them; {_AGAIN}",
+            ranks=True,
         ),
     ),
     (
@@ -157,7 +158,7 @@ _KNOWN: tuple[tuple[str, Cause], ...] = (
     ),
 )
 _OF_RANKS = re.compile(
-    r"NCCL|nccl|c10d|TCPStore|DistNetwork|DistStore|DistBackend|[Rr]endezvous|rdzv|[Gg]loo|ProcessGroup"
+    r"NCCL|nccl|c10d|TCPStore|DistNetwork|DistStore|DistBackend|[Rr]endezvous|rdzv|[Gg]loo|ProcessGroup|The server socket has failed"
 )
 _COMPILED = tuple((re.compile(words), cause) for words, cause in _KNOWN)
 _LINES = 400  # ours: of the log's end, where NCCL's warnings stand before what the ranks die of

@@ -122,7 +122,8 @@ class Health:
         norms = [each.get("grad_norm") for each in last]
         rates = [each.get("learning_rate") for each in last]
         known = [float(norm) for norm in norms if isinstance(norm, int | float)]
-        if not any(losses):
+        # DPO's loss is 0 too where the policy is far from its reference: then the margins are not.
+        if not any(losses) and not any(each.get("rewards/margins") for each in last):
             what = f"the loss is exactly 0 in {_AGREE} logged steps: no token has loss, all labels are masked"
             yield self._finding("no_loss", row, what, _MASKED)
         elif len(known) == _AGREE and max(known) < _NO_GRADIENT:

@@ -85,8 +85,8 @@ def advice(section: str, recipe: Mapping[str, Any], of: str, *, training: bool, 
     if less:
         cut = f"micro_batch_size {less['micro_batch_size']} x {less['gradient_accumulation_steps']} steps"
         by_hand = " ".join(f"--set {section}.{key}={value}" for key, value in less.items())
-        kept = "" if option else f"give the same command with `--on-oom retry`: it goes on with {cut}, "
-        return f"{kept}the same global batch (by hand, under --run NEW: {by_hand}); `alphaf estimate` says what fits"
+        kept = f"{cut} is" if option else f"give the same command with `--on-oom retry`: it goes on with {cut},"
+        return f"{kept} the same global batch (by hand, under --run NEW: {by_hand}); `alphaf estimate` says what fits"
     if of == "machine":
         return LESS[of]
     keys = ("gradient_checkpointing", True), ("load_in_4bit", True), ("sample_packing", False)

@@ -10,6 +10,7 @@ from typing import Any
 
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.processes import Process, living, mark_of
+from alphaf_orch.core.walk import walked
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.watch.memory import was_training
 
@@ -31,7 +32,10 @@ class Silence:
     def seconds(self) -> float:
         """Return for how long there has been no sign."""
         now = time.monotonic()
-        if self._last is None or now - self._looked >= self._every:
+        away = now - self._looked
+        if self._last is None or away >= self._every:
+            # Where nobody looked (a paused machine, a disk that did not answer), nothing is known of the stage.
+            self._since += max(0.0, away - 2 * self._every)
             self._looked, found = now, self._signs()
             if found != self._last:
                 self._last, self._since = found, now
@@ -117,5 +121,5 @@ def _file(path: Path) -> tuple[int, int]:
 
 def _tree(path: Path) -> tuple[int, int, int]:
     """Return how many files lie there, their bytes together, and when the newest was written."""
-    found = [_file(each) for each in (path.rglob("*") if path.is_dir() else (path,))]
+    found = [_file(each) for each in (walked(path) if path.is_dir() else (path,))]
     return len(found), sum(size for size, _ in found), max((at for _, at in found), default=0)

@@ -14,6 +14,7 @@ from rich.table import Table
 from alphaf_orch.cli.options import command, echo_json, out_console, with_options
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.names import named_folder
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir, runs_dir
 from alphaf_orch.core.places import freed
 from alphaf_orch.runs.cleaning import caches
@@ -21,9 +22,9 @@ from alphaf_orch.runs.cleaning.needless import Found, arms, everywhere, in_use, 
 from alphaf_orch.runs.cleaning.remove import clean_run
 from alphaf_orch.runs.find import existing_run
 
-_AGE = re.compile(r"(\d+)\s*([hdw])")
+_AGE = re.compile(r"(\d{1,9})\s*([hdw])")
 _AGE_S = {"h": 3600, "d": 86400, "w": 7 * 86400}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?)\s*([kmgt]?)(?:i?b)?", re.IGNORECASE)
 
 
 class _Age(click.ParamType[float]):
@@ -95,7 +96,7 @@ def _named(names: Sequence[str], merged: bool) -> list[Found]:
     """Return what may go of the named runs; raise RunStateError for one that is in use."""
     found = []
     for name in names:
-        folder = runs_dir() / name
+        folder = runs_dir() if "/" in name else named_folder(runs_dir(), name)  # an arm is a run
         several = (folder / EXPERIMENT_FILE).is_file()
         each = [RunPaths(file.parent) for file in arms(folder)] if several else [existing_run(name)]
         for paths in each:

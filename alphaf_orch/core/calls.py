@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from alphaf_orch.core import streams
+from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.holder import Holder, myself, read_holder
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.record import read_json, write_atomic
@@ -70,8 +72,10 @@ def holds(lock: Path) -> None:
 
 def ended(code: int) -> None:
     """Write down how this call ended."""
-    if _call and read_call(_call.log) == _call:  # and no other one began meanwhile
-        _write(Call(**{**vars(_call), "exit_code": code}))
+    # A full disk, or a log that is gone, does not change what the call itself ends with.
+    with contextlib.suppress(AlphafError, OSError):
+        if _call and read_call(_call.log) == _call:  # and no other one began meanwhile
+            _write(Call(**{**vars(_call), "exit_code": code}))
 
 
 def read_call(log: Path) -> Call | None:
@@ -86,8 +90,9 @@ def read_call(log: Path) -> Call | None:
 def _read(found: Mapping[str, object], log: Path) -> Call | None:
     holder = read_holder(json.dumps(found.get("holder")).encode())
     command, lock, begins, code = (found.get(key) for key in ("command", "lock", "begins", "exit_code"))
-    right = isinstance(command, str) and isinstance(lock, str) and isinstance(begins, int)
-    if not holder or not right or not isinstance(code, int | None):
+    right = isinstance(command, str) and isinstance(lock, str)
+    placed = isinstance(begins, int) and not isinstance(begins, bool) and 0 <= begins < 1 << 63  # an offset of a file
+    if not holder or not right or not placed or not isinstance(code, int | None):
         return None
     return Call(holder, str(command), log, Path(str(lock)), int(str(begins)), code)
 

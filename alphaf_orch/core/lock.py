@@ -117,12 +117,6 @@ def _wait_for_the_rest(path: Path, what: str, mark: str, before: Holder | None) 
         time.sleep(_POLL_S)
 
 
-def lives_there(path: Path) -> bool:
-    """Return whether who has written himself into a lock lives, as far as this machine can see."""
-    holder = holder_of(path)
-    return bool(holder) and holder.lives(time.time() - path.stat().st_mtime) is not False  # type: ignore[union-attr]
-
-
 @contextlib.contextmanager
 def _tried(path: Path, who: str = "", *, to_make_room: bool = False) -> Iterator[int | _Other]:
     """Yield the descriptor of the lock, held, or who has it."""
@@ -183,19 +177,19 @@ def _alone(path: Path, to_make_room: bool = False) -> Iterator[float]:
     place = path.with_name(f"{path.name}.taking")
     seen: tuple[int, int] | None = None
     begun = time.monotonic()
-    while True:
-        try:
-            with writing(place):
-                handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            break
-        except FileExistsError:
-            there = _left_there(place)
-            if there != seen:
-                seen, begun = there, time.monotonic()
-            elif there and time.monotonic() - begun > _TAKING_S:
-                place.unlink(missing_ok=True)
-            time.sleep(_SHORT_POLL_S)
-    try:
+    handle = -1
+    try:  # an interrupt once the file is there leaves none
+        while handle < 0:
+            try:
+                with writing(place):
+                    handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            except FileExistsError:
+                there = _left_there(place)
+                if there != seen:
+                    seen, begun = there, time.monotonic()
+                elif there and time.monotonic() - begun > _TAKING_S:
+                    place.unlink(missing_ok=True)
+                time.sleep(_SHORT_POLL_S)
         try:
             with writing(place):
                 os.write(handle, myself().written())
@@ -204,8 +198,9 @@ def _alone(path: Path, to_make_room: bool = False) -> Iterator[float]:
                 raise
         yield os.fstat(handle).st_mtime
     finally:
-        os.close(handle)
-        place.unlink(missing_ok=True)
+        if handle >= 0:
+            os.close(handle)
+            place.unlink(missing_ok=True)
 
 
 def _left_there(place: Path) -> tuple[int, int] | None:

@@ -84,15 +84,3 @@ def parse_json(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("it nests too deep to be read") from None
-
-
-def json_in(path: Path) -> Any:
-    """Return the value of a JSON file; raise ValueError where it holds none, OSError where it is not there.
-
-    What is no regular file, or too large, holds none.
-    """
-    try:
-        text = small_text(path, most=JSON_BYTES)
-    except AlphafError as problem:
-        raise ValueError(problem.what) from None
-    return parse_json(text)

@@ -10,7 +10,7 @@ from pathlib import Path
 from alphaf_orch.core.calls import Call, read_call
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.holder import SILENT_S, Holder
-from alphaf_orch.core.names import check_run_name
+from alphaf_orch.core.names import named_folder
 from alphaf_orch.core.paths import RunPaths, runs_dir
 
 _POLL_S = 0.2
@@ -30,9 +30,9 @@ class Attached:
 def attached_call(name: str) -> Attached:
     """Return the newest call that held a run or an experiment (EXPERIMENT/ARM: one arm); raise RunStateError."""
     parts = name.split("/")
+    root = runs_dir()
     for part in parts:
-        check_run_name(part)
-    root = runs_dir().joinpath(*parts)
+        root = named_folder(root, part)
     found = read_call(RunPaths(root).log("alphaf"))
     if found is None:
         there = root.is_dir()

@@ -16,7 +16,7 @@ from fake_run import Fake
 from alphaf_orch.cli.main import main
 from alphaf_orch.core.cached import lock_of, named, using
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.paths import RunPaths, cache_dir, runs_dir
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir, runs_dir
 from alphaf_orch.core.places import freed
 from alphaf_orch.runs.cleaning import caches, needless, remove
 
@@ -283,7 +283,13 @@ def test_caches_are_listed_and_bounded_by_age_and_size(alphaf):
     assert not old.exists() and middle.exists()
     assert told(alphaf, "--max-size", "10K", "--yes")["freed"] == 16384, "the least recently used goes first"
     assert not middle.exists() and not samples.exists() and new.exists()
-    for wrong in (("--older-than", "30"), ("--max-size", "viel")):
+    for wrong in (
+        ("--older-than", "30"),
+        ("--older-than", "9" * 400 + "d"),
+        ("--older-than", "9" * 5000 + "d"),
+        ("--max-size", "viel"),
+        ("--max-size", "9" * 400),
+    ):
         assert alphaf("clean", *wrong).exit_code == 2
     assert alphaf("clean", "r", "--max-size", "1G").exit_code == 2
 
@@ -354,3 +360,12 @@ def test_what_a_program_reads_of_the_cache_is_found_in_its_files():
         root / "models" / "tiny",
         root / "rows" / "a.jsonl",
     }
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_no_name_leads_out_of_the_folder_of_runs(absolute, alphaf):
+    outside = runs_dir().parent / "out" / "exp"
+    outside.mkdir(parents=True)
+    (outside / EXPERIMENT_FILE).write_text("{}")
+    runs_dir().mkdir(parents=True, exist_ok=True)
+    assert alphaf("clean", str(outside) if absolute else "../out/exp").exit_code == 2

@@ -28,8 +28,7 @@ from alphaf_orch.core.warm import PLACE, Ended, Forked, WarmLost, ask
 
 # Ctrl-C, then a firm request, then the end: seconds that a tool gets to put its files in order.
 _ESCALATION = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
-# Whoever presses Ctrl-C may press it again, and a trainer may be in the middle of a step: it gets so many times that.
-# Whoever sends SIGTERM (Kubernetes, Slurm) kills after 30 s.
+# Whoever presses Ctrl-C may do so again, a trainer is in a step: so many times that. After SIGTERM a kill comes at 30 s.
 _AT_A_STEP = 3.0
 _POLL_S = 0.2
 _PROBE_POLL_S = 0.02
@@ -49,8 +48,7 @@ QUIET_OFFLINE = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TOKENIZERS_PARALLELISM": "false",
-    # accelerate imports deepspeed, where it is installed, in every unwrap_model, and deepspeed asks for nvcc at its
-    # import, for inference ops that no trainer builds: without a CUDA toolkit nothing could train or score.
+    # accelerate imports deepspeed, where it is there, in every unwrap_model, and that asks for nvcc: no trainer needs it.
     "DS_IGNORE_CUDA_DETECTION": "1",
     "PYTHONUNBUFFERED": "1",
     "PYTHONUTF8": "1",

@@ -355,6 +355,16 @@ def test_a_damaged_stage_of_another_arm_is_not_taken_over(root):
     assert said == [f"sft: not taken from tiny: sft of run tiny is damaged: {ADAPTER} is not what was written"]
 
 
+def test_an_arm_whose_manifest_is_cut_keeps_no_other_arm_from_its_work(root):
+    from alphaf_orch.runs import sharing
+
+    said: list[str] = []
+    RunPaths(root).manifest.write_text('{"format": 1, "sta', encoding="utf-8")
+    stage = Stage("sft", "axolotl", (), {}, (root / "sft",), {})
+    assert sharing._donor(stage, RunPaths(root.parent / "other"), said.append) is None
+    assert said[0].startswith("sft: not taken from tiny: the manifest cannot be read")
+
+
 def test_hard_links_of_an_arm_change_no_hash(root, tmp_path):
     """Linking changes the times of the file that is linked: it is read once more, and is what it was."""
     os.link(root / MERGED, tmp_path / "arm.safetensors")

@@ -116,12 +116,6 @@ def test_figures_without_a_finite_mean_are_no_finding():
 
 
 def test_a_dpo_loss_of_exactly_0_far_from_its_reference_has_no_masked_labels():
-    health = Health()
-    found = [
-        each
-        for step in range(1, 30)
-        for each in health.add(
-            {"step": step, "loss": 0.0, "grad_norm": 1.0, "rewards/margins": 200.0, "max_steps": 100}
-        )
-    ]
+    health, row = Health(), {"max_steps": 100, "loss": 0.0, "grad_norm": 1.0, "rewards/margins": 200.0}
+    found = [each for step in range(1, 30) for each in health.add({**row, "step": step})]
     assert "no_loss" not in {finding.kind for finding in found}

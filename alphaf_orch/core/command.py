@@ -48,7 +48,7 @@ QUIET_OFFLINE = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "RAY_USAGE_STATS_ENABLED": "0",
     "TOKENIZERS_PARALLELISM": "false",
-    # accelerate imports deepspeed, where it is there, in every unwrap_model, and that asks for nvcc: no trainer needs it.
+    # accelerate imports deepspeed, where it is, in every unwrap_model, and that asks for nvcc: no trainer needs it.
     "DS_IGNORE_CUDA_DETECTION": "1",
     "PYTHONUNBUFFERED": "1",
     "PYTHONUTF8": "1",

@@ -158,7 +158,8 @@ _KNOWN: tuple[tuple[str, Cause], ...] = (
     ),
 )
 _OF_RANKS = re.compile(
-    r"NCCL|nccl|c10d|TCPStore|DistNetwork|DistStore|DistBackend|[Rr]endezvous|rdzv|[Gg]loo|ProcessGroup|The server socket has failed"
+    r"NCCL|nccl|c10d|TCPStore|DistNetwork|DistStore|DistBackend|[Rr]endezvous|rdzv|[Gg]loo|ProcessGroup"
+    r"|The server socket has failed"
 )
 _COMPILED = tuple((re.compile(words), cause) for words, cause in _KNOWN)
 _LINES = 400  # ours: of the log's end, where NCCL's warnings stand before what the ranks die of

@@ -28,7 +28,7 @@ from alphaf_orch.core.warm import PLACE, Ended, Forked, WarmLost, ask
 
 # Ctrl-C, then a firm request, then the end: seconds that a tool gets to put its files in order.
 _ESCALATION = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
-# Whoever presses Ctrl-C may do so again, a trainer is in a step: so many times that. After SIGTERM a kill comes at 30 s.
+# Whoever presses Ctrl-C may do so again, a trainer is in a step: so many times that. SIGTERM: a kill comes at 30 s.
 _AT_A_STEP = 3.0
 _POLL_S = 0.2
 _PROBE_POLL_S = 0.02

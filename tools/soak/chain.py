@@ -21,6 +21,7 @@ from soak.faults import FAULTS, Fault
 
 ORPHANS_S = 10.0  # after so long nothing of a run lives
 _POLL_S = 0.02
+MISSED = "nobody"  # the fault came too late, or before what it is for
 _START = "the start"  # planning and the look at the machine, before the first stage is launched
 _LONGEST_S = 900.0  # of one call; the undisturbed chain takes a minute
 RUN = "soak"
@@ -104,10 +105,14 @@ class Chain:
         }
         return State(stages, weights)
 
+    def left(self, took: Mapping[str, float]) -> list[str]:
+        """Return the stages that are not done."""
+        return [name for name in took if self.entries().get(name, {}).get("state") != "done"]
+
     def hit(self, chance: random.Random, took: Mapping[str, float]) -> Hit:
         """Start the command, let one fault meet it at a moment drawn by `chance`, and return what came of it."""
         said_before = self.said.stat().st_size if self.said.exists() else 0
-        left = [name for name in took if self.entries().get(name, {}).get("state") != "done"]
+        left = self.left(took)
         stage, share, fault = chance.choice([_START, *left]), chance.random(), chance.choice(FAULTS)
         with self.started() as alphaf:
             self._wait_for(stage, alphaf)
@@ -134,8 +139,8 @@ class Chain:
     def _strike(self, fault: Fault, alphaf: subprocess.Popen[bytes]) -> str:
         running = [name for name, entry in self.entries().items() if entry["state"] == "running"]
         children = [child for child in self._living() if child.pid != alphaf.pid]
-        if alphaf.poll() is not None:
-            return "the end"
+        if alphaf.poll() is not None or (fault.of_children and not children):
+            return MISSED
         fault.strike(alphaf, children)
         return running[-1] if running else _START
 

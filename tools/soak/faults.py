@@ -28,6 +28,7 @@ class Fault:
     name: str
     strike: Callable[[Alphaf, Sequence[Process]], None]
     codes: frozenset[int]
+    of_children: bool = False
 
 
 def _signals(*numbers: signal.Signals) -> Callable[[Alphaf, Sequence[Process]], None]:
@@ -72,7 +73,7 @@ FAULTS = (
     Fault("SIGTERM", _signals(signal.SIGTERM), _INTERRUPTED),
     Fault("SIGHUP", _signals(signal.SIGHUP), _INTERRUPTED),
     Fault("SIGKILL of alphaf", _signals(signal.SIGKILL), _KILLED),
-    Fault("SIGKILL of the launcher", _kill_launcher, _FAILED),
-    Fault("SIGKILL of a rank", _kill_rank, _FAILED),
+    Fault("SIGKILL of the launcher", _kill_launcher, _FAILED, of_children=True),
+    Fault("SIGKILL of a rank", _kill_rank, _FAILED, of_children=True),
     Fault("power cut", _power_cut, _KILLED),
 )

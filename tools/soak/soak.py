@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import shutil
 import sys
 from pathlib import Path
 
-from soak.chain import Chain, Hit, State, durations
+from soak.chain import MISSED, Chain, Hit, State, durations
 
 
 def soak(
@@ -22,13 +23,18 @@ def soak(
     wanted, took = undisturbed.state(), durations(undisturbed.entries())
     hits: list[Hit] = []
     wrong: list[str] = []
-    while len(hits) < kills:
-        number = len(hits) // per_chain
+    for number in itertools.count():
+        if len(hits) >= kills:
+            break
         chance = random.Random(f"{seed}/{number}")  # a chain is the same whatever went before it
         chain = Chain(place / f"{number:03d}", words, python)
         found: list[str] = []
-        for _ in range(min(per_chain, kills - len(hits))):
+        met = 0
+        while chain.left(took) and met < per_chain and len(hits) < kills:
             hit = chain.hit(chance, took)
+            if hit.stage == MISSED and not hit.wrong:
+                continue
+            met += 1
             hits.append(hit)
             print(
                 f"{len(hits):4d} chain {number}: {hit.fault} in {hit.stage}: {hit.exit_code} {hit.wrong or ''}",

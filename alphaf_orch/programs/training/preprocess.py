@@ -15,6 +15,9 @@ def main() -> None:
     import fire
     from axolotl.cli.preprocess import do_cli
 
+    from alphaf_orch.programs.training.pools import let_pools_end
+
+    let_pools_end()
     fire.Fire(do_cli)
     _check(sys.argv[1])
 

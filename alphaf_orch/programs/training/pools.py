@@ -14,9 +14,9 @@ WAIT_S = 10.0  # ours: a pool whose processes all live ends within a second
 def let_pools_end() -> None:
     """Have a pool that is left by an error end although a process of it was killed, and so the error be told.
 
-    A process that is killed (out of memory) while it waits for work or hands in its own leaves a lock of the pool taken.
-    multiprocess 0.70.19's `Pool.terminate`, like CPython's, waits for that lock for ever: `datasets` has found the death
-    by then, and nobody hears of it.
+    A process that is killed (out of memory) while it waits for work or hands in its own leaves a lock of the pool
+    taken. multiprocess 0.70.19's `Pool.terminate`, like CPython's, waits for that lock for ever: `datasets` has found
+    the death by then, and nobody hears of it.
     """
     from multiprocess.pool import Pool
 

@@ -57,7 +57,13 @@ def refuse_undecodable(args: Sequence[str]) -> None:
         name: os.environ.get(name, "") for name in ("ALPHAF_RUNS", "ALPHAF_CACHE", "ALPHAF_TEMPLATES", "HF_HOME")
     }
     said = [("the command line", arg) for arg in args]
-    for where, text in (*said, *folders.items(), ("the current folder", os.getcwd())):  # noqa: PTH109  (a text)
+    try:
+        current = os.getcwd()  # noqa: PTH109  (a text)
+    except FileNotFoundError:
+        raise ConfigError(
+            "the current folder is gone", where="the current folder", fix="cd to one that is there"
+        ) from None
+    for where, text in (*said, *folders.items(), ("the current folder", current)):
         try:
             text.encode()
         except UnicodeEncodeError:

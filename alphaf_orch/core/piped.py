@@ -36,10 +36,10 @@ def as_file(place: Path) -> Path:
         kind = _KINDS.get(stat.S_IFMT(mode), "no file")
         raise DataError(f"{place} is {kind}, not a file", where=str(place), fix="Write the rows into a file first")
     real = Path(os.path.realpath(place))
+    if real.is_relative_to("/proc"):  # /proc/self/fd/N of a file leads to that file
+        what = f"{place} leads to the kernel's own files, not to a file of rows"
+        raise DataError(what, where=str(place), fix="Write the rows into a file first")
     if not place.is_relative_to("/dev") and not place.is_relative_to("/proc"):
-        if real.is_relative_to("/proc"):
-            what = f"{place} leads to the kernel's own files, not to a file of rows"
-            raise DataError(what, where=str(place), fix="Write the rows into a file first")
         return place
     # /dev/stdin < FILE: another process, and a later run, find the file under its own name alone.
     return real if real.exists() and real.samefile(place) else _copied(place)

@@ -14,7 +14,7 @@ from urllib.parse import quote, quote_plus
 SHORTEST = 8  # what is shorter would strike words that are no secret
 # Where a terminal of so many columns breaks a word: the end of a line, with the frame that rich draws around texts.
 _FOLD = r"[ \t│┃|]*\r?\n[ \t│┃|]*"
-_FOLDS = re.compile(_FOLD)
+_FRAME = " \t│┃|\r"
 
 
 def parts(text: str, is_secret: Callable[[str], bool]) -> Iterator[str]:
@@ -43,10 +43,11 @@ def forms(text: str) -> Iterator[str]:
 
 def folded(text: str, secrets: Sequence[str]) -> Iterator[tuple[int, int]]:
     """Yield where secrets stand that are broken over lines: long ones, for only those are."""
-    if "\n" not in text:
+    long = [secret for secret in secrets if len(secret) >= 2 * SHORTEST]
+    if not long or "\n" not in text:
         return
-    joined = _FOLDS.sub("", text)
-    for secret in secrets:
-        if len(secret) >= 2 * SHORTEST and joined.count(secret) > text.count(secret):
+    joined = "".join(line.strip(_FRAME) for line in text.split("\n"))  # a pattern would try each blank of a long run
+    for secret in long:
+        if joined.count(secret) > text.count(secret):
             broken = f"(?:{_FOLD})?".join(map(re.escape, secret))
             yield from (found.span() for found in re.finditer(broken, text))

@@ -17,8 +17,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 _TAKEN = (
     nodes.Template, nodes.Output, nodes.TemplateData, nodes.Name, nodes.Filter, nodes.Const, nodes.Getattr,
     nodes.Getitem, nodes.If, nodes.CondExpr, nodes.Compare, nodes.Operand, nodes.Not, nodes.And, nodes.Or, nodes.Test,
-    nodes.Concat, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair,
+    nodes.Concat, nodes.List, nodes.Tuple, nodes.Dict, nodes.Pair, nodes.Neg,
 )  # fmt: skip
+# Of jinja's own filters those whose work and answer are as small as their value.
+_PLAIN = ("default", "d", "trim", "lower", "upper", "int", "float", "tojson", "length")
 # What a filter or a comparison may raise on a value that it is not made for.
 _UNFIT = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 Filters = tuple[tuple[str, Callable[[Any], str]], ...]
@@ -41,7 +43,7 @@ def _compiled(text: str, filters: Filters, *, keep_end: bool) -> jinja2.Template
     """Return a template, compiled once in a process: a recipe is rendered several times, and compiling takes longer."""
     environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=keep_end)
     environment.globals.clear()
-    environment.filters = dict(filters)
+    environment.filters = {name: environment.filters[name] for name in _PLAIN} | dict(filters)
     try:
         for node in _every(environment.parse(text)):
             if not isinstance(node, _TAKEN):

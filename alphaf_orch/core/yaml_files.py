@@ -5,6 +5,7 @@ Bounded: what aliases stand for is counted, nothing nests deeper than a person c
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,10 @@ class LOADER(_BASE):  # type: ignore[misc]
         except (ValueError, KeyError, AttributeError, TypeError):
             # So PyYAML's constructors end on `!!int x`, `!!bool x`, `!!timestamp x` and the date 2001-13-45.
             raise _Unread(f"{str(node.value)[:40]!r} is no {node.tag.rpartition(':')[2]}", node) from None
+        if isinstance(value, set | bytes):  # no JSON holds it, and no setting takes it
+            raise _Unread(f"a value of the kind {node.tag.rpartition(':')[2]}", node)
+        if isinstance(value, datetime.date):
+            return node.value  # as it is written
         if type(value) is int and value.bit_length() > _BITS:
             raise _Unread(f"{value} has more than {_BITS} bits", node)
         return value

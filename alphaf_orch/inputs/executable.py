@@ -13,6 +13,7 @@ from alphaf_orch.core.record import read_json
 from alphaf_orch.inputs.hub_cache import snapshot
 from alphaf_orch.inputs.kept import found_once
 from alphaf_orch.inputs.model_files import WEIGHTS, loaded_file, shards
+from alphaf_orch.inputs.model_json import model_json
 from alphaf_orch.inputs.sources import file_hash
 
 SAFE = ".safetensors"
@@ -45,7 +46,7 @@ def pickled_weights(folder: Path) -> tuple[str, ...]:
     safetensors file of another purpose makes no pickle harmless. Raises ModelError where an index leads out of the
     folder.
     """
-    named = (read_json(folder / "config.json") or {}).get("transformers_weights")
+    named = (model_json(folder / "config.json") or {}).get("transformers_weights")
     explicit = folder / named if isinstance(named, str) else None
     loaded = explicit if explicit and explicit.is_file() else loaded_file(folder)
     names = shards(loaded) if loaded else []

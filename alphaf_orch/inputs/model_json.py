@@ -66,7 +66,7 @@ class _Config(_Sized, total=False):
     rope_theta: _Positive | None
     eos_token_id: _Eos
     text_config: _Sized | None
-    transformers_weights: _Text | None
+    transformers_weights: Annotated[_Text, AfterValidator(_plain_name)] | None
 
 
 @_FREE

@@ -16,6 +16,7 @@ from alphaf_orch.core.small_files import parse_json
 
 # The limit the safetensors library itself sets for a header.
 _MAX_HEADER_BYTES = 100_000_000
+_AXES = 64  # torch refuses more (c10/core: a tensor has at most 64 dimensions)
 # Of the library's Dtype (src/tensor.rs); one that it got later is not measured.
 _BITS = {
     "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6, "BOOL": 8, "U8": 8, "I8": 8, "F8_E5M2": 8, "F8_E4M3": 8, "F8_E8M0": 8,
@@ -94,6 +95,10 @@ def _tensor(name: str, entry: Any) -> tuple[Tensor, tuple[int, int]]:
 
 
 def _sizes(value: Any) -> tuple[int, ...] | None:
-    """Return a list of whole numbers from 0 on, in 64 bits; None for what is none."""
-    good = isinstance(value, list) and all(type(each) is int and 0 <= each < 2**63 for each in value)
+    """Return a list of whole numbers from 0 on, in 64 bits, as long as a tensor has axes; None for what is none."""
+    good = (
+        isinstance(value, list)
+        and len(value) <= _AXES
+        and all(type(each) is int and 0 <= each < 2**63 for each in value)
+    )
     return tuple(value) if good else None

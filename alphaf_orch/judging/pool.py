@@ -78,7 +78,7 @@ async def ask_all(
     waiting = iter(questions)
     try:
         async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
+            for _ in range(min(concurrency, len(questions))):
                 group.create_task(_work(client, waiting, record, failures))
     except* NoReplyError:
         pass  # counted, and the group has ended the other workers

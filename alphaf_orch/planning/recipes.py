@@ -148,7 +148,7 @@ def keep_global_batch(recipe: Rendered, layers: Layers, *, written_for: int, gpu
         return {"micro_batch_size": micro, "gradient_accumulation_steps": wanted // (ranks * micro)}
     steps, rest = divmod(wanted, ranks * micro)
     if rest:
-        most = written_for if ranks <= written_for else 2 * ranks
+        most = min(written_for if ranks <= written_for else 2 * ranks, wanted // micro)
         workable = [n for n in range(1, most + 1) if wanted % (n * micro) == 0]
         raise ConfigError(
             f"a global batch of {wanted} cannot be cut into {ranks} GPUs x micro_batch_size {micro}",

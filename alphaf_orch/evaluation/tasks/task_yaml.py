@@ -100,6 +100,7 @@ def _check_kinds(values: Mapping[str, Any], file: TaskFile) -> None:
     metrics = values.get("metric_list")
     good = {
         "include": _texts(values.get("include", "")),
+        "dataset_path": isinstance(values.get("dataset_path", ""), str | None),
         "dataset_kwargs": (kwargs is None or isinstance(kwargs, Mapping))
         and all(map(_texts, files.values() if isinstance(files, Mapping) else (files,))),
         "metadata": (about is None or isinstance(about, Mapping)) and all(isinstance(one, Mapping) for one in by_name),
@@ -113,6 +114,7 @@ def _check_kinds(values: Mapping[str, Any], file: TaskFile) -> None:
 
 _KINDS = {
     "include": "neither a file's name nor a list of names",
+    "dataset_path": "no name of a data set, of a folder or of a format",
     "dataset_kwargs": "no mapping of settings, or its data_files are no names of files",
     "metadata": "no mapping, or one of its tasks has none",
     "metric_list": "no list of `- metric: NAME`",
@@ -133,9 +135,9 @@ def _with_absolute_data(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return the values with local data named from the YAML's own folder; lm-eval would take the current one."""
     found = dict(values)
     kwargs = values.get("dataset_kwargs")
-    if isinstance(kwargs, Mapping) and "data_files" in kwargs and values.get("dataset_path", "json") in BUILDERS:
+    path = values.get("dataset_path", "json")
+    if isinstance(kwargs, Mapping) and "data_files" in kwargs and isinstance(path, str) and path in BUILDERS:
         found["dataset_kwargs"] = {**kwargs, "data_files": _absolute(kwargs["data_files"], folder)}
-    path = values.get("dataset_path")
     if (
         isinstance(path, str)
         and path not in BUILDERS

@@ -5,7 +5,7 @@ VENV ?= .venv
 PY = $(VENV)/bin/python
 ALPHAF = $(VENV)/bin/alphaf
 # SKIP_SETUP=1 uses VENV as it is, for an environment that somebody else keeps.
-SETUP := $(if $(SKIP_SETUP),,setup)
+SETUP := $(if $(value SKIP_SETUP),,setup)
 
 # One shell word, whatever is in it.
 quoted = '$(subst ','\'',$(1))'

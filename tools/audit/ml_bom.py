@@ -113,14 +113,15 @@ def _data(manifest: Mapping[str, Any]) -> Iterator[Component]:
 
 def _ancestors(manifest: Mapping[str, Any], stage: str) -> Iterator[Component]:
     base = {"model": manifest["base_model"], "revision": manifest["base_revision"], "licence": manifest["licence"]}
-    for each in (base, *(manifest.get("merge_partners", []) if stage == "merged" else [])):
+    partners = manifest.get("merge_partners", []) if stage == "merged" else []
+    for number, each in enumerate((base, *partners)):  # partners of two makers may have one name
         name, revision = str(each["model"]), str(each["revision"] or "")
         hub = is_repo_id(name)
         yield Component(
             name=name if hub else PurePath(name).name,
             type=ComponentType.MACHINE_LEARNING_MODEL,
             version=revision or None,
-            bom_ref=f"base:{PurePath(name).name}",
+            bom_ref=f"{f'partner:{number}' if number else 'base'}:{PurePath(name).name}",
             licenses=[_licence(str(each["licence"]))],
             purl=PackageURL("huggingface", *name.split("/"), version=revision or None) if hub else None,
         )

@@ -57,6 +57,7 @@ def test_the_list_of_commands_imports_none_of_them() -> None:
         "alphaf_orch.core",
         "alphaf_orch.core.masking",
         "alphaf_orch.core.secret_forms",
+        "alphaf_orch.core.walk",
     }
 
 

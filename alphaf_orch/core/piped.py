@@ -15,12 +15,12 @@ import click
 
 from alphaf_orch.core.disk import size, writing
 from alphaf_orch.core.errors import DataError, DiskError
+from alphaf_orch.core.file_kinds import kind_of
 from alphaf_orch.core.paths import cache_dir
 
 FREE_SHARE = 0.5  # ours: of the free disk, at most; a program that never stops writing must not fill it
 FIRST_S = 5.0  # ours: for somebody to begin writing into a FIFO
 SILENT_S = 120.0  # ours: a program that sorts or unpacks much before it writes says nothing for so long
-_KINDS = {stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a disk"}
 
 
 def as_file(place: Path) -> Path:
@@ -33,8 +33,8 @@ def as_file(place: Path) -> Path:
     if stat.S_ISFIFO(mode):
         return _copied(place)
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        kind = _KINDS.get(stat.S_IFMT(mode), "no file")
-        raise DataError(f"{place} is {kind}, not a file", where=str(place), fix="Write the rows into a file first")
+        what = f"{place} is {kind_of(mode)}, not a file"
+        raise DataError(what, where=str(place), fix="Write the rows into a file first")
     real = Path(os.path.realpath(place))
     if real.is_relative_to("/proc"):  # /proc/self/fd/N of a file leads to that file
         what = f"{place} leads to the kernel's own files, not to a file of rows"

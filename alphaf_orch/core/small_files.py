@@ -2,34 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import stat
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import AlphafError, ConfigError
+from alphaf_orch.core.file_kinds import NotAFile, open_file, why_not
 
 # Ours: a config has some hundred bytes, the longest recipe and task file some thousand.
 TEXT_BYTES = 4 << 20
 # Ours: the largest tokenizer.json that we know, Gemma 3's, has 33 MB.
 JSON_BYTES = 256 << 20
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a disk",
-}
-_WHY = {
-    errno.ELOOP: "its links lead in a circle",
-    errno.ENAMETOOLONG: "its name is too long",
-    errno.ENOTDIR: "a part of its path is no folder",
-    errno.EACCES: "permission denied",
-    errno.EPERM: "the system does not permit it",
-    errno.ENXIO: "it is no file",  # what a socket, and a terminal that is not there, answer
-}
 
 
 def small_bytes(
@@ -41,22 +24,18 @@ def small_bytes(
     begins with `subject`.
     """
     try:
-        # Opened so, a FIFO that nobody writes into does not hold us.
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        kind = stat.S_IFMT(os.fstat(handle).st_mode)
-        if kind != stat.S_IFREG:
-            os.close(handle)
-            what = f"{subject or 'it is '}{_KINDS.get(kind, 'no file')}"
-            raise error(f"{what}, not a file", where=str(path), fix="name a file")
-        with open(handle, "rb") as file:  # noqa: PTH123  (a descriptor)
+        with open_file(path) as file:
             data = file.read(most + 1)
+    except NotAFile as found:
+        what = f"{subject or 'it is '}{found.kind}, not a file"
+        raise error(what, where=str(path), fix="name a file") from None
     except FileNotFoundError:
         if path.is_symlink():
             raise error(f"{subject}a link that leads to nothing", where=str(path), fix="name a file") from None
         raise
     except OSError as problem:
-        why = _WHY.get(problem.errno or 0, problem.strerror)
-        raise error(f"{subject}not readable: {why}", where=str(path), fix="name a file that can be read") from None
+        what = f"{subject}not readable: {why_not(problem)}"
+        raise error(what, where=str(path), fix="name a file that can be read") from None
     if len(data) > most:
         size = f"{path.stat().st_size:,} bytes" if path.is_file() else "no end"
         what = f"{subject}too large: it has {size}, and at most {most:,} are read"

@@ -1,6 +1,6 @@
 """What was stored, read again: a regular file, UTF-8, JSON of the expected kind, or an error that says what it is not.
 
-Whatever lies in a file's place is looked at before it is opened: a pipe would be waited for, a device never ends.
+Whatever lies in a file's place is opened without waiting and looked at before it is read: a device never ends.
 """
 
 from __future__ import annotations
@@ -17,30 +17,15 @@ from typing import Any, BinaryIO, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.file_kinds import NotAFile, kind_of, open_file, why_not
 from alphaf_orch.core.paths import EXPERIMENT_FILE, cache_dir, runs_dir
 
 Kind = TypeVar("Kind")
 # Ours: a manifest has some 100 KB, and a report or a summary less.
 LARGEST = 256 * 1024 * 1024
 
+_DENIED = "permission denied"
 _NAMES = {"manifest.json": "the manifest", EXPERIMENT_FILE: "the record of the experiment"}
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
-_WHY = {
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.ELOOP: "it is a link that leads to itself",
-    errno.EISDIR: "it is a folder",
-    errno.ENOTDIR: "a file is where a folder is needed",
-    errno.EEXIST: "something else is in its place",
-    errno.ENOTEMPTY: "a folder is in its place",
-    errno.EIO: "the disk failed (input/output error)",
-}
 
 
 class Unreadable(RunStateError):
@@ -90,27 +75,26 @@ def problem(path: Path) -> str | None:
     except OSError as error:
         return _why(path, error)
     if not stat.S_ISREG(mode):
-        return f"it is {next((name for is_it, name in _KINDS if is_it(mode)), 'no file')}"
-    return None if os.access(path, os.R_OK) else "permission denied"
+        return f"it is {kind_of(mode)}"
+    return None if os.access(path, os.R_OK) else _DENIED
 
 
 def open_stored(path: Path, fix: str = "") -> BinaryIO:
     """Return the open file; raise FileNotFoundError where nothing is there, Unreadable where it is no readable file."""
-    if absent(path):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
-    what = problem(path)
-    if what:
-        raise unreadable(path, what, fix)
     try:
-        return path.open("rb")
+        return open_file(path)
+    except NotAFile as found:
+        raise unreadable(path, f"it is {found.kind}", fix) from None
     except OSError as error:
-        raise unreadable(path, _why(path, error), fix) from None
+        if absent(path):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
+        raise unreadable(path, problem(path) or _why(path, error), fix) from None
 
 
 def usable(path: Path) -> None:
     """Raise Unreadable where something lies in a file's place into which nothing can be written: a folder, a pipe."""
     what = None if absent(path) else problem(path)
-    if what and what != _WHY[errno.EACCES]:  # rights are for the disk's errors to tell
+    if what and what != _DENIED:  # rights are for the disk's errors to tell
         raise unreadable(path, what)
 
 
@@ -209,7 +193,7 @@ def numbered_lines(path: Path, fix: str = "") -> Iterator[tuple[int, bytes]]:
 def _why(path: Path, error: OSError) -> str:
     if isinstance(error, FileNotFoundError):
         return "it is a link to nothing" if path.is_symlink() else "it is gone"
-    return _WHY.get(error.errno or 0, error.strerror or type(error).__name__)
+    return _DENIED if isinstance(error, PermissionError) else why_not(error)
 
 
 def _json_kind(value: Any) -> str:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.file_kinds import NotAFile, kind_of, open_file, why_not
 from alphaf_orch.core.paths import EXPERIMENT_FILE, cache_dir, runs_dir
+from alphaf_orch.core.small_files import parse_json
 
 Kind = TypeVar("Kind")
 # Ours: a manifest has some 100 KB, and a report or a summary less.
@@ -145,11 +146,11 @@ def read_value(path: Path, fix: str = "") -> Any:
     """Return the JSON value in a stored file; raise as read_text, and Unreadable where it is no JSON."""
     text = read_text(path, fix)
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         what = f"it is cut off or no JSON ({error.msg}, line {error.lineno})" if text.strip("\0 \n") else "it is empty"
         raise unreadable(path, what, fix) from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a thousand brackets
+    except ValueError as error:  # a number of thousands of digits, a thousand brackets
         raise unreadable(path, f"it is no JSON of ours ({type(error).__name__}: {str(error)[:80]})", fix) from None
 
 

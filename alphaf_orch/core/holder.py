@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 
 from alphaf_orch.core.processes import command
+from alphaf_orch.core.small_files import parse_json
 from alphaf_orch.programs.guard import birth
 
 BEAT_S = 5.0
@@ -74,10 +75,10 @@ def myself(who: str = "") -> Holder:
 
 def read_holder(text: bytes) -> Holder | None:
     """Return who wrote himself into a lock; None where nobody did, or half of it."""
-    if text.strip().isdigit():
-        return Holder(int(text))
     try:
-        found = json.loads(text)
+        if text.strip().isdigit():
+            return Holder(int(text))
+        found = parse_json(text)
         known = {field.name: found[field.name] for field in fields(Holder) if field.name in found}
         holder = Holder(**known)
     except (ValueError, TypeError):

@@ -158,7 +158,7 @@ def test_a_lock_of_an_earlier_version_holds_a_number_alone(path):
     path.write_text(str(os.getpid()))  # it lives, and has let go: the kernel says so
     with held(path, "the run r"):
         pass
-    for odd in ("", "{", "null", '{"pid": "x"}', '{"pid": 1, "host": 3}', "\0\0\0", "[1]"):
+    for odd in ("", "{", "null", '{"pid": "x"}', '{"pid": 1, "host": 3}', "\0\0\0", "[1]", "9" * 5000, "[" * 5000):
         assert read_holder(odd.encode()) is None
         path.write_text(odd)
         with held(path, "the run r"):

@@ -22,7 +22,7 @@ def parts(text: str, is_secret: Callable[[str], bool]) -> Iterator[str]:
     yield text
     yield from (line.strip() for line in text.splitlines() if len(line.strip()) >= 2 * SHORTEST)
     if text.startswith("{"):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):  # it only begins like JSON, or nests too deep
             values = json.loads(text)
             for name, value in values.items() if isinstance(values, dict) else ():
                 if is_secret(name) and isinstance(value, str) and len(value) >= SHORTEST:

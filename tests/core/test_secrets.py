@@ -152,6 +152,12 @@ def test_a_text_is_masked_by_value_and_by_shape(secrets):
     }  # fmt: skip
 
 
+def test_a_secret_that_begins_like_json_and_nests_without_end_is_masked_whole(monkeypatch):
+    secret = '{"a":' * 3000
+    monkeypatch.setenv("SOME_TOKEN", secret)
+    assert mask(f"it was {secret}!") == "it was ***!"
+
+
 @pytest.mark.parametrize("name", [name for name, value in ENVIRONMENT.items() if has_canary(value)])
 def test_each_secret_is_masked_in_every_form(secrets, name):
     """As it is, in addresses, HTML, JSON, python, a shell, and base64; between Korean words too."""

@@ -153,7 +153,7 @@ test: $(SETUP) ## every test, the ones with real tools included (minutes)
 test-fast: $(SETUP) ## the tests that start no real tool (two minutes)
 	$(PY) -m pytest -m "not real" $(SPREAD) $(ARGS)
 
-# 20 parsers, so many inputs for each of them; another SEED is other inputs.
+# 21 parsers, so many inputs for each of them; another SEED is other inputs.
 fuzz: $(SETUP) ## give the parsers of what others write 126,000 generated inputs (COUNT for each of 21, SEED)
 	ALPHAF_FUZZ=$(if $(value COUNT),$(call one_word,COUNT),6000) $(PY) -m pytest $(SPREAD) tests/inputs/test_fuzz.py \
 	    --hypothesis-seed=$(if $(value SEED),$(call one_word,SEED),0) $(ARGS)

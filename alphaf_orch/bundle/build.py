@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +21,6 @@ from alphaf_orch.core.stored import absent, checked, read_value
 
 # DeepSpeed's setup looks for nvcc and would compile ops; what trains here needs none (Makefile, setup-deepspeed).
 _ENVIRONMENT = {"DS_BUILD_OPS": "0", "DS_IGNORE_CUDA_DETECTION": "1"}
-Built = Mapping[str, Mapping[str, str]]  # by the source's SHA-256: file and sha256 of the wheel
 
 
 class Wheel(BaseModel):
@@ -30,6 +28,10 @@ class Wheel(BaseModel):
 
     file: str
     sha256: str
+
+
+Built = dict[str, Wheel]  # by the source's SHA-256
+_BUILT = TypeAdapter(Built)
 
 
 def build(
@@ -41,23 +43,23 @@ def build(
     built, or whose wheel the target would not take.
     """
     state = runner.work / "built.json"
-    known = {**before, **({} if absent(state) else _built(state))}
+    known = before | ({} if absent(state) else checked(_BUILT, read_value(state, AGAIN), state, AGAIN))
     made, unfit = {}, []
     for package in sources:
         entry = known.get(package.sha256)
-        if not entry or not has(folder / "wheels" / entry["file"], entry["sha256"]):
+        if not entry or not has(folder / "wheels" / entry.file, entry.sha256):
             wheel = _wheel(package, runner)
             trouble = _unfit(wheel, target) if wheel else "the build failed"
             if not wheel or trouble:
                 unfit.append(f"{package.name}=={package.version} ({trouble})")
                 continue
-            entry = {"file": wheel.name, "sha256": sha256(wheel)}
+            entry = Wheel(file=wheel.name, sha256=sha256(wheel))
             (folder / "wheels").mkdir(parents=True, exist_ok=True)
             wheel.replace(folder / "wheels" / wheel.name)
             known[package.sha256] = entry
-            write_atomic(state, json.dumps(known, indent=1))
-        there = (folder / "wheels" / entry["file"]).stat().st_size
-        made[replace(package, file=entry["file"], sha256=entry["sha256"], size=there, source=False)] = package.sha256
+            write_atomic(state, _BUILT.dump_json(known, indent=1).decode("utf-8"))
+        there = (folder / "wheels" / entry.file).stat().st_size
+        made[replace(package, file=entry.file, sha256=entry.sha256, size=there, source=False)] = package.sha256
     if unfit:
         raise ToolError(
             f"{len(unfit)} packages come as source, and what is built of them here does not run on the target:\n    "
@@ -69,11 +71,6 @@ def build(
             " (--glibc 2.34)",
         )
     return made
-
-
-def _built(state: Path) -> dict[str, dict[str, str]]:
-    entries = checked(TypeAdapter(dict[str, Wheel]), read_value(state, AGAIN), state, AGAIN)
-    return {digest: {"file": entry.file, "sha256": entry.sha256} for digest, entry in entries.items()}
 
 
 def _wheel(package: Package, runner: Runner) -> Path | None:

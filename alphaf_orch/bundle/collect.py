@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from alphaf_orch.bundle.build import Wheel, build
+from alphaf_orch.bundle.build import Built, Wheel, build
 from alphaf_orch.bundle.contents import Contents, Snapshot
 from alphaf_orch.bundle.files import MANIFEST, File, has, is_plain, sha256
 from alphaf_orch.bundle.found import PIP, Package, target_options
@@ -104,17 +104,13 @@ def _download(batch: Sequence[Package], folder: Path, target: Target, runner: Ru
         (fetched / package.file).replace(folder / WHEELS / package.file)
 
 
-def _built_before(folder: Path) -> dict[str, dict[str, str]]:
+def _built_before(folder: Path) -> Built:
     """Return what a finished bundle here says of the wheels that were built for it, by their source's hash."""
     manifest = folder / MANIFEST
     if absent(manifest):
         return {}
     wheels = checked(_Manifest, read_object(manifest), manifest).wheels
-    return {
-        wheel.built_from: {"file": wheel.file, "sha256": wheel.sha256, "built_from": wheel.built_from}
-        for wheel in wheels
-        if wheel.built_from
-    }
+    return {wheel.built_from: Wheel(file=wheel.file, sha256=wheel.sha256) for wheel in wheels if wheel.built_from}
 
 
 def _own_package(checkout: Path, folder: Path, runner: Runner) -> Package:

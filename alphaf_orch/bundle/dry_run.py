@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name
 
-from alphaf_orch.bundle.found import PIP, Found, Package, file_size, target_options
+from alphaf_orch.bundle.found import PIP, Found, Package, file_name, file_size, target_options
 from alphaf_orch.bundle.run import Runner
 from alphaf_orch.bundle.target import Target
 from alphaf_orch.core.errors import StageError
@@ -55,7 +54,7 @@ def _read(report: dict[str, object]) -> list[Package]:
     found = []
     for entry in installs:
         url = entry["download_info"]["url"]
-        file = unquote(urlsplit(url).path.rsplit("/", 1)[-1])
+        file = file_name(url)
         digest = entry["download_info"]["archive_info"].get("hashes", {}).get("sha256")
         name = str(canonicalize_name(entry["metadata"]["name"]))
         if not digest:

@@ -43,6 +43,11 @@ def target_options(target: Target) -> list[str]:
     return ["--python-version", target.python, "--implementation", "cp", *named]
 
 
+def file_name(url: str) -> str:
+    """Return the name of the file that a URL is of."""
+    return unquote(urlsplit(url).path.rsplit("/", 1)[-1])
+
+
 def file_size(url: str) -> int | None:
     """Return how large the file is that a URL names on this machine, None for any other."""
     parts = urlsplit(url)

@@ -8,11 +8,10 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
-from alphaf_orch.bundle.found import PIP, Found, Package, file_size
+from alphaf_orch.bundle.found import PIP, Found, Package, file_name, file_size
 from alphaf_orch.bundle.run import Runner
 from alphaf_orch.bundle.target import Target
 from alphaf_orch.core.command import capture
@@ -93,11 +92,10 @@ def index_variables(runner: Runner) -> dict[str, str]:
         section, _, key = place.rpartition(".")
         if section in rank:
             found[key] = str(ast.literal_eval(value))  # pip prints it as Python does
-    links = [*found.get("find-links", "").split()]
     named = {
         "UV_DEFAULT_INDEX": found.get("index-url", ""),
         "UV_INDEX": " ".join(found.get("extra-index-url", "").split()),
-        "UV_FIND_LINKS": ",".join(links),
+        "UV_FIND_LINKS": ",".join(found.get("find-links", "").split()),
         "UV_NO_INDEX": "1" if found.get("no-index") in ("1", "true", "True") else "",
         "UV_INSECURE_HOST": " ".join(found.get("trusted-host", "").split()),
         "SSL_CERT_FILE": found.get("cert", ""),
@@ -115,8 +113,7 @@ def choose(entry: Mapping[str, Any], target: Target) -> Package | None:
         ranks = [order[tag] for tag in parse_wheel_filename(_name(file))[3] if tag in order]
         if ranks:
             fit.append((min(ranks), _name(file), file))
-    sources = [entry["sdist"]] if "sdist" in entry else []
-    chosen = min(fit, key=lambda one: one[:2])[2] if fit else sources[0] if sources else None
+    chosen = min(fit, key=lambda one: one[:2])[2] if fit else entry.get("sdist")
     if chosen is None or "sha256" not in chosen.get("hashes", {}):
         return None
     size = chosen.get("size") or file_size(chosen.get("url", ""))
@@ -125,4 +122,4 @@ def choose(entry: Mapping[str, Any], target: Target) -> Package | None:
 
 
 def _name(file: Mapping[str, Any]) -> str:
-    return unquote(urlsplit(file.get("url") or file["path"]).path.rsplit("/", 1)[-1])
+    return file_name(file.get("url") or file["path"])

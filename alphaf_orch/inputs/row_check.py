@@ -79,24 +79,19 @@ def read_part(
     """Return what is found in the lines that begin in [start, end) of a file; `form` is that of the rows before."""
     part = Part(Mistakes(name or file, unit), form)
     checker = _Checker(part, want)
-    lines = _lines(file, start, end)
-    while True:
-        try:
-            raw = next(lines, None)
-        except LongLineError as error:
-            part.mistakes.add(part.lines + 1, str(error), fix="Write one row on each line")
-            break
-        if raw is None:
-            break
-        part.lines += 1
-        if part.lines == 1 and start == 0:
-            # The loader of axolotl accepts a byte order mark, but only at the start.
-            raw, part.size = raw.removeprefix(BYTE_ORDER_MARK), len(raw) - len(raw.removeprefix(BYTE_ORDER_MARK))
-        if not checker.usual(raw):
-            checker.exact(raw)
-            if part.broken or part.unreadable:
-                break
-        part.size += len(raw)
+    try:
+        for raw in _lines(file, start, end):
+            part.lines += 1
+            if part.lines == 1 and start == 0:
+                # The loader of axolotl accepts a byte order mark, but only at the start.
+                raw, part.size = raw.removeprefix(BYTE_ORDER_MARK), len(raw) - len(raw.removeprefix(BYTE_ORDER_MARK))
+            if not checker.usual(raw):
+                checker.exact(raw)
+                if part.broken or part.unreadable:
+                    break
+            part.size += len(raw)
+    except LongLineError as error:
+        part.mistakes.add(part.lines + 1, str(error), fix="Write one row on each line")
     return part
 
 

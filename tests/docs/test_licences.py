@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from audit import licences
@@ -37,6 +39,52 @@ def test_what_is_unknown_copyleft_or_not_recorded_is_told(tmp_path, monkeypatch)
     assert [line.split(":")[0] for line in told] == ["copyleft", "new", "silent", "gone"]
     (first, *_) = licences.problems({"copyleft": "x", "silent": "x", "new": "x"})
     assert first.startswith("new: its licence is not recorded")
+
+
+def test_a_version_is_not_passed_by_the_licence_of_another(tmp_path, monkeypatch):
+    monkeypatch.setattr(licences, "LOCKS", tmp_path)
+    monkeypatch.setattr(licences, "RECORD", tmp_path / "licences.tsv")
+    (tmp_path / "cpu.lock").write_text("changed==9\ncut==1\nsame==1\n", "utf-8")
+    (tmp_path / "gpu.lock").write_text("changed==10\ncut==2\nsame==1\n", "utf-8")
+    rows = "name\tversion\tlicence\nchanged\t10\tMIT\nchanged\t9\tAGPL-3.0-only\ncut\t1\tMIT\nsame\t1\tMIT\n"
+    (tmp_path / "licences.tsv").write_text(rows, "utf-8")
+    told = list(licences.problems({}))
+    assert [line.split(":")[0] for line in told] == ["changed", "cut"]
+    assert "9: AGPL-3.0-only" in told[0]
+    assert "is not recorded for 2" in told[1]
+
+
+def test_the_record_has_a_line_for_each_locked_version(tmp_path, monkeypatch):
+    """Ten is above nine, a build is its version, and a version that nobody has says whose licence it was given."""
+    monkeypatch.setattr(licences, "LOCKS", tmp_path)
+    monkeypatch.setattr(licences, "RECORD", tmp_path / "licences.tsv")
+    (tmp_path / "cpu.lock").write_text("torch==9\nnever==1\n", "utf-8")
+    (tmp_path / "gpu.lock").write_text("torch==10\ntorch==11\n", "utf-8")
+    answers = {
+        "torch==10": {"name": "Torch", "version": "10", "license_expression": "AGPL-3.0-only"},
+        "installed": {"name": "torch", "version": "9+cpu", "license_expression": "MIT"},
+    }
+
+    def run(argv, **_):
+        if "-c" in argv:
+            return SimpleNamespace(stdout=json.dumps([answers["installed"]]), returncode=0)
+        wanted = Path(argv[argv.index("-r") + 1]).read_text("utf-8").split()
+        assert len({line.partition("==")[0] for line in wanted}) == len(wanted)
+        absent = [line for line in wanted if line not in answers]
+        if absent:
+            return SimpleNamespace(stderr=f"No matching distribution found for {absent[0]}", returncode=1)
+        report = {"install": [{"metadata": answers[line]} for line in wanted]}
+        Path(argv[argv.index("--report") + 1]).write_text(json.dumps(report), "utf-8")
+        return SimpleNamespace(stderr="", returncode=0)
+
+    monkeypatch.setattr(licences.subprocess, "run", run)
+    assert licences.record("python") == 1
+    assert (tmp_path / "licences.tsv").read_text("utf-8").splitlines()[1:] == [
+        "never\t1\t",
+        "torch\t10\tAGPL-3.0-only",
+        "torch\t11\tAGPL-3.0-only\t10",
+        "torch\t9\tMIT",
+    ]
 
 
 @pytest.mark.parametrize(

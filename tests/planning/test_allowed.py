@@ -16,6 +16,7 @@ from alphaf_orch.planning import allowed
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import Plan, make_plan
 from alphaf_orch.planning.resolve import resolve
+from alphaf_orch.programs.models.from_pickle import weight_files
 from alphaf_orch.report.card_text import _allowed
 from alphaf_orch.settings.config import RunConfig
 
@@ -165,3 +166,23 @@ def test_rows_in_pickles_are_never_read(cpu, tmp_path, said):
     with pytest.raises(ConfigError, match="reads rows out of pickles"):
         planned(cpu, tmp_path, model_folder(tmp_path / "phi", "phi"), **said)
     refuse_pickled_data({"datasets": [{"path": "pandas/rows.json", "ds_type": "json"}]}, "x")
+
+
+@pytest.mark.parametrize(
+    ("files", "explicit", "opened"),
+    [
+        (["pytorch_model.bin", "pytorch_model.bin.index.json"], None, "pytorch_model.bin"),
+        (["pytorch_model.bin.index.json"], None, "of-the-index.bin"),
+        (["pytorch_model.bin", "model.safetensors.index.json"], None, "of-the-index.bin"),
+        (["pytorch_model.bin", "own.bin"], "own.bin", "own.bin"),
+        (["pytorch_model.bin", "own.bin.index.json"], "own.bin.index.json", "of-the-index.bin"),
+    ],
+)
+def test_the_pickles_that_are_recorded_are_those_that_are_read(tmp_path, files, explicit, opened):
+    named = {"transformers_weights": explicit} if explicit else {}
+    (tmp_path / "config.json").write_text(json.dumps(named), "utf-8")
+    for name in files:
+        index = json.dumps({"weight_map": {"a": "of-the-index.bin"}})
+        (tmp_path / name).write_text(index if name.endswith(".json") else "PK", "utf-8")
+    assert pickled_weights(tmp_path) == (opened,)
+    assert [file.name for file in weight_files(tmp_path)] == [opened]

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tiny import llama, tokenizer
+from transformers import AutoModelForCausalLM
 
 from alphaf_orch.programs.common import Failure
 from alphaf_orch.programs.models.from_pickle import main
@@ -45,6 +46,16 @@ def test_the_copy_is_the_model_to_the_bit(model: Path, tmp_path: Path) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in after.items())
     assert {"config.json", "tokenizer.json"} <= {file.name for file in out.iterdir()}
     assert not list(out.glob("*.bin"))
+
+
+def test_weights_that_the_config_names_are_found_in_the_copy(model: Path, tmp_path: Path) -> None:
+    (model / "pytorch_model.bin").rename(model / "own.bin")
+    config = json.loads((model / "config.json").read_text("utf-8"))
+    (model / "config.json").write_text(json.dumps({**config, "transformers_weights": "own.bin"}), "utf-8")
+    out = tmp_path / "copy"
+    main(["--model", str(model), "--output", str(out)])
+    assert json.loads((out / "config.json").read_text("utf-8")) == config
+    assert AutoModelForCausalLM.from_pretrained(out).num_parameters() > 0
 
 
 def test_shards_and_views_come_out_whole(model: Path, tmp_path: Path) -> None:

@@ -75,7 +75,10 @@ def main(argv: list[str] | None = None) -> int:
         place = args.output / f"{name}.cdx.json"
         print(f"bill: {place}, {bill(kind, what, place)} components")
     wrong = list(problems(EXCEPTIONS))
-    print(f"licences: {len(recorded())} packages, {len(EXCEPTIONS)} by exception, {len(wrong)} not allowed")
+    known = recorded().values()
+    taken = sum(bool(row.taken_from) for row in known)
+    print(f"licences: {len(known)} versions of packages, {taken} of them by another version's metadata")
+    print(f"licences: {len(EXCEPTIONS)} packages by exception, {len(wrong)} versions not allowed")
     unasked = False
     for lock in sorted(LOCKS.glob("*.lock")):
         found, what = advisories(lock)

@@ -14,6 +14,7 @@ _ELSEWHERE = "never installed on Linux with the Pythons that are supported: its 
 EXCEPTIONS: dict[str, str] = {
     # Weak copyleft.
     "axolotl-contribs-lgpl": f"LGPL: {_COPYLEFT}",
+    "chardet": f"LGPL-2.1-or-later up to 6, 0BSD since: {_COPYLEFT}",
     "crc32c": f"LGPL-2.1-or-later: {_COPYLEFT}",
     "mergekit": f"LGPL-3.0-only: {_COPYLEFT}",
     "pycountry": f"LGPL-2.1-only: {_COPYLEFT}",

@@ -7,9 +7,11 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "requirements"
@@ -55,12 +57,19 @@ _NAMES = (
 )  # fmt: skip
 
 
+Pair = tuple[str, str]  # canonical name and version, without what a build adds (+cpu)
+
+
 class Licensed(NamedTuple):
-    """A locked package with the licence that its metadata states, as SPDX; empty where they state none."""
+    """A locked version with the licence that its metadata state, as SPDX; empty where they state none.
+
+    `taken_from` is the version whose metadata were read where its own could not be.
+    """
 
     name: str
     version: str
     licence: str
+    taken_from: str = ""
 
 
 def canonical(name: str) -> str:
@@ -68,21 +77,20 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def locked() -> dict[str, set[str]]:
-    """Return the versions of every package that a lock names."""
-    found: dict[str, set[str]] = {}
-    for lock in sorted(LOCKS.glob("*.lock")):
-        for line in lock.read_text(encoding="utf-8").splitlines():
-            named = _LOCKED.match(line)
-            if named:
-                found.setdefault(canonical(named[1]), set()).add(named[2])
-    return found
+def locked() -> set[Pair]:
+    """Return name and version of every package that a lock names: two locks may have two versions."""
+    lines = [line for lock in LOCKS.glob("*.lock") for line in lock.read_text(encoding="utf-8").splitlines()]
+    return {_pair(named[1], named[2]) for line in lines if (named := _LOCKED.match(line))}
 
 
-def recorded() -> dict[str, Licensed]:
-    """Return the record, by name."""
-    rows = (line.split("\t") for line in RECORD.read_text(encoding="utf-8").splitlines()[1:])
-    return {name: Licensed(name, version, licence) for name, version, licence in rows}
+def _pair(name: str, version: str) -> Pair:
+    return canonical(name), version.partition("+")[0]
+
+
+def recorded() -> dict[Pair, Licensed]:
+    """Return the record, by name and version."""
+    rows = [Licensed(*line.split("\t")) for line in RECORD.read_text(encoding="utf-8").splitlines()[1:]]
+    return {(row.name, row.version): row for row in rows}
 
 
 def spdx(metadata: Mapping[str, Any]) -> str:
@@ -112,30 +120,36 @@ def is_allowed(expression: str) -> bool:
 
 
 def problems(exceptions: Mapping[str, str]) -> Iterator[str]:
-    """Yield a line for every locked package whose licence is unknown, or not on the list without an exception."""
-    known = recorded()
-    for name in sorted(locked()):
-        if name not in known:
-            yield f"{name}: its licence is not recorded: `make audit ARGS=--record`, then look at it"
-        elif not is_allowed(known[name].licence) and name not in exceptions:
-            yield f"{name}: {known[name].licence or 'states no licence'}, which is not on the list"
-    for name in sorted(exceptions.keys() - locked().keys()):
+    """Yield a line for every locked version whose licence is unknown, or not on the list without an exception."""
+    known, pairs = recorded(), locked()
+    for name, version in sorted(pairs):
+        row = known.get((name, version))
+        if row is None:
+            yield f"{name}: its licence is not recorded for {version}: `make audit ARGS=--record`, then look at it"
+        elif not is_allowed(row.licence) and name not in exceptions:
+            yield f"{name}: {version}: {row.licence or 'states no licence'}, which is not on the list"
+    for name in sorted(exceptions.keys() - {name for name, _ in pairs}):
         yield f"{name}: an exception is made of it, and no lock names it"
 
 
 def record(python: str) -> int:
-    """Write the record anew: of what is installed from there, else from the index; return how many have none."""
-    found = {each["name"]: each for each in _installed(python)}
-    lacking = {name: versions for name, versions in locked().items() if name not in found}
-    found |= {each["name"]: each for each in _asked(lacking)}
-    before = recorded() if RECORD.is_file() else {}
+    """Write the record anew: of what is installed from there, else from the index; return how many have none.
+
+    A version that neither has keeps its line; one without a line gets the licence of another version, and says so.
+    """
+    wanted = locked()
+    found = {pair: spdx(metadata) for pair, metadata in _installed(python)}
+    found |= {pair: spdx(metadata) for pair, metadata in _asked(wanted - found.keys())}
+    known = recorded() if RECORD.is_file() else {}
+    known |= {pair: Licensed(*pair, licence) for pair, licence in found.items()}
+    read = [row for row in known.values() if not row.taken_from]
+    newest = {row.name: row for row in sorted(read, key=lambda row: Version(row.version))}
     rows = []
-    for name, versions in sorted(locked().items()):
-        if name in found:
-            rows.append(Licensed(name, found[name]["version"], spdx(found[name])))
-        else:
-            rows.append(before.get(name, Licensed(name, max(versions), "")))
-    lines = ["\t".join(Licensed._fields), *("\t".join(row) for row in rows)]
+    for pair in sorted(wanted):
+        other = newest.get(pair[0], Licensed(*pair, ""))
+        taken_from = other.version if other.licence else ""
+        rows.append(known.get(pair) or Licensed(*pair, other.licence, taken_from))
+    lines = ["\t".join(Licensed._fields), *("\t".join(row if row.taken_from else row[:3]) for row in rows)]
     RECORD.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return sum(not row.licence for row in rows)
 
@@ -147,15 +161,23 @@ _READ = (
 )
 
 
-def _installed(python: str) -> Iterator[dict[str, Any]]:
+def _installed(python: str) -> Iterator[tuple[Pair, dict[str, Any]]]:
     told = subprocess.run([python, "-c", _READ], capture_output=True, text=True, check=True)
     for each in json.loads(told.stdout):
-        yield {**each, "name": canonical(each["name"])}
+        yield _pair(each["name"], each["version"]), each
 
 
-def _asked(wanted: Mapping[str, set[str]]) -> Iterator[dict[str, Any]]:
+def _asked(wanted: Iterable[Pair]) -> Iterator[tuple[Pair, dict[str, Any]]]:
     """Yield what the index says of wheels: their metadata alone are read, nothing is installed or built."""
-    left = {name: f"{name}=={max(versions)}" for name, versions in wanted.items()}
+    left = set(wanted)
+    while left:
+        versions = dict(sorted(left))  # one of each name: pip takes no two
+        left -= versions.items()
+        yield from _reported(versions)
+
+
+def _reported(versions: Mapping[str, str]) -> Iterator[tuple[Pair, dict[str, Any]]]:
+    left = {name: f"{name}=={version}" for name, version in versions.items()}
     with tempfile.TemporaryDirectory() as folder:
         report, listed = Path(folder) / "report.json", Path(folder) / "wanted.txt"
         argv = [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--ignore-installed", "--quiet"]
@@ -168,9 +190,9 @@ def _asked(wanted: Mapping[str, set[str]]) -> Iterator[dict[str, Any]]:
                 print(f"the index does not answer: {done.stderr.strip()[-300:]}", file=sys.stderr)
                 return
             if absent:
-                print(f"{absent[1]}: no wheel, its licence is to be looked up by hand", file=sys.stderr)
-                left.pop(canonical(absent[1]))
+                without = left.pop(canonical(absent[1]))
+                print(f"{without}: no wheel, its licence is to be looked up by hand", file=sys.stderr)
                 continue
             for each in json.loads(report.read_text(encoding="utf-8"))["install"]:
-                yield {**each["metadata"], "name": canonical(each["metadata"]["name"])}
+                yield _pair(each["metadata"]["name"], each["metadata"]["version"]), each["metadata"]
             return

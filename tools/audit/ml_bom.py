@@ -21,6 +21,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
+from alphaf_orch.bundle.files import sha256
 from alphaf_orch.core.errors import AlphafError, RunStateError
 from alphaf_orch.core.masking import mask_values
 from alphaf_orch.core.paths import RunPaths
@@ -70,13 +71,11 @@ def _files(folder: Path) -> Iterator[Component]:
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.name != "README.md"):
         if path.relative_to(folder).parts[0].startswith("checkpoint-"):
             continue
-        with path.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
-        yield _file(path.relative_to(folder).as_posix(), digest)
+        yield _file(path.relative_to(folder).as_posix(), sha256(path))
 
 
-def _file(name: str, sha256: str, *said: Property) -> Component:
-    hashes = [HashType(alg=HashAlgorithm.SHA_256, content=sha256)]
+def _file(name: str, digest: str, *said: Property) -> Component:
+    hashes = [HashType(alg=HashAlgorithm.SHA_256, content=digest)]
     return Component(name=name, type=ComponentType.FILE, bom_ref=f"file:{name}", hashes=hashes, properties=said)
 
 

@@ -23,7 +23,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 
 from alphaf_orch.core.command import PROGRAM_ENV, child_env  # noqa: E402
 from alphaf_orch.core.warm import kept_warm  # noqa: E402
-from soak.chain import Hit  # noqa: E402
+from soak.chain import Hit, shared_env  # noqa: E402
 from soak.soak import soak  # noqa: E402
 
 MODEL = ("--model", "tiny")
@@ -44,9 +44,7 @@ def main() -> None:
     place = given.keep or Path(tempfile.mkdtemp(prefix="alphaf-soak-"))
     begun = time.monotonic()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: nothing of it is left
-    shared = {"HF_HOME": str(place / "hf"), "TORCHINDUCTOR_CACHE_DIR": str(place / "torchinductor")}
-    env = {**PROGRAM_ENV, **shared, "OMP_NUM_THREADS": "1"}
-    with kept_warm([sys.executable], child_env(env, online=False)):
+    with kept_warm([sys.executable], child_env({**PROGRAM_ENV, **shared_env(place)}, online=False)):
         hits, wrong = soak(place, (*MODEL, *given.words), given.kills, given.seed, given.per_chain)
     _told(hits, wrong, time.monotonic() - begun)
     if given.json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import random
 import subprocess
@@ -14,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.bundle.files import sha256
 from alphaf_orch.core.paths import PACKAGE, RunPaths
 from alphaf_orch.core.processes import Process, living, mark_of
 from alphaf_orch.core.record import read_json
@@ -47,6 +47,15 @@ class State:
     weights: Mapping[str, str]
 
 
+def shared_env(place: Path) -> dict[str, str]:
+    """Return what all chains below `place` are told, and the warm parent too: it serves nobody who is told another."""
+    return {
+        "HF_HOME": str(place / "hf"),
+        "TORCHINDUCTOR_CACHE_DIR": str(place / "torchinductor"),
+        "OMP_NUM_THREADS": "1",  # the threads of toy models spend their time waiting for each other
+    }
+
+
 class Chain:
     """A run in folders of its own below `place`, and the command that makes it."""
 
@@ -64,10 +73,7 @@ class Chain:
             "PYTHONPATH": str(PACKAGE.parent),
             "ALPHAF_RUNS": str(self.paths.root.parent),
             "ALPHAF_CACHE": str(self._place / "cache"),
-            # One for all: the warm parent serves nobody with other ones.
-            "HF_HOME": str(self._place.parent / "hf"),
-            "TORCHINDUCTOR_CACHE_DIR": str(self._place.parent / "torchinductor"),
-            "OMP_NUM_THREADS": "1",  # the threads of toy models spend their time waiting for each other
+            **shared_env(self._place.parent),
         }
         with self.said.open("ab") as said:
             alphaf = subprocess.Popen(self._argv, env=env, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
@@ -100,9 +106,7 @@ class Chain:
         }
         files = sorted(self.paths.root.glob("*/**/*.safetensors"))
         kept = [path for path in files if not any(part.startswith("checkpoint-") for part in path.parts)]
-        weights = {
-            str(path.relative_to(self.paths.root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept
-        }
+        weights = {str(path.relative_to(self.paths.root)): sha256(path) for path in kept}
         return State(stages, weights)
 
     def left(self, took: Mapping[str, float]) -> list[str]:

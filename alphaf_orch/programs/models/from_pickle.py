@@ -15,6 +15,7 @@ from alphaf_orch.programs.models.build_tiny import making
 from alphaf_orch.programs.models.fetch_model import SMALL_FILES
 
 INDEX = "model.safetensors.index.json"
+_NAMED = "transformers_weights"  # the key of config.json by which a model's weights may have any name
 _ELSEWHERE = "load it where it may do harm to nothing, save_pretrained() it there, and pass the new folder as --model"
 
 
@@ -62,11 +63,12 @@ def own_memory(tensors: Mapping[str, Any], *, tied: bool) -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files of pickled weights, in the order of their names, as an index or the one name says."""
-    for index in ("pytorch_model.bin.index.json", INDEX):
-        named = read_json(folder / index).get("weight_map") or {}
-        if named and not (folder / "pytorch_model.bin").is_file():
-            return [folder / name for name in sorted(set(named.values()))]
+    """Return the files of pickled weights, sorted: of what transformers would open, as inputs.executable says it."""
+    named = read_json(folder / "config.json").get(_NAMED)
+    for name in (named, INDEX, "pytorch_model.bin", "pytorch_model.bin.index.json"):
+        if name and (folder / name).is_file():
+            listed = read_json(folder / name).get("weight_map") if name.endswith(".json") else {name: name}
+            return [folder / each for each in sorted(set((listed or {}).values()))]
     return [folder / "pytorch_model.bin"]
 
 
@@ -94,6 +96,9 @@ def convert(folder: Path, target: Path) -> None:
     for file in {file for pattern in SMALL_FILES for file in folder.glob(pattern) if file.is_file()}:
         if not file.name.endswith(".index.json"):
             shutil.copyfile(file, target / file.name)
+    config = read_json(folder / "config.json")
+    if config.pop(_NAMED, None):
+        write_json(target / "config.json", config)
 
 
 def main(argv: list[str]) -> None:

@@ -13,7 +13,8 @@ from alphaf_orch.core.errors import AlphafError, RunStateError
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.places import freed, last_used
-from alphaf_orch.core.record import read_json, read_manifest
+from alphaf_orch.core.record import read_manifest, stored_json
+from alphaf_orch.core.shapes import Experiment
 from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, Section, stage_name
 from alphaf_orch.runs.chain import MADE, model_folder, newest
@@ -132,20 +133,15 @@ def _why_kept(paths: RunPaths, *, arm: bool) -> str:
         return f"it is a link to {paths.root.resolve()}: no link is followed"
     try:
         stages = read_manifest(paths.manifest)["stages"]
-        states = {name: entry["state"] for name, entry in stages.items()}
+        record = stored_json(paths.root.parent / EXPERIMENT_FILE, Experiment) if arm else None
     except RunStateError as error:
         return error.what
-    except (TypeError, KeyError, AttributeError):
-        return "its manifest cannot be read"
+    states = {name: entry.get("state") for name, entry in stages.items()}
     open_ = next((name for name, state in states.items() if state != "done"), None)
     if open_ or not states:
         return f"not finished: {open_} is {states[open_]}" if open_ else "nothing is finished"
-    if arm:
-        arms = (read_json(paths.root.parent / EXPERIMENT_FILE) or {}).get("arms", ())
-        left = [arm["name"] for arm in arms if arm.get("state") != "done"]
-        if left:
-            return f"its experiment is not finished: arm {left[0]}, and arms share what they have made"
-    return ""
+    left = [each["name"] for each in (record or {}).get("arms", ()) if each["state"] != "done"]
+    return f"its experiment is not finished: arm {left[0]}, and arms share what they have made" if left else ""
 
 
 def _damage(paths: RunPaths, section: Section, manifest: Mapping[str, Any]) -> str | None:

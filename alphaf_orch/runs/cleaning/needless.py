@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -20,7 +20,8 @@ from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, Section, stage_n
 from alphaf_orch.runs.chain import MADE, model_folder, newest
 from alphaf_orch.runs.checkpoints import newest_first
 from alphaf_orch.runs.cleaned import was_cleaned
-from alphaf_orch.runs.sums import damaged
+from alphaf_orch.runs.damage import asked_as
+from alphaf_orch.runs.sums import Damaged, found_damage
 
 CLEANED = ".cleaned"  # what a folder's name ends in from its rename to the end of its deletion
 _TOKENISE = stage_name("tokenise", "sft")
@@ -77,7 +78,7 @@ def of_run(paths: RunPaths, *, merged: bool) -> Found:
     With `merged` also the models of the chain that only its next stage read.
     """
     arm = (paths.root.parent / EXPERIMENT_FILE).is_file()
-    name = f"{paths.root.parent.name}/{paths.name}" if arm else paths.name
+    name = asked_as(paths)
     kept = _why_kept(paths, arm=arm) or in_use(paths)
     if kept:
         return Found(paths, name, kept=(kept,))
@@ -88,15 +89,16 @@ def judged(paths: RunPaths, name: str, *, merged: bool) -> Found:
     """Return as of_run does; the caller has seen that the run is finished, and holds it or asked who does."""
     manifest = read_manifest(paths.manifest)
     items, kept = [*_left_behind(paths)], []
+    hurt = [each for each in found_damage(paths, manifest, "look") if each.needed]
     for section in SECTIONS:
         if {section, stage_name("merge", section)} <= manifest["stages"].keys():
-            problem = _damage(paths, section, manifest)
+            problem = _damage(paths, section, manifest, hurt)
             if problem:
                 kept.append(f"{section}: its checkpoints may be what is left: {problem}")
             else:
                 items += _of_training(paths, section, manifest)
     if not kept:
-        items += _set_aside(paths, manifest)
+        items += _set_aside(paths, manifest, hurt)
     if merged and not kept:
         items += [*_merged(paths, manifest), *_candidates(paths)]
     safe = []
@@ -144,10 +146,10 @@ def _why_kept(paths: RunPaths, *, arm: bool) -> str:
     return f"its experiment is not finished: arm {left[0]}, and arms share what they have made" if left else ""
 
 
-def _damage(paths: RunPaths, section: Section, manifest: Mapping[str, Any]) -> str | None:
+def _damage(paths: RunPaths, section: Section, manifest: Mapping[str, Any], hurt: Sequence[Damaged]) -> str | None:
     """Return why a training's or its merge's files are not whole: then its checkpoints are not needless."""
     names = (section, stage_name("merge", section))
-    wrong = next((each for each in damaged(paths, read=False) if each.stage in names and each.needed), None)
+    wrong = next((each for each in hurt if each.stage in names), None)
     if wrong:
         return f"{wrong.path.relative_to(paths.root)} {wrong.what}"
     folder = model_folder(paths, section, manifest)
@@ -192,15 +194,15 @@ def _candidates(paths: RunPaths) -> Iterator[Item]:
             yield _item(folder, "candidate of a sweep", "the best one is the run's merged model", lost=lost)
 
 
-def _set_aside(paths: RunPaths, manifest: Mapping[str, Any]) -> Iterator[Item]:
+def _set_aside(paths: RunPaths, manifest: Mapping[str, Any], hurt: Sequence[Damaged]) -> Iterator[Item]:
     """Yield what stages have left that are made anew since; all else that was set aside may be all there is of it."""
     folder = paths.damaged
     if not folder.is_dir() or folder.is_symlink():
         return
-    hurt = {each.stage for each in damaged(paths, read=False) if each.needed}
+    made_anew = manifest["stages"].keys() - {each.stage for each in hurt}
     for path in sorted(folder.iterdir()):
         stage = paths.set_aside_of(path)
-        if stage in manifest["stages"] and stage not in hurt:
+        if stage in made_anew:
             yield _item(path, "set aside", f"{stage} left it, and is made anew since")
 
 

@@ -37,9 +37,8 @@ def bring(paths: RunPaths, cell: Cell, suite: str) -> TaskResult | None:
     """Return the cell's scores from the shared cache, now in the run too, or None where no run has made them."""
     found = _with_key(shared_file(cell.key), shared_file(cell.key, ".jsonl"), cell.key)
     if found is None:
-        for kept in (shared_file(cell.key), shared_file(cell.key, ".jsonl")):
-            if not absent(shared_file(cell.key)) and not absent(kept):  # damaged: new scores take their place
-                set_aside(kept, cache_dir() / "eval")
+        if not absent(shared_file(cell.key)):  # damaged: new scores take their place
+            _aside((shared_file(cell.key), shared_file(cell.key, ".jsonl")), cache_dir() / "eval")
         return None
     model = {"path": cell.model.path, "revision": cell.model.revision, "identity": cell.model.identity}
     result = replace(found, stage=cell.model.stage, suite=suite, model=model)
@@ -71,12 +70,16 @@ def _make_room(paths: RunPaths, cell: Cell) -> None:
     """Put the scores that are about to be replaced into the shared cache, if they are not there; damaged ones aside."""
     old, samples = _places(paths, cell)
     if damage(paths, cell):
-        for path in (old, samples):
-            if not absent(path):
-                set_aside(path, paths.root)
+        _aside((old, samples), paths.root)
         return
     if not absent(old) and (key := read_result(old).key) != cell.key:
         _share(old, samples, key)
+
+
+def _aside(files: tuple[Path, ...], root: Path) -> None:
+    for path in files:
+        if not absent(path):
+            set_aside(path, root)
 
 
 def _places(paths: RunPaths, cell: Cell) -> tuple[Path, Path]:

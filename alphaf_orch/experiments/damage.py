@@ -7,17 +7,16 @@ from functools import partial
 from alphaf_orch.core import shapes
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.record import copy_of, stored_json, write_with_copy
-from alphaf_orch.core.stored import absent, problem, set_aside
+from alphaf_orch.core.stored import absent, problem
 from alphaf_orch.experiments.experiment import ExperimentPaths, read_record
-from alphaf_orch.runs.repair import Finding
+from alphaf_orch.runs.repair import Finding, aside, replaced
 
 
 def record_findings(paths: ExperimentPaths) -> list[Finding]:
     """Return what is wrong with the record and the lock of an experiment; its arms are runs of their own."""
     found = []
     if not absent(paths.lock) and (what := problem(paths.lock)):
-        mend = partial(set_aside, paths.lock, paths.root)
-        found.append(Finding(paths.lock, what, "set it aside; a new one is made", mend))
+        found.append(aside(paths.lock, paths.root, what, "a new one is made"))
     try:
         if absent(paths.record):
             raise RunStateError("the record of the experiment is gone", where=str(paths.record), fix="")
@@ -28,19 +27,12 @@ def record_findings(paths: ExperimentPaths) -> list[Finding]:
 
 
 def _record(paths: ExperimentPaths, what: str) -> Finding:
-    def mend() -> None:
-        if not absent(paths.record):
-            set_aside(paths.record, paths.root)
-        if kept:
-            write_with_copy(paths.record, kept)
-
     try:
         kept = stored_json(copy_of(paths.record), shapes.Experiment)
     except RunStateError:
         kept = None
-    then = (
-        f"put back {copy_of(paths.record).name}, which is whole"
-        if kept
-        else ("the command that began the experiment records it anew and keeps the arms that are done")
-    )
-    return Finding(paths.record, what, f"set it aside; {then}", mend)
+    if not kept:
+        then = "the command that began the experiment records it anew and keeps the arms that are done"
+        return aside(paths.record, paths.root, what, then)
+    remedy = f"set it aside; put back {copy_of(paths.record).name}, which is whole"
+    return replaced(paths.record, paths.root, what, remedy, partial(write_with_copy, paths.record, kept))

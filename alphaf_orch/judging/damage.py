@@ -29,12 +29,12 @@ def judge_findings(paths: RunPaths) -> Iterator[Finding]:
             stored_json(folder / "summary.json", Summary)
         except RunStateError as error:
             again = f"`alphaf judge --run {name} --summary` computes it again from the lines"
-            yield aside(folder / "summary.json", paths, error.what, again)
+            yield aside(folder / "summary.json", paths.root, error.what, again)
     for file in paths.all_answers():
         try:
             read_answers(file)
         except RunStateError as error:
-            yield aside(file, paths, error.what, f"`alphaf judge --run {name}` has the model answer again")
+            yield aside(file, paths.root, error.what, f"`alphaf judge --run {name}` has the model answer again")
 
 
 def _reader(file: Path) -> Reader:

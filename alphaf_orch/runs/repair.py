@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from alphaf_orch.core import shapes
@@ -49,14 +50,21 @@ def findings(paths: RunPaths) -> list[Finding]:
     return [*found, *_results(paths)] if not any(each.path == paths.manifest for each in found) else found
 
 
-def aside(path: Path, paths: RunPaths, what: str, then: str) -> Finding:
+def aside(path: Path, root: Path, what: str, then: str) -> Finding:
     """Return the finding of a file that has only to be out of the way."""
+    return replaced(path, root, what, f"set it aside; {then}")
+
+
+def replaced(path: Path, root: Path, what: str, remedy: str, write: Mend | None = None) -> Finding:
+    """Return the finding of a file of the folder `root` that is set aside, and what `write` writes takes its place."""
 
     def mend() -> None:
-        if not absent(path):  # else it went with what was mended before it
-            set_aside(path, paths.root)
+        if not absent(path):  # else it is gone, or went with what was mended before it
+            set_aside(path, root)
+        if write:
+            write()
 
-    return Finding(path, what, f"set it aside; {then}", mend)
+    return Finding(path, what, remedy, mend)
 
 
 def lines(path: Path, paths: RunPaths, reader: Reader, then: str) -> Finding | None:
@@ -65,19 +73,15 @@ def lines(path: Path, paths: RunPaths, reader: Reader, then: str) -> Finding | N
         return None
     what = problem(path)
     if what:
-        return aside(path, paths, what, then)
+        return aside(path, paths.root, what, then)
     kept, lost, first = whole_lines(path, reader)
     if not lost:
         return None
     if not kept:
-        return aside(path, paths, f"none of its lines can be read ({first})", then)
-
-    def mend() -> None:
-        set_aside(path, paths.root)
-        write_atomic(path, b"".join(kept).decode("utf-8"))
-
+        return aside(path, paths.root, f"none of its lines can be read ({first})", then)
     told = f"{lost:,} of its lines cannot be read ({first})"
-    return Finding(path, told, f"set it aside and keep its {len(kept):,} whole lines; {then}", mend)
+    remedy = f"set it aside and keep its {len(kept):,} whole lines; {then}"
+    return replaced(path, paths.root, told, remedy, lambda: write_atomic(path, b"".join(kept).decode("utf-8")))
 
 
 def lock_findings(paths: RunPaths) -> Iterator[Finding]:
@@ -87,9 +91,9 @@ def lock_findings(paths: RunPaths) -> Iterator[Finding]:
     for path in places:
         what = None if absent(path) else problem(path)
         if what:
-            yield aside(path, paths, what, "a new one is made")
+            yield aside(path, paths.root, what, "a new one is made")
         elif path.suffix == ".json" and path.stat().st_size and read_json(path) is None:
-            yield aside(path, paths, "it is cut off or no JSON", "the machines speak to each other anew")
+            yield aside(path, paths.root, "it is cut off or no JSON", "the machines speak to each other anew")
 
 
 def _manifest(paths: RunPaths) -> Iterator[Finding]:
@@ -98,17 +102,12 @@ def _manifest(paths: RunPaths) -> Iterator[Finding]:
         return
     what, put = damage
     if isinstance(put, Put):
-
-        def mend() -> None:
-            if not absent(paths.manifest):
-                set_aside(paths.manifest, paths.root)
-            write_manifest(paths.manifest, put.manifest)
-
-        yield Finding(paths.manifest, what, f"set it aside, and {put.how}", mend)
+        write = partial(write_manifest, paths.manifest, put.manifest)
+        yield replaced(paths.manifest, paths.root, what, f"set it aside, and {put.how}", write)
     elif put:
         yield Finding(paths.manifest, what, put, blocks=True)
     else:
-        yield aside(paths.manifest, paths, what, "nothing was trained here: the next `alphaf run` begins the run")
+        yield aside(paths.manifest, paths.root, what, "nothing was trained here: the next `alphaf run` begins the run")
 
 
 def _config(paths: RunPaths) -> Iterator[Finding]:
@@ -121,16 +120,13 @@ def _config(paths: RunPaths) -> Iterator[Finding]:
         if kept is None:
             told = f"nothing keeps what the settings were: say them anew, `alphaf run --run {name_of(paths.root)}"
             then = f"{told} --model … --data …` compares them with what was made, and refuses others"
-            there = not absent(paths.config)
-            yield aside(paths.config, paths, error.what, then) if there else Finding(paths.config, error.what, then)
+            if absent(paths.config):
+                yield Finding(paths.config, error.what, then)
+            else:
+                yield aside(paths.config, paths.root, error.what, then)
             return
-
-        def mend() -> None:
-            if not absent(paths.config):
-                set_aside(paths.config, paths.root)
-            write_atomic(paths.config, kept)
-
-        yield Finding(paths.config, error.what, "set it aside, and write it anew from what the manifest keeps", mend)
+        remedy = "set it aside, and write it anew from what the manifest keeps"
+        yield replaced(paths.config, paths.root, error.what, remedy, partial(write_atomic, paths.config, kept))
 
 
 def _kept_settings(paths: RunPaths) -> str | None:
@@ -151,7 +147,7 @@ def _half_written(paths: RunPaths) -> Iterator[Finding]:
     for folder in folders:
         for path in sorted(paths.root.glob(f"{folder}/*.partial" if folder else "*.partial")):
             if path.name != ".partial":
-                yield aside(path, paths, "a write was cut off", "what it was to become is written anew")
+                yield aside(path, paths.root, "a write was cut off", "what it was to become is written anew")
 
 
 def _records(paths: RunPaths) -> Iterator[Finding]:
@@ -159,12 +155,13 @@ def _records(paths: RunPaths) -> Iterator[Finding]:
         try:
             stored_json(path, shapes.Report)
         except RunStateError as error:
-            yield aside(path, paths, error.what, "`alphaf run` counts rows anew; a merge's checks are in the manifest")
+            then = "`alphaf run` counts rows anew; a merge's checks are in the manifest"
+            yield aside(path, paths.root, error.what, then)
     for path in paths.all_rendered():
         try:
             parse_yaml(read_text(path), str(path))
         except AlphafError as error:
-            yield aside(path, paths, error.what, "it is written anew when its stage runs")
+            yield aside(path, paths.root, error.what, "it is written anew when its stage runs")
     for section in SECTIONS:
         for path in (paths.metrics(section), paths.batches(section)):
             found = lines(path, paths, Reader(MetricsRow), "the curves of the report lack them")
@@ -173,7 +170,7 @@ def _records(paths: RunPaths) -> Iterator[Finding]:
     for path in sorted(paths.root.glob("logs/*.log")):
         what = problem(path)
         if what:
-            yield aside(path, paths, what, "the next try begins a new one")
+            yield aside(path, paths.root, what, "the next try begins a new one")
 
 
 def _results(paths: RunPaths) -> Iterator[Finding]:
@@ -190,7 +187,7 @@ def _results(paths: RunPaths) -> Iterator[Finding]:
         folder = paths.adapter(stage)
         if stage in SECTIONS and folder.is_dir() and checkpoints.seen(folder) is None:
             what = f"{first.path.name} {first.what}, and no checkpoint of {stage} is whole"
-            yield aside(folder, paths, what, f"`alphaf run --run {name}` trains {stage} anew, from its beginning")
+            yield aside(folder, paths.root, what, f"`alphaf run --run {name}` trains {stage} anew, from its beginning")
         else:
             yield Finding(
                 first.path,

@@ -49,7 +49,9 @@ def verify_run(paths: RunPaths) -> Iterator[Verified]:
     for section in SECTIONS:
         name = stage_name("train", section)
         for folder in reversed(checkpoints.newest_first(paths.adapter(section))):
-            yield _checkpoint(name, folder, paths, recorded=hashed(manifest["stages"].get(name, {})))
+            found = _checkpoint(name, folder, paths, recorded=hashed(manifest["stages"].get(name, {})))
+            if found:
+                yield found
     for kept in paths.asked():
         if kept.is_dir():
             yield _kept(kept)
@@ -104,12 +106,19 @@ def _next(name: str, found: Iterable[Damaged], paths: RunPaths) -> str:
     return "no model is made of these files: reports may lack what they told"
 
 
-def _checkpoint(stage: str, folder: Path, paths: RunPaths, *, recorded: bool) -> Verified:
-    wrong = checkpoints.problem(folder, recorded=recorded) or checkpoints.damage(folder)
+def _checkpoint(stage: str, folder: Path, paths: RunPaths, *, recorded: bool) -> Verified | None:
+    """Return what is found of a checkpoint, None of one that its training has deleted meanwhile."""
+    try:
+        wrong = checkpoints.problem(folder, recorded=recorded) or checkpoints.damage(folder)
+        amount = _amount(folder.rglob("*"))
+    except FileNotFoundError as error:
+        wrong, amount = f"{error.filename} is gone", (0, 0)
+    if not folder.is_dir():
+        return None
     name = str(folder.relative_to(paths.root))
     found = (Damaged(stage, folder, f"cannot be gone on from: {wrong}", needed=False),) if wrong else ()
     fix = "a training goes on from the newest whole one; remove this one, or leave it"
-    return Verified(name, "damaged" if wrong else "whole", *_amount(folder.rglob("*")), found, fix)
+    return Verified(name, "damaged" if wrong else "whole", *amount, found, fix)
 
 
 def _kept(folder: Path) -> Verified:

@@ -19,5 +19,5 @@ def score_findings(paths: RunPaths) -> list[Finding]:
             check_samples(lines, read_result(path))
         except RunStateError as error:
             then = f"`alphaf eval --run {name_of(path)}` asks {path.parent.name} again for {path.stem}"
-            found += [aside(each, paths, error.what, then) for each in (path, lines) if not absent(each)]
+            found += [aside(each, paths.root, error.what, then) for each in (path, lines) if not absent(each)]
     return found

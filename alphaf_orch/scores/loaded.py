@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from alphaf_orch.core.stored import absent, open_stored, read_text, unreadable
 from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.planning.stages import SECTIONS
 from alphaf_orch.runs.chain import CHAIN
-from alphaf_orch.scores.results import Sample, TaskResult, read_samples, run_results, too_few
+from alphaf_orch.scores.results import Sample, TaskResult, read_samples, run_results, whole_samples
 from alphaf_orch.settings.config import read_remembered
 
 
@@ -89,7 +89,7 @@ def _scored(paths: RunPaths, result: TaskResult) -> Scored:
     prompts: dict[str, int] = {}
     clusters: dict[str, str] = {}
     repeated = 0
-    for sample in _whole(paths, result):
+    for sample in whole_samples(paths.eval_samples(result.stage, result.task), result):
         repeated += sample.id in prompts
         prompts[sample.id] = hash(sample.prompt)
         labels[sample.id] = (sample.gold, sample.answer)
@@ -98,16 +98,6 @@ def _scored(paths: RunPaths, result: TaskResult) -> Scored:
         for name, value in sample.scores.items():
             scores.setdefault(name, {})[sample.id] = float(value)
     return Scored(result, scores, labels, prompts, repeated, clusters)
-
-
-def _whole(paths: RunPaths, result: TaskResult) -> Iterator[Sample]:
-    """Yield the samples of a result; raise RunStateError where they are not all there."""
-    path, found = paths.eval_samples(result.stage, result.task), 0
-    for sample in read_samples(path):
-        found += 1
-        yield sample
-    if found != result.n:
-        raise too_few(path, found, result)
 
 
 def _rendered(path: Path) -> str:

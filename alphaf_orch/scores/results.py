@@ -116,14 +116,18 @@ def read_result(path: Path) -> TaskResult:
 
 def check_samples(path: Path, result: TaskResult) -> None:
     """Raise RunStateError where the samples behind a result are not all there."""
-    found = sum(1 for _ in read_samples(path))
+    for _ in whole_samples(path, result):
+        pass
+
+
+def whole_samples(path: Path, result: TaskResult) -> Iterator[Sample]:
+    """Yield the samples behind a result; raise RunStateError where some lack, or are too many, once they are read."""
+    found = 0
+    for sample in read_samples(path):
+        found += 1
+        yield sample
     if found != result.n:
-        raise too_few(path, found, result)
-
-
-def too_few(path: Path, found: int, result: TaskResult) -> Unreadable:
-    """Return the error of samples of which some lack, or are too many."""
-    return unreadable(path, f"it holds {found:,} of {result.n:,} samples", _again(path))
+        raise unreadable(path, f"it holds {found:,} of {result.n:,} samples", _again(path))
 
 
 def _again(path: Path) -> str:

@@ -197,6 +197,25 @@ def test_scores_whose_samples_are_damaged_are_set_aside_and_asked_again(damage, 
     assert len(list(run.glob("damaged/*/eval/sft/my_text.json"))) == 1
 
 
+@pytest.mark.parametrize("harm", ["cut", "a folder in its place"])
+def test_damaged_samples_of_the_shared_cache_make_room_for_new_ones(harm, evaluate, fake, run):
+    assert evaluate().exit_code == 0
+    whole = scores(run)
+    shutil.rmtree(run / "eval")
+    cache = Path(os.environ["ALPHAF_CACHE"]) / "eval"
+    for samples in list(cache.glob("*.jsonl")):
+        if harm == "cut":
+            EVERY["its end cut"](samples)
+        else:
+            samples.unlink()
+            samples.mkdir()
+    again = evaluate()
+    assert again.exit_code == 0, again.output
+    assert scores(run) == whole
+    aside = [path.name for path in cache.glob("damaged/*/*")]
+    assert sorted(aside) == sorted(path.name for path in cache.iterdir() if path.suffix in (".json", ".jsonl"))
+
+
 def test_a_limit_is_part_of_the_key_and_the_old_scores_stay_in_the_cache(evaluate, fake, run):
     assert evaluate().exit_code == 0
     full = read_result(run / "eval" / "sft" / "my_text.json")

@@ -246,11 +246,18 @@ def test_arms_of_an_experiment_wait_for_each_other(chain, alphaf):
     experiment = runs_dir() / "실험"
     experiment.mkdir()
     chain.root.rename(experiment / "a")
-    record = {"format": 1, "name": "실험", "arms": [{"name": "a", "state": "done"}, {"name": "b", "state": "failed"}]}
-    (experiment / "experiment.json").write_text(json.dumps(record))
+    file = experiment / "experiment.json"
+    rest = {"variant": "v", "values": {}, "seed": None, "model": "tiny", "exit_code": 0, "error": ""}
+    arms = [{"name": "a", "state": "done", **rest}, {"name": "b", "state": "failed", **rest}]
+    begun = {"kind": "ablation", "created": "2026-01-01T00:00:00+00:00", "request": {}, "asked": ["a", "b"]}
+    record = {"format": 1, "name": "실험", **begun, "arms": arms}
+    for damaged in (json.dumps(record)[:-20], json.dumps({**record, "arms": ["a"]})):
+        file.write_text(damaged)
+        assert "the record of the experiment cannot be read" in told(alphaf, "실험", "--yes")["kept"][0]["why"]
+    file.write_text(json.dumps(record))
     assert "arm b, and arms share" in told(alphaf, "실험", "--yes")["kept"][0]["why"]
     record["arms"][1]["state"] = "done"
-    (experiment / "experiment.json").write_text(json.dumps(record))
+    file.write_text(json.dumps(record))
     shared = experiment / "a" / "sft" / "checkpoint-10" / "adapter_model.safetensors"
     os.link(shared, experiment / "shared.safetensors")
     found = told(alphaf)

@@ -17,7 +17,7 @@ from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint, write_manifest
 from alphaf_orch.planning.stages import Stage
-from alphaf_orch.runs import damage, sums
+from alphaf_orch.runs import checkpoints, damage, sums
 
 MERGED = "sft/merged/model.safetensors"
 ADAPTER = "sft/adapter_model.safetensors"
@@ -295,6 +295,25 @@ def test_kept_scores_that_are_cut_are_named(root, alphaf):
     verified = alphaf("verify", "tiny")
     assert verified.exit_code == 6
     assert "eval/sft/finance_ko_mcq.jsonl is cut off or no JSON" in verified.stdout
+
+
+@pytest.mark.parametrize("ended", ["is missing", "raises"])
+def test_a_checkpoint_that_its_training_deletes_meanwhile_is_no_damage(ended, root, alphaf, monkeypatch):
+    judge, gone = checkpoints.damage, root / "dpo" / "checkpoint-5"
+
+    def damage(folder: Path) -> str | None:
+        if folder != gone:
+            return judge(folder)
+        shutil.rmtree(folder)
+        if ended == "raises":
+            raise FileNotFoundError(2, "No such file or directory", str(folder / "model.safetensors"))
+        return "model.safetensors is missing"
+
+    monkeypatch.setattr(checkpoints, "damage", damage)
+    verified = alphaf("verify", "tiny")
+    assert verified.exit_code == 0, verified.output
+    assert "dpo/checkpoint-5" not in verified.output
+    assert "sft/checkpoint-" in verified.output
 
 
 def test_what_a_stage_wrote_is_all_recorded_but_checkpoints_cards_and_logs(root):

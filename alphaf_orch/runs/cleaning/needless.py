@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -13,13 +13,15 @@ from alphaf_orch.core.errors import AlphafError, RunStateError
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.places import freed, last_used
-from alphaf_orch.core.record import read_json, read_manifest
+from alphaf_orch.core.record import read_manifest, stored_json
+from alphaf_orch.core.shapes import Experiment
 from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, Section, stage_name
 from alphaf_orch.runs.chain import MADE, model_folder, newest
 from alphaf_orch.runs.checkpoints import newest_first
 from alphaf_orch.runs.cleaned import was_cleaned
-from alphaf_orch.runs.sums import damaged
+from alphaf_orch.runs.damage import asked_as
+from alphaf_orch.runs.sums import Damaged, found_damage
 
 CLEANED = ".cleaned"  # what a folder's name ends in from its rename to the end of its deletion
 _TOKENISE = stage_name("tokenise", "sft")
@@ -76,7 +78,7 @@ def of_run(paths: RunPaths, *, merged: bool) -> Found:
     With `merged` also the models of the chain that only its next stage read.
     """
     arm = (paths.root.parent / EXPERIMENT_FILE).is_file()
-    name = f"{paths.root.parent.name}/{paths.name}" if arm else paths.name
+    name = asked_as(paths)
     kept = _why_kept(paths, arm=arm) or in_use(paths)
     if kept:
         return Found(paths, name, kept=(kept,))
@@ -87,15 +89,16 @@ def judged(paths: RunPaths, name: str, *, merged: bool) -> Found:
     """Return as of_run does; the caller has seen that the run is finished, and holds it or asked who does."""
     manifest = read_manifest(paths.manifest)
     items, kept = [*_left_behind(paths)], []
+    hurt = [each for each in found_damage(paths, manifest, "look") if each.needed]
     for section in SECTIONS:
         if {section, stage_name("merge", section)} <= manifest["stages"].keys():
-            problem = _damage(paths, section, manifest)
+            problem = _damage(paths, section, manifest, hurt)
             if problem:
                 kept.append(f"{section}: its checkpoints may be what is left: {problem}")
             else:
                 items += _of_training(paths, section, manifest)
     if not kept:
-        items += _set_aside(paths, manifest)
+        items += _set_aside(paths, manifest, hurt)
     if merged and not kept:
         items += [*_merged(paths, manifest), *_candidates(paths)]
     safe = []
@@ -132,26 +135,21 @@ def _why_kept(paths: RunPaths, *, arm: bool) -> str:
         return f"it is a link to {paths.root.resolve()}: no link is followed"
     try:
         stages = read_manifest(paths.manifest)["stages"]
-        states = {name: entry["state"] for name, entry in stages.items()}
+        record = stored_json(paths.root.parent / EXPERIMENT_FILE, Experiment) if arm else None
     except RunStateError as error:
         return error.what
-    except (TypeError, KeyError, AttributeError):
-        return "its manifest cannot be read"
+    states = {name: entry.get("state") for name, entry in stages.items()}
     open_ = next((name for name, state in states.items() if state != "done"), None)
     if open_ or not states:
         return f"not finished: {open_} is {states[open_]}" if open_ else "nothing is finished"
-    if arm:
-        arms = (read_json(paths.root.parent / EXPERIMENT_FILE) or {}).get("arms", ())
-        left = [arm["name"] for arm in arms if arm.get("state") != "done"]
-        if left:
-            return f"its experiment is not finished: arm {left[0]}, and arms share what they have made"
-    return ""
+    left = [each["name"] for each in (record or {}).get("arms", ()) if each["state"] != "done"]
+    return f"its experiment is not finished: arm {left[0]}, and arms share what they have made" if left else ""
 
 
-def _damage(paths: RunPaths, section: Section, manifest: Mapping[str, Any]) -> str | None:
+def _damage(paths: RunPaths, section: Section, manifest: Mapping[str, Any], hurt: Sequence[Damaged]) -> str | None:
     """Return why a training's or its merge's files are not whole: then its checkpoints are not needless."""
     names = (section, stage_name("merge", section))
-    wrong = next((each for each in damaged(paths, read=False) if each.stage in names and each.needed), None)
+    wrong = next((each for each in hurt if each.stage in names), None)
     if wrong:
         return f"{wrong.path.relative_to(paths.root)} {wrong.what}"
     folder = model_folder(paths, section, manifest)
@@ -196,15 +194,15 @@ def _candidates(paths: RunPaths) -> Iterator[Item]:
             yield _item(folder, "candidate of a sweep", "the best one is the run's merged model", lost=lost)
 
 
-def _set_aside(paths: RunPaths, manifest: Mapping[str, Any]) -> Iterator[Item]:
+def _set_aside(paths: RunPaths, manifest: Mapping[str, Any], hurt: Sequence[Damaged]) -> Iterator[Item]:
     """Yield what stages have left that are made anew since; all else that was set aside may be all there is of it."""
     folder = paths.damaged
     if not folder.is_dir() or folder.is_symlink():
         return
-    hurt = {each.stage for each in damaged(paths, read=False) if each.needed}
+    made_anew = manifest["stages"].keys() - {each.stage for each in hurt}
     for path in sorted(folder.iterdir()):
         stage = paths.set_aside_of(path)
-        if stage in manifest["stages"] and stage not in hurt:
+        if stage in made_anew:
             yield _item(path, "set aside", f"{stage} left it, and is made anew since")
 
 

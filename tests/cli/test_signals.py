@@ -15,7 +15,6 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from fake_run import Fake
 from processes import end, guards_of, living
 
 MOMENTS = int(os.environ.get("ALPHAF_SIGNAL_MOMENTS", "2"))
@@ -28,13 +27,6 @@ ALPHAF = (
 ONE, TWO = ((signal.SIGINT,), (signal.SIGTERM,), (signal.SIGHUP,)), (signal.SIGINT, signal.SIGTERM)
 KINDS = (*ONE, TWO, (signal.SIGINT, signal.SIGINT))
 HARMLESS = ("Traceback", "Aborted", "Exception ignored", "alphaf itself failed", "KeyboardInterrupt")
-
-
-@pytest.fixture
-def fake(tmp_path, monkeypatch):
-    made = Fake(tmp_path)
-    monkeypatch.setenv("FAKE_TOOL", str(made.control))
-    return made
 
 
 @pytest.fixture

@@ -42,9 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def fake(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
-    fake = Fake(tmp_path)
-    monkeypatch.setenv("FAKE_TOOL", str(fake.control))
+def fake(fake: Fake, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     monkeypatch.setenv("ALPHAF_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("ALPHAF_CACHE", str(made / "cache"))
     return fake

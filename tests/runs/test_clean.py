@@ -10,10 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner
-from fake_run import Fake
+from fake_run import finished
 
-from alphaf_orch.cli.main import main
 from alphaf_orch.core.cached import lock_of, named, using
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir, runs_dir
@@ -27,16 +25,7 @@ DAY = 86400
 def once(tmp_path_factory):
     """A folder with the stand-ins, and in it a run that they finished."""
     place = tmp_path_factory.mktemp("clean")
-    fake = Fake(place)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAKE_TOOL", str(fake.control))
-        patch.setenv("ALPHAF_RUNS", str(place / "실행"))
-        patch.setenv("ALPHAF_CACHE", str(place / "cache"))
-        patch.chdir(place)
-        done = CliRunner().invoke(main, ["run", "--model", "tiny", "--run", "끝난", "--config", str(fake.config)])
-    assert done.exit_code == 0, done.output
-    (place / "실행").rename(place / "made")
-    return place, fake
+    return place, finished(place, "끝난")
 
 
 @pytest.fixture
@@ -55,7 +44,7 @@ def fake(once, monkeypatch):
 @pytest.fixture
 def chain(once, fake):
     """The finished run, with a scratch folder that something left."""
-    shutil.copytree(once[0] / "made", runs_dir())
+    shutil.copytree(once[0] / "runs", runs_dir())
     paths = RunPaths(runs_dir() / "끝난")
     (paths.scratch("merge_sft") / "model.safetensors").parent.mkdir(parents=True)
     (paths.scratch("merge_sft") / "model.safetensors").write_bytes(b"x" * 5000)

@@ -13,6 +13,7 @@ import yaml
 from fake_run import finished
 
 from alphaf_orch.core.cached import lock_of, named, using
+from alphaf_orch.core.command import child_env
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir, runs_dir
 from alphaf_orch.core.places import freed
@@ -358,3 +359,12 @@ def test_no_name_leads_out_of_the_folder_of_runs(absolute, alphaf):
     (outside / EXPERIMENT_FILE).write_text("{}")
     runs_dir().mkdir(parents=True, exist_ok=True)
     assert alphaf("clean", str(outside) if absolute else "../out/exp").exit_code == 2
+
+
+def test_what_torch_compiled_for_our_programs_is_listed_where_they_put_it(alphaf, monkeypatch):
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    place = Path(child_env({}, online=False)["TORCHINDUCTOR_CACHE_DIR"])
+    place.mkdir(parents=True)
+    (place / "kernel.so").write_bytes(b"x" * 4096)
+    found = {each.name: each.folder for each in caches.theirs()}
+    assert found["torch.compile"] == place

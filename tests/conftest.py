@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import warm
 from click.testing import CliRunner, Result
+from fake_run import Fake
 from shared import once
 from xdist.scheduler import LoadScopeScheduling
 
@@ -100,6 +101,14 @@ def cpu() -> Machine:
 def eight_gpus() -> Machine:
     """The article's machine."""
     return Machine(tuple(f"NVIDIA H100 {i}" for i in range(8)), 96)
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """The stand-ins for the tools, in the test's own folder."""
+    made = Fake(tmp_path)
+    monkeypatch.setenv("FAKE_TOOL", str(made.control))
+    return made
 
 
 @pytest.fixture

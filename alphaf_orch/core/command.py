@@ -22,7 +22,7 @@ from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.guard import guarded
 from alphaf_orch.core.masking import hides_secrets
 from alphaf_orch.core.nodes import LAUNCHERS
-from alphaf_orch.core.paths import CHILD, cache_dir
+from alphaf_orch.core.paths import CHILD, compiled_dir
 from alphaf_orch.core.stored import usable
 from alphaf_orch.core.warm import PLACE, Ended, Forked, WarmLost, ask
 
@@ -87,8 +87,7 @@ def child_env(extra: Mapping[str, str], *, online: bool) -> dict[str, str]:
     env = {key: value for key, value in os.environ.items() if not LAUNCHERS.match(key) and key != PLACE}
     ours = {k: v for k, v in QUIET_OFFLINE.items() if not (online and k.endswith("_OFFLINE"))}
     env.update(ours)
-    # Torch's own place is /tmp/torchinductor_USER, which another user may make first, and run code from it.
-    env.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_dir() / "torchinductor"))
+    env.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled_dir()))
     for key, value in extra.items():
         # Modules of ours are found first, and what the user had on the path stays on it.
         env[key] = os.pathsep.join(filter(None, [value, env.get(key)])) if key == "PYTHONPATH" else value

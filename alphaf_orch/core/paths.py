@@ -31,6 +31,14 @@ def cache_dir() -> Path:
     return real(expanded(base)) / "alphaf_orch"
 
 
+def compiled_dir() -> Path:
+    """Return where torch.compile keeps what it made for our programs.
+
+    Its own place is /tmp/torchinductor_USER, which another user may make first, and run code from it.
+    """
+    return cache_dir() / "torchinductor"
+
+
 def template_folders(user: str | None = None) -> tuple[Path, ...]:
     """Return the template folders in the order of search: the user's (option or ALPHAF_TEMPLATES), then ours."""
     inside_wheel, checkout = PACKAGE / "templates", PACKAGE.parent / "templates"

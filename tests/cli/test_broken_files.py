@@ -8,11 +8,10 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-from collections.abc import Iterator
 
 import pytest
 from breaking import EVERY, OTHERS, replaced, values
-from broken_world import ANSWERS, WHOLE, World, world
+from broken_world import ANSWERS, WHOLE, made_once, put_back  # noqa: F401  (fixtures)
 
 READERS = {
     "runs": ("runs",),
@@ -66,24 +65,6 @@ OURS = {0, 2, 3, 4, 5, 6, 7, 8, 9, 10}
 ALL = [(file, damage, reader) for file, readers in FILES.items() for damage in EVERY for reader in readers.split()]
 QUICK = [each for each in ALL if each[2] not in ("report", "compare")]
 TABLE = ALL if WHOLE else QUICK[::23] + [each for each in ALL if each[2] in ("report", "compare")][::61]
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("깨진 것")) as found:
-        yield found
-
-
-@pytest.fixture
-def broken(made: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    import os
-
-    for name, folder in (("ALPHAF_RUNS", "실행"), ("ALPHAF_CACHE", "cache"), ("HF_HOME", "hf")):
-        monkeypatch.setenv(name, str(made.place / folder))
-    monkeypatch.setenv("FAKE_TOOL", str(made.place / "control.json"))
-    assert os.environ["ALPHAF_RUNS"] == str(made.runs)
-    made.restore()
-    return made
 
 
 def held(result, file: str) -> None:

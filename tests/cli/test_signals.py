@@ -15,8 +15,7 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
-from fake_run import Fake
-from processes import end, guards_of, living
+from processes import end, guards_of, living, until
 
 MOMENTS = int(os.environ.get("ALPHAF_SIGNAL_MOMENTS", "2"))
 REPO = Path(__file__).parents[2]
@@ -28,13 +27,6 @@ ALPHAF = (
 ONE, TWO = ((signal.SIGINT,), (signal.SIGTERM,), (signal.SIGHUP,)), (signal.SIGINT, signal.SIGTERM)
 KINDS = (*ONE, TWO, (signal.SIGINT, signal.SIGINT))
 HARMLESS = ("Traceback", "Aborted", "Exception ignored", "alphaf itself failed", "KeyboardInterrupt")
-
-
-@pytest.fixture
-def fake(tmp_path, monkeypatch):
-    made = Fake(tmp_path)
-    monkeypatch.setenv("FAKE_TOOL", str(made.control))
-    return made
 
 
 @pytest.fixture
@@ -226,9 +218,8 @@ def test_attach_says_of_a_killed_one_that_it_was(begin, fake):
     told(follower)
     assert follower.returncode == 137
     process.wait()
-    for watchdog in guards_of(process.pid):
-        while living([watchdog]):
-            time.sleep(0.02)
+    watchdogs = guards_of(process.pid)
+    until(lambda: not living(watchdogs))
     nobody = begin("attach", "niemand")
     _, err = told(nobody)
     assert (nobody.returncode, "there is no run niemand" in err) == (6, True)

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_run import Fake
 from judge_stub import Stub
 from judged import by_quality, judge
 from small_disk import KIB, empty, fill, small_disk
@@ -245,10 +244,8 @@ def test_a_tool_that_fell_silent_on_a_full_disk(disk):
 
 
 @pytest.mark.parametrize("left", [0, 8, 40, 80, 140])
-def test_a_run_that_meets_the_end_of_the_disk_says_so_and_goes_on(left, disk, tmp_path, alphaf, monkeypatch):
+def test_a_run_that_meets_the_end_of_the_disk_says_so_and_goes_on(left, disk, fake, alphaf, monkeypatch):
     """Wherever it is that nothing fits any more: the manifest, a rendered file, a log, a checkpoint."""
-    fake = Fake(tmp_path)
-    monkeypatch.setenv("FAKE_TOOL", str(fake.control))
     monkeypatch.setenv("ALPHAF_RUNS", str(disk / "runs"))
     monkeypatch.setattr("alphaf_orch.runs.preflight.require", lambda _: None)
     args = ("run", "--model", "tiny", "--config", str(fake.config))

@@ -10,6 +10,7 @@ from pathlib import Path
 import processes
 import pytest
 import ranks
+from processes import until
 
 from alphaf_orch.core import guard
 from alphaf_orch.core.lock import held
@@ -55,16 +56,9 @@ def start(folder, code, *, up, asked_s=ASKED_S):
     process = subprocess.Popen(
         [sys.executable, "-c", ALPHAF, str(folder), code, str(asked_s)], env={**os.environ, "PYTHONPATH": str(REPO)}
     )
-    wait(lambda: up() or process.poll() is not None)
+    until(lambda: up() or process.poll() is not None)
     assert process.poll() is None
     return process
-
-
-def wait(what, seconds=60.0):
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def kill(process):
@@ -80,7 +74,7 @@ def test_a_killed_alphaf_leaves_no_rank_however_deaf_and_no_watchdog(folder):
     os.kill(watchdog, signal.SIGTERM)
     kill(process)
     killed = time.monotonic()
-    wait(lambda: not ranks.alive(folder) and not processes.living([watchdog]), ASKED_S + KILLED_S + 10)
+    until(lambda: not ranks.alive(folder) and not processes.living([watchdog]), ASKED_S + KILLED_S + 10)
     assert time.monotonic() - killed > ASKED_S, "they are given time"
 
 
@@ -94,8 +88,8 @@ def test_what_hears_is_asked_first(folder):
     process = start(folder, polite, up=(folder / "up").exists, asked_s=20)
     watchdogs = processes.guards_of(process.pid)
     kill(process)
-    wait((folder / "asked").exists, 15)
-    wait(lambda: not processes.living(watchdogs), 15)
+    until((folder / "asked").exists, 15)
+    until(lambda: not processes.living(watchdogs), 15)
 
 
 @pytest.mark.parametrize("stays", ["family", "output"])
@@ -108,10 +102,10 @@ def test_a_rank_without_parent_session_and_environment_is_found(stays, folder):
         code += HIDDEN
     process = start(folder, code + "\ntime.sleep(120)", up=lambda: ranks.up(folder))
     if stays == "family":
-        wait(lambda: _orphan(ranks.up(folder)[0]))
+        until(lambda: _orphan(ranks.up(folder)[0]))
     assert len(ranks.alive(folder)) == 1
     kill(process)
-    wait(lambda: not ranks.alive(folder), ASKED_S + KILLED_S + 10)
+    until(lambda: not ranks.alive(folder), ASKED_S + KILLED_S + 10)
 
 
 def _orphan(pid):
@@ -135,7 +129,7 @@ def test_a_watchdog_that_was_killed_is_started_again_with_the_next_mark(folder):
         first = mine()
         processes.end(first)
         with guard.guarded("_ALPHAF_LAUNCH_second"):
-            wait(lambda: mine() - first)
+            until(lambda: mine() - first)
             assert len(mine()) == 1
 
 

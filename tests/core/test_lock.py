@@ -15,6 +15,7 @@ from pathlib import Path
 
 import processes
 import pytest
+from processes import until
 
 from alphaf_orch.core import heart, holder, lock
 from alphaf_orch.core.errors import RunStateError
@@ -226,8 +227,5 @@ def test_who_waits_is_told_for_whom_and_goes_on_when_that_one_is_killed(path, ot
 def test_the_thread_of_the_signs_of_life_ends_with_the_last_lock(path):
     with held(path, "the run r"), held(path.with_name("b"), "another"):
         assert heart._thread is not None
-    processes_left = time.monotonic() + 10
-    while heart._thread is not None:
-        assert time.monotonic() < processes_left
-        time.sleep(0.01)
+    until(lambda: heart._thread is None, 10)
     assert processes.living([os.getpid()])

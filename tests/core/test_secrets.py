@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 import yaml
 from canary import CANARY, ENVIRONMENT, forms, has_canary, leaks
-from fake_run import Fake
 from judge_stub import Stub, say
 from judged import judge, rows
 
@@ -249,9 +248,7 @@ def test_a_log_is_masked_while_the_tool_runs_and_after_an_exception(tmp_path, se
 
 
 @pytest.mark.parametrize("stage", ["preprocess", "sft", "merge_sft", "dpo"])
-def test_a_tool_that_prints_its_environment_and_fails(alphaf, tmp_path, monkeypatch, secrets, stage):
-    fake = Fake(tmp_path)
-    monkeypatch.setenv("FAKE_TOOL", str(fake.control))
+def test_a_tool_that_prints_its_environment_and_fails(alphaf, fake, tmp_path, secrets, stage):
     fake.behave(**{stage: "leak"})
     done = alphaf("run", "--model", "tiny", "--config", str(fake.config), "-v")
     assert done.exit_code == 7, done.output

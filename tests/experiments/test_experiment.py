@@ -32,12 +32,10 @@ PLACES = os.pathsep.join((str(Path(__file__).parent), str(REPO / "tests" / "fake
 
 
 @pytest.fixture
-def fake(tmp_path, monkeypatch):
-    made = Fake(tmp_path)
-    monkeypatch.setenv("FAKE_TOOL", str(made.control))
+def fake(fake, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(REPO))
     monkeypatch.chdir(tmp_path)
-    return made
+    return fake
 
 
 def ablation(fake: Fake, *words: str, name: str = "실험", seeds: int = 1, until=None, **settings) -> Experiment:

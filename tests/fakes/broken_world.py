@@ -36,6 +36,13 @@ class World:
         with _bounded():
             return CliRunner().invoke(main, list(args))
 
+    def lead(self, patch: pytest.MonkeyPatch) -> None:
+        """Have the environment name the folders of this world and what its stand-ins obey."""
+        patch.setenv("ALPHAF_RUNS", str(self.runs))
+        places = {"ALPHAF_CACHE": "cache", "HF_HOME": "hf", "FAKE_TOOL": "control.json"}
+        for name, place in places.items():
+            patch.setenv(name, str(self.place / place))
+
     def restore(self) -> None:
         """Put everything back as it was made."""
         shutil.rmtree(self.place)
@@ -48,10 +55,8 @@ def world(place: Path) -> Iterator[World]:
     made = World(place)
     with pytest.MonkeyPatch.context() as patch:
         made.place.mkdir()
-        for name, folder in (("ALPHAF_RUNS", "실행"), ("ALPHAF_CACHE", "cache"), ("HF_HOME", "hf")):
-            patch.setenv(name, str(made.place / folder))
         fake = Fake(made.place)
-        patch.setenv("FAKE_TOOL", str(fake.control))
+        made.lead(patch)
         patch.chdir(place)
         in_process.bring(patch)
         done = made.call("run", "--config", str(fake.config), "--model", "tiny", "--run", "r")
@@ -74,6 +79,21 @@ def _experiment(root: Path) -> None:
     root.mkdir()
     write_record(ExperimentPaths(root), bakeoff.experiment, (), "2026-11-24T12:18:31+00:00")
     report_runs.make_run(root / "tiny-qwen")
+
+
+@pytest.fixture(name="made", scope="module")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """The world of a module's tests."""
+    with world(tmp_path_factory.mktemp("깨진 것")) as found:
+        yield found
+
+
+@pytest.fixture(name="broken")
+def put_back(made: World, monkeypatch: pytest.MonkeyPatch) -> World:
+    """The world, whole, for a test that breaks it."""
+    made.lead(monkeypatch)
+    made.restore()
+    return made
 
 
 @contextmanager

@@ -7,6 +7,9 @@ import stat
 import sys
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
 FAKE = Path(__file__).with_name("fake_tool.py")
 
 
@@ -35,3 +38,18 @@ class Fake:
 
     def forget(self) -> None:
         self.control.with_name("calls.jsonl").unlink(missing_ok=True)
+
+
+def finished(place: Path, run: str) -> Fake:
+    """Return the stand-ins in a folder, with `runs` and `cache` beside them of a run of `tiny` that they finished."""
+    from alphaf_orch.cli.main import main
+
+    fake = Fake(place)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FAKE_TOOL", str(fake.control))
+        patch.setenv("ALPHAF_RUNS", str(place / "runs"))
+        patch.setenv("ALPHAF_CACHE", str(place / "cache"))
+        patch.chdir(place)
+        done = CliRunner().invoke(main, ["run", "--model", "tiny", "--run", run, "--config", str(fake.config)])
+    assert done.exit_code == 0, done.output
+    return fake

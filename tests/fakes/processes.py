@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -18,6 +18,14 @@ def living(pids: Iterable[int]) -> list[int]:
         if state not in "ZX":
             found.append(pid)
     return found
+
+
+def until(reached: Callable[[], object], seconds: float = 60.0) -> None:
+    """Wait for it, and fail where it does not come."""
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def end(pids: Iterable[int]) -> None:

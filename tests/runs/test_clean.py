@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from click.testing import CliRunner
-from fake_run import Fake
+from fake_run import finished
 
-from alphaf_orch.cli.main import main
 from alphaf_orch.core.cached import lock_of, named, using
+from alphaf_orch.core.command import child_env
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir, runs_dir
 from alphaf_orch.core.places import freed
@@ -27,16 +26,7 @@ DAY = 86400
 def once(tmp_path_factory):
     """A folder with the stand-ins, and in it a run that they finished."""
     place = tmp_path_factory.mktemp("clean")
-    fake = Fake(place)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAKE_TOOL", str(fake.control))
-        patch.setenv("ALPHAF_RUNS", str(place / "실행"))
-        patch.setenv("ALPHAF_CACHE", str(place / "cache"))
-        patch.chdir(place)
-        done = CliRunner().invoke(main, ["run", "--model", "tiny", "--run", "끝난", "--config", str(fake.config)])
-    assert done.exit_code == 0, done.output
-    (place / "실행").rename(place / "made")
-    return place, fake
+    return place, finished(place, "끝난")
 
 
 @pytest.fixture
@@ -55,7 +45,7 @@ def fake(once, monkeypatch):
 @pytest.fixture
 def chain(once, fake):
     """The finished run, with a scratch folder that something left."""
-    shutil.copytree(once[0] / "made", runs_dir())
+    shutil.copytree(once[0] / "runs", runs_dir())
     paths = RunPaths(runs_dir() / "끝난")
     (paths.scratch("merge_sft") / "model.safetensors").parent.mkdir(parents=True)
     (paths.scratch("merge_sft") / "model.safetensors").write_bytes(b"x" * 5000)
@@ -376,3 +366,12 @@ def test_no_name_leads_out_of_the_folder_of_runs(absolute, alphaf):
     (outside / EXPERIMENT_FILE).write_text("{}")
     runs_dir().mkdir(parents=True, exist_ok=True)
     assert alphaf("clean", str(outside) if absolute else "../out/exp").exit_code == 2
+
+
+def test_what_torch_compiled_for_our_programs_is_listed_where_they_put_it(alphaf, monkeypatch):
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    place = Path(child_env({}, online=False)["TORCHINDUCTOR_CACHE_DIR"])
+    place.mkdir(parents=True)
+    (place / "kernel.so").write_bytes(b"x" * 4096)
+    found = {each.name: each.folder for each in caches.theirs()}
+    assert found["torch.compile"] == place

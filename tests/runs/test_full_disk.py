@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from fake_run import Fake
+from fake_run import finished
 from small_disk import KIB, empty, fill, small_disk
 
 from alphaf_orch.cli.main import main
@@ -32,15 +32,8 @@ def call(*args: str):
 def made(tmp_path_factory):
     """A folder with the stand-ins and a run that they finished."""
     place = tmp_path_factory.mktemp("full")
-    fake = Fake(place)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FAKE_TOOL", str(fake.control))
-        patch.setenv("ALPHAF_RUNS", str(place / "runs"))
-        patch.setenv("ALPHAF_CACHE", str(place / "cache"))
-        patch.chdir(place)
-        done = call("run", "--model", "tiny", "--run", "끝난", "--config", str(fake.config))
-        assert done.exit_code == 0, done.output
-        shutil.copytree(place / "runs" / "끝난", place / "runs" / "다른")
+    fake = finished(place, "끝난")
+    shutil.copytree(place / "runs" / "끝난", place / "runs" / "다른")
     return place, fake
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import fake_tool
 import pytest
-from fake_run import Fake
+from fake_run import Fake, finished
 from harms import cut, empty, flip, zeros
 
 from alphaf_orch.core.errors import RunStateError
@@ -26,25 +26,13 @@ ADAPTER = "sft/adapter_model.safetensors"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a whole chain that the stand-ins have made: runs, cache and what tells the stand-ins how."""
-    from click.testing import CliRunner
-
-    from alphaf_orch.cli.main import main
-
     folder = tmp_path_factory.mktemp("만든")
-    with pytest.MonkeyPatch.context() as patch:
-        fake = Fake(folder)
-        patch.setenv("FAKE_TOOL", str(fake.control))
-        patch.setenv("ALPHAF_RUNS", str(folder / "runs"))
-        patch.setenv("ALPHAF_CACHE", str(folder / "cache"))
-        done = CliRunner().invoke(main, ["run", "--config", str(fake.config), "--model", "tiny"])
-        assert done.exit_code == 0, done.output
+    finished(folder, "tiny")
     return folder
 
 
 @pytest.fixture
-def fake(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
-    fake = Fake(tmp_path)
-    monkeypatch.setenv("FAKE_TOOL", str(fake.control))
+def fake(fake: Fake, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     monkeypatch.setenv("ALPHAF_RUNS", str(tmp_path / "runs"))
     monkeypatch.setenv("ALPHAF_CACHE", str(made / "cache"))
     return fake

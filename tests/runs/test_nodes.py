@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from fake_run import Fake
 from machines import Machines
 from processes import kill_all
 from rich.console import Console
@@ -27,16 +26,14 @@ OTHER_WRITES_NOTHING = {"when": "--machine_rank 1", "then": "no_output"}
 
 
 @pytest.fixture
-def fake(tmp_path, monkeypatch):
-    made = Fake(tmp_path)
-    made.config.write_text(
-        f"tools: {{axolotl: '{made.python}', dpo: '{made.python}'}}\nmodel: tiny\n"
+def fake(fake):
+    fake.config.write_text(
+        f"tools: {{axolotl: '{fake.python}', dpo: '{fake.python}'}}\nmodel: tiny\n"
         "gpus: 1\nnodes: 2\nnode_timeout: 12\nsft: {micro_batch_size: 1, gradient_accumulation_steps: 1}\n",
         "utf-8",
     )
-    made.behave(sft=OTHER_WRITES_NOTHING)
-    monkeypatch.setenv("FAKE_TOOL", str(made.control))
-    return made
+    fake.behave(sft=OTHER_WRITES_NOTHING)
+    return fake
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from fake_run import Fake
 from rich.console import Console
 
 from alphaf_orch.core.errors import HardwareError, Interrupted, ModelError, RunStateError, StageError
@@ -31,10 +30,8 @@ def usable_gpus(monkeypatch):
 
 
 @pytest.fixture
-def first(paths, tmp_path, monkeypatch):
+def first(paths, fake):
     """Return a function by which the first machine calls to a training."""
-    fake = Fake(tmp_path)
-    monkeypatch.setenv("FAKE_TOOL", str(fake.control))
     with Voice(paths, 0, "job", 1) as voice:
 
         def calls(seen, gpus=1):

@@ -4,7 +4,6 @@ import json
 import os
 
 import pytest
-from fake_run import Fake
 from measurements import REPORT
 
 from alphaf_orch.core.hardware import Machine
@@ -16,10 +15,8 @@ from alphaf_orch.settings.options import Options, settings
 
 
 @pytest.fixture
-def run(alphaf, tmp_path, monkeypatch):
-    made = Fake(tmp_path)
-    monkeypatch.setenv("FAKE_TOOL", str(made.control))
-    return lambda *args: alphaf(args[0], "--config", str(made.config), *args[1:])
+def run(alphaf, fake):
+    return lambda *args: alphaf(args[0], "--config", str(fake.config), *args[1:])
 
 
 def lines(*steps, begun=0):

@@ -4,29 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from breaking import EVERY
-from broken_world import WHOLE, World, world
+from broken_world import WHOLE, World, made_once, put_back  # noqa: F401  (fixtures)
 
 from alphaf_orch.core.record import copy_of
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("수리")) as found:
-        yield found
-
-
-@pytest.fixture
-def broken(made: World, monkeypatch: pytest.MonkeyPatch) -> World:
-    for name, folder in (("ALPHAF_RUNS", "실행"), ("ALPHAF_CACHE", "cache"), ("HF_HOME", "hf")):
-        monkeypatch.setenv(name, str(made.place / folder))
-    monkeypatch.setenv("FAKE_TOOL", str(made.place / "control.json"))
-    made.restore()
-    return made
 
 
 def content(folder: Path) -> dict[str, bytes | str]:

@@ -15,7 +15,6 @@ import fake_tool
 import harms
 import pytest
 import ranks
-from fake_run import Fake
 from processes import end, guards_of, kill_all
 
 from alphaf_orch.core.paths import RunPaths
@@ -24,13 +23,6 @@ from alphaf_orch.report.run.lineage import recipe_changes
 from alphaf_orch.scores.loaded import load_run
 
 STAGES = ["base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"]
-
-
-@pytest.fixture
-def fake(tmp_path, monkeypatch):
-    made = Fake(tmp_path)
-    monkeypatch.setenv("FAKE_TOOL", str(made.control))
-    return made
 
 
 @pytest.fixture

@@ -45,12 +45,10 @@ def prepared(tmp_path_factory):
 
 
 @pytest.fixture
-def fake(tmp_path, monkeypatch, prepared):
-    made = Fake(tmp_path)
-    monkeypatch.setenv("FAKE_TOOL", str(made.control))
+def fake(fake, prepared):
     shutil.copytree(prepared / "runs", os.environ["ALPHAF_RUNS"])
     shutil.copytree(prepared / "cache", os.environ["ALPHAF_CACHE"])
-    return made
+    return fake
 
 
 @pytest.fixture

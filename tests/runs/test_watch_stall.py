@@ -3,10 +3,10 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from processes import until
 
 from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.paths import RunPaths
@@ -27,13 +27,6 @@ def watched(tmp_path, **config):
     for file in (paths.log("sft"), paths.metrics("sft")):
         file.parent.mkdir(parents=True, exist_ok=True)
     return StageWatch(stage(tmp_path), paths, RunConfig(model="tiny", **config), said.append, lambda _: None), said
-
-
-def until(reached):
-    end = time.monotonic() + 30
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_rows_of_other_types_end_no_stage_and_count_as_lines(tmp_path):
@@ -81,10 +74,10 @@ def test_computing_is_progress_until_steps_begin_whose_ranks_burn_time_waiting(
         signs = stall.signs_of(stage(tmp_path, name), RunPaths(tmp_path))
         with log.open("a", encoding="utf-8") as file:
             file.write("loading\n" + "  0%| | 0/9 [00:00<?, ?it/s]training on 1 rank(s), 9 steps\n" * begun)
-        until(lambda: stall._used(busy.pid)[0] > 20)
+        until(lambda: stall._used(busy.pid)[0] > 20, 30)
         seen = signs()
         began = stall._used(busy.pid)[0]
-        until(lambda: stall._used(busy.pid)[0] > began + 20)
+        until(lambda: stall._used(busy.pid)[0] > began + 20, 30)
         assert (signs() != seen) is counts
     finally:
         busy.kill()
@@ -94,7 +87,7 @@ def test_computing_is_progress_until_steps_begin_whose_ranks_burn_time_waiting(
 def test_without_the_option_a_silence_is_said_once_and_ends_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(stall, "SAID_AFTER_S", 0.3)
     watch, said = watched(tmp_path)
-    until(lambda: watch.look() or said)
+    until(lambda: watch.look() or said, 30)
     for _ in range(30):
         watch.look()
     assert len(said) == 1

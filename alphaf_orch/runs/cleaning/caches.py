@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,7 @@ from pathlib import Path
 from alphaf_orch.core.cached import alone, lock_of, texts
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import AlphafError, RunStateError
-from alphaf_orch.core.paths import cache_dir, runs_dir
+from alphaf_orch.core.paths import cache_dir, compiled_dir, runs_dir
 from alphaf_orch.core.places import freed, hub_home, last_used
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.core.stored import read_text
@@ -71,7 +69,7 @@ def theirs() -> list[Theirs]:
     hub = cache_root(os.environ)
     home, rows = Path.home(), os.environ.get("HF_DATASETS_CACHE") or hub_home() / "datasets"
     triton = os.environ.get("TRITON_CACHE_DIR") or Path(os.environ.get("TRITON_HOME") or home) / ".triton" / "cache"
-    inductor = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or _inductor()
+    inductor = os.environ.get("TORCHINDUCTOR_CACHE_DIR") or compiled_dir()
     vllm = os.environ.get("VLLM_CACHE_ROOT") or Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "vllm"
     again = "delete the folder while nothing runs: it is compiled again"
     places = (
@@ -184,8 +182,3 @@ def _needed() -> _Needed:
                 continue
             (finished if set(states) == {"done"} else unfinished).append(text)
     return _Needed("\n".join(unfinished), "\n".join(finished), unreadable)
-
-
-def _inductor() -> Path:
-    """Return where torch.compile keeps what it made (torch 2.13, _inductor/runtime/cache_dir_utils.py)."""
-    return Path(tempfile.gettempdir()) / f"torchinductor_{getpass.getuser()}"

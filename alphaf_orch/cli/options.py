@@ -87,6 +87,8 @@ OPTIONS: dict[str, partial[Any]] = {
     "verbose": declared("--verbose", "-v", is_flag=True, help="Stream what the tools print."),
     "warm": declared("--warm/--no-warm", default=None, help="Import the tools once for all stages; on CPU alone."),
     "detach": declared("--detach", is_flag=True, help="Go on without this terminal; `alphaf attach` follows it."),
+    "on": declared("--on", metavar="WHERE", help="local, slurm[:PROFILE], skypilot[:PROFILE] or kubernetes[:PROFILE]."),
+    "wait": declared("--wait", is_flag=True, help="Follow the submitted jobs to their end."),
     "as_json": declared("--json", "as_json", is_flag=True, help="Print JSON."),
 }
 
@@ -99,6 +101,7 @@ class How:
     dry_run: bool = False
     verbose: bool = False
     detach: bool = False
+    wait: bool = False
     as_json: bool = False
     warm: bool | None = None  # None: as the settings have it
     lang: Language = "ko"

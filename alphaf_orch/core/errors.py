@@ -110,6 +110,15 @@ class Interrupted(AlphafError):
     exit_code = 130
 
 
+class GoesOnLater(Interrupted):
+    """A run that was asked to make room: a checkpoint is kept, and the scheduler is to start it again.
+
+    The code is sysexits' EX_TEMPFAIL; a job's script sends the job back to the queue by it, and by no other one.
+    """
+
+    exit_code = 75
+
+
 @contextlib.contextmanager
 def interruptible(what: str, where: Path, fix: str) -> Iterator[None]:
     """Raise Interrupted, saying that `what` was interrupted, where Ctrl-C ends what is done inside."""

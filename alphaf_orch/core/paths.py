@@ -114,6 +114,36 @@ class RunPaths:
         """Held by the `alphaf` of one machine of the run."""
         return self.root / ".nodes" / f"{rank}.lock"
 
+    @property
+    def jobs(self) -> Path:
+        """What was handed to a scheduler: scripts, records, and what the jobs printed outside of our logs."""
+        return self.root / "jobs"
+
+    def job(self, name: str) -> Path:
+        """Return the record of a job that was submitted."""
+        return self.jobs / f"{name}.json"
+
+    def all_jobs(self) -> list[Path]:
+        """Return every such record there is, in the order of the names."""
+        return sorted(self.jobs.glob("*.json"))
+
+    def job_events(self, name: str) -> Path:
+        """Return what a job wrote down of itself, one JSON object a line."""
+        return self.jobs / f"{name}.events.jsonl"
+
+    def job_script(self, name: str, suffix: str) -> Path:
+        """Return the file that the scheduler was given: `sft.sbatch`, `sft.sky.yaml`."""
+        return self.jobs / f"{name}.{suffix}"
+
+    def job_output(self, name: str) -> Path:
+        """Return what the scheduler keeps of what a job prints."""
+        return self.jobs / f"{name}.out"
+
+    @property
+    def stop_wish(self) -> Path:
+        """Somebody's wish that whoever works on the run stops (core.stop)."""
+        return self.root / ".stop"
+
     def rendered(self, name: str) -> Path:
         """Return the file a stage's tool reads."""
         return self.root / "rendered" / name

@@ -189,6 +189,24 @@ class Experiment(Shape):
     arms: list[Arm]
 
 
+class Job(Shape):
+    """A job that was handed to a scheduler."""
+
+    format: Literal[1]
+    run: str
+    name: str
+    scheduler: str
+    job_id: str
+    stage: str | None = None
+    at: Moment
+    argv: list[str] = []
+    after: list[str] = []
+    nodes: Count = 1
+    gpus: Count = 0
+    max_requeues: Count = 0
+    planned: Object = {}
+
+
 class Tokens(Shape):
     """How many tokens the rows have."""
 

@@ -47,6 +47,8 @@ class RunConfig(BaseModel):
     on_unhealthy: Literal["nan", "stop", "warn"] = "nan"
     on_oom: Literal["stop", "retry"] = "stop"
     stall_timeout: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    # Where it runs: `local`, or the site's scheduler and a profile of it (settings/clusters.py): `slurm:h100`.
+    on: str = "local"
     sft: dict[str, Any] = {}
     dpo: dict[str, Any] = {}
     merge: dict[str, Any] = {}

@@ -38,6 +38,7 @@ class Options:
     on_oom: str | None = None
     stall_timeout: float | None = None
     allow_pickle: bool = False
+    on: str | None = None
 
 
 def run_paths(name: str) -> RunPaths:
@@ -118,6 +119,7 @@ def _laid_over(
         "on_oom": options.on_oom,
         "stall_timeout": options.stall_timeout,
         "allow_pickle": options.allow_pickle or None,
+        "on": options.on,
     }
     values |= {key: value for key, value in given.items() if value not in (None, ())}
     if options.data:

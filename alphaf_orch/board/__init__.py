@@ -1,0 +1,4 @@
+"""What goes on in the runs folder, watched: values for a terminal and for a local page that reads and changes nothing.
+
+May import report and what stands below it.
+"""

@@ -1,0 +1,54 @@
+"""A job as a frozen value: a call of `alphaf` on a machine of the site's, what it needs, and what it waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alphaf_orch.settings.clusters import Role
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a job asks the scheduler for: machines, and GPUs of each; the rest is the profile's, by role."""
+
+    role: Role
+    gpus: int = 0
+    nodes: int = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: `argv` is a call of `alphaf`, without `alphaf` itself, that is started once on each of its machines.
+
+    `run` is a run, an arm (EXPERIMENT/ARM) or an experiment; `name` is unique in it and names the job's files: that of
+    the stage where it makes one, else what it does (`eval-finance-ko`, `report`). `after` are jobs that must have
+    succeeded before it starts, `behind` jobs that must have ended, however; both by key.
+    """
+
+    run: str
+    name: str
+    argv: tuple[str, ...]
+    needs: Needs
+    stage: str | None = None
+    after: tuple[str, ...] = ()
+    behind: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """What the jobs of one submission know each other by."""
+        return f"{self.run}:{self.name}"
+
+
+def in_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
+    """Return the jobs so that each stands behind what it waits for; raise ValueError where they go in a circle."""
+    left, placed, found = list(jobs), set[str](), list[Job]()
+    known = {job.key for job in jobs}
+    while left:
+        ready = [job for job in left if not ((set(job.after) | set(job.behind)) & known) - placed]
+        if not ready:
+            raise ValueError(f"jobs wait for each other: {', '.join(job.key for job in left)}")
+        found += ready
+        placed |= {job.key for job in ready}
+        left = [job for job in left if job.key not in placed]
+    return tuple(found)

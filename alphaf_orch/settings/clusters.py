@@ -1,0 +1,87 @@
+"""Where a run is to run, and what a scheduler is to give each of its jobs: `--on`, and the profiles behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.values import nearest
+
+Scheduler = Literal["local", "slurm", "skypilot", "kubernetes"]
+SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)
+# What a profile may give other machines or another time than the rest gets: what a job does (clusters.jobs.Role).
+Role = Literal["data", "tokenise", "train", "merge", "eval", "judge", "report"]
+# Of a job, by the seconds before its limit that it is asked to stop: a checkpoint of EEVE's QLoRA takes some; ours.
+STOP_BEFORE_S = 600
+MAX_REQUEUES = 10  # ours: a week in jobs of 16 hours
+
+
+@dataclass(frozen=True)
+class On:
+    """What `--on` says: the scheduler, and the profile by name or path; empty for the scheduler's own."""
+
+    scheduler: Scheduler = "local"
+    profile: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.scheduler}:{self.profile}" if self.profile else self.scheduler
+
+
+class Resources(BaseModel):
+    """What one kind of job gets; what is not said is the profile's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    partition: str | None = None
+    qos: str | None = None
+    gpus: Annotated[int, Field(ge=0)] | None = None  # of a machine; what is planned for a training unless it is said
+    cpus: Annotated[int, Field(ge=1)] | None = None  # of a machine
+    memory: str | None = None  # of a machine, as the scheduler writes it: 200G
+    time: str | None = None  # the limit, as the scheduler writes it: 2-00:00:00
+    extra: tuple[str, ...] = ()  # further lines, behind those of the profile
+
+
+class Container(BaseModel):
+    """The image that a job runs in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    runtime: Literal["pyxis", "enroot", "apptainer", "image"]  # `image` where the scheduler itself starts containers
+    image: str
+    mounts: tuple[str, ...] = ()  # HOST:CONTAINER; the run folder and the caches are there under the same path
+    python: str = "python3"  # in the image
+
+
+class Profile(Resources):
+    """A site's scheduler as its user describes it; unknown keys are refused."""
+
+    scheduler: Literal["slurm", "skypilot", "kubernetes"]
+    account: str | None = None
+    gpus_per_node: Annotated[int, Field(ge=0)] | None = None  # what the plan counts on; None: the model preset's
+    gpu: str | None = None  # the card as its driver names it: its memory is planned with
+    gres: str = "gpu"  # what Slurm calls it: gpu, gpu:h100
+    stages: Mapping[Role, Resources] = {}
+    modules: tuple[str, ...] = ()  # `module load` each
+    setup: tuple[str, ...] = ()  # lines of shell before anything else
+    container: Container | None = None
+    scratch: str | None = None  # a fast disk of the machine: TMPDIR and the like
+    env: tuple[str, ...] = ()  # variables, by name, that jobs get from whoever submits them
+    python: str | None = None  # of alphaf on the machines; None: the one that submits
+    stop_before: Annotated[int, Field(ge=0)] = STOP_BEFORE_S
+    max_requeues: Annotated[int, Field(ge=0)] = MAX_REQUEUES
+
+
+def parse_on(text: str, where: str = "--on") -> On:
+    """Return what `--on` or `on:` says; raise ConfigError for a scheduler that nobody here knows."""
+    scheduler, _, profile = text.partition(":")
+    if scheduler not in SCHEDULERS or (scheduler == "local" and profile):
+        raise ConfigError(
+            f"{text!r} is no place to run{nearest(scheduler, SCHEDULERS)}",
+            where=where,
+            fix="say local, slurm, skypilot or kubernetes, the last three with :PROFILE where a profile is meant",
+        )
+    return On(scheduler, profile)

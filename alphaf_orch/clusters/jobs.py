@@ -19,18 +19,19 @@ class Needs:
 
 @dataclass(frozen=True)
 class Job:
-    """One job: `argv` is a call of `alphaf`, without `alphaf` itself, that is started once on each of its machines.
+    """One job: started once on each of its machines, as `alphaf job RUN NAME`; what that does stands in its record.
 
-    `run` is a run, an arm (EXPERIMENT/ARM) or an experiment; `name` is unique in it and names the job's files: that of
-    the stage where it makes one, else what it does (`eval-finance-ko`, `report`). `after` are jobs that must have
-    succeeded before it starts, `behind` jobs that must have ended, however; both by key.
+    It makes `stage`, or else calls `alphaf` with `argv`. `run` is a run, an arm (EXPERIMENT/ARM) or an experiment;
+    `name` is unique in it and names the job's files: that of the stage where it makes one, else what it does
+    (`eval-finance-ko`, `report`). `after` are jobs that must have succeeded before it starts, `behind` jobs that must
+    have ended, however; both by key.
     """
 
     run: str
     name: str
-    argv: tuple[str, ...]
     needs: Needs
     stage: str | None = None
+    argv: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     behind: tuple[str, ...] = ()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeGuard, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -60,6 +61,16 @@ def parse_value(text: str) -> Any:
 def numbers(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the mapping with texts such as 2e-4, which YAML 1.1 makes of such numbers, as the numbers they are."""
     return {k: float(v) if isinstance(v, str) and _BARE_FLOAT.fullmatch(v) else v for k, v in values.items()}
+
+
+def finite(value: object) -> TypeGuard[int | float]:
+    """Return whether it is a number, true and false aside, that a float can hold: no nan, not infinite, no 10**400."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits, which YAML and JSON take
+        return False
 
 
 class Mistake(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.record import read_json
+from alphaf_orch.core.values import finite
 from alphaf_orch.evaluation.tasks.clusters import cluster_of
 from alphaf_orch.scores.results import Metric, Sample
 
@@ -67,9 +67,9 @@ def _metrics(output: LmEvalOutput, task: str, main: str) -> dict[str, Metric]:
     for key in named:
         name, _, label = key.partition(",")
         value, stderr = scores[key], scores.get(f"{name}_stderr,{label}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if not finite(value):
             raise _wrong(output, f"the score {name} of {task} is not a number: {value!r}")
-        known = isinstance(stderr, int | float) and math.isfinite(stderr)
+        known = finite(stderr)
         found[metric_name(name, label, named)] = Metric(
             float(value), float(stderr) if known else None, _planned(output, task), better.get(name)
         )
@@ -144,7 +144,7 @@ def _sample(name: str, lines: list[dict[str, Any]], keys: list[str], config: Map
         for metric in line["metrics"]:
             value = line.get(metric)
             # A score over all rows, such as macro F1, hands on labels here.
-            if isinstance(value, bool | int | float) and math.isfinite(value):
+            if isinstance(value, bool) or finite(value):
                 scores[metric_name(metric, line["filter"], keys)] = float(value)
     details = dict(_details(first["doc"]))
     if config.get("output_type") == "multiple_choice":

@@ -9,13 +9,14 @@ from typing import Any
 
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.progress import clock
+from alphaf_orch.core.values import finite
 
 NONE = "–"
 
 
 def number(value: Any, digits: int = 4) -> str:
     """Return a number with its significant digits; a dash where there is none."""
-    if value is None or isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not finite(value):
         return NONE
     if isinstance(value, int) or (float(value).is_integer() and abs(value) < 1e12):
         return f"{int(value):,}"

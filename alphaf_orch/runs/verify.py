@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.progress import read_metrics
+from alphaf_orch.core.values import finite
 from alphaf_orch.inputs.weights import weights_problem
 from alphaf_orch.runs import checkpoints
 from alphaf_orch.runs.watch.ruined import ruined
@@ -58,9 +58,9 @@ def training_summary(stage: str, folder: Path, log: Path, metrics: Path) -> dict
     if not losses:
         raise fail("no loss was logged")
     # One in between, of a batch whose labels are all masked, harms nothing: the last one and the weights tell.
-    if not (isinstance(losses[-1], int | float) and math.isfinite(losses[-1])) or (newest and ruined(newest, state)):
+    if not finite(losses[-1]) or (newest and ruined(newest, state)):
         raise fail("the loss is not finite")
-    losses = [loss for loss in losses if isinstance(loss, int | float) and math.isfinite(loss)]
+    losses = [loss for loss in losses if finite(loss)]
     idle = nothing_learnt(state["log_history"])
     if idle:
         raise StageError(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.names import expanded
-from alphaf_orch.core.values import Mistake, nearest, numbers, parse_value, validated
+from alphaf_orch.core.values import Mistake, finite, nearest, numbers, parse_value, validated
 
 Method = Literal[
     "linear", "slerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "della", "breadcrumbs", "model_stock",
@@ -132,7 +132,7 @@ def check_recipe(recipe: Mapping[str, Any], where: str) -> None:
     for key in (key for key in PER_MODEL if key in recipe):
         value = recipe[key]
         numbers = value if isinstance(value, list) else [value]
-        if not all(isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in numbers):
+        if not all(finite(n) for n in numbers):
             raise bad(key, f"is {value!r}, which is no number", "give one number, or a list with one for each model")
         if isinstance(value, list) and len(value) != count:
             raise bad(key, f"has {len(value)} values for {count} models", "give one for each, the run's own first")
@@ -145,10 +145,9 @@ def check_recipe(recipe: Mapping[str, Any], where: str) -> None:
             raise bad(key, f"is {recipe[key]!r}", "give true or false")
     for key, low, high in (("t", 0.0, 1.0), ("select_topk", 0.0, 1.0), ("lambda", -math.inf, math.inf)):
         value = recipe.get(key, 0.0)
-        if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-            raise bad(key, f"is {value!r}", f"give a number from {low:g} to {high:g}")
-        if not math.isfinite(value):
-            raise bad(key, f"is {value!r}", "give a number")
+        if not finite(value) or not low <= value <= high:
+            span = f" from {low:g} to {high:g}" if math.isfinite(low) else ""
+            raise bad(key, f"is {value!r}", f"give a number{span}")
     if "epsilon" in recipe:
         pairs = zip(per_model(recipe, "density"), per_model(recipe, "epsilon"), strict=True)
         if any(d < 1 and (d + e >= 1 or d - e <= 0) for d, e in pairs):

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from alphaf_orch.core.values import finite
+
 
 @dataclass(frozen=True)
 class Range:
@@ -26,7 +28,7 @@ class Range:
 
     def takes(self, value: float) -> bool:
         """Whether the number is one of them."""
-        if not math.isfinite(value):
+        if not finite(value):
             return False
         if value in self.also:
             return True
@@ -148,7 +150,7 @@ def from_limits(limits: Mapping[str, float], *, also: Sequence[float] = (), null
 
 def no_number(value: Any) -> bool:
     """Return whether a value is nan or infinite, or has such a number in it."""
-    if isinstance(value, float):
-        return not math.isfinite(value)
+    if isinstance(value, int | float):
+        return not isinstance(value, bool) and not finite(value)
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
     return any(no_number(part) for part in inner)

@@ -7,7 +7,9 @@ import pytest
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.values import parse_value
+from alphaf_orch.report.figures import NONE, number
 from alphaf_orch.settings.keys import axolotl_keys, check_section, dpo_keys, numbers_of, parse_set
+from alphaf_orch.settings.merge import check_recipe
 from alphaf_orch.settings.options import Options, settings
 from alphaf_orch.settings.ranges import DPO, SFT, from_limits
 
@@ -151,3 +153,29 @@ def test_a_deepspeed_file_is_remembered_by_its_whole_path(tmp_path, monkeypatch)
     assert settings(Options(run="before"))[0].sft["deepspeed"] == "ds.json"  # of an earlier version: as it was
     mapping = settings(Options(model="tiny", sets=("engine=zero2", "deepspeed.zero_optimization.stage=2")))[0]
     assert mapping.sft["deepspeed"] == {"zero_optimization": {"stage": 2}}
+
+
+HUGE = 10**400  # a whole number that no float holds; JSON takes 4,300 digits
+
+
+@pytest.mark.parametrize("section", ["sft", "dpo"])
+@pytest.mark.parametrize("key", ["learning_rate", "adam_beta1", "weight_decay", "val_set_size", "micro_batch_size"])
+def test_a_number_of_hundreds_of_digits_is_refused(section, key):
+    with pytest.raises(ConfigError, match=key):
+        check_section(section, {key: HUGE}, "f")
+
+
+def test_a_number_of_hundreds_of_digits_is_refused_within_a_value_too():
+    with pytest.raises(ConfigError, match="lr_scheduler_kwargs"):
+        check_section("sft", {"lr_scheduler_kwargs": {"num_cycles": HUGE}}, "f")
+
+
+@pytest.mark.parametrize("key", ["t", "weight", "density", "lambda"])
+def test_a_merge_by_a_number_of_hundreds_of_digits_is_refused(key):
+    with pytest.raises(ConfigError, match=f"merge.{key} is"):
+        check_recipe({"partners": ["p"], key: HUGE}, "f")
+
+
+def test_a_number_that_no_float_holds_is_none_for_a_report():
+    assert number(HUGE) == NONE
+    assert number(10**300) != NONE

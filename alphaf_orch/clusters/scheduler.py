@@ -58,7 +58,7 @@ class Scheduler(Protocol):
         """
 
     def command(self, script: Path, job: Job, after: Sequence[str], behind: Sequence[str]) -> tuple[str, ...]:
-        """Return what hands the job over, as a person would type it; `after` and `behind` are ids, or names for them."""
+        """Return what hands the job over, as a person types it; `after` and `behind` are ids, or names for them."""
 
     def submit(self, script: Path, job: Job, after: Sequence[str], behind: Sequence[str]) -> str:
         """Hand the job over and return its id, which is the scheduler's alone to read.

@@ -120,6 +120,7 @@ def submit_run(
             for key in stale:
                 say(f"{live.pop(key)} is taken back: what it waits for is submitted anew")
         ids = site.submit(new, say, {key: each.record.job_id for key, each in live.items()})
+        live = {job.key: live[job.key] for job in jobs if job.key in live}
     return Handed(ids, live)
 
 

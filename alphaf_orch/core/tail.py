@@ -69,6 +69,8 @@ def last_lines(path: Path, count: int) -> int:
     try:
         with path.open("rb") as file:
             end = file.seek(0, os.SEEK_END)
+            if not count:
+                return end
             if end:
                 file.seek(end - 1)
                 count += file.read(1) == b"\n"  # the end of the last line begins none

@@ -76,12 +76,13 @@ def test_a_secret_is_masked_and_what_is_masked_stays_as_it_is(log, monkeypatch):
 
 
 @pytest.mark.parametrize("text", [b"", b"\n", b"a", b"a\n", b"a\nb", b"a\nb\n", b"a\n\nb\n", b"\n\n\n", b"x\ny\nz\n"])
-@pytest.mark.parametrize("count", [1, 2, 3, 10])
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 10])
 @pytest.mark.parametrize("piece", [1, 2, 3, 1 << 20])
 def test_the_last_lines_are_those_that_tail_shows(log, text, count, piece, monkeypatch):
     monkeypatch.setattr("alphaf_orch.core.tail._PIECE", piece)
     log.write_bytes(text)
-    expected = b"".join(text.splitlines(keepends=True)[-count:])
+    lines = text.splitlines(keepends=True)
+    expected = b"".join(lines[max(0, len(lines) - count) :])
     assert text[last_lines(log, count) :] == expected
 
 

@@ -52,6 +52,9 @@ class Scheduler(Protocol):
 
     name: str
 
+    def require(self) -> None:
+        """Raise ToolError where its commands are not on this machine; nothing is asked of it."""
+
     def script(self, job: Job, profile: Profile, paths: RunPaths, place: Place) -> tuple[Path, str]:
         """Return the file that the scheduler is given, and where it belongs; nothing is written or asked.
 

@@ -24,7 +24,7 @@ from alphaf_orch.core.record import fingerprint, now, read_manifest, required_js
 from alphaf_orch.core.warm import WarmLost
 from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.planning.stages import Stage, stage_name
+from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs import checkpoints, part, requeues, sharing, sums
 from alphaf_orch.runs.attempt import Attempt
 from alphaf_orch.runs.damage import refuse_loaded

@@ -136,6 +136,11 @@ def said_of(lines: Sequence[str]) -> str:
     return "\n".join(line.strip() for line in lines[named[-1] : named[-1] + 4])
 
 
+def was_stopped(log: Path) -> bool:
+    """Return whether a training says that a signal stopped it, at a whole step of all its ranks."""
+    return any(map(_STOPPED.match, own_errors(log)))
+
+
 def own_errors(log: Path) -> list[str]:
     """Return every `error:` block of the last program in a log, without that word: what, where, what next."""
     return _own_errors(_last_words(log))

@@ -1,4 +1,4 @@
-"""A run that is asked to stop or to make room, by a file in its folder or by SIGUSR1: seen at once, whatever it does."""
+"""A run that is asked to stop or to make room, by a file in its folder or by SIGUSR1: heeded, whatever it does."""
 
 import json
 import os

@@ -23,7 +23,7 @@ from alphaf_orch.runs.watch.memory import LESS, short_of
 _EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]*(Error|Exception|Interrupt)\b")
 _STOPPING = (
     "{}: asked to {} by {}: it gets {:.0f} s to end, a training to finish its step and keep a checkpoint;"
-    " Ctrl-C {}ends it at once"
+    " Ctrl-C {} ends it at once"
 )
 _STOPPED = re.compile(r".* was stopped by SIG")
 
@@ -78,7 +78,7 @@ def launch(
 
 def _stopping(name: str, seconds: float) -> str:
     wish = "make room" if signals.goes_on_later() else "stop"
-    again = "" if signals.wishes() and not signals.asked_by() else "again "
+    again = "again" if signals.asked_by() else "twice"
     return _STOPPING.format(name, wish, signals.name(), seconds, again)
 
 

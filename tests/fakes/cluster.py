@@ -79,7 +79,9 @@ class Cluster:
     def jobs(self) -> dict[str, str]:
         """Return the states of this test's jobs by their names, of each name the one that was submitted last."""
         said = self.call("squeue", "--all", "--states=all", "--noheader", "--format=%A|%j|%T")
-        rows = sorted((int(number), name, state) for number, name, state in (line.split("|") for line in said.splitlines()))
+        rows = sorted(
+            (int(number), name, state) for number, name, state in (line.split("|") for line in said.splitlines())
+        )
         return {name: state for number, name, state in rows if number > self.before}
 
     def wait(self, *states: str) -> dict[str, str]:
@@ -104,4 +106,7 @@ class Cluster:
             if state.rstrip("*") in ("down", "drained", "draining"):
                 self.call("scontrol", "update", f"nodename={node}", "state=resume")
         until(lambda: not self.call("squeue", "--noheader").strip(), "the queue is empty")
-        until(lambda: self.call("sinfo", "--noheader", "--format=%T").split() in (["idle"], ["idle*"]), "the machines are idle")
+        until(
+            lambda: self.call("sinfo", "--noheader", "--format=%T").split() in (["idle"], ["idle*"]),
+            "the machines are idle",
+        )

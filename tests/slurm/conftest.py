@@ -33,7 +33,11 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("slurm")
     for left in (2, 1, 0):  # another process may have taken one of the ports meanwhile
         done = subprocess.run(
-            (str(CLUSTER), "start", str(folder), str(os.getpid())), capture_output=True, text=True, timeout=120, check=False
+            (str(CLUSTER), "start", str(folder), str(os.getpid())),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         if done.returncode == 0:
             break

@@ -43,7 +43,13 @@ def began(fake, stage, times=1):
 
 def trained(fake, stage):
     """Wait until the stand-in for a trainer has written what it writes before it hangs."""
-    until(lambda: (folder() / "logs" / f"{stage}.log").is_file() and "hanging" in (folder() / "logs" / f"{stage}.log").read_text(), f"{stage} trains")
+    until(
+        lambda: (
+            (folder() / "logs" / f"{stage}.log").is_file()
+            and "hanging" in (folder() / "logs" / f"{stage}.log").read_text()
+        ),
+        f"{stage} trains",
+    )
 
 
 def test_a_chain_is_jobs_that_follow_each_other_and_a_second_call_submits_nothing(cluster, fake, submit):

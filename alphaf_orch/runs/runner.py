@@ -6,7 +6,7 @@ import contextlib
 import os
 import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -78,10 +78,12 @@ def run_plan(
     verbose: bool,
     prepare: bool = False,
     leader: Leader | None = None,
+    only: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Run the stages that are not done (with `prepare` those alone that all runs share) and return the manifest.
 
-    A stage that is spread over machines needs the `leader` that calls the others to it.
+    With `only` those stages alone: of what comes before them, what is not done has to be there in another arm of the
+    experiment, else RunStateError names it. A stage that is spread over machines needs the `leader` that calls the others to it.
     Everything that can be refused is refused before the first launch. Raises StageError, ContractError or
     Interrupted for what happens later; the manifest then says so and the same call goes on from there.
     """

@@ -35,19 +35,19 @@ class Slot:
 
 
 def plan_arms(
-    experiment: Experiment, paths: ExperimentPaths, machine: Machine, *, online: bool, dry: bool
+    experiment: Experiment, paths: ExperimentPaths, machine: Machine, *, online: bool, dry: bool, jobs: bool = False
 ) -> tuple[dict[str, Plan], dict[str, AlphafError]]:
     """Return the plan of each arm by name, and of those whose model is not here what lacks; starts and writes nothing.
 
     Raises the error of the first arm whose settings, data or finished stages could not be used: that is the user's to
-    mend before anything starts.
+    mend before anything starts. As `jobs` an arm may have several machines, and not the GPUs of this one.
     """
     require_same_kind(paths, experiment)
-    if any(arm.config.nodes > 1 for arm in experiment.arms):
+    if not jobs and any(arm.config.nodes > 1 for arm in experiment.arms):
         raise ConfigError(
-            "the arms of an experiment train on one machine each",
+            "the arms of an experiment train on one machine each where no scheduler gives them more",
             where="`nodes` of the config",
-            fix="leave it out; an arm that needs several machines is a run: `alphaf run --nodes N`",
+            fix="leave it out, or say --on slurm; an arm that needs several machines here is a run: `alphaf run --nodes N`",
         )
     plans: dict[str, Plan] = {}
     lacking: dict[str, AlphafError] = {}

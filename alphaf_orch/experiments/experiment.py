@@ -134,6 +134,11 @@ def experiment_paths(name: str) -> ExperimentPaths:
     return ExperimentPaths(root)
 
 
+def is_experiment(name: str) -> bool:
+    """Return whether a name is that of an experiment, and not of a run or an arm."""
+    return "/" not in name and not absent(ExperimentPaths(named_folder(runs_dir(), name)).record)
+
+
 def all_experiments() -> list[ExperimentPaths]:
     """Return every experiment, be its record damaged, the newest last."""
     folders = sorted(runs_dir().iterdir()) if runs_dir().is_dir() else []

@@ -71,6 +71,30 @@ def plan_jobs(
     return Planned(tuple(jobs), shared)
 
 
+def fresh_jobs(
+    works: Sequence[ArmWork],
+    needs_of: NeedsOf,
+    *,
+    parallel: int | None,
+    live: Collection[str],
+    queued: Collection[str],
+    share: bool = True,
+) -> tuple[Planned, frozenset[str]]:
+    """Return the jobs to submit, and which of the `queued` ones, of those under way, are to be taken back before.
+
+    Such a one waits for a job that failed and is submitted anew: it would wait for ever, or be ended by the scheduler.
+    """
+    waits = {job.key: set(job.after) for job in plan_jobs(works, needs_of, share=share).jobs}
+    left = set(live)
+    while True:
+        found = plan_jobs(works, needs_of, parallel=parallel, live=left, share=share)
+        new = {job.key for job in found.jobs}
+        stale = {key for key in left & set(queued) if waits.get(key, set()) & new}
+        if not stale:
+            return found, frozenset(set(live) - left)
+        left -= stale
+
+
 def last_of_all(job: Job, jobs: Sequence[Job], live: Collection[str]) -> Job:
     """Return the job so that it waits for the end of all others, those that are under way included."""
     others = dict.fromkeys([*(each.key for each in jobs), *live])

@@ -32,7 +32,6 @@ def arm_works(
     experiment: Experiment,
     paths: ExperimentPaths,
     plans: Mapping[str, Plan],
-    machine: Machine,
     anyway: Anyway | None = None,
 ) -> tuple[ArmWork, ...]:
     """Return what each planned arm lacks; reads manifests and looks at folders, starts and writes nothing.
@@ -53,7 +52,7 @@ def arm_works(
         asks = tuple(
             job
             for job, request in zip(evaluations(experiment, arm, plan), experiment.evaluations, strict=True)
-            if to_do or _unscored(plan.paths, request, machine)
+            if to_do or _unscored(plan.paths, request, plan.resolved.machine)
         )
         run = f"{experiment.name}/{arm.name}"
         more = anyway(arm, plan, bool(to_do)) if anyway else ()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from rich.console import Console
 
-from alphaf_orch.clusters.chain import needs_of, planned
+from alphaf_orch.clusters.chain import check_fits, needs_of, planned
 from alphaf_orch.clusters.jobs import Job, Needs
 from alphaf_orch.clusters.place import place_here
-from alphaf_orch.clusters.scheduler import Scheduler
-from alphaf_orch.clusters.submit import live_jobs, submit_jobs
-from alphaf_orch.core.hardware import Machine
+from alphaf_orch.clusters.reasons import NEVER
+from alphaf_orch.clusters.submit import Live, live_jobs, submit_jobs
+from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import now, read_manifest, write_atomic, write_with_copy
@@ -25,7 +25,7 @@ from alphaf_orch.experiments.experiment import (
     working_on,
     write_record,
 )
-from alphaf_orch.experiments.jobs import Planned, last_of_all, plan_jobs
+from alphaf_orch.experiments.jobs import Shared, fresh_jobs, last_of_all
 from alphaf_orch.experiments.lacking import Anyway, arm_works, require_tasks
 from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.experiments.prepare import cannot_start, prepare
@@ -34,20 +34,11 @@ from alphaf_orch.runs.head import write_head
 from alphaf_orch.runs.jobs import with_arms
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.runner import locked
-from alphaf_orch.settings.clusters import On, Profile
+from alphaf_orch.runs.submission import Site
+from alphaf_orch.settings.clusters import On
 from alphaf_orch.settings.config import dump_config
 
 REPORT = "report"
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where the arms are to run: what `--on` said, the profile behind it, who takes jobs there, and its machines."""
-
-    on: On
-    profile: Profile
-    scheduler: Scheduler
-    machine: Machine
 
 
 @dataclass(frozen=True)
@@ -59,12 +50,21 @@ class Beside:
 
 
 @dataclass(frozen=True)
-class Submission:
-    """What was submitted, by key, what was under way before, and who cannot start."""
+class Wanted:
+    """The jobs to submit, who makes what others take over, and which queued jobs are to be taken back before."""
 
-    planned: Planned
+    jobs: tuple[Job, ...]
+    shared: Shared = field(default_factory=dict)
+    stale: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What was submitted, by key, what was under way before and still is, and who cannot start."""
+
+    wanted: Wanted
     ids: Mapping[str, str]
-    live: Mapping[str, str]
+    live: Mapping[str, Live]
     outcomes: Mapping[str, Outcome]
 
 
@@ -79,7 +79,7 @@ def for_jobs(experiment: Experiment) -> Experiment:
     return replace(experiment, arms=tuple(arms))
 
 
-def planned_jobs(
+def wanted_jobs(
     experiment: Experiment,
     paths: ExperimentPaths,
     plans: Mapping[str, Plan],
@@ -88,21 +88,41 @@ def planned_jobs(
     beside: Beside,
     *,
     parallel: int | None,
-    live: Mapping[str, str],
-) -> Planned:
+    live: Mapping[str, Live],
+) -> Wanted:
     """Return the jobs that are to be submitted, each with what its stage was planned with; writes nothing.
 
-    The report is among them where anything comes before it, or where there is none yet.
+    The report is among them where anything comes before it, or where there is none yet. Raises HardwareError for a
+    training that the profile's machines have no room for, RunStateError where a job under way has other settings.
     """
-    works = arm_works(experiment, paths, plans, site.machine, beside.anyway)
-    found = plan_jobs(works, lambda stage, plan: needs_of(plan, stage), parallel=parallel, live=live)
+    works = arm_works(experiment, paths, plans, beside.anyway)
     stages = {f"{work.run}:{stage.name}": (work.plan, stage) for work in works for stage in work.to_do}
+    _refuse_other_settings({key: stage.fingerprint for key, (_, stage) in stages.items()}, live)
+    arms = {key: each for key, each in live.items() if key != report.key}
+    found, stale = fresh_jobs(
+        works, lambda stage, plan: needs_of(plan, stage),
+        parallel=parallel, live=arms, queued=[key for key, each in arms.items() if not each.runs],
+    )  # fmt: skip
     jobs = [replace(job, planned=planned(*stages[job.key])) if job.stage else job for job in found.jobs]
+    check_fits(jobs, site.profile, site.file)
     jobs += [job for job in beside.own if job.key not in live]
-    others = [key for key in live if key != report.key]
+    others = [key for key in arms if key not in stale]
     if jobs or (report.key not in live and (others or not paths.page.is_file())):
         jobs.append(last_of_all(report, jobs, others))
-    return replace(found, jobs=tuple(jobs))
+        stale |= {report.key} & live.keys()  # it waits for less than there is to come
+    return Wanted(tuple(jobs), found.shared, stale)
+
+
+def _refuse_other_settings(asked: Mapping[str, str], live: Mapping[str, Live]) -> None:
+    for key, fingerprint in asked.items():
+        under_way = live.get(key)
+        if under_way and under_way.record.planned.get("fingerprint") not in (None, fingerprint):
+            run, _, name = key.rpartition(":")
+            raise RunStateError(
+                f"{name} of {run} is under way with other settings: {under_way}",
+                where=run,
+                fix=f"`alphaf cancel {run}` takes its jobs back; or give the experiment another --name",
+            )
 
 
 def submit_experiment(
@@ -122,30 +142,39 @@ def submit_experiment(
     Raises what `plan_arms` refuses before anything is written, ToolError where the scheduler refuses a job or does not
     say what is under way, RunStateError where another process works on the experiment.
     """
-    plans, lacking = plan_arms(experiment, paths, site.machine, online=online, dry=False, jobs=True)
+    site.scheduler.require()
+    plans, lacking = plan_arms(experiment, paths, site, online=online, dry=False)
     for plan in plans.values():
-        check_recipe(plan, partial(tell, console))
+        check_recipe(plan, partial(tell, console), launches=not site.profile.container)
     require_tasks(experiment)
     created = now()
     with working_on(paths):
-        live = live_jobs(with_arms(paths.root), site.scheduler) if paths.root.is_dir() else {}
+        live = _under_way(paths, site)
         write_record(paths, experiment, (), created)
         outcomes = cannot_start(lacking, console) | prepare(experiment, plans, console, verbose=verbose)
         plans = {name: _anew(plan) for name, plan in plans.items() if name not in outcomes}
-        found = planned_jobs(
+        wanted = wanted_jobs(
             experiment, paths, plans, site, report, beside or Beside(), parallel=parallel, live=live
         )
-        _write_arms(experiment, paths, plans, found.jobs, live)
-        if report.key in live and any(job.key == report.key for job in found.jobs):
-            site.scheduler.cancel((live.pop(report.key),))  # it waits for less than there is to come
+        _write_arms(experiment, paths, plans, wanted.jobs, live)
+        if wanted.stale:
+            site.scheduler.cancel([live[key].record.job_id for key in sorted(wanted.stale)])
+        left = {key: each for key, each in live.items() if key not in wanted.stale}
+        before = {key: each.record.job_id for key, each in left.items()}
         ids = submit_jobs(
-            found.jobs, site.profile, site.scheduler, partial(_places, paths), place_here(site.profile),
-            lambda _: None, on=str(site.on), known=live,
+            wanted.jobs, site.profile, site.scheduler, partial(places, paths), place_here(site.profile),
+            lambda _: None, on=str(site.on), known=before,
         )  # fmt: skip
         write_record(paths, experiment, list(outcomes.values()), created)
-        if ids or live:
-            _record(paths, site.on, found, {**live, **ids}, parallel)
-    return Submission(found, ids, live, outcomes)
+        if ids:
+            _record(paths, site.on, wanted.shared, {**before, **ids}, parallel)
+    return Submission(wanted, ids, left, outcomes)
+
+
+def _under_way(paths: ExperimentPaths, site: Site) -> dict[str, Live]:
+    """Return what is queued or runs; a job that will never begin, for what it waited for failed, is not under way."""
+    found = live_jobs(with_arms(paths.root), site.scheduler) if paths.root.is_dir() else {}
+    return {key: each for key, each in found.items() if not each.state.reason.startswith(NEVER)}
 
 
 def _anew(plan: Plan) -> Plan:
@@ -154,7 +183,7 @@ def _anew(plan: Plan) -> Plan:
     return make_plan(asked.config, asked.machine, asked.paths.root, asked.scope) if plan.prepares else plan
 
 
-def _places(paths: ExperimentPaths, run: str) -> RunPaths:
+def places(paths: ExperimentPaths, run: str) -> RunPaths:
     """Return the folder of an arm (EXPERIMENT/ARM), or of the experiment itself."""
     return RunPaths(paths.root.parent / run)
 
@@ -178,7 +207,7 @@ def _write_arms(
 
 
 def _record(
-    paths: ExperimentPaths, on: On, found: Planned, ids: Mapping[str, str], parallel: int | None
+    paths: ExperimentPaths, on: On, shared: Shared, ids: Mapping[str, str], parallel: int | None
 ) -> None:
     """Write down in the experiment's record what its arms wait for: by run and name the ids, and who makes what."""
     record = read_record(paths)
@@ -186,11 +215,5 @@ def _record(
     for key, number in ids.items():
         run, _, name = key.rpartition(":")
         by_run.setdefault(run, {})[name] = number
-    record["submitted"] = {
-        "at": now(),
-        "on": str(on),
-        "parallel": parallel,
-        "jobs": by_run,
-        "shared": found.shared,
-    }
-    write_with_copy(paths.record, record)
+    said = {"at": now(), "on": str(on), "parallel": parallel, "jobs": by_run, "shared": shared}
+    write_with_copy(paths.record, {**record, "submitted": said})

@@ -107,15 +107,13 @@ def _dry_run(experiment: Experiment, paths: ExperimentPaths, machine: Machine) -
     click.echo("dry run: nothing was launched or written")
 
 
-def _dry_jobs(
-    experiment: Experiment, paths: ExperimentPaths, site: Site, how: How, parallel: int | None
-) -> None:
+def _dry_jobs(experiment: Experiment, paths: ExperimentPaths, site: Site, how: How, parallel: int | None) -> None:
     """Print the arms, in which lines each arm's files differ from the first one's, and the file of every job."""
     plans, wanted = dry_arms(experiment, paths, site, how.lang, parallel, Beside())
     console = out_console()
-    print_arms(console, experiment, lambda arm: ())
+    print_arms(console, experiment, lambda _: ())
     _print_differences(console, experiment, plans)
-    print_jobs(console, wanted.jobs, paths, site)
+    print_jobs(console, wanted, paths, site)
 
 
 def _print_differences(console: Console, experiment: Experiment, plans: Mapping[str, Plan]) -> None:

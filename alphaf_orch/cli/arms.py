@@ -1,26 +1,35 @@
-"""What `ablate` and `bakeoff` share where a scheduler takes the arms: submitted, or their files printed; then followed."""
+"""What `ablate` and `bakeoff` share where a scheduler takes the arms: submitted and followed, or printed."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import click
 from rich.console import Console
 
-from alphaf_orch.cli.options import How, log_console, out_console
-from alphaf_orch.clusters.jobs import Job
+from alphaf_orch.cli.options import How, log_console
+from alphaf_orch.clusters.place import place_here
 from alphaf_orch.core.command import printable
 from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
-from alphaf_orch.experiments.submit import Beside, Submission, Wanted, places, report_job, submit_experiment, wanted_jobs
+from alphaf_orch.experiments.submit import (
+    Beside,
+    Submission,
+    Wanted,
+    places,
+    report_job,
+    submit_experiment,
+    wanted_jobs,
+)
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.runs.submission import Site, find_site
 from alphaf_orch.settings.clusters import parse_on
 
 
 def site_of(experiment: Experiment) -> Site | None:
-    """Return where the arms' jobs go, None where the experiment runs here; raise ConfigError for what `--on` means not."""
+    """Return where the arms' jobs go, None where they run here; raise ConfigError for a place that is none."""
     config = experiment.arms[0].config
     on = parse_on(config.on)
     return None if on.scheduler == "local" else find_site(on, config.templates)
@@ -88,12 +97,20 @@ def dry_arms(
     return plans, wanted_jobs(experiment, paths, plans, site, report, beside, parallel=parallel, live={})
 
 
-def print_jobs(console: Console, jobs: tuple[Job, ...], paths: ExperimentPaths, site: Site) -> None:
-    """Print every file that the scheduler would be given, whole, and the command that would hand it over."""
-    for job in jobs:
-        file, text = site.scheduler.script(job, site.profile, places(paths, job.run), site.place)
+def print_jobs(console: Console, wanted: Wanted, paths: ExperimentPaths, site: Site) -> None:
+    """Print every file, whole: what each stage reads, what the scheduler is given, and the command that hands it over."""
+    here, shown = place_here(site.profile), set[Path]()
+    for job in wanted.jobs:
         console.rule(f"{job.key} on {site.on}", align="left")
+        stage = wanted.stages.get(job.key)
+        for path, rendered in stage.files.items() if stage else ():
+            if path not in shown:
+                shown.add(path)
+                console.out(f"# {path}", highlight=False)
+                console.out(rendered.text, highlight=False)
+        file, text = site.scheduler.script(job, site.profile, places(paths, job.run), here)
         console.out(f"# {file}", highlight=False)
         console.out(text, highlight=False)
         console.out(f"$ {printable(site.scheduler.command(file, job, job.after, job.behind))}", highlight=False)
-    click.echo(f"dry run: {len(jobs)} jobs; nothing was submitted to {site.on.scheduler}, and nothing was written")
+    count = len(wanted.jobs)
+    click.echo(f"dry run: {count} jobs; nothing was submitted to {site.on.scheduler}, and nothing was written")

@@ -119,7 +119,7 @@ def _with_weights(planned: Bakeoff, weights: str | None) -> Bakeoff:
 def _on_site(planned: Bakeoff, paths: ExperimentPaths, site: Site, how: How, parallel: int | None) -> None:
     """Submit the bake-off, or print the file of every job."""
 
-    def answers(arm: Arm, plan: Plan, to_come: bool) -> tuple[Job, ...]:  # noqa: FBT001
+    def answers(arm: Arm, plan: Plan, to_come: bool) -> tuple[Job, ...]:
         return answers_job(planned, paths, arm, plan, to_come=to_come)
 
     beside = Beside(facts_job(planned, paths), answers)
@@ -128,8 +128,8 @@ def _on_site(planned: Bakeoff, paths: ExperimentPaths, site: Site, how: How, par
         submit_arms(planned.experiment, paths, site, how, parallel, beside)
         return
     _, wanted = dry_arms(planned.experiment, paths, site, how.lang, parallel, beside)
-    print_arms(out_console(), planned.experiment, lambda arm: ())
-    print_jobs(out_console(), wanted.jobs, paths, site)
+    print_arms(out_console(), planned.experiment, lambda _: ())
+    print_jobs(out_console(), wanted, paths, site)
 
 
 def _print_dry_run(planned: Bakeoff) -> None:

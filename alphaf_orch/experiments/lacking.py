@@ -73,7 +73,7 @@ def evaluations(experiment: Experiment, arm: Arm, plan: Plan) -> list[Job]:
 
 
 def require_tasks(experiment: Experiment) -> None:
-    """Raise what an evaluation would be refused for behind the trainings: a suite that is none, rows that are not here."""
+    """Raise what an evaluation would be refused for behind the trainings: a suite that is none, rows that lack."""
     config = experiment.arms[0].config
     for request in experiment.evaluations:
         env = child_env({}, online=False)

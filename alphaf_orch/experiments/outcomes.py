@@ -27,8 +27,7 @@ def read_outcomes(experiment: Experiment, paths: ExperimentPaths, told: Told) ->
     jobs = record.get("submitted", {}).get("jobs", {})
     before = {arm["name"]: arm for arm in record.get("arms", ())}
     return tuple(
-        _outcome(arm, paths.arm(arm.name), experiment, jobs, told, before.get(arm.name, {}))
-        for arm in experiment.arms
+        _outcome(arm, paths.arm(arm.name), experiment, jobs, told, before.get(arm.name, {})) for arm in experiment.arms
     )
 
 

@@ -49,7 +49,7 @@ def plan_arms(
         raise ConfigError(
             "the arms of an experiment train on one machine each where no scheduler gives them more",
             where="`nodes` of the config",
-            fix="leave it out, or say --on slurm; an arm that needs several machines here is a run: `alphaf run --nodes N`",
+            fix="leave it out, or say --on slurm; one that needs several here is a run: `alphaf run --nodes N`",
         )
     plans: dict[str, Plan] = {}
     lacking: dict[str, AlphafError] = {}

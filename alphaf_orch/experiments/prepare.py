@@ -18,7 +18,7 @@ from alphaf_orch.runs.status import safe_statuses
 def prepare(
     experiment: Experiment, plans: Mapping[str, Plan], console: Console, *, verbose: bool
 ) -> dict[str, Outcome]:
-    """Make or fetch what all arms read, once, for arms at the same time would meet in the cache; return who cannot start.
+    """Make or fetch what all arms read, once: arms at the same time would meet in the cache. Return who cannot start.
 
     Raises KeyboardInterrupt where Ctrl-C ends it.
     """

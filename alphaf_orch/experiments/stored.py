@@ -14,7 +14,7 @@ from alphaf_orch.settings.config import build_config, read_config
 def read_experiment(paths: ExperimentPaths) -> Experiment:
     """Return the experiment as it was last asked for.
 
-    Raises RunStateError where there is none, or where it was begun by a version that did not write down what it evaluates.
+    Raises RunStateError where there is none, or where the version that began it did not write down what it evaluates.
     """
     record = read_record(paths)
     if not record:
@@ -40,4 +40,5 @@ def _arm(paths: ExperimentPaths, told: dict[str, Any]) -> Arm:
 
 def _evaluation(told: dict[str, Any]) -> EvalOptions:
     known = {name: told[name] for name in EvalOptions.__dataclass_fields__ if name in told}
-    return EvalOptions(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
+    made: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in known.items()}
+    return EvalOptions(**made)

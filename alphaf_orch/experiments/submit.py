@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -30,6 +30,7 @@ from alphaf_orch.experiments.lacking import Anyway, arm_works, require_tasks
 from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.experiments.prepare import cannot_start, prepare
 from alphaf_orch.planning.plan import Plan, make_plan
+from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.head import write_head
 from alphaf_orch.runs.jobs import with_arms
 from alphaf_orch.runs.recipe_check import check_recipe
@@ -43,7 +44,7 @@ REPORT = "report"
 
 @dataclass(frozen=True)
 class Beside:
-    """What an experiment asks beside its arms: jobs of its own that wait for nothing, and an arm's, whatever it came to."""
+    """What is asked beside the arms: jobs of the experiment that wait for nothing, and an arm's, however it ended."""
 
     own: tuple[Job, ...] = ()
     anyway: Anyway | None = None
@@ -56,6 +57,7 @@ class Wanted:
     jobs: tuple[Job, ...]
     shared: Shared = field(default_factory=dict)
     stale: frozenset[str] = frozenset()
+    stages: Mapping[str, Stage] = field(default_factory=dict)  # that the jobs make, by key
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def wanted_jobs(
     if jobs or (report.key not in live and (others or not paths.page.is_file())):
         jobs.append(last_of_all(report, jobs, others))
         stale |= {report.key} & live.keys()  # it waits for less than there is to come
-    return Wanted(tuple(jobs), found.shared, stale)
+    return Wanted(tuple(jobs), found.shared, stale, {key: stage for key, (_, stage) in stages.items()})
 
 
 def _refuse_other_settings(asked: Mapping[str, str], live: Mapping[str, Live]) -> None:
@@ -153,9 +155,7 @@ def submit_experiment(
         write_record(paths, experiment, (), created)
         outcomes = cannot_start(lacking, console) | prepare(experiment, plans, console, verbose=verbose)
         plans = {name: _anew(plan) for name, plan in plans.items() if name not in outcomes}
-        wanted = wanted_jobs(
-            experiment, paths, plans, site, report, beside or Beside(), parallel=parallel, live=live
-        )
+        wanted = wanted_jobs(experiment, paths, plans, site, report, beside or Beside(), parallel=parallel, live=live)
         _write_arms(experiment, paths, plans, wanted.jobs, live)
         if wanted.stale:
             site.scheduler.cancel([live[key].record.job_id for key in sorted(wanted.stale)])
@@ -193,7 +193,7 @@ def _write_arms(
     paths: ExperimentPaths,
     plans: Mapping[str, Plan],
     jobs: Sequence[Job],
-    live: Mapping[str, str],
+    live: Collection[str],
 ) -> None:
     """Write the settings that the jobs of each arm go by; an arm that is at work has its own already."""
     wanted, busy = {job.run for job in jobs}, {key.rpartition(":")[0] for key in live}
@@ -206,9 +206,7 @@ def _write_arms(
                 write_head(plan, read_manifest(plan.paths.manifest))
 
 
-def _record(
-    paths: ExperimentPaths, on: On, shared: Shared, ids: Mapping[str, str], parallel: int | None
-) -> None:
+def _record(paths: ExperimentPaths, on: On, shared: Shared, ids: Mapping[str, str], parallel: int | None) -> None:
     """Write down in the experiment's record what its arms wait for: by run and name the ids, and who makes what."""
     record = read_record(paths)
     by_run: dict[str, dict[str, str]] = {}

@@ -32,7 +32,16 @@ from alphaf_orch.runs.reference import Reference, find_reference
 from alphaf_orch.runs.run_date import date_env
 from alphaf_orch.settings.config import RunConfig
 
-__all__ = ["EMBEDDED", "Answer", "Prompt", "PromptSet", "ensure_answers", "kept_answers", "load_prompts", "read_answers"]
+__all__ = [
+    "EMBEDDED",
+    "Answer",
+    "Prompt",
+    "PromptSet",
+    "ensure_answers",
+    "kept_answers",
+    "load_prompts",
+    "read_answers",
+]
 
 MAX_NEW_TOKENS = 512  # ours: a page of Korean; longer answers are cut and marked so
 BATCH_SIZE = 16  # ours: 1,000 tokens each are 3 GB of keys and values in EEVE; smaller by itself where it does not fit

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from alphaf_orch.clusters.jobs import Job, Needs, in_order
+from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors
 from alphaf_orch.experiments.jobs import ArmWork, Planned, last_of_all, plan_jobs
-from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.planning.stages import Stage
@@ -47,7 +47,10 @@ def shown(planned: Planned) -> dict[str, str]:
     """Return what each job waits for: well behind `>`, however behind `|`."""
     return {
         job.key.removeprefix("E/"): " ".join(
-            [*(f">{key.removeprefix('E/')}" for key in job.after), *(f"|{key.removeprefix('E/')}" for key in job.behind)]
+            [
+                *(f">{key.removeprefix('E/')}" for key in job.after),
+                *(f"|{key.removeprefix('E/')}" for key in job.behind),
+            ]
         )
         for job in in_order(planned.jobs)
     }
@@ -200,9 +203,7 @@ def test_the_report_waits_for_the_end_of_all():
 def jobs_of(words: list[str], machine, tmp_path: Path, **how) -> Planned:
     """Return the jobs of an ablation of EEVE that is new, as it is planned for the article's machine."""
     base = build_config({"model": "eeve", **how.pop("settings", {})}, "a test")
-    made = make_ablation(
-        "E", read_factors(words, alpha=None), base, until=None, request=EvalOptions(), asked={}, **how
-    )
+    made = make_ablation("E", read_factors(words, alpha=None), base, until=None, request=EvalOptions(), asked={}, **how)
     works = []
     for arm in made.arms:
         plan = make_plan(arm.config, machine, tmp_path / "E" / arm.name, Scope(made.sections, dry=True))

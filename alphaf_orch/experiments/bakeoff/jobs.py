@@ -1,4 +1,4 @@
-"""What a bake-off asks beside its arms, as jobs: libraries and tokenizers on any machine, each arm's answers on a GPU."""
+"""What a bake-off asks beside its arms, as jobs: libraries and tokenizers anywhere, each arm's answers on a GPU."""
 
 from __future__ import annotations
 

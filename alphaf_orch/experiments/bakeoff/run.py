@@ -129,9 +129,7 @@ def findings(
     with working_on(paths) as lock_fd:
         facts, failed = ask_facts(experiment, candidates, paths, lock_fd, console, verbose=verbose)
     prompts = sheet_prompts(template_folders(experiment.arms[0].config.templates))
-    sheet = make_sheet(
-        candidates, paths, prompts, bakeoff.prompts, machine, console, verbose=verbose, make=make
-    )
+    sheet = make_sheet(candidates, paths, prompts, bakeoff.prompts, machine, console, verbose=verbose, make=make)
     failed |= {f"{arm}, {stage}": error for (arm, stage), error in sheet.failed.items()}
     runs = {arm.name: paths.arm(arm.name) for arm in experiment.arms}
     return Findings(

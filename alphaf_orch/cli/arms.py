@@ -10,7 +10,6 @@ import click
 from rich.console import Console
 
 from alphaf_orch.cli.options import How, log_console
-from alphaf_orch.clusters.place import place_here
 from alphaf_orch.core.command import printable
 from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
@@ -99,7 +98,7 @@ def dry_arms(
 
 def print_jobs(console: Console, wanted: Wanted, paths: ExperimentPaths, site: Site) -> None:
     """Print every file, whole: what each stage reads, what the scheduler is given, and the command that hands it over."""
-    here, shown = place_here(site.profile), set[Path]()
+    here, shown = site.place, set[Path]()
     for job in wanted.jobs:
         console.rule(f"{job.key} on {site.on}", align="left")
         stage = wanted.stages.get(job.key)

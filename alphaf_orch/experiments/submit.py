@@ -10,9 +10,8 @@ from rich.console import Console
 
 from alphaf_orch.clusters.chain import check_fits, needs_of, planned
 from alphaf_orch.clusters.jobs import Job, Needs
-from alphaf_orch.clusters.place import place_here
 from alphaf_orch.clusters.reasons import NEVER
-from alphaf_orch.clusters.submit import Live, live_jobs, submit_jobs
+from alphaf_orch.clusters.submit import Live, live_jobs
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
@@ -101,10 +100,8 @@ def wanted_jobs(
     stages = {f"{work.run}:{stage.name}": (work.plan, stage) for work in works for stage in work.to_do}
     _refuse_other_settings({key: stage.fingerprint for key, (_, stage) in stages.items()}, live)
     arms = {key: each for key, each in live.items() if key != report.key}
-    found, stale = fresh_jobs(
-        works, lambda stage, plan: needs_of(plan, stage),
-        parallel=parallel, live=arms, queued=[key for key, each in arms.items() if not each.runs],
-    )  # fmt: skip
+    queued = [key for key, each in arms.items() if not each.runs]
+    found, stale = fresh_jobs(works, needs_of, parallel=parallel, live=arms, queued=queued)
     jobs = [replace(job, planned=planned(*stages[job.key])) if job.stage else job for job in found.jobs]
     check_fits(jobs, site.profile, site.file)
     jobs += [job for job in beside.own if job.key not in live]
@@ -161,10 +158,7 @@ def submit_experiment(
             site.scheduler.cancel([live[key].record.job_id for key in sorted(wanted.stale)])
         left = {key: each for key, each in live.items() if key not in wanted.stale}
         before = {key: each.record.job_id for key, each in left.items()}
-        ids = submit_jobs(
-            wanted.jobs, site.profile, site.scheduler, partial(places, paths), place_here(site.profile),
-            lambda _: None, on=str(site.on), known=before,
-        )  # fmt: skip
+        ids = site.submit(wanted.jobs, lambda _: None, before)
         write_record(paths, experiment, list(outcomes.values()), created)
         if ids:
             _record(paths, site.on, wanted.shared, {**before, **ids}, parallel)

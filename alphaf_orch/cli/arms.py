@@ -97,7 +97,7 @@ def dry_arms(
 
 
 def print_jobs(console: Console, wanted: Wanted, paths: ExperimentPaths, site: Site) -> None:
-    """Print every file, whole: what each stage reads, what the scheduler is given, and the command that hands it over."""
+    """Print every file, whole: what each stage reads, what the scheduler is given, the command that hands it over."""
     here, shown = site.place, set[Path]()
     for job in wanted.jobs:
         console.rule(f"{job.key} on {site.on}", align="left")

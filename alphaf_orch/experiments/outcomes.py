@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from alphaf_orch.clusters.reasons import NEVER
 from alphaf_orch.clusters.submitted import read_events
 from alphaf_orch.core.errors import Interrupted, StageError
 from alphaf_orch.core.paths import RunPaths
@@ -13,6 +14,7 @@ from alphaf_orch.experiments.experiment import Arm, Experiment, ExperimentPaths,
 from alphaf_orch.planning.stages import stage_name
 from alphaf_orch.runs.jobs import Told
 from alphaf_orch.runs.standing import Standing
+from alphaf_orch.settings.options import submitted_paths
 
 _FAILED = StageError.exit_code
 
@@ -44,11 +46,14 @@ def _outcome(
     own = jobs.get(f"{experiment.name}/{arm.name}", {})
     seconds = sum(entry.get("seconds") or 0.0 for entry in stages.values() if "shared_from" not in entry)
     standings = [each for each in told.standings.get(run, ()) if own.get(each.job.name) == each.job_id]
-    wrong = next((each for each in standings if not _well(each, stages)), None)
-    if wrong is not None:
-        state: State = "interrupted" if wrong.state in ("cancelled", "interrupted") else "failed"
-        code = wrong.exit_code or (Interrupted.exit_code if state == "interrupted" else _FAILED)
-        return Outcome(arm.name, state, code, seconds, _why(wrong, run, stages))
+    wrong = [each for each in standings if not _well(each, stages)]
+    if wrong:
+        first = min(wrong, key=lambda each: each.reason.startswith(NEVER))  # what failed, before what waited for it
+        cause = _cause(first, told)
+        state: State = "interrupted" if cause.state in ("cancelled", "interrupted") else "failed"
+        code = first.exit_code or (Interrupted.exit_code if state == "interrupted" else _FAILED)
+        because = "" if cause is first else f"; it needs {cause.job.name} of {cause.job.run}: {_why(cause)}"
+        return Outcome(arm.name, state, code, seconds, f"{_why(first)}{because}")
     if last.get("state") == "done":
         return Outcome(arm.name, "done", 0, seconds)
     if not own and before.get("state") in ("failed", "interrupted"):
@@ -61,10 +66,23 @@ def _well(found: Standing, stages: Mapping[str, Any]) -> bool:
     return made or found.state == "done"
 
 
-def _why(found: Standing, run: RunPaths, stages: Mapping[str, Any]) -> str:
-    """Return in one line what went wrong with a job: the stage's own words, what alphaf said in it, the scheduler's."""
-    name = f"{found.job.name} (job {found.job_id})"
+def _cause(found: Standing, told: Told) -> Standing:
+    """Return the job that did not end well and for which this one never began: itself, where it did begin."""
+    known = {each.job_id: each for some in told.standings.values() for each in some}
+    while found.reason.startswith(NEVER):
+        before = [known[number] for number in found.job.after if number in known and known[number].state != "done"]
+        if not before:
+            return found
+        found = before[0]
+    return found
+
+
+def _why(found: Standing) -> str:
+    """Return what went wrong with a job: the scheduler's word, then the stage's own or those of alphaf in it."""
+    run = submitted_paths(found.job.run)
+    stages = read_manifest(run.manifest)["stages"] if run.manifest.is_file() else {}
     said = stages.get(found.job.stage or "", {}).get("error") if found.state == "failed" else ""
     ended = next((event.why for event in reversed(read_events(run, found.job.name)) if event.why), "")
-    words: Sequence[str] = [each for each in (found.reason, said or found.why or ended) if each]
-    return f"{name} {found.state}{': ' if words else ''}{', '.join(words)}"
+    never = found.reason.startswith(NEVER)
+    words = [each for each in (found.reason, "" if never else said or found.why or ended) if each]
+    return f"{found.job.name} (job {found.job_id}) {found.state}{': ' if words else ''}{', '.join(words)}"

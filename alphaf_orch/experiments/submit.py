@@ -145,7 +145,8 @@ def submit_experiment(
     plans, lacking = plan_arms(experiment, paths, site, online=online, dry=False)
     for plan in plans.values():
         check_recipe(plan, partial(tell, console), launches=not site.profile.container)
-    require_tasks(experiment)
+    if not (site.profile.container or site.profile.python):  # what is in there is not to be seen from here
+        require_tasks(experiment)
     created = now()
     with working_on(paths):
         live = _under_way(paths, site)

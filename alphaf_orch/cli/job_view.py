@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from alphaf_orch.clusters.reasons import explained, meaning
-from alphaf_orch.runs.standing import OPEN
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.runs.jobs import Told
+from alphaf_orch.runs.standing import OPEN, Standing
 
 Job = Mapping[str, Any]
 
@@ -59,3 +61,35 @@ def waiting_lines(stages: Mapping[str, Any], others: Sequence[Job], note: str | 
             yield f"{job['name']}: {why or job['state']}\n  output: {job['output']}"
     if note:
         yield f"jobs: {note}"
+
+
+def state_words(found: Standing) -> str:
+    """Return how a job stands, as a line that tells of a change: `sft: running on gpu-3 (job 12)`."""
+    number = f"job {found.job_id}" if found.job_id else "no job"
+    where = f" on {found.nodes}" if found.state == "running" and found.nodes else ""
+    why = "; ".join(filter(None, (explained(found.reason), found.why)))
+    return f"{found.job.name}: {found.state}{where} ({number}){': ' if why else ''}{why}"
+
+
+class Changes:
+    """Tells how jobs come on: each state once, what only waits for an earlier job not at all."""
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._note = ""
+
+    def lines(self, told: Told, label: Callable[[RunPaths], str]) -> Iterator[str]:
+        """Yield a line for each job that stands otherwise than before, and one where a scheduler fell silent."""
+        for paths, jobs in told.standings.items():
+            for job in jobs:
+                key, now = (job.job.run, job.job.name), (job.job_id, job.state, job.reason, job.nodes)
+                begun = key in self._told
+                if self._told.get(key) == now:
+                    continue
+                self._told[key] = now
+                waits = job.state == "queued" and job.reason in ("", "Dependency")
+                if not waits and job.state != "done" and (begun or job.open):
+                    yield f"{label(paths)}{state_words(job)}"
+        if told.note != self._note:
+            self._note = told.note
+            yield f"jobs: {told.note or 'the scheduler answers again'}"

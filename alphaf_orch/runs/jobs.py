@@ -5,6 +5,7 @@ Where it does not answer, what the files say stands, with a note that says so.
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -43,14 +44,22 @@ def ask(runs: Iterable[RunPaths], named: Named = scheduler_named) -> Told:
 
     A run whose records are damaged is left out: whoever shows it says so.
     """
+    kept = read_all(runs)
+    answers, note = heard(kept, named)
+    return known(kept, answers, note)
+
+
+def read_all(runs: Iterable[RunPaths]) -> dict[RunPaths, Kept]:
+    """Return the jobs of those of the runs that have some, and can be read."""
     kept: dict[RunPaths, Kept] = {}
     for paths in runs:
-        try:
-            found = read_jobs(paths)
-        except RunStateError:
-            continue
-        if found:
-            kept[paths] = found
+        with contextlib.suppress(RunStateError):
+            kept[paths] = read_jobs(paths)
+    return {paths: found for paths, found in kept.items() if found}
+
+
+def heard(kept: Mapping[RunPaths, Kept], named: Named) -> tuple[Answers, str]:
+    """Return what schedulers say of those jobs that have not said themselves how they ended, and what they did not."""
     wanted: dict[str, list[str]] = {}
     for each in (one for found in _standings(kept, {}).values() for one in found):
         if each.job_id and each.open:
@@ -64,7 +73,12 @@ def ask(runs: Iterable[RunPaths], named: Named = scheduler_named) -> Told:
             notes.append(f"as the files have it, for the scheduler was not heard: {error.what}")
             continue
         answers |= {(name, number): state for number, state in said.items()}
-    return Told(kept, _standings(kept, answers), "; ".join(notes))
+    return answers, "; ".join(notes)
+
+
+def known(kept: Mapping[RunPaths, Kept], answers: Answers, note: str = "") -> Told:
+    """Return files and answers put together."""
+    return Told(kept, _standings(kept, answers), note)
 
 
 def _standings(kept: Mapping[RunPaths, Kept], answers: Answers) -> dict[RunPaths, tuple[Standing, ...]]:
@@ -124,6 +138,11 @@ def with_arms(root: Path) -> list[RunPaths]:
         return [whole]
     arms = [RunPaths(folder) for folder in sorted(root.iterdir()) if folder.is_dir()]
     return [whole, *(arm for arm in arms if arm.jobs.is_dir() or arm.manifest.is_file() or arm.config.is_file())]
+
+
+def any_open(told: Told) -> bool:
+    """Return whether something is still to come of a job."""
+    return any(job.open for jobs in told.standings.values() for job in jobs)
 
 
 def counted(jobs: Iterable[Standing]) -> str:

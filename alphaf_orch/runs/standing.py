@@ -50,9 +50,14 @@ class Settled:
     why: str = ""
 
 
+def bare(job_id: str) -> str:
+    """Return a job's number as the job itself knows it: sbatch puts `;CLUSTER` behind it where there are several."""
+    return job_id.partition(";")[0]
+
+
 def of_job(job: Submitted, events: Sequence[Event]) -> tuple[Event, ...]:
     """Return those events that are of this job and not of an earlier one of its name."""
-    ids = {job.job_id} if job.job_id else {event.job_id for event in events if event.at >= job.at}
+    ids = {bare(job.job_id)} if job.job_id else {event.job_id for event in events if event.at >= job.at}
     return tuple(event for event in events if event.job_id in ids or (not event.job_id and event.at >= job.at))
 
 
@@ -155,7 +160,7 @@ def by_job(entry: Entry | None, found: Standing, own: Sequence[Event]) -> Settle
 def _whose(entry: Entry, found: Standing) -> Literal["job", "before", "after"]:
     """Return whether an entry was begun by the job, or by somebody else before or after it was submitted."""
     by = entry.get("job")
-    if by and by == found.job_id:
+    if by and by == bare(found.job_id):
         return "job"
     if entry["started"] < found.job.at:
         return "before"

@@ -102,7 +102,7 @@ TABLE = {
     "failed before it was submitted": (entry("failed", 1, 5, job=None), (), WAITS, "queued", "Priority"),
     "failed before, in an older job": (entry("failed", 1, 5, job="9"), (), WAITS, "queued", "Priority"),
     "running before, in an older job that died": (entry("running", 1, job="9"), (), WAITS, "queued", "Priority"),
-    "failed before, and its new job is cancelled": (entry("failed", 1, 5, job="9"), (), BY_SOMEBODY, "cancelled", "by user 7"),
+    "failed before, the new one cancelled": (entry("failed", 1, 5, job="9"), (), BY_SOMEBODY, "cancelled", "by user 7"),
     "done from other inputs, made anew": (entry("done", 1, 5, job="9"), (), WAITS, "queued", "Priority"),
     "done from other inputs, made anew in vain": (entry("done", 1, 5, job="9"), (STARTED, ILL), None, "done", ""),
     "nothing was to do any more": (entry("done", 1, 5, job="9"), (STARTED, WELL), None, "done", ""),
@@ -161,3 +161,9 @@ def test_where_a_job_runs_since_when_and_how_often_it_was_sent_back():
     assert (found.exit_code, found.why, found.open) == (7, "sft exited with 1", False)
     found = standing(JOB, (STARTED,), says("requeued", restarts=2))
     assert found.requeues == 2, "Slurm sent it back, which it could not write down"
+
+
+def test_a_job_knows_its_number_without_the_cluster_that_sbatch_names():
+    job = replace(JOB, job_id="12;north")
+    assert standing(job, (STARTED, ILL), None).exit_code == 7
+    assert settled(WORKS, job, (STARTED,), NODE).reason == "NODE_FAIL"

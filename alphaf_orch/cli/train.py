@@ -27,6 +27,8 @@ from alphaf_orch.settings.options import Options, default_run_name, settings
     "allow_pickle",
     "online",
     "warm",
+    "on",
+    "wait",
     "dry_run",
     "detach",
     "verbose",
@@ -38,7 +40,7 @@ def sft(options: Options, how: How) -> None:
 
 @command()
 @with_options("model", "run", "config", "data", "sets", "gpus", "on_unhealthy", "on_oom", "stall_timeout")
-@with_options("online", "warm", "dry_run", "detach", "verbose")
+@with_options("online", "warm", "on", "wait", "dry_run", "detach", "verbose")
 def dpo(options: Options, how: How) -> None:
     """Preference-tune a run's merged SFT model (the last finished one, unless --run names another) and merge again.
 
@@ -59,7 +61,7 @@ def dpo(options: Options, how: How) -> None:
 @command()
 @with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
 @with_options("trust_remote_code", "allow_pickle", "on_unhealthy", "on_oom", "stall_timeout", "online", "warm")
-@with_options("dry_run", "detach", "verbose")
+@with_options("on", "wait", "dry_run", "detach", "verbose")
 def run(options: Options, how: How) -> None:
     """Run the whole chain: data, SFT, merge, DPO, merge. What is done is kept; a second call does nothing.
 
@@ -71,4 +73,4 @@ def run(options: Options, how: How) -> None:
 def _execute(options: Options, scope: Scope, how: How) -> None:
     """Run the scope's stages under the settings that the run remembers and the command line adds."""
     config, paths = settings(options)
-    execute(config, paths, scope, warm=how.warm, verbose=how.verbose)
+    execute(config, paths, scope, how)

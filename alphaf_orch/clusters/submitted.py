@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from alphaf_orch.core import shapes
 from alphaf_orch.core.disk import writing
+from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import now, stored_json, write_atomic
@@ -74,6 +75,18 @@ def read_submitted(paths: RunPaths) -> tuple[Submitted, ...]:
             known |= {name: tuple(known.get(name, ())) for name in ("argv", "after")}
             found.append(Submitted(**known))
     return tuple(sorted(found, key=lambda job: (job.at, job.name)))
+
+
+def the_submitted(paths: RunPaths, name: str) -> Submitted:
+    """Return the record of one job; raise RunStateError where there is none: it was taken back, or never submitted."""
+    found = next((job for job in read_submitted(paths) if job.name == name), None)
+    if found is None:
+        raise RunStateError(
+            f"{paths.name} has no job {name}: it was taken back, or was submitted for another folder",
+            where=str(paths.job(name)),
+            fix="submit again; ALPHAF_RUNS has to lie on a disk that all machines share",
+        )
+    return found
 
 
 def note(paths: RunPaths, name: str, event: Event) -> None:

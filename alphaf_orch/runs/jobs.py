@@ -161,7 +161,7 @@ def with_arms(root: Path) -> list[RunPaths]:
     if not whole.experiment.is_file():
         return [whole]
     arms = [RunPaths(folder) for folder in sorted(root.iterdir()) if folder.is_dir()]
-    return [whole, *(arm for arm in arms if arm.jobs.is_dir() or arm.manifest.is_file() or arm.config.is_file())]
+    return [whole, *(arm for arm in arms if arm.jobs.is_dir() or arm.manifest.is_file() or arm.log("").parent.is_dir())]
 
 
 def any_open(told: Told) -> bool:

@@ -17,6 +17,10 @@ from alphaf_orch.runs.jobs import ask
 from alphaf_orch.runs.look import run_json
 
 
+def words(table):
+    return " ".join(table.replace("│", " ").split())
+
+
 @pytest.fixture
 def slurm(monkeypatch):
     return stand_in(monkeypatch)
@@ -46,7 +50,9 @@ def test_a_run_whose_jobs_all_wait_is_shown_with_why_they_do(slurm, alphaf, show
     text = alphaf("show", "far").stdout
     assert "101: Priority" in text and "data: queued: Priority: others are before it" in text
     text = alphaf("runs").stdout
-    assert "data queued (Priority), 3 behind queued" in " ".join(text.split()), "also where no manifest is yet"
+    assert "data queued (Priority), preprocess and 2 more queued (Dependency)" in words(text), (
+        "also where no manifest is yet"
+    )
 
 
 def test_where_a_stage_runs_since_when_and_how_often_it_was_sent_back(slurm, alphaf, shown):

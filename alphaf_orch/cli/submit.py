@@ -1,22 +1,29 @@
-"""What commands with `--on` share: planned for the site's machines, submitted there, followed where that is wanted."""
+"""What commands with `--on` share: the words that are submitted, and what is printed of it."""
 
 from __future__ import annotations
 
-from alphaf_orch.cli.options import How
-from alphaf_orch.clusters.jobs import Needs
-from alphaf_orch.core.paths import RunPaths
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import click
+
+from alphaf_orch.cli.execute import print_dry_run
+from alphaf_orch.cli.options import How, log_console, out_console
+from alphaf_orch.clusters.jobs import Job, Needs
+from alphaf_orch.core.command import printable
+from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.progress import tell
+from alphaf_orch.core.record import fingerprint
 from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
+from alphaf_orch.runs.recipe_check import check_recipe
+from alphaf_orch.runs.submission import Handed, Site, find_site, run_jobs, submit_call, submit_run
 from alphaf_orch.settings.clusters import On
 from alphaf_orch.settings.config import RunConfig
+from alphaf_orch.settings.options import run_paths
 
 
-def submit_run(config: RunConfig, paths: RunPaths, scope: Scope, on: On, how: How) -> None:
-    """Submit the stages of the scope that are neither done nor under way, or print their files for a dry run."""
-    raise NotImplementedError
-
-
-def submit_call(
-    config: RunConfig, paths: RunPaths, name: str, argv: tuple[str, ...], needs: Needs, on: On, how: How
-) -> None:
-    """Submit a call of `alphaf` on a run behind the run's jobs that wait or run, or print its file for a dry run."""
-    raise NotImplementedError
+def run_name(paths: RunPaths) -> str:
+    """Return what `--run` says of a run: its name, or EXPERIMENT/ARM."""
+    return str(paths.root.relative_to(runs_dir()))

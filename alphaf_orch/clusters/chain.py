@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 from alphaf_orch.clusters.jobs import Job, Needs
+from alphaf_orch.clusters.profiles import granted
+from alphaf_orch.core.errors import HardwareError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Stage
-from alphaf_orch.settings.clusters import Role
+from alphaf_orch.settings.clusters import Profile, Role
 
 _ROLES: Mapping[str, Role] = {"data": "data", "tokenise": "tokenise", "train": "train", "merge": "merge"}
 
@@ -53,3 +55,24 @@ def planned_machine(found: Mapping[str, Any], here: Machine) -> Machine:
     """Return the machine to plan with in a job: what it was planned for, on the devices and processors there are."""
     said = found["machine"]
     return replace(here, memory=said["memory"], card=said["card"])
+
+
+def check_fits(jobs: Sequence[Job], profile: Profile, where: str) -> None:
+    """Raise HardwareError where a training wants more GPUs of a machine than the profile has, or gives it."""
+    for job in jobs:
+        if job.needs.role != "train":
+            continue
+        wanted, given = job.needs.gpus, granted(profile, job.needs).gpus
+        there = profile.gpus_per_node
+        if there is not None and wanted > there:
+            raise HardwareError(
+                f"{job.name} asks for {wanted} GPUs of each machine, and those of the profile have {there}",
+                where=f"{where}: gpus_per_node; `gpus` of the model preset or the config",
+                fix=f"--gpus {there} keeps the global batch by raising accumulation, or --nodes spreads it over more",
+            )
+        if given < wanted:
+            raise HardwareError(
+                f"{job.name} is planned for {wanted} GPUs of each machine, and the profile gives it {given}",
+                where=f"{where}: gpus of stages.train, or of the profile",
+                fix=f"take `gpus` out there, or plan for as many: --gpus {given}",
+            )

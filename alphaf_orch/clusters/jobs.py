@@ -24,8 +24,8 @@ class Job:
 
     It makes `stage`, or else calls `alphaf` with `argv`. `run` is a run, an arm (EXPERIMENT/ARM) or an experiment;
     `name` is unique in it and names the job's files: that of the stage where it makes one, else what it does
-    (`eval-finance-ko`, `report`). `planned` is what its stage was planned with (chain.planned). `after` are jobs that must have succeeded before it starts, `behind` jobs that must
-    have ended, however; both by key.
+    (`eval-finance-ko`, `report`). `after` are jobs that must have succeeded before it starts, `behind` jobs that must
+    have ended, however; both by key. `planned` is what its stage was planned with (chain.planned).
     """
 
     run: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, get_args
@@ -10,6 +12,7 @@ from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.masking import is_secret_name
 from alphaf_orch.core.names import expanded
 from alphaf_orch.core.paths import find_template
 from alphaf_orch.core.values import Mistake, nearest, validated
@@ -17,6 +20,7 @@ from alphaf_orch.core.yaml_files import LOADER, Document, parse_document, read_t
 from alphaf_orch.planning.forecast import card_room
 from alphaf_orch.settings.clusters import Container, On, Profile, Resources, Role
 
+_SET = re.compile(r"(\w+)=[\"']?([^\s\"']+)")
 # ours: a rank, the two workers that load its rows, and the thread that pins them
 CPUS_PER_GPU = 4
 
@@ -50,9 +54,10 @@ def load_profile(on: On, folders: tuple[Path, ...]) -> Profile:
     Raises ConfigError naming file, line and key: a profile that is not there, a key that is none (with the nearest), a
     value that is not taken, a secret, a profile of another scheduler.
     """
-    path = _find(on, folders)
+    path = profile_file(on, folders)
     document = parse_document(read_text(path, "the profile is "), str(path), "the profile is ", loader=_AsWritten)
     refuse_credentials(document.values, str(path))
+    _refuse_settings_in_lines(document, path)
 
     def told(mistake: Mistake) -> ConfigError:
         where = f"{path}{_line(document, mistake.keys)}, key {mistake.key}"
@@ -70,6 +75,24 @@ def load_profile(on: On, folders: tuple[Path, ...]) -> Profile:
             fix=f"say --on {profile.scheduler}:{on.profile}, or name another profile",
         )
     return profile
+
+
+def profile_file(on: On, folders: tuple[Path, ...]) -> Path:
+    """Return the file of the profile that `--on` means; raise ConfigError, naming those there are, where none is."""
+    if is_path(on.profile):
+        path = expanded(on.profile)
+        if not path.is_file():
+            raise ConfigError("the profile does not exist", where=str(path), fix="check the path after --on SCHEDULER:")
+        return path
+    name = on.profile or on.scheduler
+    known = sorted({path.stem for folder in folders for path in (folder / "clusters").glob("*.yaml")})
+    if name not in known:
+        raise ConfigError(
+            f"no profile is called {name!r}{nearest(name, known)}",
+            where=f"--on {on}; looked for clusters/{name}.yaml in {', '.join(map(str, folders))}",
+            fix=f"use one of: {', '.join(known)}; or --on {on.scheduler}:PATH.yaml for a file of your own",
+        )
+    return find_template(folders, f"clusters/{name}.yaml")
 
 
 def granted(profile: Profile, needs: Needs) -> Granted:
@@ -106,26 +129,33 @@ def described(profile: Profile, gpus: int) -> Machine:
     return Machine((card or "GPU",) * count, cpus, (), card_room(card) if count else 0, "")
 
 
+def _refuse_settings_in_lines(document: Document, path: Path) -> None:
+    """Raise ConfigError for a variable that is set to a secret in a line of shell or of the scheduler's."""
+    stages = document.values.get("stages")
+    parts = [((), document.values), *((("stages", role), part) for role, part in _mappings(stages))]
+    for above, part in parts:
+        for key in ("setup", "extra", "env"):
+            lines = part.get(key)
+            for line in lines if isinstance(lines, list | tuple) else ():
+                named = next(
+                    (n for n, value in _SET.findall(str(line)) if is_secret_name(n) and value[0] not in "$"), ""
+                )
+                if named:
+                    raise ConfigError(
+                        f"{key} sets {named}, and a job's file is readable by others",
+                        where=f"{path}{_line(document, (*above, key))}, key {'.'.join((*above, key))}",
+                        fix=f"take it out, export {named} where you submit, and name it: `env: [{named}]`",
+                    )
+
+
+def _mappings(stages: Any) -> list[tuple[str, Mapping[str, Any]]]:
+    found = stages.items() if isinstance(stages, Mapping) else ()
+    return [(str(role), part) for role, part in found if isinstance(part, Mapping)]
+
+
 def is_path(profile: str) -> bool:
     """Return whether what stands behind the scheduler's name is a file of the user's, and no name in the templates."""
     return "/" in profile or profile.endswith((".yaml", ".yml"))
-
-
-def _find(on: On, folders: tuple[Path, ...]) -> Path:
-    if is_path(on.profile):
-        path = expanded(on.profile)
-        if not path.is_file():
-            raise ConfigError("the profile does not exist", where=str(path), fix="check the path after --on SCHEDULER:")
-        return path
-    name = on.profile or on.scheduler
-    known = sorted({path.stem for folder in folders for path in (folder / "clusters").glob("*.yaml")})
-    if name not in known:
-        raise ConfigError(
-            f"no profile is called {name!r}{nearest(name, known)}",
-            where=f"--on {on}; looked for clusters/{name}.yaml in {', '.join(map(str, folders))}",
-            fix=f"use one of: {', '.join(known)}; or --on {on.scheduler}:PATH.yaml for a file of your own",
-        )
-    return find_template(folders, f"clusters/{name}.yaml")
 
 
 def _line(document: Document, keys: tuple[str, ...]) -> str:

@@ -20,8 +20,8 @@ class JobState:
 
     `requeued` waits again, having run before. `reason` is the scheduler's own word where it says one: why a job waits
     (Priority, Dependency), how it failed (OUT_OF_MEMORY, TIMEOUT, NODE_FAIL, PREEMPTED, DependencyNeverSatisfied,
-    `exit code 7`), by whom it was cancelled (`by user 1000`). `since` is when it came into that state, as the scheduler
-    writes times; `unknown` is a job that it no longer, or never, heard of.
+    `exit code 7`), by whom it was cancelled (`by kim`). `since` is when it came into that state, in UTC as records have
+    it, empty where that is not known; `unknown` is a job that the scheduler no longer, or never, heard of.
     """
 
     state: State
@@ -44,12 +44,16 @@ class Place:
     python: str  # that imports alphaf_orch
     folder: str  # that the job is started in: relative paths of the user's settings mean what they meant
     env: Mapping[str, str] = field(default_factory=dict)  # ALPHAF_RUNS, HF_HOME ...: no secrets
+    templates: tuple[Path, ...] = ()  # folders to look for the template in; none: those of every run
 
 
 class Scheduler(Protocol):
     """A site's scheduler, by its own commands."""
 
     name: str
+
+    def require(self) -> None:
+        """Raise ToolError where its commands are not on this machine; nothing is asked of it."""
 
     def script(self, job: Job, profile: Profile, paths: RunPaths, place: Place) -> tuple[Path, str]:
         """Return the file that the scheduler is given, and where it belongs; nothing is written or asked.

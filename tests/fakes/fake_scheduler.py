@@ -40,7 +40,12 @@ class FakeScheduler:
     cancelled: list[tuple[str, ...]] = field(default_factory=list)  # and of `cancel`
     refuses: int | None = None
     silent: bool = False
+    gone: bool = False
     first: int = 101
+
+    def require(self) -> None:
+        if self.gone:
+            raise ToolError("there is no sbatch on this machine", where="PATH", fix="submit from a login node")
 
     def script(self, job: Job, profile: Profile, paths: RunPaths, place: Place) -> tuple[Path, str]:
         return paths.job_script(job.name, "sbatch"), f"#!/bin/sh\n# {job.key} {job.needs}\n"

@@ -1,7 +1,7 @@
 """Child program of the tests: what SkyPilot's library and the models of Kubeflow's package make of files of ours.
 
-In: a JSON object on stdin, `{"skypilot": {NAME: TEXT}, "kubernetes": {NAME: TEXT}}`. Out: the same names on stdout, each
-with what was understood, or `{"refused": WORDS}`. No network: a connection ends it.
+In: a JSON object on stdin, `{"skypilot": {NAME: TEXT}, "kubernetes": {NAME: TEXT}}`. Out: the same names, each with
+what was understood, or `{"refused": WORDS}`. No network: a connection ends it.
 """
 
 import json
@@ -30,7 +30,8 @@ def skypilot(text: str) -> dict:
     dag_utils.maybe_infer_and_fill_dag_and_task_names(dag)
     dag_utils.fill_default_config_in_dag_for_job_launch(dag)
     for task in dag.tasks:
-        task.validate()
+        task.validate_name()
+        task.validate_run()
     return {"name": dag.name, "chain": dag.is_chain(), "tasks": [task.to_yaml_config() for task in dag.tasks]}
 
 
@@ -43,7 +44,7 @@ def kubernetes(text: str) -> dict:
 def asked(ask, text: str) -> dict:
     try:
         return ask(text)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  whatever they refuse it with
         return {"refused": f"{type(error).__name__}: {error}"}
 
 
@@ -56,3 +57,4 @@ if __name__ == "__main__":
         "kubernetes": {name: asked(kubernetes, text) for name, text in given["kubernetes"].items()},
     }
     json.dump(found, theirs, default=str)
+    theirs.flush()

@@ -1,17 +1,18 @@
-"""Kubernetes without SkyPilot: a pipeline of jobs as a JobSet, which whoever submits applies (docs/clusters-cloud.md).
+"""Kubernetes without SkyPilot: a pipeline of jobs as a JobSet (docs/clusters-cloud.md).
 
-Kubeflow's Trainer makes a JobSet of each TrainJob, and one JobSet is a whole chain: no TrainJob is needed, nor a runtime
-that somebody installed.
+Kubeflow's Trainer makes a JobSet of each TrainJob, and one JobSet is a whole chain: no TrainJob is needed, nor a
+runtime that somebody installed.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch.clusters.clouds.pipelines import Pipeline
-from alphaf_orch.clusters.clouds.site import refuse_slurms, refuse_unseen
+from alphaf_orch.clusters.clouds.site import portable, refuse_slurms, refuse_unseen
 from alphaf_orch.clusters.clouds.values import documents, label, seconds, shell, timed
 from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.clusters.profiles import Granted, granted
@@ -23,11 +24,13 @@ from alphaf_orch.settings.clusters import Container, Profile
 # A pod is called JOBSET-STAGE-0-MACHINE-xxxxx, and a name has 63 characters at most.
 _LONGEST_SET, _LONGEST_STAGE = 30, 20
 _CONTAINER = "alphaf"
+_QUANTITY = re.compile(r"\d+(\.\d+)?([kMGTPE]|[KMGTPE]i)?")  # of Kubernetes, less what nobody means (milli, exponents)
+_INDEX = "metadata.annotations['batch.kubernetes.io/job-completion-index']"  # of a pod among those of its Job
 
 
 def set_name(pipeline: Pipeline) -> str:
     """Return the name of the pipeline's JobSet."""
-    return label(f"alphaf-{pipeline.run}-{pipeline.name}".replace("/", "-").replace("_", "-"), _LONGEST_SET)
+    return label(f"alphaf-{pipeline.run}-{pipeline.name}", _LONGEST_SET)
 
 
 def job_set_file(pipeline: Pipeline, profile: Profile, paths: RunPaths, place: Place) -> tuple[Path, str]:
@@ -38,8 +41,8 @@ def job_set_file(pipeline: Pipeline, profile: Profile, paths: RunPaths, place: P
     """
     file = paths.job_script(pipeline.name, "jobset.yaml")
     own = profile.kubernetes
-    refuse_unseen(profile, paths, place, [volume.path for volume in own.volumes])
     image = _image(profile)
+    refuse_unseen(profile, paths, place, [volume.path for volume in own.volumes])
     if profile.env and not own.secret:
         raise ConfigError(
             f"jobs are to get {', '.join(profile.env)}, and no Secret has them",
@@ -53,7 +56,15 @@ def job_set_file(pipeline: Pipeline, profile: Profile, paths: RunPaths, place: P
             "name": stage,
             **({"dependsOn": [{"name": before, "status": "Complete"}]} if before else {}),
             "replicas": 1,
-            "template": {"spec": _job(job, profile, image, place, f"{name}-{stage}-0-0.{name}")},
+            "template": {
+                "spec": _job(
+                    job,
+                    profile,
+                    image,
+                    place,
+                    {"ALPHAF_NODE_ADDRESS": f"{name}-{stage}-0-0.{name}", "ALPHAF_JOB_ID": job_id(pipeline, job)},
+                )
+            },
         }
         for job, stage, before in zip(pipeline.jobs, stages, ("", *stages), strict=False)
     ]
@@ -66,6 +77,11 @@ def job_set_file(pipeline: Pipeline, profile: Profile, paths: RunPaths, place: P
     }
     head = (f"{pipeline.run}: {', '.join(job.name for job in pipeline.jobs)}", shell(apply_command(file)))
     return file, documents(head, [value])
+
+
+def job_id(pipeline: Pipeline, job: Job) -> str:
+    """Return what a job is known by, in its record and in what it writes down of itself: JOBSET/STAGE."""
+    return f"{set_name(pipeline)}/{_stage_name(job)}"
 
 
 def apply_command(file: Path) -> tuple[str, ...]:
@@ -93,7 +109,7 @@ def _stage_name(job: Job) -> str:
     return label(job.name.replace("_", "-"), _LONGEST_STAGE)
 
 
-def _job(job: Job, profile: Profile, image: Container, place: Place, first: str) -> dict[str, Any]:
+def _job(job: Job, profile: Profile, image: Container, place: Place, own: Mapping[str, str]) -> dict[str, Any]:
     given = granted(profile, job.needs)
     refuse_slurms(profile, given)
     where = f"`time:` of the profile, for the role {job.needs.role}"
@@ -106,7 +122,7 @@ def _job(job: Job, profile: Profile, image: Container, place: Place, first: str)
         activeDeadlineSeconds=seconds(given.time, where) * starts if given.time else None,
         backoffLimit=profile.max_requeues * given.nodes,
         podFailurePolicy=_failures(),
-        template={"spec": _pod(job, profile, image, place, given, first)},
+        template={"spec": _pod(job, profile, image, place, given, own)},
     )
 
 
@@ -123,46 +139,49 @@ def _failures() -> dict[str, Any]:
 
 
 def _pod(
-    job: Job, profile: Profile, image: Container, place: Place, given: Granted, first: str
+    job: Job, profile: Profile, image: Container, place: Place, given: Granted, own: Mapping[str, str]
 ) -> dict[str, Any]:
-    own = profile.kubernetes
+    site = profile.kubernetes
     shared = [("shared-memory", "/dev/shm")] if given.gpus else []
     volumes = [
-        {"name": f"claim-{n}", "persistentVolumeClaim": _said(claimName=volume.claim, readOnly=volume.read_only or None)}
-        for n, volume in enumerate(own.volumes)
+        {
+            "name": f"claim-{n}",
+            "persistentVolumeClaim": _said(claimName=volume.claim, readOnly=volume.read_only or None),
+        }
+        for n, volume in enumerate(site.volumes)
     ]
-    volumes += [{"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": own.shared_memory}} for name, _ in shared]
+    volumes += [{"name": name, "emptyDir": {"medium": "Memory", "sizeLimit": site.shared_memory}} for name, _ in shared]
     return _said(
         restartPolicy="Never",  # the policy of failures wants it
         # What a pod is given between SIGTERM (a drain, `kubectl delete`) and its end: a checkpoint is made meanwhile.
         terminationGracePeriodSeconds=max(profile.stop_before, 30),
         automountServiceAccountToken=False,
         enableServiceLinks=False,
-        serviceAccountName=own.service_account,
-        priorityClassName=own.priority_class,
-        hostNetwork=True if own.host_network else None,
-        dnsPolicy="ClusterFirstWithHostNet" if own.host_network else None,
-        nodeSelector=dict(own.node_selector) or None,
-        tolerations=[each.model_dump(exclude_none=True) for each in own.tolerations] or None,
-        imagePullSecrets=[{"name": name} for name in own.pull_secrets] or None,
-        securityContext=_said(runAsUser=own.user, runAsGroup=own.group) or None,
-        containers=[_container(job, profile, image, place, given, first)],
+        serviceAccountName=site.service_account,
+        priorityClassName=site.priority_class,
+        hostNetwork=True if site.host_network else None,
+        dnsPolicy="ClusterFirstWithHostNet" if site.host_network else None,
+        nodeSelector=dict(site.node_selector) or None,
+        tolerations=[each.model_dump(exclude_none=True) for each in site.tolerations] or None,
+        imagePullSecrets=[{"name": name} for name in site.pull_secrets] or None,
+        securityContext=_said(runAsUser=site.user, runAsGroup=site.group) or None,
+        containers=[_container(job, profile, image, place, given, own)],
         volumes=volumes or None,
     )
 
 
 def _container(
-    job: Job, profile: Profile, image: Container, place: Place, given: Granted, first: str
+    job: Job, profile: Profile, image: Container, place: Place, given: Granted, own: Mapping[str, str]
 ) -> dict[str, Any]:
-    own = profile.kubernetes
+    site = profile.kubernetes
     mounts = [
         _said(name=f"claim-{n}", mountPath=volume.path, subPath=volume.sub_path, readOnly=volume.read_only or None)
-        for n, volume in enumerate(own.volumes)
+        for n, volume in enumerate(site.volumes)
     ]
     if given.gpus:
         mounts.append({"name": "shared-memory", "mountPath": "/dev/shm"})
     where = f"`time:` of the profile, for the role {job.needs.role}"
-    argv = (image.python, "-m", "alphaf_orch", "job", job.run, job.name)
+    argv = (place.python, "-m", "alphaf_orch", "job", job.run, job.name)
     call = timed(argv, given.time, profile.stop_before, where)
     if profile.setup:
         call = ("/bin/sh", "-c", "\n".join((*profile.setup, 'exec "$@"')) + "\n", "sh", *call)
@@ -170,10 +189,10 @@ def _container(
     return _said(
         name=_CONTAINER,
         image=image.image,
-        imagePullPolicy=own.pull_policy,
+        imagePullPolicy=site.pull_policy,
         workingDir=place.folder,
         command=list(call),
-        env=_environment(profile, place, first),
+        env=_environment(profile, place, own),
         resources={"requests": amounts, "limits": amounts} if amounts else None,
         securityContext={"allowPrivilegeEscalation": False},
         volumeMounts=mounts or None,
@@ -182,26 +201,28 @@ def _container(
 
 def _amounts(profile: Profile, given: Granted) -> dict[str, str]:
     """Return what a pod gets; as much is asked for as it may use, so that no neighbour's need ends it."""
+    if given.memory and not _QUANTITY.fullmatch(given.memory):
+        raise ConfigError(
+            f"{given.memory!r} is no amount of memory to Kubernetes",
+            where="`memory:` of the profile",
+            fix="write it as 512Gi",
+        )
     found = {"cpu": str(given.cpus) if given.cpus else "", "memory": given.memory or ""}
     if given.gpus:
         found |= {profile.kubernetes.gpu: str(given.gpus), **profile.kubernetes.limits}
     return {key: value for key, value in found.items() if value}
 
 
-def _environment(profile: Profile, place: Place, first: str) -> list[dict[str, Any]]:
+def _environment(profile: Profile, place: Place, own: Mapping[str, str]) -> list[dict[str, Any]]:
     """Return the variables of a job; machines of one training number themselves and meet at the first one's name."""
-    def of_pod(name: str, path: str) -> dict[str, Any]:
-        return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
-
     plain: Mapping[str, str] = {
-        **place.env,
+        **portable(place.env),
         **({"TMPDIR": profile.scratch} if profile.scratch else {}),
-        "ALPHAF_NODE_ADDRESS": first,
+        **own,
     }
     return [
         *({"name": name, "value": value} for name, value in plain.items()),
-        of_pod("ALPHAF_NODE_RANK", "metadata.annotations['batch.kubernetes.io/job-completion-index']"),
-        of_pod("ALPHAF_JOB_ID", "metadata.labels['batch.kubernetes.io/controller-uid']"),
+        {"name": "ALPHAF_NODE_RANK", "valueFrom": {"fieldRef": {"fieldPath": _INDEX}}},
         *(
             {"name": name, "valueFrom": {"secretKeyRef": {"name": profile.kubernetes.secret, "key": name}}}
             for name in profile.env

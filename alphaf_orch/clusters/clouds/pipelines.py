@@ -16,11 +16,15 @@ _Part = tuple[str, bool]  # a run, and whether other runs wait for it
 
 @dataclass(frozen=True)
 class Pipeline:
-    """Jobs of one run, each behind the one before it; `waits` are pipelines (by key) to be over before it starts."""
+    """Jobs of one run, each behind the one before it.
+
+    `behind` are jobs of others (by key) to be over before it starts, `waits` the pipelines here that hold them.
+    """
 
     run: str
     name: str  # of its file in the run's jobs/
     jobs: tuple[Job, ...]
+    behind: tuple[str, ...] = ()
     waits: tuple[str, ...] = ()
 
     @property
@@ -42,10 +46,12 @@ def pipelines(jobs: Sequence[Job]) -> tuple[Pipeline, ...]:
         parts.setdefault((job.run, job.key in shared), []).append(job)
     part_of = {job.key: part for part, members in parts.items() for job in members}
     names = {part: _name(part, members) for part, members in parts.items()}
-    found = {part: Pipeline(part[0], names[part], tuple(members),
-                            tuple(f"{run}:{names[run, of_all]}" for run, of_all in _waits(part, members, part_of)))
-             for part, members in parts.items()}  # fmt: skip
-    return _in_order(found.values())
+    found = []
+    for part, members in parts.items():
+        behind = tuple(key for key in _needed(part, members) if part_of.get(key) != part)
+        waits = dict.fromkeys(f"{run}:{names[run, of_all]}" for run, of_all in _parts(behind, part_of))
+        found.append(Pipeline(part[0], names[part], tuple(members), behind, tuple(waits)))
+    return _in_order(found)
 
 
 def waves(found: Sequence[Pipeline]) -> tuple[tuple[Pipeline, ...], ...]:
@@ -66,11 +72,13 @@ def _awaited(ordered: Sequence[Job]) -> set[str]:
     return needed
 
 
-def _waits(part: _Part, members: Sequence[Job], part_of: Mapping[str, _Part]) -> list[_Part]:
+def _needed(part: _Part, members: Sequence[Job]) -> list[str]:
     shared = part[1]
-    keys = [key for job in members for key in (*job.after, *(() if shared else job.behind))]
-    found = dict.fromkeys(part_of[key] for key in keys if key in part_of)
-    return [other for other in found if other != part]
+    return list(dict.fromkeys(key for job in members for key in (*job.after, *(() if shared else job.behind))))
+
+
+def _parts(keys: Sequence[str], part_of: Mapping[str, _Part]) -> list[_Part]:
+    return [part_of[key] for key in keys if key in part_of]
 
 
 def _name(part: _Part, members: Sequence[Job]) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 
+from alphaf_orch.clusters.place import OF_THE_MACHINE
 from alphaf_orch.clusters.profiles import Granted
 from alphaf_orch.clusters.scheduler import Place
 from alphaf_orch.core.errors import ConfigError
@@ -13,6 +14,11 @@ from alphaf_orch.settings.clusters import Profile
 
 # Variables that name a folder which jobs read or write.
 _FOLDERS = ("ALPHAF_RUNS", "ALPHAF_CACHE", "ALPHAF_TEMPLATES", "HF_HOME", "HF_HUB_CACHE")
+
+
+def portable(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that mean the same on a machine of another make."""
+    return {name: value for name, value in env.items() if not OF_THE_MACHINE.fullmatch(name)}
 
 
 def refuse_slurms(profile: Profile, granted: Granted) -> None:
@@ -55,7 +61,9 @@ def refuse_unseen(profile: Profile, paths: RunPaths, place: Place, seen: Collect
 
 def _fix(scheduler: str) -> str:
     keys = "`volumes:`" if scheduler == "kubernetes" else "`volumes:`, `file_mounts:` or `shared:`"
-    return f"name the folder there with {keys}, mounted here under the same path, or move what is meant into one of them"
+    return (
+        f"name the folder there with {keys}, mounted here under the same path, or move what is meant into one of them"
+    )
 
 
 def _plain_image(profile: Profile) -> bool:

@@ -6,11 +6,12 @@ meant and nothing that is empty.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from alphaf_orch.clusters.clouds.pipelines import Pipeline
-from alphaf_orch.clusters.clouds.site import refuse_slurms, refuse_unseen
+from alphaf_orch.clusters.clouds.site import portable, refuse_slurms, refuse_unseen
 from alphaf_orch.clusters.clouds.values import documents, label, shell, timed
 from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.clusters.profiles import Granted, granted
@@ -25,37 +26,38 @@ _ENVIRONMENT = '"$HOME"/alphaf-environment'  # of alphaf on the machine, where i
 # Which machine this is, for core/nodes.py: addresses are listed by rank, one a line.
 _NODES = (
     'export ALPHAF_NODE_RANK="$SKYPILOT_NODE_RANK"\n'
-    "export ALPHAF_NODE_ADDRESS=\"$(printf '%s\\n' \"$SKYPILOT_NODE_IPS\" | head -n 1)\"\n"
-    'export ALPHAF_JOB_ID="$SKYPILOT_TASK_ID"\n'
+    'export ALPHAF_NODE_ADDRESS="$(printf \'%s\\n\' "$SKYPILOT_NODE_IPS" | head -n 1)"\n'
 )
 _LONGEST = 40  # ours, of a name: a cluster is called after it, and clouds take 63 characters with SkyPilot's additions
 
 
 def pipeline_name(pipeline: Pipeline) -> str:
     """Return what `sky jobs queue` calls the pipeline."""
-    return label(f"alphaf-{pipeline.run}-{pipeline.name}".replace("/", "-").replace("_", "-"), _LONGEST)
+    return label(f"alphaf-{pipeline.run}-{pipeline.name}", _LONGEST)
 
 
 def pipeline_file(pipeline: Pipeline, profile: Profile, paths: RunPaths, place: Place) -> tuple[Path, str]:
     """Return the pipeline's file and where it belongs; nothing is written or asked.
 
-    Raises ConfigError for what SkyPilot has no place for, for GPUs without a name, and for folders that jobs do not see.
+    Raises ConfigError for what SkyPilot has no place for, GPUs without a name, and folders that jobs do not see.
     """
     file = paths.job_script(pipeline.name, "sky.yaml")
     sky = profile.skypilot
     refuse_unseen(profile, paths, place, (*sky.volumes, *sky.file_mounts, *sky.shared))
     name = pipeline_name(pipeline)
-    head = (f"{pipeline.run}: {', '.join(job.name for job in pipeline.jobs)}", shell(command(file, name, profile)))
-    return file, documents(head, [{"name": name}, *(_task(job, profile, place) for job in pipeline.jobs)])
+    head = (f"{pipeline.run}: {', '.join(job.name for job in pipeline.jobs)}", shell(command(file, name, profile.env)))
+    return file, documents(
+        head, [{"name": name}, *(_task(job, profile, place, number) for number, job in enumerate(pipeline.jobs))]
+    )
 
 
-def command(file: Path, name: str, profile: Profile) -> tuple[str, ...]:
-    """Return the call that hands the pipeline over; values of the variables in `env:` are taken from here, as secrets."""
-    secrets = [word for variable in profile.env for word in ("--secret", variable)]
+def command(file: Path, name: str, variables: Sequence[str]) -> tuple[str, ...]:
+    """Return the call that hands the pipeline over; values of the variables are taken from here, as secrets."""
+    secrets = [word for variable in variables for word in ("--secret", variable)]
     return ("sky", "jobs", "launch", "--yes", "--detach-run", "--name", name, *secrets, str(file))
 
 
-def _task(job: Job, profile: Profile, place: Place) -> dict[str, Any]:
+def _task(job: Job, profile: Profile, place: Place, number: int) -> dict[str, Any]:
     given = granted(profile, job.needs)
     refuse_slurms(profile, given)
     sky = profile.skypilot
@@ -64,12 +66,12 @@ def _task(job: Job, profile: Profile, place: Place) -> dict[str, Any]:
         "num_nodes": given.nodes,
         "resources": _resources(profile, given),
         "workdir": sky.checkout,
-        "envs": {**place.env, **({"TMPDIR": profile.scratch} if profile.scratch else {})},
+        "envs": {**portable(place.env), **({"TMPDIR": profile.scratch} if profile.scratch else {})},
         "secrets": dict.fromkeys(profile.env),
         "volumes": dict(sky.volumes),
         "file_mounts": dict(sky.file_mounts),
         "setup": _setup(profile),
-        "run": _run(job, profile, given, place),
+        "run": _run(job, profile, given, place, number),
     }
     return {key: value for key, value in task.items() if value not in (None, {}, "")}
 
@@ -110,12 +112,13 @@ def _setup(profile: Profile) -> str:
     return f"{offline}VENV={_ENVIRONMENT} ACCEL={accel} sh requirements/setup.sh\n"
 
 
-def _run(job: Job, profile: Profile, given: Granted, place: Place) -> str:
+def _run(job: Job, profile: Profile, given: Granted, place: Place, number: int) -> str:
     where = f"`time:` of the profile, for the role {job.needs.role}"
-    python = shell([profile.container.python if profile.container else place.python])
+    python = shell([place.python])
     if profile.skypilot.checkout:
         python = f"{_ENVIRONMENT}/bin/python"
     limit = shell(timed((), given.time, profile.stop_before, where))
     words = ("exec", limit, python, shell(("-m", "alphaf_orch", "job", job.run, job.name)))
     setup = "".join(f"{line}\n" for line in profile.setup)
-    return f"{setup}{_NODES}cd {shell([place.folder])}\n{' '.join(word for word in words if word)}\n"
+    known_as = f'export ALPHAF_JOB_ID="$SKYPILOT_MANAGED_JOB_ID.{number}"\n'
+    return f"{setup}{_NODES}{known_as}cd {shell([place.folder])}\n{' '.join(word for word in words if word)}\n"

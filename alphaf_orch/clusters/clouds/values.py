@@ -66,9 +66,7 @@ def seconds(time: str, where: str) -> int:
     found = _TIME.fullmatch(time.strip())
     if found:
         days, first, second, third = (int(found[name] or 0) for name in ("days", "first", "second", "third"))
-        if found["days"] is not None:
-            hours, minutes, rest = first, second, third
-        elif found["third"] is not None:
+        if found["days"] is not None or found["third"] is not None:
             hours, minutes, rest = first, second, third
         else:
             hours, minutes, rest = 0, first, second

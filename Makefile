@@ -153,7 +153,7 @@ SPREAD = -n 2 --dist loadscope --no-loadscope-reorder
 
 # Where DeepSpeed or the auditing tools cannot be fetched their few tests say so and are skipped.
 test: $(SETUP) ## every test, the ones with real tools included (minutes)
-	-@$(MAKE) --no-print-directory SKIP_SETUP=1 setup-deepspeed setup-audit
+	-@$(MAKE) --no-print-directory SKIP_SETUP=1 setup-deepspeed setup-audit setup-skypilot
 	$(PY) -m pytest $(SPREAD) $(ARGS)
 
 test-fast: $(SETUP) ## the tests that start no real tool (two minutes)

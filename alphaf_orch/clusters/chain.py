@@ -26,13 +26,16 @@ def chain_jobs(plan: Plan, run: str, to_do: Collection[str]) -> tuple[Job, ...]:
     jobs: list[Job] = []
     for stage in plan.stages:
         if stage.name in to_do and stage.kind in _ROLES:
-            after = (jobs[-1].key,) if jobs else ()
-            jobs.append(Job(run, stage.name, needs_of(plan, stage), stage.name, after=after,
-                            planned=planned(plan, stage)))  # fmt: skip
+            jobs.append(stage_job(plan, stage, run, tuple(job.key for job in jobs[-1:])))
     return tuple(jobs)
 
 
-def needs_of(plan: Plan, stage: Stage) -> Needs:
+def stage_job(plan: Plan, stage: Stage, run: str, after: tuple[str, ...] = ()) -> Job:
+    """Return the job that makes a stage as it is planned."""
+    return Job(run, stage.name, needs_of(stage, plan), stage.name, after=after, planned=planned(plan, stage))
+
+
+def needs_of(stage: Stage, plan: Plan) -> Needs:
     """Return what a stage needs: GPUs are a training's alone, whatever else may run beside them."""
     gpus = plan.gpus[stage.section] if stage.kind == "train" and stage.section else 0
     return Needs(_ROLES[stage.kind], gpus, stage.nodes)

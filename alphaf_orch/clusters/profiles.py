@@ -18,7 +18,7 @@ from alphaf_orch.core.paths import find_template
 from alphaf_orch.core.values import Mistake, nearest, validated
 from alphaf_orch.core.yaml_files import LOADER, Document, parse_document, read_text
 from alphaf_orch.planning.forecast import card_room
-from alphaf_orch.settings.clusters import Container, On, Profile, Resources, Role
+from alphaf_orch.settings.clusters import Container, On, Profile, Resources, Role, is_path
 
 _SET = re.compile(r"(\w+)=[\"']?([^\s\"']+)")
 # ours: a rank, the two workers that load its rows, and the thread that pins them
@@ -151,11 +151,6 @@ def _refuse_settings_in_lines(document: Document, path: Path) -> None:
 def _mappings(stages: Any) -> list[tuple[str, Mapping[str, Any]]]:
     found = stages.items() if isinstance(stages, Mapping) else ()
     return [(str(role), part) for role, part in found if isinstance(part, Mapping)]
-
-
-def is_path(profile: str) -> bool:
-    """Return whether what stands behind the scheduler's name is a file of the user's, and no name in the templates."""
-    return "/" in profile or profile.endswith((".yaml", ".yml"))
 
 
 def _line(document: Document, keys: tuple[str, ...]) -> str:

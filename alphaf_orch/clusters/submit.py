@@ -141,7 +141,8 @@ def live_jobs(every: Iterable[RunPaths], scheduler: Scheduler) -> dict[str, Live
 
 def ended(paths: RunPaths, job: Submitted) -> bool:
     """Return whether a job has itself written down that it ended."""
-    mine = [event for event in read_events(paths, job.name) if event.job_id == job.job_id]
+    number = job.job_id.partition(";")[0]  # behind it a cluster's name, which a job does not know
+    mine = [event for event in read_events(paths, job.name) if event.job_id == number]
     return bool(mine) and mine[-1].event == "ended"
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from alphaf_orch.clusters.submitted import own_job
 from alphaf_orch.core.command import Finished, printable
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import AlphafError, Interrupted, OutOfMemory
@@ -108,7 +109,8 @@ def run_plan(
             if (status.stage.kind == "prepare") != prepare:
                 continue
             if not status.to_do:
-                say_kept(console, status)
+                if part.meant(status.stage, only):
+                    say_kept(console, status)
                 _check_amount(status.stage, found, plan.paths, console)
                 continue
             mine = part.meant(status.stage, only)
@@ -196,6 +198,7 @@ def _run_stage(
         "origins": _origins(stage),
         "environment": sorted({*stage.env, *(name for name in os.environ if _RECORDED_ENV.match(name))}),
         "versions": versions[argv[0]],
+        **own_job(),
         **carried,
     }
     if recorded:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from rich.console import Console
 
@@ -12,7 +13,7 @@ from alphaf_orch.clusters.chain import chain_jobs, check_fits
 from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.clusters.place import place_here
 from alphaf_orch.clusters.profiles import described, load_profile, profile_file
-from alphaf_orch.clusters.scheduler import Scheduler
+from alphaf_orch.clusters.scheduler import Place, Scheduler
 from alphaf_orch.clusters.schedulers import scheduler_named
 from alphaf_orch.clusters.submit import Live, Say, live_jobs, submit_jobs
 from alphaf_orch.core.errors import RunStateError
@@ -21,10 +22,11 @@ from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import read_manifest
-from alphaf_orch.core.stored import absent
+from alphaf_orch.core.stored import absent, read_text
 from alphaf_orch.planning.base import find_preset
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import Plan, make_plan
+from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.expected import disk_left
 from alphaf_orch.runs.machine.checks import require
 from alphaf_orch.runs.machine.room import rooms
@@ -35,7 +37,7 @@ from alphaf_orch.runs.runner import begin
 from alphaf_orch.runs.status import safe_statuses
 from alphaf_orch.settings.clusters import On, Profile
 from alphaf_orch.settings.config import RunConfig, dump_config
-from alphaf_orch.settings.options import run_paths
+from alphaf_orch.settings.options import submitted_paths
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,17 @@ class Site:
     on: On
     profile: Profile
     scheduler: Scheduler
-    file: str  # of the profile, for errors
+    folders: tuple[Path, ...]  # of templates
+
+    @property
+    def file(self) -> str:
+        """The profile's file, for errors to name."""
+        return str(profile_file(self.on, self.folders))
+
+    @property
+    def place(self) -> Place:
+        """What jobs find on their machines: what is here at this moment."""
+        return place_here(self.profile, self.folders)
 
     def machine(self, config: RunConfig) -> Machine:
         """Return the machine that runs of these settings are planned for."""
@@ -55,8 +67,9 @@ class Site:
 
     def submit(self, jobs: Sequence[Job], say: Say, known: Mapping[str, str]) -> dict[str, str]:
         """Hand the jobs over, each after what it waits for, and return their ids by key."""
-        here = place_here(self.profile)
-        return submit_jobs(jobs, self.profile, self.scheduler, run_paths, here, say, on=str(self.on), known=known)
+        return submit_jobs(
+            jobs, self.profile, self.scheduler, submitted_paths, self.place, say, on=str(self.on), known=known
+        )
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ class Handed:
 def find_site(on: On, templates: str | None) -> Site:
     """Return where jobs go; raise ConfigError for a profile that cannot be used. Nothing is asked of the scheduler."""
     folders = template_folders(templates)
-    return Site(on, load_profile(on, folders), scheduler_named(on.scheduler), str(profile_file(on, folders)))
+    return Site(on, load_profile(on, folders), scheduler_named(on.scheduler), folders)
 
 
 def run_jobs(plan: Plan, run: str, site: Site) -> tuple[Job, ...]:
@@ -98,6 +111,7 @@ def submit_run(
         plan = ready_plan(plan, console, verbose=verbose, only=())
         jobs, live = run_jobs(plan, run, site), live_jobs([paths], site.scheduler)
         _refuse_other_settings(jobs, live, run)
+        jobs = _behind_earlier_stages(jobs, live)
         stale = _behind_what_is_new(jobs, live)
         new = [job for job in jobs if job.key not in live or job.key in stale]
         if new:
@@ -108,6 +122,37 @@ def submit_run(
             for key in stale:
                 say(f"{live.pop(key)} is taken back: what it waits for is submitted anew")
         ids = site.submit(new, say, {key: each.record.job_id for key, each in live.items()})
+        live = {job.key: live[job.key] for job in jobs if job.key in live}
+    return Handed(ids, live)
+
+
+def coming(paths: RunPaths, stage: str, site: Site) -> str:
+    """Return the fingerprint of a stage that a job makes or waits to make; empty where none does."""
+    site.scheduler.require()
+    found = [each for each in live_jobs([paths], site.scheduler).values() if each.record.stage == stage]
+    return str(found[0].record.planned.get("fingerprint", "")) if found else ""
+
+
+def under_way(paths: RunPaths, site: Site) -> bool:
+    """Return whether a job makes a stage of the run, or waits to; raise ToolError where no scheduler is there."""
+    site.scheduler.require()
+    return any(each.record.stage for each in live_jobs([paths], site.scheduler).values())
+
+
+def submit_call(paths: RunPaths, job: Job, site: Site, say: Say) -> Handed:
+    """Submit a call of `alphaf` on a run, behind what of the run is under way: its stages, and its like.
+
+    The stages have to succeed first. Two evaluations would wait for each other's lock, with a GPU each.
+    """
+    site.scheduler.require()
+    with held(paths.jobs / ".lock", f"the submission of run {job.run}"):
+        live = live_jobs([paths], site.scheduler)
+        if job.key in live:
+            return Handed({}, {job.key: live[job.key]})
+        known = {key: each.record.job_id for key, each in live.items()}
+        after = tuple(key for key, each in live.items() if each.record.stage)
+        behind = tuple(key for key, each in live.items() if each.record.role == job.needs.role)
+        ids = site.submit([replace(job, after=after, behind=behind)], say, known)
     return Handed(ids, live)
 
 
@@ -121,6 +166,15 @@ def _refuse_other_settings(jobs: Sequence[Job], live: Mapping[str, Live], run: s
                 where=f"--run {run}",
                 fix=f"`alphaf cancel {run}` takes its jobs back; or use --run NEW for the new settings",
             )
+
+
+def _behind_earlier_stages(jobs: Sequence[Job], live: Mapping[str, Live]) -> tuple[Job, ...]:
+    """Return the jobs, the first of them behind jobs under way that make what comes before it: an SFT, for a DPO."""
+    if not jobs:
+        return ()
+    first, order = jobs[0], STAGE_ORDER.index
+    earlier = [key for key, each in live.items() if each.record.stage in STAGE_ORDER[: order(str(first.stage))]]
+    return (replace(first, after=(*first.after, *earlier)), *jobs[1:])
 
 
 def _behind_what_is_new(jobs: Sequence[Job], live: Mapping[str, Live]) -> list[str]:
@@ -143,7 +197,6 @@ def _check_here(plan: Plan, names: Sequence[str | None], profile: Profile, conso
 def _write_down(plan: Plan, live: Mapping[str, Live]) -> None:
     """Write down what the run is, for whoever looks before its first job begins; one that works has done so."""
     paths = plan.paths
-    if any(each.runs for each in live.values()) and not absent(paths.config):
-        if paths.config.read_text(encoding="utf-8") == dump_config(plan.config):
-            return
-    begin(plan)
+    works = any(each.runs for each in live.values())
+    if not (works and not absent(paths.config) and read_text(paths.config) == dump_config(plan.config)):
+        begin(plan)

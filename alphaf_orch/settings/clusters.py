@@ -91,3 +91,8 @@ def parse_on(text: str, where: str = "--on") -> On:
             fix="say local, slurm, skypilot or kubernetes, the last three with :PROFILE where a profile is meant",
         )
     return On(scheduler, profile)
+
+
+def is_path(profile: str) -> bool:
+    """Return whether what stands behind the scheduler's name is a file of the user's, and no name in the templates."""
+    return "/" in profile or profile.endswith((".yaml", ".yml"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 
 from alphaf_orch.core.command import Answer, answer, printable
@@ -27,11 +28,7 @@ def called(argv: Sequence[str], seconds: float, said: Sequence[str] = ()) -> Ans
     """
     found = answer(argv, env=_env(said), timeout=seconds)
     if found.exit_code == 127 and not found.output:
-        raise ToolError(
-            f"there is no {argv[0]} here",
-            where="the PATH",
-            fix="call alphaf where Slurm's commands are (a login node, `module load slurm`), or use --on local",
-        )
+        raise _not_here(argv[0])
     if found.exit_code is None:
         raise ToolError(
             f"Slurm did not answer within {seconds:.0f} seconds",
@@ -39,6 +36,20 @@ def called(argv: Sequence[str], seconds: float, said: Sequence[str] = ()) -> Ans
             fix="try again when `sinfo` answers",
         )
     return found
+
+
+def require_command(name: str) -> None:
+    """Raise ToolError where there is no such command of Slurm's on the PATH."""
+    if shutil.which(name) is None:
+        raise _not_here(name)
+
+
+def _not_here(name: str) -> ToolError:
+    return ToolError(
+        f"there is no {name} here",
+        where="the PATH",
+        fix="call alphaf where Slurm's commands are (a login node, `module load slurm`), or use --on local",
+    )
 
 
 def in_words(found: Answer) -> str:

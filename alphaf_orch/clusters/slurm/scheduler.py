@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.clusters.scheduler import JobState, Place
-from alphaf_orch.clusters.slurm.asking import LOOK_S, SUBMIT_S, called, in_words
+from alphaf_orch.clusters.slurm.asking import LOOK_S, SUBMIT_S, called, in_words, require_command
 from alphaf_orch.clusters.slurm.script import script
 from alphaf_orch.clusters.slurm.states import accounted, accounts_question, queue_question, queued
 from alphaf_orch.core.command import Answer
@@ -28,6 +28,10 @@ class Slurm:
     """Slurm as its commands are found on the PATH; an id is `123`, or `123;CLUSTER` where sbatch says which."""
 
     name = "slurm"
+
+    def require(self) -> None:
+        """Raise ToolError where sbatch is not on the PATH."""
+        require_command("sbatch")
 
     def script(self, job: Job, profile: Profile, paths: RunPaths, place: Place) -> tuple[Path, str]:
         """Return the sbatch file of a job, and where it belongs; raise ConfigError for what Slurm could not take."""

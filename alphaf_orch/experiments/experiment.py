@@ -134,6 +134,11 @@ def experiment_paths(name: str) -> ExperimentPaths:
     return ExperimentPaths(root)
 
 
+def is_experiment(name: str) -> bool:
+    """Return whether a name is that of an experiment, and not of a run or an arm."""
+    return "/" not in name and not absent(ExperimentPaths(named_folder(runs_dir(), name)).record)
+
+
 def all_experiments() -> list[ExperimentPaths]:
     """Return every experiment, be its record damaged, the newest last."""
     folders = sorted(runs_dir().iterdir()) if runs_dir().is_dir() else []
@@ -179,8 +184,12 @@ def write_record(paths: ExperimentPaths, experiment: Experiment, outcomes: Seque
         # One for all arms, which share tokenised rows and are compared; an older record has its day of creation.
         "date": before.get("date") or local_day(before.get("created", created)),
         "request": dict(experiment.request),
+        # What the report is made from where no command line says it again: in a job, behind the arms.
+        "sections": list(experiment.sections),
+        "evaluations": [vars(request) for request in experiment.evaluations],
         "asked": [arm.name for arm in experiment.arms],
         "arms": list(arms.values()),
+        **({"submitted": before["submitted"]} if "submitted" in before else {}),
     }
     write_with_copy(paths.record, record)
 

@@ -61,3 +61,20 @@ def ready(
     open_ones = {*known, *(job.key for file in files for job in file.jobs)}
     now = tuple(file for file in files if not open_ones & set(file.behind))
     return now, tuple(file for file in files if file not in now)
+
+
+def files_of(
+    jobs: Sequence[Job], profile: Profile, scheduler: Scheduler, paths_of: Callable[[str], RunPaths], place: Place
+) -> tuple[File, ...]:
+    """Return every file that a scheduler would be given, with the call that would hand it over; jobs are named there.
+
+    Raises ConfigError for what it could not take.
+    """
+    if isinstance(scheduler, Pipelined):
+        return scheduler.files(jobs, profile, paths_of, place)
+    found = []
+    for job in jobs:
+        path, text = scheduler.script(job, profile, paths_of(job.run), place)
+        after, behind = ([key.removeprefix(f"{job.run}:") for key in keys] for keys in (job.after, job.behind))
+        found.append(File(path, text, (job,), scheduler.command(path, job, after, behind)))
+    return tuple(found)

@@ -46,7 +46,7 @@ class Toleration(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    key: str | None = None
+    taint: str | None = None  # its key; None with `Exists`: every taint
     operator: Literal["Exists", "Equal"] = "Exists"
     value: str | None = None
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
@@ -67,7 +67,7 @@ class Kubernetes(BaseModel):
     node_selector: Mapping[str, str] = {}
     tolerations: tuple[Toleration, ...] = ()
     host_network: bool = False
-    secret: str | None = None  # a Secret that is there: variables of `env:` are its keys
+    env_from: str | None = None  # a Secret that is there: variables of `env:` are its keys
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     pull_secrets: tuple[str, ...] = ()
     service_account: str | None = None

@@ -47,9 +47,9 @@ KUBERNETES = Profile(
     container={"runtime": "image", "image": "registry.example/alphaf:1", "python": "/opt/alphaf/bin/python"},
     env=("HF_TOKEN",),
     kubernetes={
-        "namespace": "training", "secret": "alphaf", "queue": "gpus", "limits": {"rdma/hca": "8"},
+        "namespace": "training", "env_from": "alphaf", "queue": "gpus", "limits": {"rdma/hca": "8"},
         "volumes": [{"claim": "alphaf", "path": "/mnt/alphaf"}],
-        "tolerations": [{"key": "nvidia.com/gpu", "effect": "NoSchedule"}],
+        "tolerations": [{"taint": "nvidia.com/gpu", "effect": "NoSchedule"}],
     },
 )  # fmt: skip
 
@@ -140,7 +140,7 @@ def test_what_a_shared_job_needs_is_shared_with_it_and_waits_for_no_lane():
 )
 def test_names_fit_and_keep_apart(run):
     others = {"r", "a_b", "a-b", "A-B", "실험", "실험2", "e/a", "e-a", "9" * 70, "9" * 71, "e/" + "x" * 70} - {run}
-    for name, longest in ((pipeline_name, 40), (set_name, 30)):
+    for name, longest in ((pipeline_name, 100), (set_name, 30)):
         mine = name(Pipeline(run, "chain", ()))
         assert len(mine) <= longest
         assert mine.replace("-", "").isalnum() and mine.isascii() and mine == mine.lower() and mine[0].isalpha()

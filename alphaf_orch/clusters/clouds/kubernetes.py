@@ -19,6 +19,7 @@ from alphaf_orch.clusters.profiles import Granted, granted
 from alphaf_orch.clusters.scheduler import Place
 from alphaf_orch.core.errors import ConfigError, GoesOnLater
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.settings.clouds import Toleration
 from alphaf_orch.settings.clusters import Container, Profile
 
 # A pod is called JOBSET-STAGE-0-MACHINE-xxxxx, and a name has 63 characters at most.
@@ -43,11 +44,11 @@ def job_set_file(pipeline: Pipeline, profile: Profile, paths: RunPaths, place: P
     own = profile.kubernetes
     image = _image(profile)
     refuse_unseen(profile, paths, place, [volume.path for volume in own.volumes])
-    if profile.env and not own.secret:
+    if profile.env and not own.env_from:
         raise ConfigError(
             f"jobs are to get {', '.join(profile.env)}, and no Secret has them",
             where="`env:` of the profile",
-            fix="kubectl create secret generic NAME --from-literal=..., and name it: `kubernetes: {secret: NAME}`",
+            fix="kubectl create secret generic NAME --from-literal=..., and name it: `kubernetes: {env_from: NAME}`",
         )
     name = set_name(pipeline)
     stages = [_stage_name(job) for job in pipeline.jobs]
@@ -72,7 +73,12 @@ def job_set_file(pipeline: Pipeline, profile: Profile, paths: RunPaths, place: P
     value = {
         "apiVersion": "jobset.x-k8s.io/v1alpha2",
         "kind": "JobSet",
-        "metadata": _said(name=name, namespace=own.namespace, labels={"app.kubernetes.io/name": "alphaf", **queue}),
+        "metadata": _said(
+            name=name,
+            namespace=own.namespace,
+            labels={"app.kubernetes.io/name": "alphaf", **queue},
+            annotations={"alphaf/run": pipeline.run},  # whole: the name has room for a part of it
+        ),
         "spec": {"network": {"enableDNSHostnames": True}, "replicatedJobs": replicated},
     }
     head = (f"{pipeline.run}: {', '.join(job.name for job in pipeline.jobs)}", shell(apply_command(file)))
@@ -162,7 +168,7 @@ def _pod(
         hostNetwork=True if site.host_network else None,
         dnsPolicy="ClusterFirstWithHostNet" if site.host_network else None,
         nodeSelector=dict(site.node_selector) or None,
-        tolerations=[each.model_dump(exclude_none=True) for each in site.tolerations] or None,
+        tolerations=[_toleration(each) for each in site.tolerations] or None,
         imagePullSecrets=[{"name": name} for name in site.pull_secrets] or None,
         securityContext=_said(runAsUser=site.user, runAsGroup=site.group) or None,
         containers=[_container(job, profile, image, place, given, own)],
@@ -224,10 +230,14 @@ def _environment(profile: Profile, place: Place, own: Mapping[str, str]) -> list
         *({"name": name, "value": value} for name, value in plain.items()),
         {"name": "ALPHAF_NODE_RANK", "valueFrom": {"fieldRef": {"fieldPath": _INDEX}}},
         *(
-            {"name": name, "valueFrom": {"secretKeyRef": {"name": profile.kubernetes.secret, "key": name}}}
+            {"name": name, "valueFrom": {"secretKeyRef": {"name": profile.kubernetes.env_from, "key": name}}}
             for name in profile.env
         ),
     ]
+
+
+def _toleration(found: Toleration) -> dict[str, Any]:
+    return _said(key=found.taint, operator=found.operator, value=found.value, effect=found.effect)
 
 
 def _said(**values: Any) -> dict[str, Any]:

@@ -28,7 +28,8 @@ _NODES = (
     'export ALPHAF_NODE_RANK="$SKYPILOT_NODE_RANK"\n'
     'export ALPHAF_NODE_ADDRESS="$(printf \'%s\\n\' "$SKYPILOT_NODE_IPS" | head -n 1)"\n'
 )
-_LONGEST = 40  # ours, of a name: a cluster is called after it, and clouds take 63 characters with SkyPilot's additions
+# Ours, of names: SkyPilot shortens what a cloud takes no more of; 40 of a task are whole in a table of 120 columns.
+_LONGEST, _LONGEST_TASK = 100, 40
 
 
 def pipeline_name(pipeline: Pipeline) -> str:
@@ -62,7 +63,7 @@ def _task(job: Job, profile: Profile, place: Place, number: int) -> dict[str, An
     refuse_slurms(profile, given)
     sky = profile.skypilot
     task = {
-        "name": label(job.name.replace("_", "-"), _LONGEST),
+        "name": label(job.name.replace("_", "-"), _LONGEST_TASK),
         "num_nodes": given.nodes,
         "resources": _resources(profile, given),
         "workdir": sky.checkout,

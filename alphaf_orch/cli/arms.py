@@ -64,15 +64,18 @@ def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Subm
     for run, jobs in by_run.items():
         taken = _taken(experiment, done.wanted.shared.get(run, {}))
         click.echo(f"[{_short(run, experiment)}] {', '.join(jobs)}{taken}")
-    for each in done.live.values():
-        click.echo(f"[{_short(each.record.run, experiment)}] {each.record.name}: is under way already: {each}")
+    under_way: dict[str, list[str]] = {}
+    for each in sorted(done.live.values(), key=lambda each: each.record.at):
+        under_way.setdefault(each.record.run, []).append(f"{each.record.name} ({each})")
+    for run, jobs in under_way.items():
+        click.echo(f"[{_short(run, experiment)}] under way already: {', '.join(jobs)}")
     failed = sum(outcome.state == "failed" for outcome in done.outcomes.values())
     if not done.ids and not done.live:
         what = f"{failed} arm(s) cannot start, the others are done" if failed else "all of it is done"
         click.echo(f"experiment {experiment.name}: nothing to submit, {what}; report: {paths.page}")
         return
     name = experiment.name
-    click.echo(f"experiment {name}: {len(done.ids)} job(s) submitted to {site.on}")
+    click.echo(f"experiment {name}: {len(done.ids) or 'no'} job(s) submitted to {site.on}")
     click.echo(f"state: alphaf show {name}; output: alphaf logs {name} -f; take it back: alphaf cancel {name}")
 
 

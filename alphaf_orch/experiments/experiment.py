@@ -107,7 +107,8 @@ class ExperimentPaths:
 def working_on(paths: ExperimentPaths) -> Iterator[int]:
     """Hold an experiment; raise RunStateError where another process does, and Interrupted where Ctrl-C ends it."""
     what, fix = f"experiment {paths.root.name}", "the same command goes on with what is not finished"
-    with interruptible(what, paths.root, fix), held(paths.lock, f"the {what}") as lock_fd:
+    heed = RunPaths(paths.root).stop_wish
+    with interruptible(what, paths.root, fix), held(paths.lock, f"the {what}", heed=heed) as lock_fd:
         yield lock_fd
 
 
@@ -222,6 +223,12 @@ def raise_failed(experiment: Experiment, paths: ExperimentPaths, outcomes: Seque
         names = ", ".join(outcome.arm for outcome in failed)
         raise StageError(
             f"{len(failed)} of {len(outcomes)} arms of {experiment.name} failed: {names}\n{failed[0].error}",
-            where=str(paths.log(failed[0].arm)),
+            where=str(_told_in(paths, failed[0].arm)),
             fix="mend the cause; the same command keeps what is finished and goes on with the rest",
         )
+
+
+def _told_in(paths: ExperimentPaths, arm: str) -> Path:
+    """Return where an arm's own words are: the log of the `alphaf` that ran it here, or the outputs of its jobs."""
+    log, jobs = paths.log(arm), paths.arm(arm).jobs
+    return jobs if jobs.is_dir() and not log.is_file() else log

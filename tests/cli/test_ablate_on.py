@@ -176,7 +176,9 @@ def test_what_is_queued_is_left_and_said(ablate, site):
     ablate(*GRID)
     said = ablate(*GRID)
     assert len(site.handed) == 12
-    assert f"[{arms()[0]}] sft: is under way already: job 103, queued" in said
+    assert "sft (job 103, queued (Dependency))" in said
+    assert said.count("under way already") == 3, said
+    assert "no job(s) submitted" in said
     assert len(site.asked) == 1, "one call for all"
 
 

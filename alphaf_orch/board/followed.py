@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alphaf_orch.core.file_kinds import NotAFile, open_file
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.progress import new_metrics, time_left
 
@@ -144,12 +145,12 @@ class Followed:
 def tail(log: Path, lines: int = 200) -> tuple[str, ...]:
     """Return the last lines of a log as they would stand on paper, secrets masked; empty where there is none yet."""
     try:
-        with log.open("rb") as file:
+        with open_file(log) as file:
             size = file.seek(0, 2)
             start = max(0, size - _TAIL_BYTES)
             file.seek(start)
             text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
-    except OSError:
+    except (OSError, NotAFile):
         return ()
     whole = text.split("\n")
     # A line without its beginning may hold a secret that is not known by its half.

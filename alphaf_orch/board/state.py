@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from alphaf_orch.board.described import Experiment, Run, Stage
 from alphaf_orch.board.followed import Curve, Followed, Progress, tail
-from alphaf_orch.board.known import Experiment, Known, Run, Stage
+from alphaf_orch.board.known import Known
 from alphaf_orch.core.cards import Cards, look_at_cards
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.planning.stages import STAGE_ORDER

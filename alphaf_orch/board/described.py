@@ -79,7 +79,7 @@ class Experiment:
 def described(name: str, paths: RunPaths, describe: Callable[[RunPaths], Mapping[str, Any]]) -> Run:
     """Return the run by what `alphaf show` says of it; what cannot be read is a damaged one."""
     changed = written(paths)
-    by_files = Run(name, paths.root, "damaged", created=moment(changed), changed=changed, pages=_pages(paths.root))
+    by_files = Run(name, paths.root, "damaged", created=moment(changed), changed=changed, pages=pages_in(paths.root))
     try:
         told = describe(paths)
     except AlphafError as error:
@@ -90,9 +90,10 @@ def described(name: str, paths: RunPaths, describe: Callable[[RunPaths], Mapping
         return replace(by_files, damage=str(told["damaged"]), fix=str(told["next"]))
     stages = tuple(_stage(stage, entry) for stage, entry in told["stages"].items())
     created = moment(datetime.fromisoformat(told["created"]).timestamp()) if _is_moment(told["created"]) else ""
-    return replace(
+    run = replace(
         by_files, state="begun", stages=stages, base=str(told["base"] or ""), created=created or by_files.created
     )
+    return replace(run, state=_state(run, stages, ""))
 
 
 def _stage(name: str, entry: Mapping[str, Any]) -> Stage:
@@ -112,6 +113,8 @@ def _stage(name: str, entry: Mapping[str, Any]) -> Stage:
 def with_holder(run: Run, held: tuple[str, Holder] | None, *, stopping: bool) -> Run:
     """Return the run with who works on it: without anybody, `running` is what a kill left behind."""
     begun = [stage for stage in run.stages if stage.state == "running"]
+    if held is None and not begun and stopping == run.stopping:
+        return run
     last = max(begun, key=lambda stage: stage.started or "", default=None) if held and held[0] == "stage" else None
     stages = tuple(
         replace(stage, state="interrupted") if stage.state == "running" and stage is not last else stage
@@ -144,7 +147,9 @@ def _state(run: Run, stages: Sequence[Stage], holder: str) -> State:
 def of_record(name: str, paths: ExperimentPaths) -> Experiment:
     """Return the experiment by its record; one that cannot be read is a damaged one."""
     found = sign(paths.record)
-    by_files = Experiment(name, paths.root, created=moment(found[2] / 1e9 if found else 0.0), pages=_pages(paths.root))
+    by_files = Experiment(
+        name, paths.root, created=moment(found[2] / 1e9 if found else 0.0), pages=pages_in(paths.root)
+    )
     try:
         record = read_record(paths)
     except AlphafError as error:
@@ -156,18 +161,18 @@ def of_record(name: str, paths: ExperimentPaths) -> Experiment:
     return replace(by_files, kind=record["kind"], created=created, arms=arms)
 
 
-def _pages(root: Path) -> tuple[str, ...]:
-    """Return the reports in a run's or an experiment's folder, by their path in it."""
+def pages_in(root: Path) -> tuple[str, ...]:
+    """Return the reports in a folder of a run, an experiment or of all runs, by their path in it."""
     try:
         names = sorted(os.listdir(root))  # noqa: PTH208  (names)
     except OSError:
         return ()
-    found = [name for name in names if is_page(name)]
+    found = [name for name in names if _is_page(name)]
     sweep = RunPaths(root).sweep.html_report
     return (*found, *((str(sweep.relative_to(root)),) if sweep.is_file() else ()))
 
 
-def is_page(name: str) -> bool:
+def _is_page(name: str) -> bool:
     """Return whether a file of that name in a run's folder is a report."""
     return name == "report.html" or (name.startswith("compare-") and name.endswith(".html"))
 

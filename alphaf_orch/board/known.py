@@ -9,7 +9,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch.board.described import Experiment, Run, described, moment, of_record, sign, with_holder, written
+from alphaf_orch.board.described import (
+    Experiment,
+    Run,
+    described,
+    moment,
+    of_record,
+    pages_in,
+    sign,
+    with_holder,
+    written,
+)
 from alphaf_orch.board.holding import Locks
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.stored import absent
@@ -39,6 +49,7 @@ class Known:
         self.runs: tuple[Run, ...] = ()
         self.experiments: tuple[Experiment, ...] = ()
         self.by_name: Mapping[str, Run] = {}
+        self.pages: tuple[str, ...] = ()
         self._describe = describe
         self._kept: dict[str, _Kept] = {}
         self._locks = Locks()
@@ -56,6 +67,7 @@ class Known:
             )
             return
         runs, experiments = self._all()
+        self.pages = pages_in(self.root)
         self._put(runs, sorted(experiments, key=lambda each: each.created, reverse=True))
         there = {*self.by_name, *(f"{each.name}/" for each in experiments)}
         self._kept = {name: kept for name, kept in self._kept.items() if name in there}

@@ -49,6 +49,7 @@ class Snapshot:
     experiments: tuple[Experiment, ...]
     working: tuple[Working, ...]
     cards: Cards
+    pages: tuple[str, ...] = ()  # reports of several runs, by their path within `root`
 
 
 class Folder:
@@ -65,8 +66,9 @@ class Folder:
         with self._turn:
             self._known.look()
             working = tuple(self._work(run, stage) for run in self._known.runs for stage in run.working)
+            known = self._known
             return Snapshot(
-                time.time(), self._known.root, self._known.runs, self._known.experiments, working, self._look_at_cards()
+                time.time(), known.root, known.runs, known.experiments, working, self._look_at_cards(), known.pages
             )
 
     def run(self, name: str) -> Run | None:

@@ -1,4 +1,4 @@
-"""A run and an experiment as their records tell them, and what becomes of that where somebody works on them."""
+"""A run and an experiment as their records tell them, secrets masked, and who works on them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.holder import Holder
+from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.experiments.experiment import ExperimentPaths, read_record
 from alphaf_orch.runs.watch.findings import Finding, recorded
@@ -98,14 +99,15 @@ def described(name: str, paths: RunPaths, describe: Callable[[RunPaths], Mapping
 
 def _stage(name: str, entry: Mapping[str, Any]) -> Stage:
     job = entry.get("job")
+    parts = job.values() if isinstance(job, Mapping) else (job,)
     return Stage(
         name=name,
         state=str(entry["state"]),
         started=entry.get("started"),
         ended=entry.get("ended"),
         seconds=entry.get("seconds"),
-        told=str(entry.get("error") or entry.get("reason") or ""),
-        job=str(job or "") if not isinstance(job, Mapping) else " ".join(str(part) for part in job.values() if part),
+        told=mask(str(entry.get("error") or entry.get("reason") or "")),
+        job=mask(" ".join(str(part) for part in parts if part)),
         findings=tuple(recorded(entry)),
     )
 
@@ -122,7 +124,7 @@ def with_holder(run: Run, held: tuple[str, Holder] | None, *, stopping: bool) ->
     )
     if held and held[0] != "stage":
         stages += (Stage(held[0], "running", started=held[1].since),)
-    holder = str(held[1]) if held else ""
+    holder = mask(str(held[1])) if held else ""
     return replace(run, stages=stages, state=_state(run, stages, holder), holder=holder, stopping=stopping)
 
 

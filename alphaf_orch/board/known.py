@@ -21,6 +21,7 @@ from alphaf_orch.board.described import (
     written,
 )
 from alphaf_orch.board.holding import Locks
+from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.stored import absent
 from alphaf_orch.experiments.experiment import ExperimentPaths
@@ -116,7 +117,7 @@ class Known:
             kept = of_record(name, paths)
             self._kept[f"{name}/"] = _Kept(signs, time.monotonic(), kept)
         holder = self._locks.holder(paths.lock)
-        return replace(kept, holder=str(holder) if holder else "")
+        return replace(kept, holder=mask(str(holder)) if holder else "")
 
     def _fresh(self, name: str, signs: tuple[object, ...]) -> Run | Experiment | None:
         kept = self._kept.get(name)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from alphaf_orch.board.state import Curve, Experiment, Run, Snapshot, Working
-from alphaf_orch.core.masking import mask_values
 
 Href = Callable[[str], str]
 # Ours: below it a stage is only at work; a step of a large model takes a minute.
@@ -17,14 +16,12 @@ _QUIET_S = 120
 
 def everything(snapshot: Snapshot, href: Href) -> dict[str, Any]:
     """Return the runs and experiments; nothing in it changes while a stage takes its steps."""
-    value: dict[str, Any] = {
+    return {
         "root": str(snapshot.root),
         "runs": [_run(run, href) for run in snapshot.runs],
         "experiments": [_experiment(each, snapshot.runs, href) for each in snapshot.experiments],
         "pages": _pages("", snapshot.pages, href),
     }
-    masked: dict[str, Any] = mask_values(value)
-    return masked
 
 
 def moving(snapshot: Snapshot, version: str, marks: Callable[[Working], str]) -> dict[str, Any]:

@@ -68,6 +68,10 @@ COMMANDS = {
         "Score the models of a run on finance benchmarks, offline; what is known already is not asked again.",
     ),
     "judge": ("judge:judge", "Let a judge model say which of two models of a run answers better."),
+    "logs": (
+        "logs:logs",
+        "Print what alphaf said of a run or an arm, of all arms of an experiment, or the log of one STAGE.",
+    ),
     "merge-models": (
         "merge:merge_models",
         "Merge a run's newest finished model with others by mergekit, and check the hand-off again.",

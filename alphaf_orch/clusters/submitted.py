@@ -97,6 +97,12 @@ def happened(event: Happened, **facts: Any) -> Event:
     return Event(event, now(), job_id, int(restart) if restart.isdigit() else 0, nodes, **facts)
 
 
+def own_job() -> dict[str, str]:
+    """Return the number of the job that this process is part of, as a stage's entry in the manifest has it."""
+    number = os.environ.get("SLURM_JOB_ID", "")
+    return {"job": number} if number else {}
+
+
 def read_events(paths: RunPaths, name: str) -> tuple[Event, ...]:
     """Return what a job wrote down of itself, in order; half a line, of a job that was killed in it, says nothing."""
     try:

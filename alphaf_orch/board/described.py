@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,8 +15,10 @@ from alphaf_orch.core.holder import Holder
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.experiments.experiment import ExperimentPaths, read_record
+from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.watch.findings import Finding, recorded
 
+_FILE = re.compile(r"\w[\w.-]*")  # what may stand in the name of a file of ours
 # `begun`: there, and no stage of it yet; `unread`: there, and a later look reads it.
 State = Literal["working", "queued", "failed", "interrupted", "damaged", "done", "begun", "unread"]
 
@@ -90,6 +93,7 @@ def described(name: str, paths: RunPaths, describe: Callable[[RunPaths], Mapping
     if "damaged" in told:
         return replace(by_files, damage=str(told["damaged"]), fix=str(told["next"]))
     stages = tuple(_stage(stage, entry) for stage, entry in told["stages"].items())
+    stages += tuple(_other_jobs(told.get("jobs", ())))
     created = moment(datetime.fromisoformat(told["created"]).timestamp()) if _is_moment(told["created"]) else ""
     run = replace(
         by_files, state="begun", stages=stages, base=str(told["base"] or ""), created=created or by_files.created
@@ -98,18 +102,34 @@ def described(name: str, paths: RunPaths, describe: Callable[[RunPaths], Mapping
 
 
 def _stage(name: str, entry: Mapping[str, Any]) -> Stage:
-    job = entry.get("job")
-    parts = job.values() if isinstance(job, Mapping) else (job,)
     return Stage(
         name=name,
         state=str(entry["state"]),
-        started=entry.get("started"),
+        started=entry.get("started") or (entry.get("job") or {}).get("since"),
         ended=entry.get("ended"),
         seconds=entry.get("seconds"),
         told=mask(str(entry.get("error") or entry.get("reason") or "")),
-        job=mask(" ".join(str(part) for part in parts if part)),
+        job=_job(entry.get("job") or {}),
         findings=tuple(recorded(entry)),
     )
+
+
+def _other_jobs(jobs: Sequence[Mapping[str, Any]]) -> Iterator[Stage]:
+    """Yield the jobs that make no stage: evaluations, a report."""
+    for job in jobs:
+        name = str(job["name"])
+        if job["stage"] is None and name not in STAGE_ORDER and _FILE.fullmatch(name):
+            told = mask("; ".join(filter(None, (job["reason"], job["why"]))))
+            yield Stage(name, str(job["state"]), started=job["since"] or None, told=told, job=_job(job))
+
+
+def _job(job: Mapping[str, Any]) -> str:
+    """Return a job in words: `slurm job 12, node1, back in the queue 2 times`."""
+    if not job:
+        return ""
+    again = f"back in the queue {job['requeues']} times" if job.get("requeues") else ""
+    parts = (f"{job['scheduler']} job {job['id'] or '?'}", job.get("nodes"), again)
+    return mask(", ".join(str(part) for part in parts if part))
 
 
 def with_holder(run: Run, held: tuple[str, Holder] | None, *, stopping: bool) -> Run:
@@ -119,7 +139,8 @@ def with_holder(run: Run, held: tuple[str, Holder] | None, *, stopping: bool) ->
         return run
     last = max(begun, key=lambda stage: stage.started or "", default=None) if held and held[0] == "stage" else None
     stages = tuple(
-        replace(stage, state="interrupted") if stage.state == "running" and stage is not last else stage
+        # A job that runs is the scheduler's word for it, and may not have begun to hold anything.
+        replace(stage, state="interrupted") if stage in begun and stage is not last and not stage.job else stage
         for stage in run.stages
     )
     if held and held[0] != "stage":
@@ -129,7 +150,7 @@ def with_holder(run: Run, held: tuple[str, Holder] | None, *, stopping: bool) ->
 
 
 def _state(run: Run, stages: Sequence[Stage], holder: str) -> State:
-    if holder:
+    if holder or any(stage.state == "running" for stage in stages):
         return "working"
     if run.damage:
         return "damaged"

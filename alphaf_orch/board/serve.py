@@ -22,7 +22,7 @@ from alphaf_orch.core.masking import mask
 
 _HOST = "127.0.0.1"
 # Ours: a folder of some hundred runs is read before its page is opened; what takes longer is read while it is.
-_FIRST_LOOKS_S = 3.0
+_FIRST_LOOKS_S = 4.0
 _END_S = 3.0
 
 

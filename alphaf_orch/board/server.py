@@ -27,8 +27,9 @@ from alphaf_orch.core.wording import LANGUAGES, in_language
 from alphaf_orch.core.yaml_files import read_text
 from alphaf_orch.report.html import both
 
-# Several pages that are open at once are answered from one look.
-_LOOK_S = 0.4
+# Between two looks while a page is open; what is older than a second and a half is not shown without a new look. A
+# page asks each second, a hidden one less often.
+_LOOK_S, _OLD_S, _AWAY_S = 0.4, 1.5, 5.0
 _MOST_BODY = 4096
 _STATIC = {"/board.css": "text/css; charset=utf-8", "/board.js": "text/javascript; charset=utf-8"}
 
@@ -41,15 +42,26 @@ class Board:
         self._folder = Folder()
         self._turn = threading.Lock()
         self._last: tuple[float, Snapshot] | None = None
+        self._looking: threading.Thread | None = None
+        self._wanted = 0.0
         self._told: tuple[object, tuple[bytes, str]] | None = None
 
     def look(self) -> Snapshot:
-        """Return what is there now, or was less than half a second ago."""
+        """Return what is there now, or was a moment ago: nobody waits for a look while a page is open."""
         with self._turn:
-            if self._last is None or time.monotonic() - self._last[0] > _LOOK_S:
-                found = self._folder.look()
-                self._last = (time.monotonic(), found)
-            return self._last[1]
+            now = self._wanted = time.monotonic()
+            last = self._last if self._last and now - self._last[0] < _OLD_S else None
+            found = last or (now, self._folder.look())
+            self._last = found
+            if self._looking is None or not self._looking.is_alive():
+                self._looking = threading.Thread(target=self._look_on, name="looks at the runs", daemon=True)
+                self._looking.start()
+        return found[1]
+
+    def _look_on(self) -> None:
+        while time.monotonic() - self._wanted < _AWAY_S:
+            time.sleep(_LOOK_S)
+            self._last = (time.monotonic(), self._folder.look())
 
     def read_all(self, within_s: float) -> None:
         """Read every run there is, as far as the time allows: the first page is whole then."""

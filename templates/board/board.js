@@ -70,11 +70,15 @@
     return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
   };
   const gib = (bytes) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
-  const sameDay = (a, b) => a.toDateString() === b.toDateString();
+  // Made once: a formatter takes longer to make than a row.
+  const formats = Object.fromEntries(Object.entries({ ko: "ko", en: "en-GB" }).map(([lang, locale]) => [lang, {
+    time: new Intl.DateTimeFormat(locale, { timeStyle: "medium" }),
+    day: new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }),
+  }]));
   const local = (moment) => {
     if (Number.isNaN(moment.getTime())) return "";
-    const options = sameDay(moment, new Date()) ? { timeStyle: "medium" } : { dateStyle: "medium", timeStyle: "short" };
-    return both({ ko: moment.toLocaleString("ko", options), en: moment.toLocaleString("en-GB", options) });
+    const kind = moment.toDateString() === new Date().toDateString() ? "time" : "day";
+    return both({ ko: formats.ko[kind].format(moment), en: formats.en[kind].format(moment) });
   };
   const when = (iso) => (iso ? make("time", { datetime: iso }, local(new Date(iso))) : "");
 
@@ -381,9 +385,10 @@
     clearTimeout(timer);
     let pause = document.hidden ? HIDDEN_MS : LIVE_MS;
     try {
+      const all = version ? null : ask("/api/state"); // at the first look both at once
       const found = await ask("/api/live");
       if (found.version !== version) {
-        whole(await ask("/api/state"));
+        whole(await (all ?? ask("/api/state")));
         version = found.version;
       }
       live(found);

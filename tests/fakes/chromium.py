@@ -1,4 +1,4 @@
-"""A real Chromium, driven through its own protocol over two pipes: pages as a person sees them, and what they ask for."""
+"""A real Chromium, driven through its own protocol over two pipes: pages as seen, and what they ask for."""
 
 from __future__ import annotations
 

@@ -68,9 +68,16 @@ class Tail:
 
 
 def _on_paper(lines: bytes) -> str:
-    """Return lines as they would stand on paper; of many at once, for each search has its price."""
+    return mask(on_paper(lines))
+
+
+def on_paper(lines: bytes) -> str:
+    """Return lines as they would stand on paper; secrets are for whoever shows them.
+
+    Of many at once, for each search has its price.
+    """
     last = _OVERWRITTEN.sub(b"", _ENDS.sub(b"", lines))
-    return mask(_STEERING.sub("", last.decode("utf-8", "replace")))
+    return _STEERING.sub("", last.decode("utf-8", "replace"))
 
 
 def last_lines(path: Path, count: int) -> int:

@@ -84,8 +84,8 @@ def _submit_files(
                 write_submitted(paths_of(job.run), records[job.key])
             ids = scheduler.hand_over(file)
             handed |= ids
-            for job in file.jobs:
-                write_submitted(paths_of(job.run), replace(records[job.key], job_id=ids[job.key]))
+            for job, before_it in zip(file.jobs, ((), *((ids[job.key],) for job in file.jobs)), strict=False):
+                write_submitted(paths_of(job.run), replace(records[job.key], job_id=ids[job.key], after=before_it))
             _say_file(file, ids, scheduler, say)
     except (AlphafError, KeyboardInterrupt, OSError) as error:
         _put_back(before)
@@ -135,7 +135,7 @@ def live_jobs(every: Iterable[RunPaths], scheduler: Scheduler) -> dict[str, Live
     if not open_ones:
         return {}
     states = scheduler.states(tuple(job.job_id for job in open_ones.values()))
-    found = {key: Live(job, states[job.job_id]) for key, job in open_ones.items()}
+    found = {key: Live(job, states.get(job.job_id, JobState("unknown"))) for key, job in open_ones.items()}
     return {key: live for key, live in found.items() if live.state.state in ("queued", "running", "requeued")}
 
 

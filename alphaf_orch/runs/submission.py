@@ -92,7 +92,7 @@ def run_jobs(plan: Plan, run: str, site: Site) -> tuple[Job, ...]:
     found = safe_statuses(plan, read_manifest(plan.paths.manifest))
     jobs = chain_jobs(plan, run, {status.stage.name for status in found if status.to_do})
     check_fits(jobs, site.profile, site.file)
-    files_of(jobs, site.profile, site.scheduler, submitted_paths, site.place)  # raises what the scheduler could not take
+    files_of(jobs, site.profile, site.scheduler, submitted_paths, site.place)  # raises what it could not take
     return jobs
 
 

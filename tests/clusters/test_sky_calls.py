@@ -90,7 +90,8 @@ def test_a_chain_is_one_managed_job_and_its_records_know_its_tasks(sky, submit, 
     (call,) = calls(sky)
     assert call[:5] == ["jobs", "launch", "--yes", "--detach-run", "--name"]
     assert call[6:] == ["--secret", "HF_TOKEN", str(paths.job_script("chain", "sky.yaml"))]
-    assert {job.name: job.job_id for job in read_submitted(paths)} == {"sft": "17.0", "merge_sft": "17.1"}
+    found = {job.name: (job.job_id, job.after) for job in read_submitted(paths)}
+    assert found == {"sft": ("17.0", ()), "merge_sft": ("17.1", ("17.0",))}
     assert said == ["실험: sft, merge_sft: submitted as 17.0, 17.1"]
 
 

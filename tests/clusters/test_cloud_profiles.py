@@ -40,8 +40,8 @@ def test_the_shipped_profile_says_nothing_of_a_site(scheduler):
         ("kubernetes", "kubernetes:\n  volume: []\n", "unknown key volume: did you mean volumes?", 2),
         (
             "kubernetes",
-            "kubernetes:\n  volumes:\n  - {clam: a, path: /x}\n",
-            "unknown key clam: did you mean claim?",
+            "kubernetes:\n  volumes:\n  - {claim: a, path: /x, readonly: true}\n",
+            "unknown key readonly: did you mean read_only?",
             2,
         ),
         ("kubernetes", "kubernetes:\n  tolerations:\n  - {taints: a}\n", "unknown key taints: did you mean taint?", 2),

@@ -96,7 +96,10 @@ COMMANDS = {
 }
 
 # What a job of a scheduler calls; people do not.
-HIDDEN = {"job": ("job:job", "Do what a submitted job is for.")}
+HIDDEN = {
+    "job": ("job:job", "Do what a submitted job is for."),
+    "part": ("part:part", "Do what a submitted job is for of an experiment that is no arm."),
+}
 
 
 def load(name: str) -> click.Command:
@@ -134,9 +137,9 @@ class _Alphaf(click.Group):
             sys.stdout.flush()  # here, where what the disk does not take is told
         except KeyboardInterrupt:
             from alphaf_orch.core import signals
-            from alphaf_orch.core.errors import Interrupted
+            from alphaf_orch.core.errors import interrupted
 
-            raise Interrupted(
+            raise interrupted(
                 f"alphaf {ctx.invoked_subcommand} was interrupted by {signals.name()}",
                 where=os.path.curdir,
                 fix="what is finished is kept; the same command goes on where it stopped",

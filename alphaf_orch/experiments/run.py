@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,12 +16,12 @@ from typing import Self
 
 from rich.console import Console
 
-from alphaf_orch.core.errors import AlphafError, Interrupted
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.processes import Stop, interrupts_noted
 from alphaf_orch.core.progress import LogLine, tell
-from alphaf_orch.core.record import now, read_manifest, write_atomic
+from alphaf_orch.core.record import now, write_atomic
+from alphaf_orch.core.signals import CODE, LATER_CODE
 from alphaf_orch.core.warm import passed_on
 from alphaf_orch.experiments.experiment import (
     Arm,
@@ -33,18 +33,16 @@ from alphaf_orch.experiments.experiment import (
     write_record,
 )
 from alphaf_orch.experiments.plan import Slot, arm_commands, plan_arms, slots, starting_order
-from alphaf_orch.planning.plan import Plan
+from alphaf_orch.experiments.prepare import cannot_start, prepare
 from alphaf_orch.runs.launch import launch, own_errors
-from alphaf_orch.runs.ready import ready_plan
 from alphaf_orch.runs.recipe_check import check_recipe
-from alphaf_orch.runs.status import safe_statuses
 from alphaf_orch.runs.warm import warm_programs
 from alphaf_orch.settings.config import dump_config
 
 # What of an arm's own output is worth a line here: how its stages began, went on and ended.
 _WORTH_A_LINE = re.compile(r"(error: |\w+: |\w+  (\d+/\d+|\d+ task))")
 _NOT_WORTH = re.compile(r"(model|chat): ")
-_STOPPED = 130
+_STOPPED = (CODE, LATER_CODE)
 PATIENCE = 3.0  # an arm that is stopped has a tool of its own to stop first
 
 
@@ -88,11 +86,9 @@ def run_experiment(
     with working_on(paths) as lock_fd:
         write_record(paths, experiment, (), created)
         shared = _Shared(queue.SimpleQueue())
-        for name, error in lacking.items():
-            shared.outcomes[name] = Outcome(name, "failed", error.exit_code, 0.0, error.message)
-            tell(console, f"[{name}] cannot start: {error.message}")
+        shared.outcomes |= cannot_start(lacking, console)
         try:
-            _prepare(experiment, plans, console, shared, verbose=verbose)
+            shared.outcomes |= prepare(experiment, plans, console, verbose=verbose)
             for arm in starting_order(experiment, len(shares)):
                 if arm.name not in shared.outcomes:
                     # Written by the parent alone: a child that was killed leaves no half of a file.
@@ -107,32 +103,6 @@ def run_experiment(
         outcomes = tuple(shared.outcomes[arm.name] for arm in experiment.arms)
         write_record(paths, experiment, outcomes, created)
     return outcomes
-
-
-def _prepare(
-    experiment: Experiment,
-    plans: Mapping[str, Plan],
-    console: Console,
-    shared: _Shared,
-    *,
-    verbose: bool,
-) -> None:
-    """Make or fetch what all arms read, once: arms that run at the same time would meet in the cache."""
-    made: set[str] = set()
-    for arm in experiment.arms:
-        plan = plans.get(arm.name)
-        if plan is None or plan.preset.name in made or not plan.prepares:
-            continue
-        made.add(plan.preset.name)
-        try:
-            safe_statuses(ready_plan(plan, console, verbose=verbose), read_manifest(plan.paths.manifest))
-        except Interrupted:
-            raise KeyboardInterrupt from None
-        except AlphafError as error:
-            for other in experiment.arms:
-                if other.config.model == arm.config.model and other.name in plans:
-                    shared.outcomes[other.name] = Outcome(other.name, "failed", error.exit_code, 0.0, error.message)
-            tell(console, f"[{arm.name}] cannot start: {error.message}")
 
 
 def _work(
@@ -156,7 +126,7 @@ def _work(
                     experiment, arm, paths, slot, console, shared, lock_fd, verbose=verbose
                 )
             except KeyboardInterrupt:
-                shared.outcomes[arm.name] = Outcome(arm.name, "interrupted", _STOPPED)
+                shared.outcomes[arm.name] = Outcome(arm.name, "interrupted", CODE)
 
     # Noted, not raised: a second Ctrl-C makes the workers hurry, and must not leave them behind.
     with interrupts_noted() as shared.stop, ThreadPoolExecutor(len(shares)) as pool:
@@ -185,10 +155,10 @@ def _run_arm(
     for command in arm_commands(experiment, arm, paths):
         line = _ArmLine(arm.name, paths.log(arm.name), console, shared.stopped, verbose=verbose)
         argv = (sys.executable, "-m", "alphaf_orch", *command)
-        finished = launch(argv, line, lock_fd, env=env, patience=PATIENCE, hurry=shared.stop.hurry)
+        finished = launch(argv, line, lock_fd, env=env, patience=PATIENCE, hurry=shared.stop.hurry, is_alphaf=True)
         if finished.exit_code:
             error = (own_errors(line.log) or [f"alphaf {command[0]} exited with {finished.exit_code}"])[-1]
-            state: State = "interrupted" if finished.exit_code == _STOPPED else "failed"
+            state: State = "interrupted" if finished.exit_code in _STOPPED else "failed"
             return Outcome(arm.name, state, finished.exit_code, time.monotonic() - started, error)
     return Outcome(arm.name, "done", 0, time.monotonic() - started)
 

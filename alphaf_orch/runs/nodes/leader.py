@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch.core.errors import AlphafError, Interrupted, RunStateError, StageError
+from alphaf_orch.core.errors import AlphafError, RunStateError, StageError, interrupted
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.nodes import Node, Seat, free_port
 from alphaf_orch.core.paths import RunPaths
@@ -155,7 +155,8 @@ def leading(paths: RunPaths, seat: Seat, nodes: int, patience: float, say: Say) 
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             what = "it was interrupted" if stopped else f"{type(error).__name__}"
-            voice.say("failed", error=what, exit_code=Interrupted.exit_code if stopped else 1)
+            code = interrupted("", where="", fix="").exit_code if stopped else 1
+            voice.say("failed", error=what, exit_code=code)
             raise
         voice.say("ended")
 

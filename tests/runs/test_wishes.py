@@ -1,0 +1,137 @@
+"""A run that is asked to stop or to make room, by a file in its folder or by SIGUSR1: seen at once, whatever it does."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import living, until
+
+from alphaf_orch.core.paths import PACKAGE, RunPaths
+from alphaf_orch.core.stop import of_job, read_wish, wish
+
+
+@pytest.fixture
+def begin(fake, tmp_path):
+    """Return a function that starts `alphaf sft --model tiny`, hanging in its training, in a group of its own."""
+    fake.behave(sft="hang")
+    started = []
+
+    def begin(*args, until_said="hanging", **env):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "alphaf_orch", *(args or ("sft", "--model", "tiny")), "--config", str(fake.config)],
+            env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), **env}, cwd=tmp_path, text=True, encoding="utf-8",
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+        started.append(process)
+        log = paths().log("sft")
+        if until_said:
+            until(lambda: log.is_file() and log.read_text("utf-8").rstrip().endswith(until_said), 60)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def paths(name="tiny"):
+    return RunPaths(Path(os.environ["ALPHAF_RUNS"]) / name)
+
+
+def sft():
+    return json.loads(paths().manifest.read_text("utf-8"))["stages"]["sft"]
+
+
+def ended(process):
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err, err
+    return process.returncode, err
+
+
+def test_sigusr1_to_the_whole_group_makes_room_and_the_same_command_goes_on(begin, fake):
+    process = begin(SLURM_JOB_ID="17")
+    os.killpg(process.pid, signal.SIGUSR1)
+    os.killpg(process.pid, signal.SIGUSR1)  # twice hurries nothing
+    code, err = ended(process)
+    assert code == 75, err
+    assert "sft: asked to make room by SIGUSR1: it gets 540 s to end" in err
+    assert "error: sft: stopped at step 5 of 10 for SIGUSR1; checkpoint-5 kept" in err, err
+    entry = sft()
+    assert entry["state"] == "interrupted"
+    (once,) = entry["requeues"]
+    assert {**once, "at": ""} == {"at": "", "why": "SIGUSR1", "job": "17", "restart": 0, "checkpoint": "checkpoint-5"}
+    fake.behave()
+    assert ended(begin(until_said="", SLURM_JOB_ID="17", SLURM_RESTART_COUNT="1"))[0] == 0
+    assert fake.argv("sft")[-1].endswith("checkpoint-5")
+    assert sft()["requeues"] == [once], "told once"
+    assert sft()["restart"] == 1
+
+
+@pytest.mark.parametrize(("kind", "code"), [("later", 75), ("stop", 130)])
+def test_a_wish_in_the_folder_is_heeded_within_seconds(kind, code, begin):
+    process = begin()
+    wish(paths().stop_wish, kind, "the board", seconds=300)
+    found, err = ended(process)
+    assert found == code, err
+    asked = "make room by the board: it gets 240 s" if kind == "later" else "stop by the board: it gets 60 s"
+    assert f"sft: asked to {asked}" in err
+    assert sft()["state"] == "interrupted"
+    assert bool(sft().get("requeues")) == (kind == "later")
+    assert not paths().stop_wish.exists(), "what was heeded is removed"
+
+
+def test_an_old_wish_stops_nobody_and_one_for_another_job_neither(begin, fake):
+    fake.behave()
+    wish(paths().stop_wish, "stop", "yesterday")
+    wish(of_job(paths().stop_wish, "17"), "later", "an earlier start", job="17", restart=0)
+    code, err = ended(begin(until_said="", SLURM_JOB_ID="17", SLURM_RESTART_COUNT="1"))
+    assert code == 0, err
+    assert read_wish(paths().stop_wish).why == "yesterday"
+    fake.behave(sft="hang")
+    process = begin("sft", "--model", "tiny", "--run", "둘", until_said="", SLURM_JOB_ID="18")
+    log = paths("둘").log("sft")
+    until(lambda: log.is_file() and "hanging" in log.read_text("utf-8"), 60)
+    wish(paths("둘").stop_wish, "later", "the time limit of job 17", job="17")
+    until(lambda: read_wish(paths("둘").stop_wish), 5)
+    wish(of_job(paths("둘").stop_wish, "18"), "later", "the time limit of job 18", job="18", restart=0)
+    code, err = ended(process)
+    assert code == 75
+    assert "for the time limit of job 18" in err
+
+
+def test_what_the_job_was_asked_before_it_held_the_run_is_heeded(begin):
+    """Its script was told of the limit while it was still planning."""
+    wish(of_job(paths().stop_wish, "17"), "later", "the time limit of job 17", job="17", restart=2)
+    code, err = ended(begin(until_said="", SLURM_JOB_ID="17", SLURM_RESTART_COUNT="2"))
+    assert code == 75, err
+    assert "the time limit of job 17" in err
+
+
+def test_a_stop_behind_later_is_not_sent_back_and_a_firm_word_shortens_the_wait(begin, fake):
+    fake.behave(sft="ranks")  # they ignore all that can be ignored
+    process = begin()
+    process.send_signal(signal.SIGUSR1)
+    until(lambda: "make room" in paths().log("alphaf").read_text("utf-8"), 10)
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGTERM)
+    code, err = ended(process)
+    assert code == 130, err
+    assert "requeues" not in sft()
+
+
+def test_a_run_that_another_one_took_over_is_written_to_no_more(begin):
+    """A machine that its scheduler gave up wakes up: its trainer is killed without a last checkpoint."""
+    process = begin()
+    before = paths().manifest.read_bytes()
+    holder = json.loads(paths().lock.read_text("utf-8"))
+    paths().lock.write_text(json.dumps({**holder, "host": "다른-기계", "pid": 1}) + "\n", "utf-8")
+    code, err = ended(process)
+    assert code == 6, err
+    assert "another process works here: process 1, on 다른-기계" in err
+    assert paths().manifest.read_bytes() == before
+    assert "asked to" not in err, "nothing is waited for"
+    assert not living([process.pid])

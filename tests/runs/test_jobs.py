@@ -171,6 +171,17 @@ def test_who_asks_nobody_shows_no_jobs(slurm):
     assert list(run_json(far.paths)["stages"]) == ["data"] and slurm.asked == []
 
 
+def test_a_job_that_was_stopped_is_asked_about_for_it_may_be_queued_again(slurm, shown):
+    far = Submission(stages=("sft", "merge_sft"))
+    far.event("sft", "started", 5)
+    far.event("sft", "ended", 25, exit_code=130, why="sft was interrupted")
+    far.stages(sft="interrupted")
+    slurm.told = {"101": JobState("requeued", "BeginTime", restarts=1), "102": JobState("queued", "Dependency")}
+    assert [stage["state"] for stage in shown()["stages"].values()] == ["requeued", "queued"]
+    slurm.silent = True
+    assert [stage["state"] for stage in shown()["stages"].values()] == ["interrupted", "queued"]
+
+
 def test_a_stage_that_an_arm_waits_for_fails_in_the_other_arm(slurm):
     first, second = Submission("a", ("sft",), 1), Submission("b", (), 2)
     second.ids["eval"] = "2"

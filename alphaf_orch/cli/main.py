@@ -38,6 +38,10 @@ COMMANDS = {
         "bundle:bundle",
         "Collect what a machine without a network needs: wheels, models, data, an installer; uses the network.",
     ),
+    "cancel": (
+        "cancel:cancel",
+        "End what works, or waits in a queue to work, on a run, an arm (EXPERIMENT/ARM) or an experiment.",
+    ),
     "chat": ("look:chat", "Chat with a run's newest finished model; works on CPU too."),
     "clean": (
         "clean:clean",
@@ -96,7 +100,10 @@ COMMANDS = {
 }
 
 # What a job of a scheduler calls; people do not.
-HIDDEN = {"job": ("job:job", "Do what a submitted job is for.")}
+HIDDEN = {
+    "job": ("job:job", "Do what a submitted job is for."),
+    "part": ("part:part", "Do what a submitted job is for of an experiment that is no arm."),
+}
 
 
 def load(name: str) -> click.Command:

@@ -20,7 +20,7 @@ from alphaf_orch.core.yaml_files import LOADER, Document, parse_document, read_t
 from alphaf_orch.planning.forecast import card_room
 from alphaf_orch.settings.clusters import Container, On, Profile, Resources, Role, is_path
 
-_SET = re.compile(r"(\w+)=[\"']?([^\s\"']+)")
+_SET = re.compile(r"(\w+)=[\"']?(?=([^\s\"']))")  # a variable, and how its value begins
 # ours: a rank, the two workers that load its rows, and the thread that pins them
 CPUS_PER_GPU = 4
 
@@ -55,17 +55,20 @@ def load_profile(on: On, folders: tuple[Path, ...]) -> Profile:
     value that is not taken, a secret, a profile of another scheduler.
     """
     path = profile_file(on, folders)
-    document = parse_document(read_text(path, "the profile is "), str(path), "the profile is ", loader=_AsWritten)
+    text, subject = read_text(path, "the profile is "), "the profile is "
+    document = parse_document(text, str(path), subject, loader=_AsWritten, may_be_empty=True)
     refuse_credentials(document.values, str(path))
     _refuse_settings_in_lines(document, path)
 
     def told(mistake: Mistake) -> ConfigError:
-        where = f"{path}{_line(document, mistake.keys)}, key {mistake.key}"
-        if mistake.unknown:
-            known = _known(mistake.keys)
-            what = f"unknown key {mistake.keys[-1]}{nearest(mistake.keys[-1], known)}"
+        keys = tuple(key for key in mistake.keys if key != "[key]")  # so pydantic has it of a key that is none
+        key = ".".join(keys)
+        where = f"{path}{_line(document, keys)}, key {key}"
+        if mistake.unknown or keys != mistake.keys:
+            known = _known(keys)
+            what = f"unknown key {keys[-1]}{nearest(keys[-1], known)}"
             return ConfigError(what, where=where, fix=f"known keys there: {', '.join(known)}")
-        return ConfigError(f"{mistake.key}: {mistake.message.lower()}", where=where, fix="mend that value")
+        return ConfigError(f"{key}: {mistake.message.lower()}", where=where, fix="mend that value")
 
     profile = validated(Profile, {"scheduler": on.scheduler, **document.values}, told)
     if profile.scheduler != on.scheduler:
@@ -137,9 +140,7 @@ def _refuse_settings_in_lines(document: Document, path: Path) -> None:
         for key in ("setup", "extra", "env"):
             lines = part.get(key)
             for line in lines if isinstance(lines, list | tuple) else ():
-                named = next(
-                    (n for n, value in _SET.findall(str(line)) if is_secret_name(n) and value[0] not in "$"), ""
-                )
+                named = next((n for n, value in _SET.findall(str(line)) if is_secret_name(n) and value != "$"), "")
                 if named:
                     raise ConfigError(
                         f"{key} sets {named}, and a job's file is readable by others",

@@ -174,6 +174,7 @@ def _behind_earlier_stages(jobs: Sequence[Job], live: Mapping[str, Live]) -> tup
         return ()
     first, order = jobs[0], STAGE_ORDER.index
     earlier = [key for key, each in live.items() if each.record.stage in STAGE_ORDER[: order(str(first.stage))]]
+    earlier.sort(key=lambda key: order(str(live[key].record.stage)))
     return (replace(first, after=(*first.after, *earlier)), *jobs[1:])
 
 

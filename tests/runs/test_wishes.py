@@ -1,4 +1,4 @@
-"""A run that is asked to stop or to make room, by a file in its folder or by SIGUSR1: seen at once, whatever it does."""
+"""A run that is asked to stop or to make room, by a file in its folder or by SIGUSR1: heeded, whatever it does."""
 
 import json
 import os
@@ -71,17 +71,33 @@ def test_sigusr1_to_the_whole_group_makes_room_and_the_same_command_goes_on(begi
     assert sft()["restart"] == 1
 
 
-@pytest.mark.parametrize(("kind", "code"), [("later", 75), ("stop", 130)])
-def test_a_wish_in_the_folder_is_heeded_within_seconds(kind, code, begin):
+def test_a_wish_in_the_folder_is_heeded_within_seconds_and_removed(begin):
     process = begin()
-    wish(paths().stop_wish, kind, "the board", seconds=300)
-    found, err = ended(process)
-    assert found == code, err
-    asked = "make room by the board: it gets 240 s" if kind == "later" else "stop by the board: it gets 60 s"
-    assert f"sft: asked to {asked}" in err
-    assert sft()["state"] == "interrupted"
-    assert bool(sft().get("requeues")) == (kind == "later")
-    assert not paths().stop_wish.exists(), "what was heeded is removed"
+    wish(paths().stop_wish, "later", "the board", seconds=300)
+    code, err = ended(process)
+    assert code == 75, err
+    assert "sft: asked to make room by the board: it gets 240 s" in err
+    assert [each["why"] for each in sft()["requeues"]] == ["the board"]
+    assert not paths().stop_wish.exists()
+
+
+def test_cancel_stops_who_works_here_and_waits_for_it(begin, alphaf):
+    process = begin()
+    wish(paths().stop_wish, "stop", "yesterday")  # lies there already
+    paths().stop_wish.write_text("{", "utf-8")
+    done = alphaf("cancel", "tiny")
+    assert done.exit_code == 0, done.output
+    assert f"asked to stop: tiny: process {process.pid}: " in done.stdout
+    assert "tiny: stopped; the same command goes on where it was" in done.stdout
+    code, err = ended(process)
+    assert code == 130, err
+    assert "sft: asked to stop by alphaf cancel of " in err
+    assert "it gets 60 s" in err
+    assert (sft()["state"], "requeues" in sft()) == ("interrupted", False)
+    assert not paths().stop_wish.exists()
+    again = alphaf("cancel", "tiny")
+    assert (again.exit_code, again.stdout.partition(":")[0]) == (0, "tiny")
+    assert "nothing to cancel" in again.stdout
 
 
 def test_an_old_wish_stops_nobody_and_one_for_another_job_neither(begin, fake):

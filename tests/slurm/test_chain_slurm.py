@@ -17,9 +17,9 @@ CHAIN = ("data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo
 def submit(cluster, fake):
     """Return a function that submits the chain of the tiny model with the stand-ins."""
 
-    def call(*args, run="r", code=0):
+    def call(*args, run="r", code=0, env=None):
         words = ("run", "--model", "tiny", "--run", run, "--config", str(fake.config), *cluster.on, *args)
-        return cluster.alphaf(*words, code=code)
+        return cluster.alphaf(*words, code=code, env=env)
 
     return call
 
@@ -146,13 +146,12 @@ def test_a_job_that_makes_room_is_queued_again_and_goes_on(cluster, fake, submit
     assert any(word.startswith("--resume_from_checkpoint=") for word in fake.argv("sft")), fake.argv("sft")
 
 
-def test_where_there_is_no_sbatch_that_is_said(cluster, fake, submit, monkeypatch, tmp_path):
+def test_where_there_is_no_sbatch_that_is_said(cluster, fake, submit, tmp_path):
     empty = tmp_path / "bin"
     empty.mkdir()
     for tool in ("sh", "git"):
         (empty / tool).symlink_to(shutil.which(tool))
-    monkeypatch.setenv("PATH", str(empty))
-    said = submit(code=9)
+    said = submit(code=9, env={"PATH": str(empty)})
     assert "there is no sbatch here" in said, said
     assert not list(folder().glob("jobs/*.json"))
 

@@ -64,7 +64,9 @@ def test_a_chain_of_eeve_is_as_recorded(nodes, tmp_path):
     jobs = chain_jobs(made, "eeve", {stage.name for stage in made.stages})
     text = "".join(shown(job, tmp_path / "shared/runs", whole=job.name == "sft") for job in jobs)
     files = {path.name: file.text for stage in made.stages for path, file in stage.files.items()}
-    accelerate = files["accelerate_sft.yaml"].replace(f"main_process_ip: {socket.gethostname()}\n", "main_process_ip: HOST\n")
+    accelerate = files["accelerate_sft.yaml"].replace(
+        f"main_process_ip: {socket.gethostname()}\n", "main_process_ip: HOST\n"
+    )
     compared(f"eeve-{nodes}x8-chain.txt", f"{text}# accelerate_sft.yaml\n{accelerate}", tmp_path)
 
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alphaf_orch.cli.estimate_view import arms_lines, estimate_json, short_lines
-from alphaf_orch.cli.job_view import job_words, requeue_lines, stages_words, waiting_lines
+from alphaf_orch.cli.job_view import error_lines, job_words, requeue_lines, stages_words, waiting_lines
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.hardware import Machine
@@ -151,9 +151,7 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
             )
         for line in requeue_lines(name, stage["requeues"]):
             console.out(line, highlight=False)
-        if stage["error"]:
-            console.out(f"{name}: {stage['error']}\n  log: {stage['log']}", highlight=False)
-    for line in waiting_lines(run["stages"], others, run["jobs_note"]):
+    for line in (*error_lines(run["stages"]), *waiting_lines(run["stages"], others, run["jobs_note"])):
         console.out(line, highlight=False)
     if run["model"]:
         console.out(f"model: {run['model']}", highlight=False)
@@ -168,7 +166,8 @@ def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
             table.add_row(row["run"], "", "", "damaged", "")
             continue
         states = stages_words(row)
-        table.add_row(row["run"], row["base"], row["created"], states or "all done", row["model"] or "")
+        nothing = "all done" if row["stages"] else "nothing yet"
+        table.add_row(row["run"], row["base"], row["created"], states or nothing, row["model"] or "")
     console.print(table)
     for row in rows:
         if "damaged" in row:

@@ -17,6 +17,10 @@ from alphaf_orch.runs.jobs import ask
 from alphaf_orch.runs.look import run_json
 
 
+def words(table):
+    return " ".join(table.replace("│", " ").split())
+
+
 @pytest.fixture
 def slurm(monkeypatch):
     return stand_in(monkeypatch)
@@ -46,7 +50,9 @@ def test_a_run_whose_jobs_all_wait_is_shown_with_why_they_do(slurm, alphaf, show
     text = alphaf("show", "far").stdout
     assert "101: Priority" in text and "data: queued: Priority: others are before it" in text
     text = alphaf("runs").stdout
-    assert "data queued (Priority), 3 behind queued" in " ".join(text.split()), "also where no manifest is yet"
+    assert "data queued (Priority), preprocess and 2 more queued (Dependency)" in words(text), (
+        "also where no manifest is yet"
+    )
 
 
 def test_where_a_stage_runs_since_when_and_how_often_it_was_sent_back(slurm, alphaf, shown):
@@ -163,6 +169,17 @@ def test_who_asks_nobody_shows_no_jobs(slurm):
     far = Submission()
     far.stages(data="done")
     assert list(run_json(far.paths)["stages"]) == ["data"] and slurm.asked == []
+
+
+def test_a_job_that_was_stopped_is_asked_about_for_it_may_be_queued_again(slurm, shown):
+    far = Submission(stages=("sft", "merge_sft"))
+    far.event("sft", "started", 5)
+    far.event("sft", "ended", 25, exit_code=130, why="sft was interrupted")
+    far.stages(sft="interrupted")
+    slurm.told = {"101": JobState("requeued", "BeginTime", restarts=1), "102": JobState("queued", "Dependency")}
+    assert [stage["state"] for stage in shown()["stages"].values()] == ["requeued", "queued"]
+    slurm.silent = True
+    assert [stage["state"] for stage in shown()["stages"].values()] == ["interrupted", "queued"]
 
 
 def test_a_stage_that_an_arm_waits_for_fails_in_the_other_arm(slurm):

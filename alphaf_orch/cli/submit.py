@@ -7,11 +7,13 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import click
+from rich.console import Console
 
 from alphaf_orch.cli.dry_run import print_dry_run
 from alphaf_orch.cli.options import How, log_console, out_console
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.jobs import Job, Needs
+from alphaf_orch.clusters.pipelined import File, files_of
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.record import fingerprint
@@ -87,15 +89,19 @@ def said_again(run: str) -> list[str]:
 
 def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site) -> None:
     """Print every file that the scheduler would be given, whole, and the command that would hand it over."""
-    console, place = out_console(), site.place
-    for job in jobs:
-        file, text = site.scheduler.script(job, site.profile, paths, place)
-        console.rule(f"{job.name} on {site.on}", align="left")
-        console.out(f"# {file}", highlight=False)
-        console.out(text, highlight=False)
-        names = [[key.rpartition(":")[2] for key in keys] for keys in (job.after, job.behind)]
-        console.out(f"$ {printable(site.scheduler.command(file, job, *names))}", highlight=False)
+    console = out_console()
+    for file in files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place):
+        console.rule(f"{', '.join(job.name for job in file.jobs)} on {site.on}", align="left")
+        print_file(console, file)
     click.echo(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written")
+
+
+def print_file(console: Console, file: File) -> None:
+    """Print a file that a scheduler would be given, whole, and what would hand it over."""
+    console.out(f"# {file.path}", highlight=False)
+    console.out(file.text, highlight=False)
+    for argv in (*file.waits, file.command):
+        console.out(f"$ {printable(argv)}", highlight=False)
 
 
 def _said_before(run: str, paths: RunPaths) -> Mapping[RunPaths, int] | None:

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from alphaf_orch.clusters.chain import chain_jobs, check_fits
 from alphaf_orch.clusters.jobs import Job
+from alphaf_orch.clusters.pipelined import files_of
 from alphaf_orch.clusters.place import place_here
 from alphaf_orch.clusters.profiles import described, load_profile, profile_file
 from alphaf_orch.clusters.scheduler import Place, Scheduler
@@ -87,10 +88,11 @@ def find_site(on: On, templates: str | None) -> Site:
 
 
 def run_jobs(plan: Plan, run: str, site: Site) -> tuple[Job, ...]:
-    """Return the jobs of what is to do; raise RunStateError or HardwareError for what could not run as planned."""
+    """Return the jobs of what is to do; raise AlphafError for what could not run as planned."""
     found = safe_statuses(plan, read_manifest(plan.paths.manifest))
     jobs = chain_jobs(plan, run, {status.stage.name for status in found if status.to_do})
     check_fits(jobs, site.profile, site.file)
+    files_of(jobs, site.profile, site.scheduler, submitted_paths, site.place)  # raises what it could not take
     return jobs
 
 

@@ -1,5 +1,6 @@
 """`--on`: what would run here is submitted, told, not doubled; a job makes its stage of it, and nothing else."""
 
+import json
 import re
 
 import in_process
@@ -30,6 +31,9 @@ class Site:
         found = self.call(*args)
         assert found.exit_code == code, found.output
         return found.output
+
+    def out(self, *args):
+        return self.call(*args).stdout
 
     def submit(self, command="run", run="시험", code=0, **_):
         return self(
@@ -204,6 +208,17 @@ def test_an_evaluation_waits_for_the_chain_and_says_what_was_said(site):
     site("eval", "--run", "시험")
     assert site.scheduler.handed["109"].behind == ("108",), "two would wait for each other's lock"
     assert "eval-finance-ko" in said
+
+
+def test_ids_are_said_as_json(site):
+    site.submit()
+    call = ("eval", "--run", "시험", "--task", "finance_ko_mcq", "--json")
+    assert json.loads(site.out(*call)) == {
+        "run": "시험",
+        "submitted": {"eval-finance_ko_mcq-" + site.scheduler.handed["108"].job.name[-6:]: "108"},
+        "under_way": {str(each.job.name): number for number, each in list(site.scheduler.handed.items())[:7]},
+    }
+    assert list(json.loads(site.out(*call))["under_way"].values()) == ["108"]
 
 
 def test_a_sweep_and_a_judgement_are_the_same_call_in_a_job(site):

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from alphaf_orch.cli.options import How, log_console
+from alphaf_orch.cli.submit import print_file
 from alphaf_orch.cli.wait import follow_jobs, so_far
-from alphaf_orch.core.command import printable
+from alphaf_orch.clusters.pipelined import files_of
+from alphaf_orch.core.signals import CODE
 from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.experiments.submit import (
@@ -53,13 +56,18 @@ def submit_arms(
     _tell(experiment, paths, site, done)
     if how.wait and (done.ids or done.live):
         ids = [*done.ids.values(), *(each.record.job_id for each in done.live.values())]
-        sys.exit(follow_jobs(experiment.name, ids, None if done.live else since))
+        code = follow_jobs(experiment.name, ids, None if done.live else since)
+        if code != CODE:  # else it is left alone, or taken back
+            from alphaf_orch.cli.part import report_experiment
+
+            report_experiment(paths, how.lang)  # the last lines and the end of a command that runs the arms here
+        sys.exit(code)
 
 
 def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Submission) -> None:
     by_run: dict[str, list[str]] = {}
     for job in done.wanted.jobs:
-        by_run.setdefault(job.run, []).append(f"{job.name} {done.ids[job.key]}")
+        by_run.setdefault(job.run, []).append(f"{job.name} {done.ids.get(job.key, 'waits')}")
     for run, jobs in by_run.items():
         taken = _taken(experiment, done.wanted.shared.get(run, {}))
         click.echo(f"[{_short(run, experiment)}] {', '.join(jobs)}{taken}")
@@ -103,17 +111,14 @@ def dry_arms(
 def print_jobs(console: Console, wanted: Wanted, paths: ExperimentPaths, site: Site) -> None:
     """Print every file, whole: what each stage reads, what the scheduler is given, the command that hands it over."""
     here, shown = site.place, set[Path]()
-    for job in wanted.jobs:
-        console.rule(f"{job.key} on {site.on}", align="left")
-        stage = wanted.stages.get(job.key)
-        for path, rendered in stage.files.items() if stage else ():
+    for file in files_of(wanted.jobs, site.profile, site.scheduler, partial(places, paths), here):
+        console.rule(f"{', '.join(job.key for job in file.jobs)} on {site.on}", align="left")
+        stages = [stage for job in file.jobs if (stage := wanted.stages.get(job.key))]
+        for path, rendered in [item for stage in stages for item in stage.files.items()]:
             if path not in shown:
                 shown.add(path)
                 console.out(f"# {path}", highlight=False)
                 console.out(rendered.text, highlight=False)
-        file, text = site.scheduler.script(job, site.profile, places(paths, job.run), here)
-        console.out(f"# {file}", highlight=False)
-        console.out(text, highlight=False)
-        console.out(f"$ {printable(site.scheduler.command(file, job, job.after, job.behind))}", highlight=False)
+        print_file(console, file)
     count = len(wanted.jobs)
     click.echo(f"dry run: {count} jobs; nothing was submitted to {site.on.scheduler}, and nothing was written")

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
+from pydantic import BaseModel
+
 from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
@@ -18,11 +20,22 @@ from alphaf_orch.core.paths import find_template
 from alphaf_orch.core.values import Mistake, nearest, validated
 from alphaf_orch.core.yaml_files import LOADER, Document, parse_document, read_text
 from alphaf_orch.planning.forecast import card_room
+from alphaf_orch.settings.clouds import Claim, Kubernetes, SkyPilot, Toleration
 from alphaf_orch.settings.clusters import Container, On, Profile, Resources, Role, is_path
 
 _SET = re.compile(r"(\w+)=[\"']?(?=([^\s\"']))")  # a variable, and how its value begins
 # ours: a rank, the two workers that load its rows, and the thread that pins them
 CPUS_PER_GPU = 4
+
+
+# What stands under which keys of a profile.
+_MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
+    ("container",): Container,
+    ("skypilot",): SkyPilot,
+    ("kubernetes",): Kubernetes,
+    ("kubernetes", "volumes"): Claim,
+    ("kubernetes", "tolerations"): Toleration,
+}
 
 
 class _AsWritten(LOADER):
@@ -164,4 +177,5 @@ def _known(keys: tuple[str, ...]) -> tuple[str, ...]:
     """Return the keys that may stand where this one does."""
     if keys[0] == "stages":
         return tuple(Resources.model_fields) if len(keys) > 2 else get_args(Role)
-    return tuple((Container if keys[0] == "container" and len(keys) > 1 else Profile).model_fields)
+    models = (model for model in (_MODELS.get(keys[:n]) for n in range(len(keys) - 1, 0, -1)) if model)
+    return tuple(next(models, Profile).model_fields)

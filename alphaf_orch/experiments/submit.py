@@ -10,6 +10,7 @@ from rich.console import Console
 
 from alphaf_orch.clusters.chain import check_fits, needs_of, planned
 from alphaf_orch.clusters.jobs import Job, Needs
+from alphaf_orch.clusters.pipelined import Pipelined
 from alphaf_orch.clusters.reasons import NEVER
 from alphaf_orch.clusters.submit import Live, live_jobs
 from alphaf_orch.core.errors import RunStateError
@@ -135,6 +136,7 @@ def submit_experiment(
     parallel: int | None = None,
     online: bool = False,
     verbose: bool = False,
+    say: Say = lambda _: None,
 ) -> Submission:
     """Make what all arms read, then submit what they lack; what is queued or running already is left as it is.
 
@@ -159,7 +161,9 @@ def submit_experiment(
             site.scheduler.cancel([live[key].record.job_id for key in sorted(wanted.stale)])
         left = {key: each for key, each in live.items() if key not in wanted.stale}
         before = {key: each.record.job_id for key, each in left.items()}
-        ids = site.submit(wanted.jobs, lambda _: None, before)
+        # Of pipelines it is said what they wait for, and what their user has to type; of single jobs their ids are.
+        say = partial(tell, console) if isinstance(site.scheduler, Pipelined) else lambda _: None
+        ids = site.submit(wanted.jobs, say, before)
         write_record(paths, experiment, list(outcomes.values()), created)
         if ids:
             _record(paths, site.on, wanted.shared, {**before, **ids}, parallel)

@@ -11,13 +11,10 @@ import click
 from rich.console import Console
 
 from alphaf_orch.cli.options import How, log_console
-<<<<<<< HEAD
 from alphaf_orch.cli.submit import print_file
-from alphaf_orch.clusters.pipelined import files_of
-=======
 from alphaf_orch.cli.wait import follow_jobs, so_far
-from alphaf_orch.core.command import printable
->>>>>>> arms
+from alphaf_orch.clusters.pipelined import files_of
+from alphaf_orch.core.signals import CODE
 from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.experiments.submit import (
@@ -59,7 +56,12 @@ def submit_arms(
     _tell(experiment, paths, site, done)
     if how.wait and (done.ids or done.live):
         ids = [*done.ids.values(), *(each.record.job_id for each in done.live.values())]
-        sys.exit(follow_jobs(experiment.name, ids, None if done.live else since))
+        code = follow_jobs(experiment.name, ids, None if done.live else since)
+        if code != CODE:  # else it is left alone, or taken back
+            from alphaf_orch.cli.part import report_experiment
+
+            report_experiment(paths, how.lang)  # the last lines and the end of a command that runs the arms here
+        sys.exit(code)
 
 
 def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Submission) -> None:

@@ -136,6 +136,7 @@ def submit_experiment(
     parallel: int | None = None,
     online: bool = False,
     verbose: bool = False,
+    say: Say = lambda _: None,
 ) -> Submission:
     """Make what all arms read, then submit what they lack; what is queued or running already is left as it is.
 

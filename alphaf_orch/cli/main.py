@@ -68,6 +68,10 @@ COMMANDS = {
         "Score the models of a run on finance benchmarks, offline; what is known already is not asked again.",
     ),
     "judge": ("judge:judge", "Let a judge model say which of two models of a run answers better."),
+    "logs": (
+        "logs:logs",
+        "Print what alphaf said of a run or an arm, of all arms of an experiment, or the log of one STAGE.",
+    ),
     "merge-models": (
         "merge:merge_models",
         "Merge a run's newest finished model with others by mergekit, and check the hand-off again.",
@@ -96,7 +100,10 @@ COMMANDS = {
 }
 
 # What a job of a scheduler calls; people do not.
-HIDDEN = {"job": ("job:job", "Do what a submitted job is for.")}
+HIDDEN = {
+    "job": ("job:job", "Do what a submitted job is for."),
+    "part": ("part:part", "Do what a submitted job is for of an experiment that is no arm."),
+}
 
 
 def load(name: str) -> click.Command:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
+from rich.console import Console
 
 from alphaf_orch.cli.dry_run import print_dry_run
 from alphaf_orch.cli.options import How, log_console, out_console
+from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.jobs import Job, Needs
+from alphaf_orch.clusters.pipelined import File, files_of
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.record import fingerprint
@@ -51,8 +54,9 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
         print_dry_run(plan, machine)
         print_jobs(run_jobs(plan, run, site), paths, site)
         return
+    since = _said_before(run, paths)
     handed = submission.submit_run(config, paths, scope, run, site, log_console(), click.echo, verbose=how.verbose)
-    _tell(handed, run, paths, how)
+    _tell(handed, run, since, how)
 
 
 def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Site, how: How) -> None:
@@ -65,7 +69,8 @@ def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Si
     if how.dry_run:
         print_jobs([job], paths, site)
         return
-    _tell(submission.submit_call(paths, job, site, click.echo), run, paths, how)
+    since = _said_before(run, paths)
+    _tell(submission.submit_call(paths, job, site, click.echo), run, since, how)
 
 
 def said_again(run: str) -> list[str]:
@@ -84,18 +89,27 @@ def said_again(run: str) -> list[str]:
 
 def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site) -> None:
     """Print every file that the scheduler would be given, whole, and the command that would hand it over."""
-    console, place = out_console(), site.place
-    for job in jobs:
-        file, text = site.scheduler.script(job, site.profile, paths, place)
-        console.rule(f"{job.name} on {site.on}", align="left")
-        console.out(f"# {file}", highlight=False)
-        console.out(text, highlight=False)
-        names = [[key.rpartition(":")[2] for key in keys] for keys in (job.after, job.behind)]
-        console.out(f"$ {printable(site.scheduler.command(file, job, *names))}", highlight=False)
+    console = out_console()
+    for file in files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place):
+        console.rule(f"{', '.join(job.name for job in file.jobs)} on {site.on}", align="left")
+        print_file(console, file)
     click.echo(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written")
 
 
-def _tell(handed: Handed, run: str, paths: RunPaths, how: How) -> None:
+def print_file(console: Console, file: File) -> None:
+    """Print a file that a scheduler would be given, whole, and what would hand it over."""
+    console.out(f"# {file.path}", highlight=False)
+    console.out(file.text, highlight=False)
+    for argv in (*file.waits, file.command):
+        console.out(f"$ {printable(argv)}", highlight=False)
+
+
+def _said_before(run: str, paths: RunPaths) -> Mapping[RunPaths, int] | None:
+    """Return where the logs of a run end that jobs are to add to."""
+    return so_far(run) if paths.root.is_dir() else {}
+
+
+def _tell(handed: Handed, run: str, since: Mapping[RunPaths, int] | None, how: How) -> None:
     for each in handed.live.values():
         click.echo(f"{each.record.name}: is under way already: {each}")
     if not handed.ids and not handed.live:
@@ -104,6 +118,5 @@ def _tell(handed: Handed, run: str, paths: RunPaths, how: How) -> None:
     if not how.wait:
         click.echo(f"follow it: alphaf logs {run} -f; state: alphaf show {run}; take it back: alphaf cancel {run}")
         return
-    from alphaf_orch.cli.wait import follow_jobs
-
-    sys.exit(follow_jobs(paths))
+    ids = [*handed.ids.values(), *(each.record.job_id for each in handed.live.values())]
+    sys.exit(follow_jobs(run, ids, None if handed.live else since))

@@ -6,8 +6,14 @@ from dataclasses import replace
 
 from alphaf_orch.cli.execute import execute
 from alphaf_orch.cli.options import How, command, with_options
+from alphaf_orch.cli.submit import site_of
+from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.stages import stage_name
+from alphaf_orch.runs.chain import run_config
 from alphaf_orch.runs.find import existing_run, finished_sft, last_finished_sft
+from alphaf_orch.runs.submission import coming
 from alphaf_orch.settings.options import Options, default_run_name, settings
 
 
@@ -50,7 +56,7 @@ def dpo(options: Options, how: How) -> None:
     named = options.run or (default_run_name(options.model) if options.model else None)
     if not (how.dry_run and options.model):
         paths = existing_run(named) if named else last_finished_sft()
-        named, upstream = paths.name, finished_sft(paths)
+        named, upstream = paths.name, _upstream(paths, options)
     # Here --data and --gpus speak of the DPO.
     meant = replace(
         options, run=named, data=(), dpo_data=options.data, gpus=None, dpo_gpus=options.gpus, default_section="dpo"
@@ -68,6 +74,18 @@ def run(options: Options, how: How) -> None:
     Where the config names a merge partner (`merge: {partner: ...}`), the model is merged with it at the end.
     """
     _execute(options, Scope(("sft", "dpo"), how.online, how.dry_run, merge=True), how)
+
+
+def _upstream(paths: RunPaths, options: Options) -> str:
+    """Return what tells the SFT that the DPO begins with: finished, or under way where the DPO is to run too."""
+    try:
+        return finished_sft(paths)
+    except RunStateError:
+        site = site_of(run_config(paths), options.on)
+        found = coming(paths, stage_name("merge", "sft"), site) if site else ""
+        if not found:
+            raise
+        return found
 
 
 def _execute(options: Options, scope: Scope, how: How) -> None:

@@ -97,6 +97,7 @@ class Stage(Shape):
     environment: list[str] = []
     origins: dict[str, Origin] | None = None
     versions: dict[str, str | None] = {}
+    job: str | None = None  # of a scheduler, that began it
 
 
 class WholeStage(Stage):
@@ -185,8 +186,11 @@ class Experiment(Shape):
     created: Moment
     date: Day | None = None
     request: Object
+    sections: list[Literal["sft", "dpo"]] = []
+    evaluations: list[Object] = []
     asked: list[str]
     arms: list[Arm]
+    submitted: Object = {}
 
 
 class Job(Shape):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,7 +12,8 @@ from rich.console import Console
 
 from alphaf_orch.clusters.chain import planned_machine, planned_scope
 from alphaf_orch.clusters.submitted import Event, Submitted, happened, note
-from alphaf_orch.core.errors import AlphafError, GoesOnLater, RunStateError, interruptible
+from alphaf_orch.core.cards import look_at_cards
+from alphaf_orch.core.errors import AlphafError, GoesOnLater, HardwareError, RunStateError, interruptible
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.heed import heeding
 from alphaf_orch.core.nodes import Seat, seat, unknown_rank
@@ -103,6 +105,7 @@ def run_stage(paths: RunPaths, record: Submitted, here: Seat | None, machine: Ma
         return False
     with led(config, paths, here, console) as leader:
         plan = _as_submitted(config, paths, record, machine)
+        _refuse_fewer_gpus(plan, record, machine)
         only = {record.stage}
         with warm_programs(None, config, machine, console):
             plan = ready_plan(plan, console, verbose=False, only=only)
@@ -122,3 +125,19 @@ def _as_submitted(config: RunConfig, paths: RunPaths, record: Submitted, machine
             fix="give the command again that submitted it; nothing was changed",
         )
     return plan
+
+
+def _refuse_fewer_gpus(plan: Plan, record: Submitted, machine: Machine) -> None:
+    """Raise HardwareError where the job did not get the GPUs that its training is planned for."""
+    stage = next(stage for stage in plan.stages if stage.name == record.stage)
+    wanted = plan.gpus[stage.section] if stage.kind == "train" and stage.section else 0
+    if wanted <= len(machine.gpus):
+        return
+    problem = None if machine.gpus else look_at_cards().problem
+    raise HardwareError(
+        f"{stage.name} is planned for {wanted} GPUs of each machine, and the job has {len(machine.gpus)} on"
+        f" {socket.gethostname()}" + (f" (NVML, which counts them: {problem})" if problem else ""),
+        where=f"job {happened('started').job_id or record.job_id}; CUDA_VISIBLE_DEVICES is honoured",
+        fix=f"look at gres, gpus and extra of the profile {record.profile}, and at what the machine has;"
+        " then give the command again that submitted it",
+    )

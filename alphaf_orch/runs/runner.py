@@ -109,7 +109,8 @@ def run_plan(
             if (status.stage.kind == "prepare") != prepare:
                 continue
             if not status.to_do:
-                say_kept(console, status)
+                if part.meant(status.stage, only):
+                    say_kept(console, status)
                 _check_amount(status.stage, found, plan.paths, console)
                 continue
             mine = part.meant(status.stage, only)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from alphaf_orch.clusters.chain import chain_jobs, check_fits
 from alphaf_orch.clusters.jobs import Job
+from alphaf_orch.clusters.pipelined import files_of
 from alphaf_orch.clusters.place import place_here
 from alphaf_orch.clusters.profiles import described, load_profile, profile_file
 from alphaf_orch.clusters.scheduler import Place, Scheduler
@@ -26,6 +27,7 @@ from alphaf_orch.core.stored import absent, read_text
 from alphaf_orch.planning.base import find_preset
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import Plan, make_plan
+from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.expected import disk_left
 from alphaf_orch.runs.machine.checks import require
 from alphaf_orch.runs.machine.room import rooms
@@ -86,10 +88,11 @@ def find_site(on: On, templates: str | None) -> Site:
 
 
 def run_jobs(plan: Plan, run: str, site: Site) -> tuple[Job, ...]:
-    """Return the jobs of what is to do; raise RunStateError or HardwareError for what could not run as planned."""
+    """Return the jobs of what is to do; raise AlphafError for what could not run as planned."""
     found = safe_statuses(plan, read_manifest(plan.paths.manifest))
     jobs = chain_jobs(plan, run, {status.stage.name for status in found if status.to_do})
     check_fits(jobs, site.profile, site.file)
+    files_of(jobs, site.profile, site.scheduler, submitted_paths, site.place)  # raises what it could not take
     return jobs
 
 
@@ -110,6 +113,7 @@ def submit_run(
         plan = ready_plan(plan, console, verbose=verbose, only=())
         jobs, live = run_jobs(plan, run, site), live_jobs([paths], site.scheduler)
         _refuse_other_settings(jobs, live, run)
+        jobs = _behind_earlier_stages(jobs, live)
         stale = _behind_what_is_new(jobs, live)
         new = [job for job in jobs if job.key not in live or job.key in stale]
         if new:
@@ -120,7 +124,15 @@ def submit_run(
             for key in stale:
                 say(f"{live.pop(key)} is taken back: what it waits for is submitted anew")
         ids = site.submit(new, say, {key: each.record.job_id for key, each in live.items()})
+        live = {job.key: live[job.key] for job in jobs if job.key in live}
     return Handed(ids, live)
+
+
+def coming(paths: RunPaths, stage: str, site: Site) -> str:
+    """Return the fingerprint of a stage that a job makes or waits to make; empty where none does."""
+    site.scheduler.require()
+    found = [each for each in live_jobs([paths], site.scheduler).values() if each.record.stage == stage]
+    return str(found[0].record.planned.get("fingerprint", "")) if found else ""
 
 
 def under_way(paths: RunPaths, site: Site) -> bool:
@@ -156,6 +168,16 @@ def _refuse_other_settings(jobs: Sequence[Job], live: Mapping[str, Live], run: s
                 where=f"--run {run}",
                 fix=f"`alphaf cancel {run}` takes its jobs back; or use --run NEW for the new settings",
             )
+
+
+def _behind_earlier_stages(jobs: Sequence[Job], live: Mapping[str, Live]) -> tuple[Job, ...]:
+    """Return the jobs, the first of them behind jobs under way that make what comes before it: an SFT, for a DPO."""
+    if not jobs:
+        return ()
+    first, order = jobs[0], STAGE_ORDER.index
+    earlier = [key for key, each in live.items() if each.record.stage in STAGE_ORDER[: order(str(first.stage))]]
+    earlier.sort(key=lambda key: order(str(live[key].record.stage)))
+    return (replace(first, after=(*first.after, *earlier)), *jobs[1:])
 
 
 def _behind_what_is_new(jobs: Sequence[Job], live: Mapping[str, Live]) -> list[str]:

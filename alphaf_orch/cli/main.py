@@ -38,6 +38,10 @@ COMMANDS = {
         "bundle:bundle",
         "Collect what a machine without a network needs: wheels, models, data, an installer; uses the network.",
     ),
+    "cancel": (
+        "cancel:cancel",
+        "End what works, or waits in a queue to work, on a run, an arm (EXPERIMENT/ARM) or an experiment.",
+    ),
     "chat": ("look:chat", "Chat with a run's newest finished model; works on CPU too."),
     "clean": (
         "clean:clean",

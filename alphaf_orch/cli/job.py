@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import click
 
 from alphaf_orch.cli.options import command, log_console
@@ -26,7 +24,7 @@ def job(run: str, name: str) -> None:
     record = the_submitted(paths, name)
     seat = job_seat(record)
     first = seat is None or not seat.rank
-    with written_down(paths, record) if first else contextlib.nullcontext():
+    with written_down(paths, record, first=first):
         _do(paths, record, seat)
 
 

@@ -38,6 +38,10 @@ COMMANDS = {
         "bundle:bundle",
         "Collect what a machine without a network needs: wheels, models, data, an installer; uses the network.",
     ),
+    "cancel": (
+        "cancel:cancel",
+        "End what works, or waits in a queue to work, on a run, an arm (EXPERIMENT/ARM) or an experiment.",
+    ),
     "chat": ("look:chat", "Chat with a run's newest finished model; works on CPU too."),
     "clean": (
         "clean:clean",
@@ -88,7 +92,10 @@ COMMANDS = {
     "run": ("train:run", "Run the whole chain: data, SFT, merge, DPO, merge."),
     "runs": ("look:runs", "List the runs and the experiments, the newest last, with the state of each."),
     "sft": ("train:sft", "Fine-tune a model with axolotl, merge the adapter and check the hand-off."),
-    "show": ("look:show", "Show one run: the state of each stage, key metrics and paths."),
+    "show": (
+        "look:show",
+        "Show one run: the state of each stage, key metrics and paths; of an experiment that of each arm.",
+    ),
     "verify": (
         "verify:verify",
         "Read every file of a run and compare it with what was written; each damaged one is named (exit code 6).",

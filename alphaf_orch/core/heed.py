@@ -63,8 +63,8 @@ def _look_at(path: Path) -> None:
             return
         place.known = _version(path)
         found = wish_of(place.known[2]) if place.known else None
-        if found and found.job:  # whether it is for this job is for the first look to say
-            place.known = None
+        if found and found.job and (found.restart is not None or not restart_of(os.environ)):
+            place.known = None  # whether it is for this job is for the first look to say; else it is an earlier start's
         if _thread is None:
             _thread = threading.Thread(target=_watch, name="wishes", daemon=True)
             _thread.start()

@@ -161,7 +161,7 @@ def interrupts_noted() -> Iterator[Stop]:
         sort = noted(number)
         if signals.lost() or (firm and sort == "signal"):
             stop.hurry.set()
-        firm = firm or sort != "later"  # whoever asks for more than that asks for the first time
+        firm = firm or sort == "signal"  # behind a wish it is the first one
         stop.asked.set()
 
     before: dict[int, Any] = {}

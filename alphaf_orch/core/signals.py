@@ -41,16 +41,21 @@ def begin() -> None:
 
 def working() -> None:
     """Have the first of them raise KeyboardInterrupt, once; where one is handled so already, begin to count anew."""
-    global _noted, _lost
     import threading
 
     if threading.current_thread() is not threading.main_thread():
         return
+    anew()
+    sys.unraisablehook = _unraisable
+    _handle(_raise)
+
+
+def anew() -> None:
+    """Forget what came so far."""
+    global _noted, _lost
     for kept in (_asked, _wished, _due):
         kept.clear()
     _noted, _lost = 0, ""
-    sys.unraisablehook = _unraisable
-    _handle(_raise)
 
 
 def over() -> None:

@@ -23,7 +23,7 @@ from alphaf_orch.runs.watch.memory import LESS, short_of
 _EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]*(Error|Exception|Interrupt)\b")
 _STOPPING = (
     "{}: asked to {} by {}: it gets {:.0f} s to end, a training to finish its step and keep a checkpoint;"
-    " Ctrl-C {}ends it at once"
+    " Ctrl-C {} ends it at once"
 )
 _STOPPED = re.compile(r".* was stopped by SIG")
 
@@ -78,7 +78,7 @@ def launch(
 
 def _stopping(name: str, seconds: float) -> str:
     wish = "make room" if signals.goes_on_later() else "stop"
-    again = "" if signals.wishes() and not signals.asked_by() else "again "
+    again = "again" if signals.asked_by() else "twice"
     return _STOPPING.format(name, wish, signals.name(), seconds, again)
 
 
@@ -134,6 +134,11 @@ def said_of(lines: Sequence[str]) -> str:
         return lines[-1].strip() if lines else ""
     # pydantic and torch say what is wrong in the lines behind the exception's name.
     return "\n".join(line.strip() for line in lines[named[-1] : named[-1] + 4])
+
+
+def was_stopped(log: Path) -> bool:
+    """Return whether a training says that a signal stopped it, at a whole step of all its ranks."""
+    return any(map(_STOPPED.match, own_errors(log)))
 
 
 def own_errors(log: Path) -> list[str]:

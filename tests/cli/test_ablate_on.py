@@ -1,4 +1,4 @@
-"""`alphaf ablate --on slurm`: every job once, what arms share as one; what is under way is left, what lacks is submitted."""
+"""`alphaf ablate --on slurm`: each job once, what arms share as one; what is under way is left, what lacks submitted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def ablate(fake, site, alphaf, tmp_path):
 
 
 def work_off(site: FakeScheduler, alphaf, monkeypatch, unscored: str = "none") -> dict[str, int]:
-    """Run what was handed over as Slurm would, in order; the evaluation of one arm may fail. Return the codes by key."""
+    """Run what was handed over as Slurm would, in order; one arm's evaluation may fail. Return the codes by key."""
     codes = {}
     for number, handed in site.handed.items():
         if site.told[number].over:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import stat
 import sys
+from pathlib import Path
 
 import pytest
 from cluster import until
@@ -14,11 +17,12 @@ from fake_run import FAKE
 
 @pytest.fixture
 def tools(fake, tmp_path):
-    """The stand-ins for trainers, and those for what evaluates; lm-eval's own tasks are looked up once, by the real one."""
+    """The stand-ins for trainers and for what evaluates; lm-eval's own tasks are looked up once, by the real program."""
     index = tmp_path / "tasks"
     fake.python.write_text(
         "#!/bin/sh\n"
-        f"case \"$2\" in *.task_index) test -s '{index}' || {sys.executable} \"$@\" >'{index}'; exec cat '{index}';; esac\n"
+        f"case \"$2\" in *.task_index) test -s '{index}' || {sys.executable} \"$@\" >'{index}'\n"
+        f"exec cat '{index}';; esac\n"
         f'case "$*" in *evaluation*|*lm_eval*) exec {sys.executable} {FAKE_LM_EVAL} "$@";; esac\n'
         f'exec {sys.executable} {FAKE} "$@"\n'
     )

@@ -17,7 +17,7 @@ from fake_run import FAKE
 
 @pytest.fixture
 def tools(fake, tmp_path):
-    """The stand-ins for trainers and for what evaluates; lm-eval's own tasks are looked up once, by the real program."""
+    """The stand-ins for trainers and for what evaluates; the real program looks up lm-eval's own tasks, once."""
     index = tmp_path / "tasks"
     fake.python.write_text(
         "#!/bin/sh\n"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from alphaf_orch.clusters.reasons import explained, meaning
+from alphaf_orch.clusters.reasons import NEVER, explained, meaning
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.runs.jobs import Told
 from alphaf_orch.runs.standing import OPEN, Standing
@@ -33,20 +34,21 @@ def moment(text: str) -> str:
 
 
 def stages_words(run: Mapping[str, Any]) -> str:
-    """Return the stages of a run that are not done; what waits for an earlier job is counted alone."""
+    """Return the stages of a run that are not done; of those that wait, or never begin, for one reason the first."""
     others = [job for job in run["jobs"] if job["stage"] not in run["stages"]]
-    told, behind = [], 0
+    told: dict[tuple[str, str], list[str]] = {}
     for name, stage in (*run["stages"].items(), *((job["name"], {"job": job, **job}) for job in others)):
         if stage["state"] == "done":
-            continue
-        if stage["state"] == "queued" and stage["reason"] == "Dependency":
-            behind += 1
             continue
         job = stage["job"] or {}
         where = f" on {job['nodes']}" if stage["state"] == "running" and job.get("nodes") else ""
         why = f" ({stage['reason']})" if stage["reason"] else ""
-        told.append(f"{name} {stage['state']}{where}{why}")
-    return ", ".join(told + ([f"{behind} behind queued"] if behind else []))
+        alike = stage["state"] in ("queued", "cancelled", "unknown") or stage["reason"] == NEVER
+        told.setdefault((f"{stage['state']}{where}{why}", "" if alike else name), []).append(name)
+    more = {1: ""}
+    return ", ".join(
+        f"{names[0]}{more.get(len(names), f' and {len(names) - 1} more')} {state}" for (state, _), names in told.items()
+    )
 
 
 def requeue_lines(stage: str, requeues: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -62,24 +64,41 @@ def requeue_lines(stage: str, requeues: Sequence[Mapping[str, Any]]) -> Iterator
 
 def waiting_lines(stages: Mapping[str, Any], others: Sequence[Job], note: str | None) -> Iterator[str]:
     """Yield what waits and why, what became of jobs that make no stage, and what the scheduler did not say."""
-    for name, each in (*stages.items(), *((job["name"], job) for job in others)):
-        waits = each["state"] in ("queued", "requeued") and each["reason"] != "Dependency"
-        if waits and meaning(each["reason"] or ""):
-            yield f"{name}: {each['state']}: {explained(each['reason'])}"
+    waits: dict[str, list[Job]] = {}
+    for each in (*(stage["job"] for stage in stages.values() if stage["job"]), *others):
+        if each["state"] in ("queued", "requeued") and each["reason"] != "Dependency" and meaning(each["reason"]):
+            waits.setdefault(each["reason"], []).append(each)
+    for reason, jobs in waits.items():
+        said = explained(reason, job_id=",".join(job["id"] for job in jobs))
+        yield f"{', '.join(job['name'] for job in jobs)}: {jobs[0]['state']}: {said}"
     for job in others:
-        why = "; ".join(filter(None, (explained(job["reason"]), job["why"])))
         if job["state"] not in ("done", *OPEN):
+            why = explained(job["reason"], job["why"])
             yield f"{job['name']}: {why or job['state']}\n  output: {job['output']}"
     if note:
         yield f"jobs: {note}"
+
+
+def error_lines(stages: Mapping[str, Any]) -> Iterator[str]:
+    """Yield why stages are not done, and where more of it stands; those that never begin for one reason together."""
+    errors: dict[str, list[str]] = {}
+    for name, stage in stages.items():
+        if stage["error"]:
+            own = stage["reason"] != NEVER
+            kept = (stage["log"], stage["job"]["output"] if stage["job"] else "")
+            log = next((path for path in kept if path and Path(path).is_file()), stage["log"])
+            errors.setdefault(stage["error"] + (f"\n  log: {log}" if own else ""), []).append(name)
+    yield from (f"{', '.join(names)}: {error}" for error, names in errors.items())
 
 
 def state_words(found: Standing) -> str:
     """Return how a job stands, as a line that tells of a change: `sft: running on gpu-3 (job 12)`."""
     number = f"job {found.job_id}" if found.job_id else "no job"
     where = f" on {found.nodes}" if found.state == "running" and found.nodes else ""
-    why = "; ".join(filter(None, (explained(found.reason), found.why)))
-    return f"{found.job.name}: {found.state}{where} ({number}){': ' if why else ''}{why}"
+    # What alphaf itself ended with, it has said.
+    why = "" if found.reason.startswith("exit code") else found.why.partition("\n")[0]
+    said = explained(found.reason, why, found.job_id or "ID")
+    return f"{found.job.name}: {found.state}{where} ({number}){': ' if said else ''}{said}"
 
 
 class Changes:
@@ -92,6 +111,7 @@ class Changes:
     def lines(self, told: Told, label: Callable[[RunPaths], str]) -> Iterator[str]:
         """Yield a line for each job that stands otherwise than before, and one where a scheduler fell silent."""
         for paths, jobs in told.standings.items():
+            never: dict[str, list[str]] = {}
             for job in jobs:
                 key, now = (job.job.run, job.job.name), (job.job_id, job.state, job.reason, job.nodes)
                 begun = key in self._told
@@ -99,8 +119,11 @@ class Changes:
                     continue
                 self._told[key] = now
                 waits = job.state == "queued" and job.reason in ("", "Dependency")
-                if not waits and job.state != "done" and (begun or job.open):
+                if job.reason.startswith(NEVER) and begun:
+                    never.setdefault(explained(job.reason, job.why), []).append(job.job.name)
+                elif not waits and job.state != "done" and (begun or job.open):
                     yield f"{label(paths)}{state_words(job)}"
+            yield from (f"{label(paths)}{', '.join(names)}: {why}" for why, names in never.items())
         if told.note != self._note:
             self._note = told.note
             yield f"jobs: {told.note or 'the scheduler answers again'}"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alphaf_orch.cli.estimate_view import arms_lines, estimate_json, short_lines
-from alphaf_orch.cli.job_view import job_words, requeue_lines, stages_words, waiting_lines
+from alphaf_orch.cli.job_view import error_lines, job_words, requeue_lines, stages_words, waiting_lines
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.hardware import Machine
@@ -151,9 +151,7 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
             )
         for line in requeue_lines(name, stage["requeues"]):
             console.out(line, highlight=False)
-        if stage["error"]:
-            console.out(f"{name}: {stage['error']}\n  log: {stage['log']}", highlight=False)
-    for line in waiting_lines(run["stages"], others, run["jobs_note"]):
+    for line in (*error_lines(run["stages"]), *waiting_lines(run["stages"], others, run["jobs_note"])):
         console.out(line, highlight=False)
     if run["model"]:
         console.out(f"model: {run['model']}", highlight=False)
@@ -168,11 +166,35 @@ def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
             table.add_row(row["run"], "", "", "damaged", "")
             continue
         states = stages_words(row)
-        table.add_row(row["run"], row["base"], row["created"], states or "all done", row["model"] or "")
+        nothing = "all done" if row["stages"] else "nothing yet"
+        table.add_row(row["run"], row["base"], row["created"], states or nothing, row["model"] or "")
     console.print(table)
     for row in rows:
         if "damaged" in row:
             console.out(f"{row['run']}: {row['damaged']}\n  next:  {row['next']}", highlight=False)
+
+
+def print_experiment(console: Console, whole: Mapping[str, Any]) -> None:
+    """Print the arms of an experiment, one row each, with the stages that are not done, and its own jobs."""
+    title = f"experiment {whole['experiment']} ({whole['kind']})"
+    table = Table("arm", "variant", "seed", "state", "stages", title=title, title_justify="left")
+    for arm in whole["arms"]:
+        run = arm["run"] or {}
+        states = "damaged" if "damaged" in run else stages_words(run) or "all done" if run.get("stages") else ""
+        seed = "" if arm["seed"] is None else str(arm["seed"])
+        table.add_row(arm["arm"], arm["variant"], seed, arm["state"], states)
+    console.print(table)
+    for job in whole["jobs"]:
+        console.out(f"{job['name']}: {job['state']}, job {job_words(job)}", highlight=False)
+    for arm in whole["arms"]:
+        run = arm["run"] or {}
+        lines = [run["damaged"]] if "damaged" in run else error_lines(run.get("stages", {}))
+        for line in lines:
+            console.out(f"[{arm['arm']}] {line}", highlight=False)
+    for line in waiting_lines({}, whole["jobs"], whole["jobs_note"]):
+        console.out(line, highlight=False)
+    if whole["report"]:
+        console.out(f"report: {whole['report']}", highlight=False)
 
 
 def verified_json(found: Sequence[Verified], recorded: Sequence[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ NOT_HANDED = "handed over or not"
 _MEANING = {
     "Priority": "others are before it",
     "Resources": "it is next, and waits for free machines",
-    NEVER: "it never begins: a job that it needs did not end well",
+    NEVER: "a job that it needs did not end well",
     "Dependency": "waits for an earlier job",
     "BadConstraints": "no machine there can give what it asks for: mend the profile, cancel, and submit again",
     "JobHeldUser": "held: `scontrol release ID` lets it go",
@@ -49,6 +49,7 @@ def meaning(reason: str) -> str:
     return next((said for word, said in _MEANING.items() if reason.startswith(word)), "")
 
 
-def explained(reason: str) -> str:
-    """Return a reason with what it means behind it."""
-    return ": ".join(filter(None, (reason, meaning(reason))))
+def explained(reason: str, why: str = "", job_id: str = "ID") -> str:
+    """Return a reason with what it means behind it; `why` is what else is known, which says more of a job in vain."""
+    means = "" if why and reason.startswith(NEVER) else meaning(reason).replace(" ID`", f" {job_id}`")
+    return "; ".join(filter(None, (": ".join(filter(None, (reason, means))), why)))

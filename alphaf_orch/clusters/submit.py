@@ -124,7 +124,8 @@ class Live:
 def live_jobs(every: Iterable[RunPaths], scheduler: Scheduler) -> dict[str, Live]:
     """Return the runs' jobs that wait or run, by key, as the scheduler says in one call for all.
 
-    Nothing is asked where every job has written down that it ended. Raises ToolError where it does not answer.
+    Nothing is asked where every job has written down that it ended well: what failed or was stopped the scheduler may
+    have queued again by itself, where a machine failed. Raises ToolError where it does not answer.
     """
     open_ones = {
         f"{job.run}:{job.name}": job
@@ -140,10 +141,10 @@ def live_jobs(every: Iterable[RunPaths], scheduler: Scheduler) -> dict[str, Live
 
 
 def ended(paths: RunPaths, job: Submitted) -> bool:
-    """Return whether a job has itself written down that it ended."""
+    """Return whether a job has itself written down that it ended, and well."""
     number = job.job_id.partition(";")[0]  # behind it a cluster's name, which a job does not know
     mine = [event for event in read_events(paths, job.name) if event.job_id == number]
-    return bool(mine) and mine[-1].event == "ended"
+    return bool(mine) and (mine[-1].event, mine[-1].exit_code) == ("ended", 0)
 
 
 @dataclass(frozen=True)

@@ -93,4 +93,5 @@ def _error(entry: Entry, found: Settled) -> str | None:
     if found.state in ("done", *OPEN):
         return entry.get("error") if entry.get("state") == found.state else None
     own = entry.get("error") if entry.get("state") == "failed" else None
-    return "; ".join(dict.fromkeys(filter(None, (own, explained(found.reason), found.why)))) or None
+    by_its_job = explained(found.reason, "" if found.why == own else found.why)
+    return "; ".join(filter(None, (own, by_its_job))) or None

@@ -348,3 +348,22 @@ def test_a_training_without_its_gpus_says_what_to_look_at(site):
     assert "sft is planned for 1 GPUs of each machine, and the job has 0" in said
     assert f"gres, gpus and extra of the profile {site.on}" in said.replace("\n", " ")
     assert "sft" not in site.states()
+
+
+def test_the_config_says_where_too(site, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(site.fake.config.read_text("utf-8") + f"model: tiny\non: slurm:{site.profile.name}\n", "utf-8")
+    site("sft", "--run", "시험", "--config", str(config))
+    assert site.handed() == CHAIN[:4]
+    assert f"slurm:{site.profile}" in site.paths().config.read_text("utf-8"), "a path means the same from anywhere"
+    config.write_text("model: tiny\non: slurn\n", "utf-8")
+    assert "did you mean slurm?" in site("sft", "--run", "b", "--config", str(config), code=2)
+
+
+def test_a_plan_is_made_for_the_machines_that_the_settings_name(site, tmp_path):
+    site.profile.write_text("gpus_per_node: 1\n")
+    config = tmp_path / "c.yaml"
+    config.write_text(f"model: smollm2\non: {site.on}\n", "utf-8")
+    said = site("plan", "--config", str(config))
+    assert "--mixed_precision bf16" in said
+    assert "--cpu " not in said

@@ -15,7 +15,6 @@ from alphaf_orch.settings.clusters import Profile
 _TIME = re.compile(r"(?:(\d+)-(\d+)(?::(\d+)(?::(\d+))?)?|(\d+)(?::(\d+)(?::(\d+))?)?)$")
 _NO_LIMIT = ("unlimited", "infinite")
 _MEMORY = re.compile(r"\d+([KMGT]B?)?$", re.IGNORECASE)  # sbatch(1), --mem: megabytes where no unit is said
-_VARIABLE = re.compile(r"[A-Za-z_]\w*$", re.ASCII)
 _MOST_SIGNAL_S = 65535  # sbatch(1), --signal
 # Where it is submitted, of whoever does it: shells and caches need them. --export=NONE takes no names beside it.
 _PASSED_ON = ("HOME", "USER", "LOGNAME", "LANG")
@@ -34,13 +33,13 @@ def header(job: Job, profile: Profile, paths: RunPaths, place: Place) -> str:
         "cpus-per-task": given.cpus,
         **_gpus(profile.gres, given.gpus),
         "mem": _memory(given.memory, job),
-        "time": _time(given.time, job),
-        "signal": _signal(profile.stop_before, given.time),
+        "time": given.time,
+        "signal": f"B:USR1@{before}" if (before := asked_before(profile, job)) else None,
         "requeue": "",
         "open-mode": "append",
         "output": output_pattern(str(paths.job_output(job.name))),
         "chdir": place.folder,
-        "export": ",".join((*_PASSED_ON, *(_variable(name) for name in profile.env))),
+        "export": ",".join((*_PASSED_ON, *profile.env)),
         "kill-on-invalid-dep": "yes",
     }
     lines = [_line(name, value) for name, value in options.items() if value is not None]
@@ -60,6 +59,17 @@ def seconds(time: str) -> int | None:
     if found[7]:
         return (first * 60 + second) * 60 + third
     return first * 60 + second
+
+
+def asked_before(profile: Profile, job: Job) -> int:
+    """Return how many seconds before its limit a job is asked to make room, 0 for never.
+
+    Of a short limit it is half the time: the signal would come at the start. Slurm may send it a minute too early.
+    """
+    time = granted(profile, job.needs).time
+    limit = _seconds(time, job) if time is not None else None
+    asked = profile.stop_before if limit is None else min(profile.stop_before, limit // 2)
+    return min(asked, _MOST_SIGNAL_S)
 
 
 def quoted(value: object) -> str:
@@ -123,9 +133,7 @@ def _gpus(gres: str, count: int) -> dict[str, str]:
     return {"gres": f"{gres}:{count}"}
 
 
-def _time(text: str | None, job: Job) -> str | None:
-    if text is None:
-        return None
+def _seconds(text: str, job: Job) -> int | None:
     try:
         limit = seconds(text)
     except ValueError:
@@ -136,7 +144,7 @@ def _time(text: str | None, job: Job) -> str | None:
             where=f"`time` of the profile, for {job.needs.role}",
             fix="write days-hours:minutes:seconds, hours:minutes:seconds or minutes: 2-00:00:00, 36:00:00, 90",
         )
-    return text
+    return limit
 
 
 def _memory(text: str | None, job: Job) -> str | None:
@@ -147,22 +155,3 @@ def _memory(text: str | None, job: Job) -> str | None:
             fix="write a whole number with K, M, G or T, as 200G; 0 is all memory of the machine",
         )
     return text
-
-
-def _signal(before: int, time: str | None) -> str | None:
-    """Return the signal to the script before the limit; of a short one at half its time, not at the start."""
-    if not before:
-        return None
-    limit = seconds(time) if time else None
-    asked = before if limit is None else min(before, limit // 2)
-    return f"B:USR1@{max(1, min(asked, _MOST_SIGNAL_S))}"
-
-
-def _variable(name: str) -> str:
-    if not _VARIABLE.match(name):
-        raise ConfigError(
-            f"{name!r} is no name of a variable",
-            where="`env` of the profile",
-            fix="write names alone; jobs get the values of whoever submits them",
-        )
-    return name

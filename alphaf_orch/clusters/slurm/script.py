@@ -6,7 +6,7 @@ import shlex
 
 from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.clusters.scheduler import Place
-from alphaf_orch.clusters.slurm.header import header
+from alphaf_orch.clusters.slurm.header import asked_before, header
 from alphaf_orch.clusters.slurm.launch import launch
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths, find_template, template_folders
@@ -28,7 +28,7 @@ def script(job: Job, profile: Profile, paths: RunPaths, place: Place) -> str:
         "setup": "\n".join(_setup(profile, job)),
         "launch": launch(job, profile, paths, place),
         "stop_wish": shlex.quote(str(paths.stop_wish)),
-        "stop_before": str(profile.stop_before),
+        "stop_before": str(asked_before(profile, job)),
     }
     try:
         return fill(template_text(template), (), values)

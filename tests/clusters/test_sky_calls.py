@@ -26,7 +26,7 @@ with calls.open("a") as out:
     out.write("\\n")
 if sys.argv[1:3] == ["jobs", "launch"]:
     if (here / "refuses").exists() and (here / "refuses").read_text() in sys.argv[-1]:
-        print("Ensuring the jobs controller is up before continuing job launch...\\nChoosing resources...\\nStill\\nthere")
+        print("Ensuring the jobs controller is up...\\nChoosing resources...\\nStill\\nthere")
         print("sky.exceptions.NoCloudAccessError: No infra is enabled. Run `sky check`.", file=sys.stderr)
         sys.exit(1)
     print("\\x1b[2m├── \\x1b[0mManaged Job ID: \\x1b[1m" + str(number) + "\\x1b[0m")

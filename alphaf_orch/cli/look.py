@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 
 import click
 
 from alphaf_orch.cli.options import Finite, command, echo_json, option, out_console, with_options
 from alphaf_orch.cli.views import (
     model_json,
+    print_experiment,
     print_models,
     print_run,
     print_runs,
 )
 from alphaf_orch.core import signals
 from alphaf_orch.core.errors import RunStateError
-from alphaf_orch.core.paths import cache_dir, template_folders
+from alphaf_orch.core.names import named_folder
+from alphaf_orch.core.paths import cache_dir, runs_dir, template_folders
+from alphaf_orch.core.stored import absent
 from alphaf_orch.experiments.experiment import ExperimentPaths, all_experiments, read_record
 from alphaf_orch.inputs.presets import list_presets
 from alphaf_orch.inputs.weights import weights_state
 from alphaf_orch.runs.chat import talk
 from alphaf_orch.runs.find import all_runs, existing_run, submitted_run
-from alphaf_orch.runs.jobs import Told, ask, counted, with_arms
+from alphaf_orch.runs.jobs import Told, ask, counted, job_json, with_arms
 from alphaf_orch.runs.look import run_json, run_or_damage
 
 
@@ -73,13 +77,42 @@ def _told(paths: ExperimentPaths, told: Told) -> str:
 @click.argument("run")
 @with_options("as_json")
 def show(run: str, as_json: bool) -> None:
-    """Show one run: the state of each stage, key metrics and paths."""
+    """Show one run: the state of each stage, key metrics and paths; of an experiment that of each arm."""
+    experiment = ExperimentPaths(named_folder(runs_dir(), run)) if "/" not in run else None
+    if experiment and not absent(experiment.record):
+        whole = _experiment(experiment)
+        if as_json:
+            echo_json(whole)
+        else:
+            print_experiment(out_console(), whole)
+        return
     paths = submitted_run(run) or existing_run(run)
     found = run_json(paths, ask([paths]))
     if as_json:
         echo_json(found)
     else:
         print_run(out_console(), found)
+
+
+def _experiment(paths: ExperimentPaths) -> dict[str, Any]:
+    """Return an experiment with its arms as they stand; raise RunStateError for a damaged record."""
+    record = read_record(paths)
+    places = with_arms(paths.root)
+    told = ask(places)
+    rows = {each.name: run_or_damage(each, told) for each in places[1:]}
+    return {
+        "experiment": record["name"],
+        "kind": record["kind"],
+        "folder": str(paths.root),
+        "report": str(paths.page) if paths.page.is_file() else None,
+        "arms": [
+            {"arm": arm["name"], "variant": arm["variant"], "seed": arm["seed"], "state": arm["state"]}
+            | {"error": arm["error"] or None, "run": rows.get(arm["name"])}
+            for arm in record["arms"]
+        ],
+        "jobs": [job_json(job, places[0]) for job in told.standings.get(places[0], ())],
+        "jobs_note": told.note or None,
+    }
 
 
 @command()

@@ -96,7 +96,10 @@ COMMANDS = {
     "run": ("train:run", "Run the whole chain: data, SFT, merge, DPO, merge."),
     "runs": ("look:runs", "List the runs and the experiments, the newest last, with the state of each."),
     "sft": ("train:sft", "Fine-tune a model with axolotl, merge the adapter and check the hand-off."),
-    "show": ("look:show", "Show one run: the state of each stage, key metrics and paths."),
+    "show": (
+        "look:show",
+        "Show one run: the state of each stage, key metrics and paths; of an experiment that of each arm.",
+    ),
     "verify": (
         "verify:verify",
         "Read every file of a run and compare it with what was written; each damaged one is named (exit code 6).",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import click
 from rich.console import Console
 
 from alphaf_orch.cli.dry_run import print_dry_run
-from alphaf_orch.cli.options import How, log_console, out_console
+from alphaf_orch.cli.options import How, echo_json, log_console, out_console
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.jobs import Job, Needs
 from alphaf_orch.clusters.pipelined import File, files_of
@@ -32,7 +33,7 @@ WORDS = "alphaf.words"  # of main: in a command's context: the words that it was
 
 def site_of(config: RunConfig, on: str | None = None) -> Site | None:
     """Return where a call is to run, by `--on` or else by the run's own settings; None for here."""
-    found = parse_on(on or config.on, "--on" if on else "`on:` of the config")
+    found = parse_on(on or config.on, "--on" if on else "--on, or `on:` of the config")
     return None if found.scheduler == "local" else submission.find_site(found, config.templates)
 
 
@@ -55,7 +56,8 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
         print_jobs(run_jobs(plan, run, site), paths, site)
         return
     since = _said_before(run, paths)
-    handed = submission.submit_run(config, paths, scope, run, site, log_console(), click.echo, verbose=how.verbose)
+    say = _say(how)
+    handed = submission.submit_run(config, paths, scope, run, site, log_console(), say, verbose=how.verbose)
     _tell(handed, run, since, how)
 
 
@@ -70,7 +72,7 @@ def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Si
         print_jobs([job], paths, site)
         return
     since = _said_before(run, paths)
-    _tell(submission.submit_call(paths, job, site, click.echo), run, since, how)
+    _tell(submission.submit_call(paths, job, site, _say(how)), run, since, how)
 
 
 def said_again(run: str) -> list[str]:
@@ -109,14 +111,28 @@ def _said_before(run: str, paths: RunPaths) -> Mapping[RunPaths, int] | None:
     return so_far(run) if paths.root.is_dir() else {}
 
 
+def _say(how: How) -> Callable[[str], None]:
+    """Return what tells of each job: on stderr, where stdout is JSON's."""
+    return partial(click.echo, err=how.as_json)
+
+
 def _tell(handed: Handed, run: str, since: Mapping[RunPaths, int] | None, how: How) -> None:
+    live = [each.record for each in handed.live.values()]
+    if how.as_json:
+        submitted = {key.rpartition(":")[2]: number for key, number in handed.ids.items()}
+        under_way = {record.name: record.job_id for record in live}
+        echo_json({"run": run, "submitted": submitted, "under_way": under_way})
+    else:
+        _tell_lines(handed, run, waits=how.wait)
+    if how.wait and (handed.ids or live):
+        ids = [*handed.ids.values(), *(record.job_id for record in live)]
+        sys.exit(follow_jobs(run, ids, None if live else since))
+
+
+def _tell_lines(handed: Handed, run: str, *, waits: bool) -> None:
     for each in handed.live.values():
         click.echo(f"{each.record.name}: is under way already: {each}")
     if not handed.ids and not handed.live:
         click.echo(f"run {run}: nothing to submit, all of it is done")
-        return
-    if not how.wait:
+    elif not waits:
         click.echo(f"follow it: alphaf logs {run} -f; state: alphaf show {run}; take it back: alphaf cancel {run}")
-        return
-    ids = [*handed.ids.values(), *(each.record.job_id for each in handed.live.values())]
-    sys.exit(follow_jobs(run, ids, None if handed.live else since))

@@ -174,6 +174,29 @@ def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
             console.out(f"{row['run']}: {row['damaged']}\n  next:  {row['next']}", highlight=False)
 
 
+def print_experiment(console: Console, whole: Mapping[str, Any]) -> None:
+    """Print the arms of an experiment, one row each, with the stages that are not done, and its own jobs."""
+    title = f"experiment {whole['experiment']} ({whole['kind']})"
+    table = Table("arm", "variant", "seed", "state", "stages", title=title, title_justify="left")
+    for arm in whole["arms"]:
+        run = arm["run"] or {}
+        states = "damaged" if "damaged" in run else stages_words(run) or "all done" if run.get("stages") else ""
+        seed = "" if arm["seed"] is None else str(arm["seed"])
+        table.add_row(arm["arm"], arm["variant"], seed, arm["state"], states)
+    console.print(table)
+    for job in whole["jobs"]:
+        console.out(f"{job['name']}: {job['state']}, job {job_words(job)}", highlight=False)
+    for arm in whole["arms"]:
+        run = arm["run"] or {}
+        lines = [run["damaged"]] if "damaged" in run else error_lines(run.get("stages", {}))
+        for line in lines:
+            console.out(f"[{arm['arm']}] {line}", highlight=False)
+    for line in waiting_lines({}, whole["jobs"], whole["jobs_note"]):
+        console.out(line, highlight=False)
+    if whole["report"]:
+        console.out(f"report: {whole['report']}", highlight=False)
+
+
 def verified_json(found: Sequence[Verified], recorded: Sequence[str]) -> dict[str, Any]:
     """Return what was found of each part of a run, and which stages have hashes only since now."""
     parts = {

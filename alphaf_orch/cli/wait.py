@@ -14,7 +14,7 @@ from alphaf_orch.cli.options import out_console
 from alphaf_orch.cli.views import print_run
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.signals import CODE
-from alphaf_orch.runs.follow import ASK_S, OWN, Following, begins, code_of, root_of, unheard
+from alphaf_orch.runs.follow import ASK_S, OWN, Following, begins, code_of, may_go_on, root_of, unheard
 from alphaf_orch.runs.jobs import Told
 from alphaf_orch.runs.look import run_json
 from alphaf_orch.runs.standing import Standing
@@ -66,7 +66,7 @@ def _followed(following: Following, ids: Collection[str] | None, say: Callable[[
     while True:
         # Asked first, read then: what is there once all have ended is all of it.
         told = following.look()
-        over = not any(job.open for job in _meant(told, ids))
+        over = not any(map(may_go_on, _meant(told, ids)))
         for label, line in following.lines(over=over):
             if not line.startswith(_CALL):
                 say(label + line)

@@ -84,8 +84,8 @@ def _submit_files(
                 write_submitted(paths_of(job.run), records[job.key])
             ids = scheduler.hand_over(file)
             handed |= ids
-            for job in file.jobs:
-                write_submitted(paths_of(job.run), replace(records[job.key], job_id=ids[job.key]))
+            for job, before_it in zip(file.jobs, ((), *((ids[job.key],) for job in file.jobs)), strict=False):
+                write_submitted(paths_of(job.run), replace(records[job.key], job_id=ids[job.key], after=before_it))
             _say_file(file, ids, scheduler, say)
     except (AlphafError, KeyboardInterrupt, OSError) as error:
         _put_back(before)
@@ -124,7 +124,8 @@ class Live:
 def live_jobs(every: Iterable[RunPaths], scheduler: Scheduler) -> dict[str, Live]:
     """Return the runs' jobs that wait or run, by key, as the scheduler says in one call for all.
 
-    Nothing is asked where every job has written down that it ended. Raises ToolError where it does not answer.
+    Nothing is asked where every job has written down that it ended well: what failed or was stopped the scheduler may
+    have queued again by itself, where a machine failed. Raises ToolError where it does not answer.
     """
     open_ones = {
         f"{job.run}:{job.name}": job
@@ -135,15 +136,15 @@ def live_jobs(every: Iterable[RunPaths], scheduler: Scheduler) -> dict[str, Live
     if not open_ones:
         return {}
     states = scheduler.states(tuple(job.job_id for job in open_ones.values()))
-    found = {key: Live(job, states[job.job_id]) for key, job in open_ones.items()}
+    found = {key: Live(job, states.get(job.job_id, JobState("unknown"))) for key, job in open_ones.items()}
     return {key: live for key, live in found.items() if live.state.state in ("queued", "running", "requeued")}
 
 
 def ended(paths: RunPaths, job: Submitted) -> bool:
-    """Return whether a job has itself written down that it ended."""
+    """Return whether a job has itself written down that it ended, and well."""
     number = job.job_id.partition(";")[0]  # behind it a cluster's name, which a job does not know
     mine = [event for event in read_events(paths, job.name) if event.job_id == number]
-    return bool(mine) and mine[-1].event == "ended"
+    return bool(mine) and (mine[-1].event, mine[-1].exit_code) == ("ended", 0)
 
 
 @dataclass(frozen=True)

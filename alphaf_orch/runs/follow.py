@@ -19,11 +19,12 @@ from alphaf_orch.core.record import read_manifest
 from alphaf_orch.core.tail import Tail
 from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.attach import Pulse
-from alphaf_orch.runs.jobs import Answers, Named, Told, any_open, heard, known, read_all, with_arms
+from alphaf_orch.runs.jobs import Answers, Named, Told, heard, known, read_all, with_arms
 from alphaf_orch.runs.standing import Standing, bare
 
 # Whoever runs a cluster hates a `watch squeue` for each user: so often the scheduler is asked, ours.
 ASK_S = 10.0
+_SOONER = 3
 _FILES_S = 2.0  # what jobs write down of themselves is read more often: no scheduler knows of it
 OWN = "alphaf"  # the log of what alphaf itself said
 
@@ -36,6 +37,16 @@ def root_of(name: str) -> RunPaths:
     if not root.is_dir():
         raise RunStateError(f"there is no run {name}", where=str(root), fix="alphaf runs lists what there is")
     return RunPaths(root)
+
+
+def awaits_word(job: Standing) -> bool:
+    """Return whether a job said that it ended badly, and only the scheduler knows whether it was queued again."""
+    return job.doubtful or (job.state == "failed" and not job.heard and not job.reason.startswith(NEVER))
+
+
+def may_go_on(job: Standing) -> bool:
+    """Return whether more is to be waited for of a job."""
+    return job.open or awaits_word(job)
 
 
 class JobWatch:
@@ -58,12 +69,19 @@ class JobWatch:
             return self._told
         kept = read_all(self._places())
         counts = {(job.scheduler, job.job_id): len(events) for found in kept.values() for job, events in found}
-        if now - self._asked >= self._every_s:
-            self._answers, self._note = heard(kept, self._named)
-            self._asked, self._events = time.monotonic(), counts
-        answers = {key: said for key, said in self._answers.items() if counts.get(key) == self._events.get(key)}
-        self._told, self._read = known(kept, answers, self._note), time.monotonic()
+        if now - self._asked < self._every_s:
+            found = known(kept, self._fresh(counts), self._note)
+            # What may be the end is asked about sooner.
+            if not any(awaits_word(job) for job in found.all()) or now - self._asked < self._every_s / _SOONER:
+                self._told, self._read = found, time.monotonic()
+                return found
+        self._answers, self._note = heard(kept, self._named, failed=True)
+        self._asked, self._events = time.monotonic(), counts
+        self._told, self._read = known(kept, self._answers, self._note), time.monotonic()
         return self._told
+
+    def _fresh(self, counts: Mapping[tuple[str, str], int]) -> Answers:
+        return {key: said for key, said in self._answers.items() if counts.get(key) == self._events.get(key)}
 
 
 class Following:
@@ -122,7 +140,7 @@ class Following:
         places = self.places()
         if self._stage and all(stage_done(paths, self._stage, told) for paths in places if paths.manifest.is_file()):
             return any(paths.manifest.is_file() for paths in places)
-        if any_open(told):
+        if any(map(may_go_on, told.all())):
             return False
         return not any(list(map(self._works, places)))  # each pulse is felt every time
 

@@ -33,6 +33,10 @@ class Told:
     standings: Mapping[RunPaths, tuple[Standing, ...]] = field(default_factory=dict)  # in the order of submission
     note: str = ""  # why a scheduler's word is missing, empty where it is not
 
+    def all(self) -> tuple[Standing, ...]:
+        """Return how the jobs of all the runs stand."""
+        return tuple(job for jobs in self.standings.values() for job in jobs)
+
 
 def read_jobs(paths: RunPaths) -> Kept:
     """Return the jobs of a run with what each wrote down of itself; raise RunStateError for a damaged record."""
@@ -58,11 +62,14 @@ def read_all(runs: Iterable[RunPaths]) -> dict[RunPaths, Kept]:
     return {paths: found for paths, found in kept.items() if found}
 
 
-def heard(kept: Mapping[RunPaths, Kept], named: Named) -> tuple[Answers, str]:
-    """Return what schedulers say of those jobs that have not said themselves how they ended, and what they did not."""
+def heard(kept: Mapping[RunPaths, Kept], named: Named, *, failed: bool = False) -> tuple[Answers, str]:
+    """Return what schedulers say of those jobs that may go on, and why one said nothing.
+
+    That a job ended well it says itself; `failed` has those asked about as well that said that they failed.
+    """
     wanted: dict[str, list[str]] = {}
     for each in (one for found in _standings(kept, {}).values() for one in found):
-        if each.job_id and each.open:
+        if each.job_id and (each.open or each.doubtful or (failed and each.state == "failed")):
             wanted.setdefault(each.job.scheduler, []).append(each.job_id)
     answers: Answers = {}
     notes = []
@@ -119,7 +126,7 @@ def _cause(each: Standing, by_id: Mapping[str, Standing], causes: dict[str, Stan
         causes[each.job_id] = None  # also for jobs that would wait for each other
         for needed in filter(None, map(by_id.get, each.job.after)):
             never = needed.reason.startswith(NEVER)
-            itself = needed.state not in ("done", "unknown", *OPEN) and not never
+            itself = needed.state not in ("done", "unknown", *OPEN) and not never and not needed.doubtful
             cause = needed if itself else _cause(needed, by_id, causes) or (needed if never else None)
             causes[each.job_id] = causes[each.job_id] or cause
     return causes[each.job_id]
@@ -166,7 +173,7 @@ def with_arms(root: Path) -> list[RunPaths]:
 
 def any_open(told: Told) -> bool:
     """Return whether something is still to come of a job."""
-    return any(job.open for jobs in told.standings.values() for job in jobs)
+    return any(job.open for job in told.all())
 
 
 def counted(jobs: Iterable[Standing]) -> str:

@@ -34,11 +34,20 @@ class Standing:
     since: str = ""
     requeues: int = 0
     exit_code: int | None = None
+    heard: bool = False  # whether the scheduler was, since the job last wrote something down
 
     @property
     def open(self) -> bool:
         """Whether something is still to come of it."""
         return self.state in OPEN
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it wrote down that it was stopped, and the scheduler may have queued it again since, unasked.
+
+        That is what Slurm does where a machine fails or a job with more rights takes its place.
+        """
+        return self.state == "interrupted" and not self.heard and bool(self.job_id)
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ def standing(job: Submitted, events: Sequence[Event], told: JobState | None) -> 
         since=last.at if last else job.at,
         requeues=requeues,
         exit_code=last.exit_code if last and last.event == "ended" else None,
+        heard=told is not None,
     )
     if told is None or told.state == "unknown":
         return _by_itself(known, last, forgotten=told is not None)
@@ -112,7 +122,7 @@ def _by_itself(known: Standing, last: Event | None, *, forgotten: bool) -> Stand
         why = "it never began: cancelled, or refused a machine" if forgotten else ""
         return replace(known, state="unknown" if forgotten else "queued", reason=FORGOTTEN * forgotten, why=why)
     if last.event == "ended":
-        return _ended(known, last)
+        return _ended(known, last, forgotten=forgotten)
     if not forgotten:
         state: State = "running" if last.event == "started" else "requeued"
         return replace(known, state=state, why=last.why, nodes=known.nodes if state == "running" else "")
@@ -122,10 +132,10 @@ def _by_itself(known: Standing, last: Event | None, *, forgotten: bool) -> Stand
     return replace(known, state="failed", reason=FORGOTTEN, why=why)
 
 
-def _ended(known: Standing, last: Event) -> Standing:
+def _ended(known: Standing, last: Event, *, forgotten: bool) -> Standing:
     code = last.exit_code or 0
     if code in (Interrupted.exit_code, GoesOnLater.exit_code):
-        return replace(known, state="interrupted", why=last.why)
+        return replace(known, state="interrupted", reason=FORGOTTEN * forgotten, why=last.why)
     reason = f"exit code {code}" if code else ""
     return replace(known, state="failed" if code else "done", reason=reason, why=last.why)
 

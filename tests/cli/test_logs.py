@@ -224,6 +224,33 @@ def test_wait_ends_with_the_code_of_what_failed_first(slurm, clock, capsys, ende
     assert clock.now < 1035
 
 
+@pytest.mark.parametrize("code", [130, 7])
+def test_a_job_that_slurm_sends_back_itself_after_it_said_its_end_is_followed_on(slurm, clock, capsys, code):
+    far = Submission(stages=("sft", "merge_sft"))
+    slurm.told = {"101": RUNS, "102": JobState("queued", "Dependency")}
+
+    def its_machine_fails():
+        far.event("sft", "ended", 20, exit_code=code, why="sft was interrupted")
+        slurm.told["101"] = JobState("requeued", "BeginTime", restarts=1)
+
+    def goes_on():
+        far.event("sft", "started", 100, restart=1)
+        slurm.told["101"] = RUNS
+
+    def done():
+        for name in far.ids:
+            far.event(name, "ended", 150, exit_code=0)
+
+    clock.at(21, its_machine_fails)
+    clock.at(100, goes_on)
+    clock.at(150, done)
+    assert wait.follow_jobs("far") == 0
+    assert clock.now > 1149
+    said = capsys.readouterr().err
+    assert "sft: requeued (job 101): BeginTime" in said and "DependencyNeverSatisfied" not in said
+    assert len(slurm.asked) <= 17
+
+
 def test_wait_shows_what_a_job_printed_that_never_came_to_alphaf(slurm, clock, capsys):
     far = Submission(stages=("data",))
     slurm.told = {"101": JobState("failed", "exit code 1")}

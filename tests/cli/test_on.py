@@ -1,5 +1,6 @@
 """`--on`: what would run here is submitted, told, not doubled; a job makes its stage of it, and nothing else."""
 
+import json
 import re
 
 import in_process
@@ -30,6 +31,9 @@ class Site:
         found = self.call(*args)
         assert found.exit_code == code, found.output
         return found.output
+
+    def out(self, *args):
+        return self.call(*args).stdout
 
     def submit(self, command="run", run="시험", code=0, **_):
         return self(
@@ -206,6 +210,17 @@ def test_an_evaluation_waits_for_the_chain_and_says_what_was_said(site):
     assert "eval-finance-ko" in said
 
 
+def test_ids_are_said_as_json(site):
+    site.submit()
+    call = ("eval", "--run", "시험", "--task", "finance_ko_mcq", "--json")
+    assert json.loads(site.out(*call)) == {
+        "run": "시험",
+        "submitted": {"eval-finance_ko_mcq-" + site.scheduler.handed["108"].job.name[-6:]: "108"},
+        "under_way": {str(each.job.name): number for number, each in list(site.scheduler.handed.items())[:7]},
+    }
+    assert list(json.loads(site.out(*call))["under_way"].values()) == ["108"]
+
+
 def test_a_sweep_and_a_judgement_are_the_same_call_in_a_job(site):
     site.submit()
     site.work()
@@ -333,3 +348,22 @@ def test_a_training_without_its_gpus_says_what_to_look_at(site):
     assert "sft is planned for 1 GPUs of each machine, and the job has 0" in said
     assert f"gres, gpus and extra of the profile {site.on}" in said.replace("\n", " ")
     assert "sft" not in site.states()
+
+
+def test_the_config_says_where_too(site, tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(site.fake.config.read_text("utf-8") + f"model: tiny\non: slurm:{site.profile.name}\n", "utf-8")
+    site("sft", "--run", "시험", "--config", str(config))
+    assert site.handed() == CHAIN[:4]
+    assert f"slurm:{site.profile}" in site.paths().config.read_text("utf-8"), "a path means the same from anywhere"
+    config.write_text("model: tiny\non: slurn\n", "utf-8")
+    assert "did you mean slurm?" in site("sft", "--run", "b", "--config", str(config), code=2)
+
+
+def test_a_plan_is_made_for_the_machines_that_the_settings_name(site, tmp_path):
+    site.profile.write_text("gpus_per_node: 1\n")
+    config = tmp_path / "c.yaml"
+    config.write_text(f"model: smollm2\non: {site.on}\n", "utf-8")
+    said = site("plan", "--config", str(config))
+    assert "--mixed_precision bf16" in said
+    assert "--cpu " not in said

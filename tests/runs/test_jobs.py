@@ -127,12 +127,16 @@ def test_one_call_for_all_runs_and_arms_and_none_where_nothing_is_open(slurm, al
     text = alphaf("runs").stdout
     assert "grid: 0 of 1 arms done, jobs: 1 running, 1 queued" in text
     assert len(slurm.asked) == 1 and len(slurm.asked[0]) == 7
+    text = words(alphaf("show", "grid").stdout)
+    assert "experiment grid (ablation)" in text and "not started data running on n1, sft queued (Dependency)" in text
+    [arm] = json.loads(alphaf("show", "grid", "--json").stdout)["arms"]
+    assert arm["run"]["stages"]["data"]["job"]["id"] == "300" and len(slurm.asked) == 3
     for n in range(5):
         Submission(f"far{n}", ("data",), 200 + n).event("data", "ended", 25, exit_code=0)
     for name, number in (("data", 300), ("sft", 301)):
         Submission("grid/r8", (name,), number).event(name, "ended", 25, exit_code=0)
     alphaf("runs")
-    assert len(slurm.asked) == 1, "all have said how they ended"
+    assert len(slurm.asked) == 3, "all have said how they ended"
 
 
 def test_two_hundred_runs_with_their_chains_are_read_in_a_moment(slurm):
@@ -169,6 +173,17 @@ def test_who_asks_nobody_shows_no_jobs(slurm):
     far = Submission()
     far.stages(data="done")
     assert list(run_json(far.paths)["stages"]) == ["data"] and slurm.asked == []
+
+
+def test_a_job_that_was_stopped_is_asked_about_for_it_may_be_queued_again(slurm, shown):
+    far = Submission(stages=("sft", "merge_sft"))
+    far.event("sft", "started", 5)
+    far.event("sft", "ended", 25, exit_code=130, why="sft was interrupted")
+    far.stages(sft="interrupted")
+    slurm.told = {"101": JobState("requeued", "BeginTime", restarts=1), "102": JobState("queued", "Dependency")}
+    assert [stage["state"] for stage in shown()["stages"].values()] == ["requeued", "queued"]
+    slurm.silent = True
+    assert [stage["state"] for stage in shown()["stages"].values()] == ["interrupted", "queued"]
 
 
 def test_a_stage_that_an_arm_waits_for_fails_in_the_other_arm(slurm):

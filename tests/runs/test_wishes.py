@@ -65,20 +65,14 @@ def test_sigusr1_to_the_whole_group_makes_room_and_the_same_command_goes_on(begi
     (once,) = entry["requeues"]
     assert {**once, "at": ""} == {"at": "", "why": "SIGUSR1", "job": "17", "restart": 0, "checkpoint": "checkpoint-5"}
     fake.behave()
-    assert ended(begin(until_said="", SLURM_JOB_ID="17", SLURM_RESTART_COUNT="1"))[0] == 0
+    wish(paths().stop_wish, "stop", "yesterday")
+    wish(of_job(paths().stop_wish, "17"), "later", "the limit of the earlier start", job="17", restart=0)
+    code, err = ended(begin(until_said="", SLURM_JOB_ID="17", SLURM_RESTART_COUNT="1"))
+    assert code == 0, err
+    assert read_wish(paths().stop_wish).why == "yesterday", "heeded by nobody"
     assert fake.argv("sft")[-1].endswith("checkpoint-5")
     assert sft()["requeues"] == [once], "told once"
     assert sft()["restart"] == 1
-
-
-def test_a_wish_in_the_folder_is_heeded_within_seconds_and_removed(begin):
-    process = begin()
-    wish(paths().stop_wish, "later", "the board", seconds=300)
-    code, err = ended(process)
-    assert code == 75, err
-    assert "sft: asked to make room by the board: it gets 240 s" in err
-    assert [each["why"] for each in sft()["requeues"]] == ["the board"]
-    assert not paths().stop_wish.exists()
 
 
 def test_cancel_stops_who_works_here_and_waits_for_it(begin, alphaf):
@@ -98,25 +92,6 @@ def test_cancel_stops_who_works_here_and_waits_for_it(begin, alphaf):
     again = alphaf("cancel", "tiny")
     assert (again.exit_code, again.stdout.partition(":")[0]) == (0, "tiny")
     assert "nothing to cancel" in again.stdout
-
-
-def test_an_old_wish_stops_nobody_and_one_for_another_job_neither(begin, fake):
-    fake.behave()
-    wish(paths().stop_wish, "stop", "yesterday")
-    wish(of_job(paths().stop_wish, "17"), "later", "an earlier start", job="17", restart=0)
-    code, err = ended(begin(until_said="", SLURM_JOB_ID="17", SLURM_RESTART_COUNT="1"))
-    assert code == 0, err
-    assert read_wish(paths().stop_wish).why == "yesterday"
-    fake.behave(sft="hang")
-    process = begin("sft", "--model", "tiny", "--run", "둘", until_said="", SLURM_JOB_ID="18")
-    log = paths("둘").log("sft")
-    until(lambda: log.is_file() and "hanging" in log.read_text("utf-8"), 60)
-    wish(paths("둘").stop_wish, "later", "the time limit of job 17", job="17")
-    until(lambda: read_wish(paths("둘").stop_wish), 5)
-    wish(of_job(paths("둘").stop_wish, "18"), "later", "the time limit of job 18", job="18", restart=0)
-    code, err = ended(process)
-    assert code == 75
-    assert "for the time limit of job 18" in err
 
 
 def test_what_the_job_was_asked_before_it_held_the_run_is_heeded(begin):

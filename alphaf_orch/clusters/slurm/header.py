@@ -15,7 +15,6 @@ from alphaf_orch.settings.clusters import Profile
 _TIME = re.compile(r"(?:(\d+)-(\d+)(?::(\d+)(?::(\d+))?)?|(\d+)(?::(\d+)(?::(\d+))?)?)$")
 _NO_LIMIT = ("unlimited", "infinite")
 _MEMORY = re.compile(r"\d+([KMGT]B?)?$", re.IGNORECASE)  # sbatch(1), --mem: megabytes where no unit is said
-_VARIABLE = re.compile(r"[A-Za-z_]\w*$", re.ASCII)
 _MOST_SIGNAL_S = 65535  # sbatch(1), --signal
 # Where it is submitted, of whoever does it: shells and caches need them. --export=NONE takes no names beside it.
 _PASSED_ON = ("HOME", "USER", "LOGNAME", "LANG")
@@ -40,7 +39,7 @@ def header(job: Job, profile: Profile, paths: RunPaths, place: Place) -> str:
         "open-mode": "append",
         "output": output_pattern(str(paths.job_output(job.name))),
         "chdir": place.folder,
-        "export": ",".join((*_PASSED_ON, *(_variable(name) for name in profile.env))),
+        "export": ",".join((*_PASSED_ON, *profile.env)),
         "kill-on-invalid-dep": "yes",
     }
     lines = [_line(name, value) for name, value in options.items() if value is not None]
@@ -68,7 +67,7 @@ def asked_before(profile: Profile, job: Job) -> int:
     Of a short limit it is half the time: the signal would come at the start. Slurm may send it a minute too early.
     """
     time = granted(profile, job.needs).time
-    limit = _seconds(time, job) if time else None
+    limit = _seconds(time, job) if time is not None else None
     asked = profile.stop_before if limit is None else min(profile.stop_before, limit // 2)
     return min(asked, _MOST_SIGNAL_S)
 
@@ -156,13 +155,3 @@ def _memory(text: str | None, job: Job) -> str | None:
             fix="write a whole number with K, M, G or T, as 200G; 0 is all memory of the machine",
         )
     return text
-
-
-def _variable(name: str) -> str:
-    if not _VARIABLE.match(name):
-        raise ConfigError(
-            f"{name!r} is no name of a variable",
-            where="`env` of the profile",
-            fix="write names alone; jobs get the values of whoever submits them",
-        )
-    return name

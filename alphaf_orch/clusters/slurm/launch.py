@@ -30,6 +30,12 @@ def launch(job: Job, profile: Profile, paths: RunPaths, place: Place) -> str:
     alphaf = ("-m", "alphaf_orch", "job", job.run, job.name)
     if not container:
         return shlex.join((*srun, profile.python or place.python, *alphaf))
+    if container.runtime == "image":
+        raise ConfigError(
+            "Slurm itself starts no container: `image` is for other schedulers",
+            where="`container: runtime:` of the profile",
+            fix="write pyxis, enroot or apptainer, whichever the site has",
+        )
     # By `env`, inside: what an image sets itself wins over the variables of a job, with every runtime in another way.
     settled = ("env", *(f"{name}={value}" for name, value in place.env.items()))
     within = (*settled, container.python, *alphaf)
@@ -38,13 +44,7 @@ def launch(job: Job, profile: Profile, paths: RunPaths, place: Place) -> str:
         return shlex.join((*srun, *_pyxis(container, mounts, place), *within))
     if container.runtime == "apptainer":
         return shlex.join((*srun, *_apptainer(container, mounts, place, bool(given.gpus)), *within))
-    if container.runtime == "enroot":
-        return shlex.join((*srun, *_enroot(container, mounts, profile.env, place), *within))
-    raise ConfigError(
-        f"Slurm starts no container by the runtime {container.runtime!r}",
-        where="`container: runtime:` of the profile",
-        fix="write pyxis, enroot or apptainer, whichever the site has",
-    )
+    return shlex.join((*srun, *_enroot(container, mounts, profile.env, place), *within))
 
 
 def _folders(container: Container, paths: RunPaths, place: Place) -> list[str]:

@@ -47,11 +47,11 @@ def test_each_step_of_a_training_is_seen_within_two_seconds_and_nothing_is_asked
     go_on = threading.Event()
 
     def train() -> None:
-        for number in range(1, 6):
+        for number in range(1, 5):
             written[number] = time.monotonic()
-            board_runs.step(paths, number, of=5)
+            board_runs.step(paths, number, of=4)
             board_runs.say(paths, f"logged {number}\n")
-            go_on.wait(0.7)
+            go_on.wait(0.5)
 
     with board_runs.trained(paths), served(0, control=False) as (board, port, _):
         place = opened(page, board, port)
@@ -60,7 +60,7 @@ def test_each_step_of_a_training_is_seen_within_two_seconds_and_nothing_is_asked
         trainer.start()
         try:
             late = []
-            for number in range(1, 6):
+            for number in range(1, 5):
                 page.wait(f"parseInt(document.querySelector('article .step')?.textContent) >= {number}")
                 page.wait(f"document.querySelector('article svg')?.dataset.last >= {number}")
                 late.append(time.monotonic() - written[number])
@@ -68,10 +68,10 @@ def test_each_step_of_a_training_is_seen_within_two_seconds_and_nothing_is_asked
             go_on.set()
             trainer.join()
         assert max(late) < STEP_S * UNDER_LOAD, late
-        assert sorted(late)[2] < STEP_S, late
+        assert sorted(late)[1] < STEP_S, late
         text = page.text()
-        assert "5 / 5 step" in text
-        page.wait("document.querySelector('article pre.log').textContent.includes('logged 5')")
+        assert "4 / 4 step" in text
+        page.wait("document.querySelector('article pre.log').textContent.includes('logged 4')")
         assert page.ask("document.querySelector('article svg').getAttribute('aria-label')").startswith(
             "training loss 1"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -61,11 +62,11 @@ def ends(paths: RunPaths, stage: str = "sft", **entry: Any) -> None:
 
 
 def many(count: int) -> None:
-    """Fill the folder with runs of the same content."""
+    """Fill the folder with runs of the same files; whatever is written anew is a file of its own."""
     first = report_runs.make_run(runs_dir() / "run-000")
     first.html_report.write_text("<p>report", "utf-8")
     for number in range(1, count):
-        shutil.copytree(first.root, runs_dir() / f"run-{number:03}")
+        shutil.copytree(first.root, runs_dir() / f"run-{number:03}", copy_function=os.link)
 
 
 def experiment(name: str, arms: dict[str, str]) -> Path:

@@ -182,7 +182,7 @@
   };
   const fact = (name, ...value) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value));
   const finding = (each) => make("p", { class: "finding" }, word("at_step"), ` ${each.step}: `, both(said.findings[each.kind] ?? each.what));
-  const cards = new Map();
+  const cards = new Map(), TRAININGS = ["sft", "dpo"];
 
   function card(key, run, stage) {
     const made = {
@@ -229,7 +229,8 @@
     if (step === null || all === null) view.bar.removeAttribute("value");
     else { view.bar.max = all || 1; view.bar.value = step; }
     view.bar.hidden = step === null && each.quiet_s !== null;
-    const where = step === null ? word("no_step") : make("span", { class: "step" }, `${step}${all === null ? "" : ` / ${all}`} `, word("step"));
+    const before = TRAININGS.includes(each.stage) ? word("no_step") : (each.log.at(-1) ?? ""); // others take no steps
+    const where = step === null ? before : make("span", { class: "step" }, `${step}${all === null ? "" : ` / ${all}`} `, word("step"));
     put(view.told, where, each.holder ? make("span", {}, " · ", word("held"), `: ${each.holder}`) : null,
       each.stopping ? make("strong", {}, " · ", word("stopping")) : null,
       each.quiet_s !== null ? make("strong", {}, " · ", word("quiet"), ` ${clock(each.quiet_s)}`) : null);
@@ -337,7 +338,7 @@
     });
     const head = make("tr", {}, ...["stage", "state", "time", "since", "why"].map((name) => make("th", { scope: "col" }, word(name))));
     into.replaceChildren(make("table", {}, make("thead", {}, head), make("tbody", {}, ...lines)));
-    for (const stage of run.stages.filter((each) => ["sft", "dpo"].includes(each.name))) {
+    for (const stage of run.stages.filter((each) => TRAININGS.includes(each.name))) {
       const place = make("div", { class: "curve" });
       into.append(make("h3", {}, both(named("stages", stage.name))), place);
       curve(run.name, stage.name).then((points) => drawn(place, points), () => place.append(word("lost")));

@@ -74,5 +74,5 @@ def signs_of(paths: RunPaths) -> tuple[object, ...] | None:
     if folder is None:
         return None
     # What the jobs print grows all the time and tells nothing of their states.
-    told = (path for path in sorted(paths.jobs.iterdir()) if path.suffix in (".json", ".jsonl"))
-    return (folder, *map(sign, told))
+    told = (*paths.jobs.glob("*.json"), *paths.jobs.glob("*.jsonl"))
+    return (folder, *map(sign, sorted(told)))

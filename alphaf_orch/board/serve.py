@@ -13,13 +13,16 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import uvicorn
 
 from alphaf_orch.board.access import Token
 from alphaf_orch.board.server import Board
 from alphaf_orch.core.errors import ConfigError, RunStateError
+from alphaf_orch.core.file_kinds import why_not
 from alphaf_orch.core.masking import mask
+from alphaf_orch.core.paths import runs_dir
 
 _HOST = "127.0.0.1"
 # Ours: a folder of some hundred runs is read before its page is opened; what takes longer is read while it is.
@@ -42,6 +45,7 @@ def serve(port: int, say: Callable[[str, int], None], *, control: bool) -> None:
 @contextlib.contextmanager
 def served(port: int, *, control: bool) -> Iterator[tuple[Board, int, threading.Thread]]:
     """Have a board answer on a port meanwhile; yield it, its port, and the thread that lives as long as it does."""
+    _refuse_unreadable(runs_dir())
     with _bound(port) as listening:
         board = Board(Token(), control=control)
         board.read_all(_FIRST_LOOKS_S)
@@ -63,6 +67,17 @@ def served(port: int, *, control: bool) -> Iterator[tuple[Board, int, threading.
         finally:
             server.should_exit = True
             thread.join(_END_S)
+
+
+def _refuse_unreadable(root: Path) -> None:
+    """Raise RunStateError where the folder of all runs is there and cannot be read: it would look like an empty one."""
+    try:
+        os.scandir(root).close()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        what = f"the folder of all runs cannot be read: {why_not(error)}"
+        raise RunStateError(what, where=str(root), fix="set ALPHAF_RUNS to the folder that is meant") from None
 
 
 def _bound(port: int) -> socket.socket:

@@ -44,7 +44,8 @@
   };
   const word = (name) => both(said.words[name]);
   const plain = (text) => (typeof text === "string" ? text : text[root.dataset.lang]);
-  const named = (kind, name) => said[kind][name] ?? name;
+  const own = (texts, name) => (Object.hasOwn(texts, name) ? texts[name] : undefined); // a name comes from a file
+  const named = (kind, name) => own(said[kind], name) ?? name;
 
   const TONES = {
     done: "good", working: "info", running: "info", failed: "bad", damaged: "bad", interrupted: "warn",
@@ -52,8 +53,8 @@
   };
   const MARKS = { good: "✓ ", bad: "✕ ", info: "▶ ", warn: "‖ " };
   const state = (name) => {
-    const tone = TONES[name] ?? "";
-    const mark = MARKS[tone] ? make("span", { "aria-hidden": "true" }, MARKS[tone]) : null;
+    const tone = own(TONES, name) ?? "";
+    const mark = own(MARKS, tone) ? make("span", { "aria-hidden": "true" }, MARKS[tone]) : null;
     return make("span", { class: `state ${tone}` }, mark, both(named("states", name)));
   };
 
@@ -121,10 +122,11 @@
   const steps = (low, high, most) => {
     if (!(high > low)) return [low];
     const rough = (high - low) / most, power = 10 ** Math.floor(Math.log10(rough));
-    const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
-    const found = [];
-    for (let at = Math.ceil(low / step) * step; at <= high + step / 1e6; at += step) found.push(Number(at.toPrecision(12)));
-    found.digits = Math.max(0, -Math.floor(Math.log10(step)));
+    const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough) ?? Infinity;
+    const first = Math.ceil(low / step), found = [];
+    // Counted, for between two huge numbers a step may come to nothing.
+    for (let i = 0; i <= 2 * most && (first + i) * step <= high + step / 1e6; i += 1) found.push(Number(((first + i) * step).toPrecision(12)));
+    found.digits = Number.isFinite(step) ? Math.max(0, -Math.floor(Math.log10(step))) : 9;
     return found;
   };
   // What of more points than the plot is wide would be drawn over each other is left out.
@@ -181,7 +183,7 @@
     if (made.innerHTML !== into.innerHTML) into.replaceChildren(...made.childNodes); // else a reader would be interrupted
   };
   const fact = (name, ...value) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value));
-  const finding = (each) => make("p", { class: "finding" }, word("at_step"), ` ${each.step}: `, both(said.findings[each.kind] ?? each.what));
+  const finding = (each) => make("p", { class: "finding" }, word("at_step"), ` ${each.step}: `, both(own(said.findings, each.kind) ?? each.what));
   const cards = new Map(), TRAININGS = ["sft", "dpo"];
 
   function card(key, run, stage) {

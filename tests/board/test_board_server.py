@@ -20,7 +20,7 @@ import report_runs
 
 from alphaf_orch.board.access import Token
 from alphaf_orch.board.serve import served
-from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.stop import read_wish
 
@@ -226,6 +226,15 @@ def test_a_port_that_is_taken_is_told_and_boards_stand_side_by_side(board):
     with socket.create_connection(("127.0.0.1", board.port)):  # of loopback alone
         pass
     assert listening_on(board.port) == {"0100007F"}
+
+
+def test_a_folder_that_is_none_is_told_before_anything_is_served(monkeypatch, tmp_path):
+    place = tmp_path / "file"
+    place.write_text("", "utf-8")
+    monkeypatch.setenv("ALPHAF_RUNS", str(place))
+    with pytest.raises(RunStateError, match="cannot be read") as told, served(0, control=False):
+        pass
+    assert "ALPHAF_RUNS" in told.value.fix
 
 
 def listening_on(port: int) -> set[str]:

@@ -13,6 +13,7 @@ import report_runs
 from alphaf_orch.board import known
 from alphaf_orch.board.followed import MOST_POINTS, Followed, tail
 from alphaf_orch.board.known import Known
+from alphaf_orch.board.payload import encoded, everything
 from alphaf_orch.board.queue import ASK_EVERY_S, Queue
 from alphaf_orch.board.state import Folder, Snapshot
 from alphaf_orch.clusters.scheduler import JobState
@@ -194,6 +195,30 @@ def test_what_waits_in_a_queue_is_told_and_its_scheduler_asked_rarely():
     folder.look()
     folder._known._queue._asking.join()
     assert len(asked) == 2
+
+
+def test_whatever_lies_in_the_folder_ends_no_look():
+    report_runs.make_run(runs_dir() / "early", created="0001-01-01T00:00:00")
+    late = report_runs.make_run(runs_dir() / "late")
+    os.utime(late.manifest, (1 << 40, 1 << 40))
+    nameless = runs_dir() / os.fsdecode(b"\xff\xfe")
+    nameless.mkdir()
+    (nameless / "config.yaml").write_text("model: tiny\n", "utf-8")
+    (runs_dir() / "loop").symlink_to(runs_dir() / "loop")
+    (runs_dir() / "pipes").mkdir()
+    for name in ("manifest.json", ".lock", "report.html"):
+        os.mkfifo(runs_dir() / "pipes" / name)
+    jobs = report_runs.make_run(runs_dir() / "jobs").jobs
+    jobs.mkdir()
+    (jobs / "sft.json").write_text("{", "utf-8")
+    (jobs / "sft.events.jsonl").mkdir()
+    begun = board_runs.begun("begun", started="9999-99-99")
+    with board_runs.trained(begun):
+        found = Folder().look()
+    states = {run.name: run.state for run in found.runs}
+    assert states == {"early": "done", "late": "done", "pipes": "damaged", "jobs": "damaged", "begun": "working"}
+    data, _ = encoded(everything(found, str))
+    assert json.loads(data)["runs"]
 
 
 def test_a_curve_goes_on_where_it_was_left(tmp_path):

@@ -50,9 +50,9 @@ class Board:
         """Return what is there now, or was a moment ago: nobody waits for a look while a page is open."""
         with self._turn:
             now = self._wanted = time.monotonic()
-            last = self._last if self._last and now - self._last[0] < _OLD_S else None
-            found = last or (now, self._folder.look())
-            self._last = found
+            found = self._last
+            if found is None or now - found[0] > _OLD_S:
+                found = self._last = (now, self._folder.look())
             if self._looking is None or not self._looking.is_alive():
                 self._looking = threading.Thread(target=self._look_on, name="looks at the runs", daemon=True)
                 self._looking.start()

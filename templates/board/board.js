@@ -232,7 +232,7 @@
     else { view.bar.max = all || 1; view.bar.value = step; }
     view.bar.hidden = step === null && each.quiet_s !== null;
     const before = TRAININGS.includes(each.stage) ? word("no_step") : (each.log.at(-1) ?? ""); // others take no steps
-    const where = step === null ? before : make("span", { class: "step" }, `${step}${all === null ? "" : ` / ${all}`} `, word("step"));
+    const where = step === null ? before : make("span", {}, word("step"), " ", make("span", { class: "step" }, `${step}${all === null ? "" : ` / ${all}`}`));
     put(view.told, where, each.holder ? make("span", {}, " · ", word("held"), `: ${each.holder}`) : null,
       each.stopping ? make("strong", {}, " · ", word("stopping")) : null,
       each.quiet_s !== null ? make("strong", {}, " · ", word("quiet"), ` ${clock(each.quiet_s)}`) : null);
@@ -277,7 +277,7 @@
     put(nothing, byId("nothing-text").content.cloneNode(true));
     const gpus = found.cards.map((gpu, i) => make("li", {}, make("strong", {}, `${i}: ${gpu.name}`), make("div", {}, word("memory"), ` ${gib(gpu.used)} / ${gib(gpu.memory)}`),
       gpu.busy === null ? null : make("div", {}, word("busy"), ` ${gpu.busy}% `, make("meter", { min: 0, max: 100, value: gpu.busy, "aria-label": `GPU ${i}: ${gpu.busy}%` }))));
-    put(byId("gpus"), ...(gpus.length ? gpus : [make("li", { class: "quiet" }, found.no_cards ?? "–")]));
+    put(byId("gpus"), ...(gpus.length ? gpus : [make("li", { class: "quiet" }, word("no_gpu"), found.no_cards ? `: ${found.no_cards}` : "")]));
   }
 
   // --- the lists -------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def test_each_step_of_a_training_is_seen_within_two_seconds_and_nothing_is_asked
         assert max(late) < STEP_S * UNDER_LOAD, late
         assert sorted(late)[1] < STEP_S, late
         text = page.text()
-        assert "4 / 4 step" in text
+        assert "step 4 / 4" in text
         page.wait("document.querySelector('article pre.log').textContent.includes('logged 4')")
         assert page.ask("document.querySelector('article svg').getAttribute('aria-label')").startswith(
             "training loss 1"

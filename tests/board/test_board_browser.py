@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import board_runs
@@ -13,7 +13,9 @@ import pytest
 import report_runs
 from chromium import Chromium, Page
 
+from alphaf_orch.board import state
 from alphaf_orch.board.serve import served
+from alphaf_orch.core.cards import Card, Cards
 from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.stop import read_wish
 
@@ -216,10 +218,14 @@ def test_a_narrow_window_both_languages_and_both_lights(page):
         assert page.ask("[...document.querySelectorAll('svg')].every((e) => e.getAttribute('aria-label'))")
 
 
-def test_no_run_at_all_says_what_to_type(page, tmp_path: Path):
+def test_no_run_at_all_says_what_to_type_and_the_cards_are_shown(page, monkeypatch):
+    card = Card(name="NVIDIA H100", memory=80 << 30, used=60 << 30, busy=93)
+    monkeypatch.setattr(state, "look_at_cards", lambda: Cards(cards=(card, replace(card, busy=None))))
     with served(0, control=False) as (board, port, _):
         opened(page, board, port)
         assert "alphaf run --model tiny" in page.text()
+        for told in ("0: NVIDIA H100", "1: NVIDIA H100", "60.0 GiB / 80.0 GiB", "in use 93%"):
+            assert told in page.text()
         report_runs.make_run(runs_dir() / "first")
         page.wait("document.querySelectorAll('#runs .row').length === 1")
         assert "alphaf run --model tiny" not in page.text()

@@ -94,7 +94,7 @@ def described(name: str, paths: RunPaths, describe: Callable[[RunPaths], Mapping
         return replace(by_files, damage=str(told["damaged"]), fix=str(told["next"]))
     stages = tuple(_stage(stage, entry) for stage, entry in told["stages"].items())
     stages += tuple(_other_jobs(told.get("jobs", ())))
-    created = moment(datetime.fromisoformat(told["created"]).timestamp()) if _is_moment(told["created"]) else ""
+    created = moment(begun) if (begun := epoch(told["created"])) is not None else ""
     run = replace(
         by_files, state="begun", stages=stages, base=str(told["base"] or ""), created=created or by_files.created
     )
@@ -179,7 +179,7 @@ def of_record(name: str, paths: ExperimentPaths) -> Experiment:
         return replace(by_files, damage=error.what, fix=error.fix)
     if not record:
         return replace(by_files, damage="its record is gone", fix=f"`alphaf repair {name}`")
-    created = moment(datetime.fromisoformat(record["created"]).timestamp())
+    created = moment(epoch(record["created"]) or 0.0)
     arms = {arm["name"]: arm["state"] for arm in record["arms"]}
     return replace(by_files, kind=record["kind"], created=created, arms=arms)
 
@@ -190,7 +190,7 @@ def pages_in(root: Path) -> tuple[str, ...]:
         names = sorted(os.listdir(root))  # noqa: PTH208  (names)
     except OSError:
         return ()
-    found = [name for name in names if _is_page(name)]
+    found = [name for name in names if _is_page(name) and is_text(name)]
     sweep = RunPaths(root).sweep.html_report
     return (*found, *((str(sweep.relative_to(root)),) if sweep.is_file() else ()))
 
@@ -198,6 +198,15 @@ def pages_in(root: Path) -> tuple[str, ...]:
 def _is_page(name: str) -> bool:
     """Return whether a file of that name in a run's folder is a report."""
     return name == "report.html" or (name.startswith("compare-") and name.endswith(".html"))
+
+
+def is_text(name: str) -> bool:
+    """Return whether a file's name is UTF-8; of others `alphaf` makes none, and no page can name them."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def sign(path: Path) -> tuple[int, int, int] | None:
@@ -215,13 +224,16 @@ def written(paths: RunPaths) -> float:
 
 
 def moment(seconds: float) -> str:
-    """Return seconds since the epoch as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-
-
-def _is_moment(text: object) -> bool:
+    """Return seconds since the epoch as ISO 8601 in UTC; empty for what no calendar has."""
     try:
-        datetime.fromisoformat(str(text))
-    except ValueError:
-        return False
-    return True
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def epoch(text: object) -> float | None:
+    """Return a moment as it is written in a record in seconds since the epoch, None for what is none."""
+    try:
+        return datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError):
+        return None

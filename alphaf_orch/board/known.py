@@ -13,6 +13,7 @@ from alphaf_orch.board.described import (
     Experiment,
     Run,
     described,
+    is_text,
     moment,
     of_record,
     pages_in,
@@ -133,9 +134,17 @@ class Known:
 def _folders(root: Path) -> list[str]:
     try:
         with os.scandir(root) as found:
-            return sorted(each.name for each in found if each.is_dir() and not each.name.startswith("."))
-    except OSError:
+            names = [each.name for each in found if not each.name.startswith(".") and _is_folder(each)]
+    except OSError:  # gone meanwhile; whether the folder of all can be read is asked when a board begins
         return []
+    return sorted(filter(is_text, names))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # links that lead in a circle, a disk that does not answer
+        return False
 
 
 def _is_run(folder: Path) -> bool:

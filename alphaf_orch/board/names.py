@@ -65,6 +65,7 @@ SPOKEN: dict[str, Text] = {
     "fix": Label("해결", "next"),
     "memory": Label("메모리", "memory"),
     "busy": Label("사용률", "in use"),
+    "no_gpu": Label("GPU가 보이지 않습니다", "No GPU is seen"),
     "at_step": Label("스텝", "at step"),
     "connected": Label("연결됨", "connected"),
     "lost": Label("응답 없음, 다시 시도 중. 마지막 응답:", "no answer, trying again; last one at"),

@@ -10,10 +10,9 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
-from alphaf_orch.board.described import Experiment, Run, Stage
+from alphaf_orch.board.described import Experiment, Run, Stage, epoch
 from alphaf_orch.board.followed import Curve, Followed, Progress, tail
 from alphaf_orch.board.known import Known
 from alphaf_orch.core.cards import Cards, look_at_cards
@@ -37,6 +36,7 @@ class Working:
     progress: Progress
     log: tuple[str, ...]  # its last lines, secrets masked
     quiet_s: float | None  # since the log or the metrics last grew
+    at: str = ""  # how far its curve has come (`Curve.at`)
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,10 @@ class Folder:
             stage=stage.name,
             holder=run.holder or stage.job,
             since=stage.started,
-            progress=followed.progress(_epoch(stage.started)),
+            progress=followed.progress(epoch(stage.started) or 0.0),
             log=tail(log, 40),
             quiet_s=None if newest is None else max(0.0, time.time() - newest),
+            at=followed.at,
         )
 
     def _look_at_cards(self) -> Cards:
@@ -143,11 +144,3 @@ def counts(snapshot: Snapshot) -> Mapping[str, int]:
     for run in snapshot.runs:
         found[run.state] = found.get(run.state, 0) + 1
     return found
-
-
-def _epoch(moment: str | None) -> float:
-    try:
-        # To the second, as it is written: a row of that very second is of this try.
-        return datetime.fromisoformat(moment).timestamp() if moment else 0.0
-    except ValueError:
-        return 0.0

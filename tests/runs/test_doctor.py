@@ -246,5 +246,8 @@ def test_what_nvml_tells_of_a_card_is_read(monkeypatch):
         def nvmlDeviceGetMemoryInfo(self, _):
             return type("Memory", (), {"total": 24, "used": 6})
 
+        def nvmlDeviceGetUtilizationRates(self, _):
+            return type("Rates", (), {"gpu": 37})
+
     card = cards_module._card(Fake(), None)
-    assert card == replace(Card(name="RTX"), memory=24, used=6)
+    assert card == replace(Card(name="RTX"), memory=24, used=6, busy=37)

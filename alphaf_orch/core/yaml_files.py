@@ -174,8 +174,11 @@ def _count(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> in
 
 
 def _refuse_twice(node: yaml.MappingNode) -> None:
+    """Raise for a key that is given twice; one such as `on`, which YAML 1.1 reads as a truth value, is a name."""
     seen: dict[tuple[str, str], int] = {}
     for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag == "tag:yaml.org,2002:bool":
+            key.tag = "tag:yaml.org,2002:str"
         if isinstance(key, yaml.ScalarNode):
             if (key.tag, key.value) in seen:
                 raise _Unread(f"key {key.value} {_TWICE}, first on line {seen[key.tag, key.value]}", key)

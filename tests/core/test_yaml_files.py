@@ -64,3 +64,11 @@ def test_the_first_value_that_a_model_refuses_is_told(value: dict[str, object], 
     assert (caught.value.what, caught.value.where) == (key, str(unknown))
     assert caught.value.__cause__ is None
     assert validated(Outer, {"inner": {"size": 1}}, lambda _: ConfigError("", where="", fix="")).inner.size == 1
+
+
+def test_a_key_that_yaml_reads_as_a_truth_value_is_the_name_that_was_written() -> None:
+    """`on: slurm` names a setting, and `on` is also YAML 1.1's word for true."""
+    found = parse_yaml("on: slurm\nnotify: {on: [end], Yes: 1}\nsft: {bf16: on}\n", "c.yaml")
+    assert found == {"on": "slurm", "notify": {"on": ["end"], "Yes": 1}, "sft": {"bf16": True}}
+    with pytest.raises(ConfigError, match="given twice"):
+        parse_yaml("on: slurm\n'on': local\n", "c.yaml")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 from rich.table import Table
 
@@ -10,6 +12,8 @@ from alphaf_orch.cli.options import Finite, How, command, log_console, out_conso
 from alphaf_orch.cli.views import print_arms, print_expected
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import Machine, detect_machine
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.wording import in_language
 from alphaf_orch.experiments.ablation.detect import outlook
 from alphaf_orch.experiments.ablation.evidence import planned_difference
@@ -22,6 +26,7 @@ from alphaf_orch.report.ablation.identity import start_warnings
 from alphaf_orch.report.ablation.page import ablation_report
 from alphaf_orch.report.ablation.scores import cli_rows, verdict
 from alphaf_orch.report.write import write_report
+from alphaf_orch.runs.notify.call import told_of
 
 
 @command()
@@ -56,21 +61,23 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float |
         _dry_run(experiment, paths, machine)
         return
     keep_in(paths.log("alphaf"))
-    outcomes = run_experiment(
-        experiment,
-        paths,
-        machine,
-        log_console(),
-        parallel=parallel,
-        online=how.online,
-        warm=how.warm,
-        verbose=how.verbose,
-    )
-    result = read_ablation(experiment, paths, outcomes)
-    _print(result)
-    for file in write_report(ablation_report(result), paths.page, how.lang):
-        click.echo(file)
-    raise_failed(experiment, paths, outcomes)
+    console = log_console()
+    with told_of(experiment.arms[0].config, RunPaths(paths.root), partial(tell, console)):
+        outcomes = run_experiment(
+            experiment,
+            paths,
+            machine,
+            console,
+            parallel=parallel,
+            online=how.online,
+            warm=how.warm,
+            verbose=how.verbose,
+        )
+        result = read_ablation(experiment, paths, outcomes)
+        _print(result)
+        for file in write_report(ablation_report(result), paths.page, how.lang):
+            click.echo(file)
+        raise_failed(experiment, paths, outcomes)
 
 
 def _dry_run(experiment: Experiment, paths: ExperimentPaths, machine: Machine) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 from rich.table import Table
 
@@ -10,6 +12,8 @@ from alphaf_orch.cli.views import print_arms, print_expected
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import tell
 from alphaf_orch.experiments.bakeoff.plan import PROMPTS, Bakeoff, BakeoffAsked, find_candidates, plan_bakeoff
 from alphaf_orch.experiments.bakeoff.ranking import Weights, parse_weights, rank
 from alphaf_orch.experiments.bakeoff.run import Findings, run_bakeoff
@@ -17,6 +21,7 @@ from alphaf_orch.experiments.experiment import experiment_paths, raise_failed
 from alphaf_orch.experiments.plan import arm_commands, plan_arms
 from alphaf_orch.report.bakeoff.page import bakeoff_report
 from alphaf_orch.report.write import write_report
+from alphaf_orch.runs.notify.call import told_of
 
 
 def _names(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -47,21 +52,23 @@ def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | 
         _print_dry_run(planned)
         return
     keep_in(paths.log("alphaf"))
-    found = run_bakeoff(
-        planned,
-        paths,
-        machine,
-        log_console(),
-        parallel=parallel,
-        online=how.online,
-        warm=how.warm,
-        verbose=how.verbose,
-    )
-    _print(found, weighted)
-    for path in write_report(bakeoff_report(found, weighted, chosen=bool(weights)), paths.page, how.lang):
-        click.echo(path)
-    raise_failed(planned.experiment, paths, list(found.outcomes.values()))
-    _raise_unanswered(found)
+    console = log_console()
+    with told_of(planned.experiment.arms[0].config, RunPaths(paths.root), partial(tell, console)):
+        found = run_bakeoff(
+            planned,
+            paths,
+            machine,
+            console,
+            parallel=parallel,
+            online=how.online,
+            warm=how.warm,
+            verbose=how.verbose,
+        )
+        _print(found, weighted)
+        for path in write_report(bakeoff_report(found, weighted, chosen=bool(weights)), paths.page, how.lang):
+            click.echo(path)
+        raise_failed(planned.experiment, paths, list(found.outcomes.values()))
+        _raise_unanswered(found)
 
 
 def _print_dry_run(planned: Bakeoff) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import click
 
 from alphaf_orch.cli.eval_views import print_plan, print_results, print_tasks, results_json
 from alphaf_orch.cli.options import How, command, echo_json, log_console, option, out_console, with_options
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.progress import tell
 from alphaf_orch.evaluation import run as evaluation_run
 from alphaf_orch.evaluation.options import BACKENDS, EvalOptions
 from alphaf_orch.evaluation.request import evaluated_run, known_results, pending_work, plan_evaluation
 from alphaf_orch.evaluation.tasks.listing import list_tasks
 from alphaf_orch.runs.chain import run_config
 from alphaf_orch.runs.find import existing_run
+from alphaf_orch.runs.notify.call import told_of
 from alphaf_orch.runs.warm import warm_programs
 
 
@@ -64,7 +68,8 @@ def evaluate(options: EvalOptions, how: How, list_only: bool) -> None:
         return
     keep_in(paths.log("alphaf"))
     console = log_console()
-    with warm_programs(how.warm, config, machine, console):
+    told = told_of(config, paths, partial(tell, console))
+    with told, warm_programs(how.warm, config, machine, console):
         results = evaluation_run.evaluate(evaluation, console, verbose=how.verbose)
     if how.as_json:
         echo_json(results_json(paths.name, results))

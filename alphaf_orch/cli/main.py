@@ -69,6 +69,10 @@ COMMANDS = {
         "Merge a run's newest finished model with others by mergekit, and check the hand-off again.",
     ),
     "models": ("look:models", "List the model presets, and whether their weights are on this machine."),
+    "notify": (
+        "notify:notify",
+        "Send a test message to whoever the settings of a run, or a config file, name under `notify:`.",
+    ),
     "plan": (
         "plan:plan",
         "Show what `alphaf run` would do and why, with every rendered file and command; launches nothing.",

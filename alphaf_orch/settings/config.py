@@ -93,7 +93,7 @@ def build_config(values: dict[str, Any], where: str) -> RunConfig:
     """Return the checked settings; raise ConfigError naming the key and the nearest known one, or a secret's key."""
 
     def told(mistake: Mistake) -> ConfigError:
-        if mistake.keys[0] == "notify" and len(mistake.keys) > 1:
+        if mistake.keys[0] == "notify":
             return mistaken(mistake, where)
         key, place = mistake.key, f"{where}, key {mistake.key}"
         if mistake.unknown:

@@ -1,0 +1,97 @@
+"""Around a command: who will be told is said before it begins, and how it ended is told behind it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from alphaf_orch.core import calls, signals
+from alphaf_orch.core.errors import AlphafError, ConfigError, GoesOnLater, Interrupted, Stalled
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths
+from alphaf_orch.core.record import now
+from alphaf_orch.runs.notify.message import Event, failed, message, standing_at, with_standing
+from alphaf_orch.runs.notify.send import checked, readable_by_others, send
+from alphaf_orch.settings.config import RunConfig
+
+Say = Callable[[str], None]
+
+
+@contextlib.contextmanager
+def told_of(
+    config: RunConfig, paths: RunPaths, say: Say, *, in_job: bool = False, ends: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
+    """Tell whoever `notify:` names how what is done inside ended; raise ConfigError where nobody could be reached.
+
+    Nothing is told of what is refused before a lock is held: whoever typed it sees it; in a job (`in_job`) nobody does,
+    and a notification that cannot be sent stops none. A good end is told where `ends` says so behind it, and never of
+    an arm: its experiment tells its own.
+    """
+    notify = config.notify
+    if notify is None:
+        yield
+        return
+    arm = (paths.root.parent / EXPERIMENT_FILE).is_file()
+    try:
+        who = checked(notify)
+    except ConfigError as error:
+        if not in_job:
+            raise
+        say(f"warning: notify: {error.what} ({error.where})")
+    else:
+        if not arm:
+            say(f"notify: on {', '.join(notify.on)} {' and '.join(who)} will be told")
+    if found := "" if arm else readable_by_others(notify):
+        say(f"warning: notify: others can read {found}, which holds the webhook's address: chmod 600 it")
+    begun, since, held = time.monotonic(), now(), calls.times_held()
+
+    def tell(event: Event, **facts: Any) -> None:
+        if event in notify.on and (in_job or calls.times_held() > held):
+            told = message(event, paths, _command(), seconds=round(time.monotonic() - begun, 1), **facts)
+            for problem in send(notify, with_standing(told, paths, since)):
+                say(f"warning: notify: {problem}; this {event} was not told")
+
+    try:
+        yield
+    except GoesOnLater as error:
+        tell("requeue", state="requeued", **failed(error))
+        raise
+    except (KeyboardInterrupt, Interrupted) as error:
+        if signals.asked_by() != signal.SIGINT:  # of one's own Ctrl-C one knows
+            tell("failure", state="interrupted", **{"exit_code": signals.CODE, **_facts(error)})
+        raise
+    except Stalled as error:
+        tell("failure" if "failure" in notify.on else "stall", state="failed", **failed(error))
+        raise
+    except Exception as error:
+        tell("failure", state="failed", **failed(error))
+        raise
+    if not arm and ends():
+        tell("end", state="done", exit_code=0)
+
+
+def stalled(config: RunConfig, paths: RunPaths, stage: str, silent: float, say: Say) -> None:
+    """Tell that a stage has given no sign of life for so many seconds, where that was asked for; it goes on."""
+    notify = config.notify
+    if notify is None or "stall" not in notify.on:
+        return
+    what = f"{stage}: no progress for {silent / 60:.0f} minutes: neither log nor metrics nor files grow"
+    told = message("stall", paths, _command(), stage=stage, state="running", what=what, where=str(paths.log(stage)))
+    for problem in send(notify, standing_at(replace(told, next="it goes on; look at its log"), paths)):
+        say(f"warning: notify: {problem}; this stall was not told")
+
+
+def _command() -> str:
+    context = click.get_current_context(silent=True)
+    return (context.info_name or "") if context else ""
+
+
+def _facts(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, AlphafError):
+        return failed(error)
+    return {"what": f"interrupted by {signals.name()}"}

@@ -16,6 +16,7 @@ class Card:
     uuid: str = ""
     memory: int = 0  # bytes
     used: int = 0  # bytes, by whom it may be
+    busy: int | None = None  # percent of the last second or less in which something computed on it
     processes: int = 0  # that compute on it
     mig: bool = False
     ecc_errors: int | None = None  # uncorrected ones since the driver was loaded
@@ -68,6 +69,7 @@ def _card(nvml: Any, handle: Any) -> Card:
         return default
 
     memory = told(nvml.nvmlDeviceGetMemoryInfo)
+    rates = told(nvml.nvmlDeviceGetUtilizationRates)
     rows = told(nvml.nvmlDeviceGetRemappedRows, default=(0, 0, 0, 0))
     mode = told(nvml.nvmlDeviceGetComputeMode)
     reasons = told(nvml.nvmlDeviceGetCurrentClocksThrottleReasons, default=0)
@@ -78,6 +80,7 @@ def _card(nvml: Any, handle: Any) -> Card:
         uuid=str(told(nvml.nvmlDeviceGetUUID, default="")),
         memory=int(memory.total) if memory else 0,
         used=int(memory.used) if memory else 0,
+        busy=int(rates.gpu) if rates else None,
         processes=len(told(nvml.nvmlDeviceGetComputeRunningProcesses, default=())),
         mig=told(nvml.nvmlDeviceGetMigMode, default=(0, 0))[0] == 1,
         ecc_errors=told(

@@ -173,14 +173,14 @@ class StageLine(LogLine):
         parts += [form.format(last[key]) for key, form in figures if last.get(key) is not None]
         if last.get("tokens_per_s"):
             parts.append(f"{last['tokens_per_s']:.0f} tokens/s")
-        left = _left(first, last)
+        left = time_left(first, last)
         if left is not None:
             parts.append(f"ETA {clock(left)}")
         parts.append(f"({clock(elapsed)})")
         return "  ".join(parts)
 
 
-def _left(first: Mapping[str, Any], last: Mapping[str, Any]) -> float | None:
+def time_left(first: Mapping[str, Any], last: Mapping[str, Any]) -> float | None:
     """Return the seconds to the last step at the pace between two rows; None where they do not tell."""
     told = [row.get(key) for row in (first, last) for key in ("time", "step")]
     steps = last.get("max_steps")

@@ -1,0 +1,131 @@
+"""The runs and experiments there are, each read once and again when its files say that something happened."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.board.described import Experiment, Run, described, moment, of_record, sign, with_holder, written
+from alphaf_orch.board.holding import Locks
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
+from alphaf_orch.core.stored import absent
+from alphaf_orch.experiments.experiment import ExperimentPaths
+from alphaf_orch.runs.look import run_or_damage
+
+_EVERY_S = 1.0  # the whole folder; what works is looked at each time
+_SHARE = 10  # ours: a slow disk is asked no more than a tenth of the time
+_AGAIN_S = 60.0  # whatever no record tells: a file of a finished stage that is gone
+_BUDGET_S = 0.3  # ours: of one look; a finished run takes some 10 ms (200 took 1.8 s), on a network disk far more
+
+
+@dataclass
+class _Kept:
+    """What was read of a folder, by which signs of its files, and when."""
+
+    signs: tuple[object, ...]
+    at: float
+    found: Run | Experiment
+
+
+class Known:
+    """The runs folder as it was last looked at; `look` reads what changed and forgets what is gone."""
+
+    def __init__(self, describe: Callable[[RunPaths], Mapping[str, Any]] = run_or_damage) -> None:
+        self.root = runs_dir()
+        self.runs: tuple[Run, ...] = ()
+        self.experiments: tuple[Experiment, ...] = ()
+        self.by_name: Mapping[str, Run] = {}
+        self._describe = describe
+        self._kept: dict[str, _Kept] = {}
+        self._locks = Locks()
+        self._due = self._until = 0.0
+
+    def look(self) -> None:
+        """Look at what works; now and then at the whole folder."""
+        began = time.monotonic()
+        self._until = began + _BUDGET_S
+        if began < self._due:
+            moving = ("working", "queued")
+            self._put(
+                [self._run(run.name, run.folder) if run.state in moving else run for run in self.runs],
+                self.experiments,
+            )
+            return
+        runs, experiments = self._all()
+        self._put(runs, sorted(experiments, key=lambda each: each.created, reverse=True))
+        there = {*self.by_name, *(f"{each.name}/" for each in experiments)}
+        self._kept = {name: kept for name, kept in self._kept.items() if name in there}
+        ended = time.monotonic()
+        left = any(run.state == "unread" for run in runs)
+        self._due = ended if left else ended + max(_EVERY_S, _SHARE * (ended - began))
+
+    def _all(self) -> tuple[list[Run], list[Experiment]]:
+        """Return the runs, those read first that were written last, and the experiments."""
+        places, experiments = [], []
+        for name in _folders(self.root):
+            folder = self.root / name
+            if absent(folder / EXPERIMENT_FILE):
+                places += [(name, folder)] if _is_run(folder) else []
+                continue
+            experiments.append(self._experiment(name, folder))
+            arms = [each for each in _folders(folder) if _is_run(folder / each)]
+            places += [(f"{name}/{each}", folder / each) for each in arms]
+        places.sort(key=lambda place: written(RunPaths(place[1])), reverse=True)
+        return [self._run(name, folder) for name, folder in places], experiments
+
+    def _put(self, runs: Sequence[Run], experiments: Sequence[Experiment]) -> None:
+        self.runs = tuple(sorted(runs, key=lambda run: (run.created, run.name), reverse=True))
+        self.experiments = tuple(experiments)
+        self.by_name = {run.name: run for run in self.runs}
+
+    def _run(self, name: str, folder: Path) -> Run:
+        paths = RunPaths(folder)
+        signs = (sign(paths.manifest), sign(folder), *_signs_of_jobs(paths))
+        kept = self._fresh(name, signs)
+        held = self._locks.of_run(paths)
+        if not isinstance(kept, Run) and (held or time.monotonic() < self._until):
+            kept = described(name, paths, self._describe)
+            self._kept[name] = _Kept(signs, time.monotonic(), kept)
+        if not isinstance(kept, Run):
+            before = self._kept.get(name)  # older than its files, and better than nothing
+            unread = Run(name, folder, "unread", created=moment(written(paths)), changed=written(paths))
+            kept = before.found if before and isinstance(before.found, Run) else unread
+        return with_holder(kept, held, stopping=not absent(paths.stop_wish))
+
+    def _experiment(self, name: str, folder: Path) -> Experiment:
+        paths = ExperimentPaths(folder)
+        signs = (sign(paths.record), sign(folder))
+        kept = self._fresh(f"{name}/", signs)
+        if not isinstance(kept, Experiment):
+            kept = of_record(name, paths)
+            self._kept[f"{name}/"] = _Kept(signs, time.monotonic(), kept)
+        holder = self._locks.holder(paths.lock)
+        return replace(kept, holder=str(holder) if holder else "")
+
+    def _fresh(self, name: str, signs: tuple[object, ...]) -> Run | Experiment | None:
+        kept = self._kept.get(name)
+        return kept.found if kept and kept.signs == signs and time.monotonic() - kept.at < _AGAIN_S else None
+
+
+def _folders(root: Path) -> list[str]:
+    try:
+        with os.scandir(root) as found:
+            return sorted(each.name for each in found if each.is_dir() and not each.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _is_run(folder: Path) -> bool:
+    paths = RunPaths(folder)
+    return not absent(paths.manifest) or paths.config.is_file()
+
+
+def _signs_of_jobs(paths: RunPaths) -> tuple[object, ...]:
+    folder = sign(paths.jobs)
+    # What the jobs print grows all the time and tells nothing of their states.
+    told = (path for path in sorted(paths.jobs.iterdir()) if path.suffix in (".json", ".jsonl")) if folder else ()
+    return (folder, *map(sign, told))

@@ -93,6 +93,10 @@ COMMANDS = {
         "verify:verify",
         "Read every file of a run and compare it with what was written; each damaged one is named (exit code 6).",
     ),
+    "watch": (
+        "watch:watch",
+        "Show what works in the runs folder, or one run or experiment in detail, again each second; Ctrl-C leaves it.",
+    ),
 }
 
 

@@ -7,9 +7,12 @@ import sys
 import click
 
 from alphaf_orch.cli.options import command
+from alphaf_orch.cli.wait import follow_jobs
 from alphaf_orch.core.signals import CODE
 from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
 from alphaf_orch.runs.attach import attached_call, follow
+from alphaf_orch.runs.follow import root_of
+from alphaf_orch.runs.jobs import any_open, ask, with_arms
 
 
 @command()
@@ -17,8 +20,11 @@ from alphaf_orch.runs.attach import attached_call, follow
 def attach(run: str) -> None:
     """Follow the alphaf that works on a run or an experiment, detached or not, and end with its exit code.
 
-    Ctrl-C leaves it alone. Of one that has ended, what it said last is repeated.
+    Ctrl-C leaves it alone. Of one that has ended, what it said last is repeated. Where jobs of a scheduler wait or work
+    on it, their lines and states are followed to the last one's end, and the code is what a call here would end with.
     """
+    if any_open(ask(with_arms(root_of(run).root))):
+        sys.exit(follow_jobs(run, say=_say))
     call = attached_call(run)
     click.echo(f"{call.command}  ({call.holder})", err=True)
     try:
@@ -31,3 +37,9 @@ def attach(run: str) -> None:
         click.echo(f"left alone: {run} goes on ({call.holder}); alphaf attach {run} follows it again", err=True)
         sys.exit(CODE)
     sys.exit(call.code)
+
+
+def _say(text: str) -> None:
+    click.echo(text)
+    if viewer_gone():
+        sys.exit(VIEWER_GONE)

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import click
 
 from alphaf_orch.cli.eval_views import print_plan, print_results, print_tasks, results_json
+from alphaf_orch.cli.execute import refuse_waiting
 from alphaf_orch.cli.options import How, command, echo_json, log_console, option, out_console, with_options
+from alphaf_orch.cli.submit import site_of, submit_call
+from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
 from alphaf_orch.evaluation import run as evaluation_run
-from alphaf_orch.evaluation.options import BACKENDS, EvalOptions
+from alphaf_orch.evaluation.options import BACKENDS, SERVERS, EvalOptions, suites_asked
 from alphaf_orch.evaluation.request import evaluated_run, known_results, pending_work, plan_evaluation
 from alphaf_orch.evaluation.tasks.listing import list_tasks
 from alphaf_orch.runs.chain import run_config
 from alphaf_orch.runs.find import existing_run
 from alphaf_orch.runs.notify.call import told_of
+from alphaf_orch.runs.submission import Site, under_way
 from alphaf_orch.runs.warm import warm_programs
 
 
@@ -49,8 +55,8 @@ def _said(_context: click.Context, _option: click.Parameter, text: str | None) -
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Automatic on a GPU unless given.")
 @option("gpus", help="GPUs to use (all of them); 0 is CPU.")
 @click.option("--list", "list_only", is_flag=True, help="Show suites and tasks; evaluates nothing.")
-@with_options("warm", "dry_run", "as_json", "detach", "verbose")
-def evaluate(options: EvalOptions, how: How, list_only: bool) -> None:
+@with_options("warm", "on", "wait", "dry_run", "as_json", "detach", "verbose")
+def evaluate(options: EvalOptions, how: How, list_only: bool, on: str | None) -> None:
     """Score the models of a run on finance benchmarks, offline; what is known already is not asked again."""
     if list_only:
         rows = list_tasks(run_config(existing_run(options.run)) if options.run else None)
@@ -60,7 +66,13 @@ def evaluate(options: EvalOptions, how: How, list_only: bool) -> None:
             print_tasks(out_console(), rows)
         return
     paths = evaluated_run(options.run)
-    machine, config = detect_machine(), run_config(paths)
+    config = run_config(paths)
+    site = site_of(config, on)
+    if site:
+        _submit(paths, options, site, how)
+        return
+    refuse_waiting(how)
+    machine = detect_machine()
     evaluation = plan_evaluation(paths, options, machine)
     if how.dry_run:
         print_plan(out_console(), evaluation, pending_work(evaluation, known_results(evaluation)))
@@ -75,3 +87,15 @@ def evaluate(options: EvalOptions, how: How, list_only: bool) -> None:
         echo_json(results_json(paths.name, results))
     else:
         print_results(out_console(), results)
+
+
+def _submit(paths: RunPaths, options: EvalOptions, site: Site, how: How) -> None:
+    """Submit the call; what can be refused is, but for models that jobs under way are still to make."""
+    machine = site.machine(run_config(paths))
+    gpus = min(1, len(machine.gpus)) if options.gpus is None else options.gpus
+    asked = replace(options, gpus=0 if options.backend in SERVERS else gpus)
+    if how.dry_run or not under_way(paths, site):
+        evaluation = plan_evaluation(paths, options if options.backend in SERVERS else asked, machine)
+        pending_work(evaluation, known_results(evaluation))
+    what = "-".join((*suites_asked(options), *options.tasks))
+    submit_call(paths, "eval", what, Needs("eval", asked.gpus or 0), site, how)

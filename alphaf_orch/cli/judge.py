@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import click
 
+from alphaf_orch.cli.execute import refuse_waiting
 from alphaf_orch.cli.judge_view import print_comparison, print_votes
 from alphaf_orch.cli.options import How, command, echo_json, log_console, option, out_console, with_options
-from alphaf_orch.judging.request import VOTED_TASK, JudgeOptions, judge_run
+from alphaf_orch.cli.submit import site_of, submit_call
+from alphaf_orch.clusters.jobs import Needs
+from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.judging.request import VOTED_TASK, JudgeOptions, judge_asked, judge_run
+from alphaf_orch.runs.chain import run_config
+from alphaf_orch.runs.find import existing_run
+from alphaf_orch.runs.submission import Site
 
 
 @command()
@@ -24,14 +32,34 @@ from alphaf_orch.judging.request import VOTED_TASK, JudgeOptions, judge_run
 @click.option("--votes", is_flag=True, help="Vote O or X on answers that have a gold answer, instead of comparing.")
 @click.option("--task", metavar="NAME", help=f"With --votes: an evaluated task (default {VOTED_TASK}).")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="With --votes: votes a row.")
-@with_options("detach", "verbose", "as_json")
-def judge(asked: JudgeOptions, how: How) -> None:
+@with_options("on", "wait", "detach", "verbose", "as_json")
+def judge(asked: JudgeOptions, how: How, on: str | None) -> None:
     """Let a judge model say which of two models of a run answers better.
 
     Every prompt is judged in both orders; what is judged is kept, and a second call goes on.
     """
+    site = None if asked.summary or not asked.run else site_of(run_config(existing_run(asked.run)), on)
+    if site:
+        _submit(existing_run(str(asked.run)), asked, site, how)
+        return
+    refuse_waiting(how)
     folder, found = judge_run(asked, log_console(), verbose=how.verbose)
     if how.as_json:
         echo_json(found)
     else:
         (print_votes if asked.votes else print_comparison)(out_console(), found, folder)
+
+
+def _submit(paths: RunPaths, asked: JudgeOptions, site: Site, how: How) -> None:
+    """Submit the call; raise ConfigError for a judge or prompts that are none, and for a key that no job would have."""
+    judge = judge_asked(asked, paths)
+    if judge.api_key_env and judge.api_key_env not in site.profile.env:
+        raise ConfigError(
+            f"the judge's key is in {judge.api_key_env}, which jobs do not get",
+            where=site.file,
+            fix=f"add it to the profile: `env: [{judge.api_key_env}]`; it goes through the scheduler then",
+        )
+    click.echo(f"note: the judge is asked at {judge.url} from the job's machine, from which it has to be reached")
+    what = f"votes-{asked.task or asked.prompts or VOTED_TASK}" if asked.votes else f"{asked.a}-vs-{asked.b}"
+    gpus = min(1, len(site.machine(run_config(paths)).gpus))
+    submit_call(paths, "judge", what, Needs("judge", gpus), site, how)

@@ -21,7 +21,8 @@ from alphaf_orch.experiments.experiment import ExperimentPaths, all_experiments,
 from alphaf_orch.inputs.presets import list_presets
 from alphaf_orch.inputs.weights import weights_state
 from alphaf_orch.runs.chat import talk
-from alphaf_orch.runs.find import all_runs, existing_run
+from alphaf_orch.runs.find import all_runs, existing_run, submitted_run
+from alphaf_orch.runs.jobs import Told, ask, counted, with_arms
 from alphaf_orch.runs.look import run_json, run_or_damage
 
 
@@ -44,22 +45,28 @@ def models(as_json: bool) -> None:
 @with_options("as_json")
 def runs(as_json: bool) -> None:
     """List the runs and the experiments, the newest last, with the state of each."""
-    rows = [run_or_damage(paths) for paths in all_runs()]
+    found, experiments = all_runs(), all_experiments()
+    told = ask([*found, *(each for paths in experiments for each in with_arms(paths.root))])
+    rows = [run_or_damage(paths, told) for paths in found]
     if as_json:
         echo_json(rows)
         return
     print_runs(out_console(), rows)
-    for paths in all_experiments():
-        click.echo(_told(paths))
+    for paths in experiments:
+        click.echo(_told(paths, told))
+    if told.note:
+        click.echo(f"jobs: {told.note}", err=True)
 
 
-def _told(paths: ExperimentPaths) -> str:
+def _told(paths: ExperimentPaths, told: Told) -> str:
     try:
         record = read_record(paths)
     except RunStateError as error:
         return f"experiment {paths.root.name}: damaged: {error.what}; next: {error.fix}"
     done = sum(arm["state"] == "done" for arm in record["arms"])
-    return f"experiment {record['name']}: {done} of {len(record['arms'])} arms done, report: {paths.page}"
+    jobs = [job for each in with_arms(paths.root) for job in told.standings.get(each, ())]
+    said = f", jobs: {counted(jobs)}" if jobs else ""
+    return f"experiment {record['name']}: {done} of {len(record['arms'])} arms done{said}, report: {paths.page}"
 
 
 @command()
@@ -67,7 +74,8 @@ def _told(paths: ExperimentPaths) -> str:
 @with_options("as_json")
 def show(run: str, as_json: bool) -> None:
     """Show one run: the state of each stage, key metrics and paths."""
-    found = run_json(existing_run(run))
+    paths = submitted_run(run) or existing_run(run)
+    found = run_json(paths, ask([paths]))
     if as_json:
         echo_json(found)
     else:

@@ -64,6 +64,10 @@ COMMANDS = {
         "Score the models of a run on finance benchmarks, offline; what is known already is not asked again.",
     ),
     "judge": ("judge:judge", "Let a judge model say which of two models of a run answers better."),
+    "logs": (
+        "logs:logs",
+        "Print what alphaf said of a run or an arm, of all arms of an experiment, or the log of one STAGE.",
+    ),
     "merge-models": (
         "merge:merge_models",
         "Merge a run's newest finished model with others by mergekit, and check the hand-off again.",
@@ -99,10 +103,13 @@ COMMANDS = {
     ),
 }
 
+# What a job of a scheduler calls; people do not.
+HIDDEN = {"job": ("job:job", "Do what a submitted job is for.")}
+
 
 def load(name: str) -> click.Command:
     """Return the command of that name, importing its module."""
-    command = pkgutil.resolve_name(f"alphaf_orch.cli.{COMMANDS[name][0]}")
+    command = pkgutil.resolve_name(f"alphaf_orch.cli.{(COMMANDS | HIDDEN)[name][0]}")
     assert isinstance(command, click.Command)
     return command
 
@@ -119,7 +126,9 @@ class _Named(click.Command):
         from alphaf_orch.core.names import refuse_undecodable
 
         refuse_undecodable(args)
+        words = tuple(args)  # click takes them out of the list
         context = command.make_context(info_name, args, parent, **extra)
+        context.meta["alphaf.words"] = words
         signals.working()  # all is imported and understood: from here on a signal finds something to put in order
         return context
 
@@ -154,7 +163,9 @@ class _Alphaf(click.Group):
 
 @click.group(
     cls=_Alphaf,
-    commands=[_Named(name, help=sentence) for name, (_, sentence) in COMMANDS.items()],
+    commands=[
+        _Named(name, help=sentence, hidden=name in HIDDEN) for name, (_, sentence) in (COMMANDS | HIDDEN).items()
+    ],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(__version__, prog_name="alphaf")

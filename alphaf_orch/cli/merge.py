@@ -11,8 +11,11 @@ from typing import Any
 import click
 from rich.table import Table
 
-from alphaf_orch.cli.execute import execute, tell_notes
+from alphaf_orch.cli.dry_run import tell_notes
+from alphaf_orch.cli.execute import execute, refuse_waiting
 from alphaf_orch.cli.options import Finite, How, command, log_console, option, out_console, with_options
+from alphaf_orch.cli.submit import site_of, submit_call
+from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.hardware import detect_machine
@@ -87,22 +90,22 @@ class MergeOptions:
 @option("limit", help="Of --sweep: the first N rows of each task.")
 @option("gpus", help="Of --sweep: GPUs to score with; 0 is CPU.")
 @option("lang", help="Of --sweep: the report opens in it.")
-@with_options("online", "warm", "dry_run", "detach", "verbose")
-def merge_models(options: MergeOptions, scored: EvalOptions, how: How) -> None:
+@with_options("online", "warm", "on", "wait", "dry_run", "detach", "verbose")
+def merge_models(options: MergeOptions, scored: EvalOptions, how: How, on: str | None) -> None:
     """Merge a run's newest finished model with others by mergekit, and check the hand-off again.
 
     Without a partner the model's own default is used: for eeve dare_ties with EEVE-Korean-Instruct.
     """
     name = scored.run or last_finished_sft().name
     existing_run(name)
-    remembered, paths = settings(Options(run=name, config=options.config))
+    remembered, paths = settings(Options(run=name, config=options.config, on=on))
     merge = laid_over(remembered.merge, options.given, options.sets)
     config = remembered.model_copy(update={"merge": merge})
     scope = merge_scope(config, paths, online=how.online, dry=how.dry_run)
     if options.sweeps:
         _sweep(config, paths, scope, parse_sweep(options.sweeps), replace(scored, run=name), how)
     else:
-        execute(config, paths, scope, warm=how.warm, verbose=how.verbose)
+        execute(config, paths, scope, how)
 
 
 def _numbers(text: str | None) -> Any:
@@ -124,8 +127,14 @@ def _sweep(
     options: EvalOptions,
     how: How,
 ) -> None:
-    machine, console = detect_machine(), log_console()
+    site = site_of(config)
+    machine, console = site.machine(config) if site else detect_machine(), log_console()
     tried = candidates(resolve(config, machine, paths.root, scope), grid)
+    if site:  # candidates and scores are one thing, and a search over both one job
+        gpus = min(1, len(machine.gpus)) if options.gpus is None else options.gpus
+        submit_call(paths, "merge-models", "sweep", Needs("eval", gpus), site, how)
+        return
+    refuse_waiting(how)
     if scope.dry:
         _print_candidates(tried)
         return

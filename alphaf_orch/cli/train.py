@@ -6,8 +6,14 @@ from dataclasses import replace
 
 from alphaf_orch.cli.execute import execute
 from alphaf_orch.cli.options import How, command, with_options
+from alphaf_orch.cli.submit import site_of
+from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.stages import stage_name
+from alphaf_orch.runs.chain import run_config
 from alphaf_orch.runs.find import existing_run, finished_sft, last_finished_sft
+from alphaf_orch.runs.submission import coming
 from alphaf_orch.settings.options import Options, default_run_name, settings
 
 
@@ -27,6 +33,8 @@ from alphaf_orch.settings.options import Options, default_run_name, settings
     "allow_pickle",
     "online",
     "warm",
+    "on",
+    "wait",
     "dry_run",
     "detach",
     "verbose",
@@ -38,7 +46,7 @@ def sft(options: Options, how: How) -> None:
 
 @command()
 @with_options("model", "run", "config", "data", "sets", "gpus", "on_unhealthy", "on_oom", "stall_timeout")
-@with_options("online", "warm", "dry_run", "detach", "verbose")
+@with_options("online", "warm", "on", "wait", "dry_run", "detach", "verbose")
 def dpo(options: Options, how: How) -> None:
     """Preference-tune a run's merged SFT model (the last finished one, unless --run names another) and merge again.
 
@@ -48,7 +56,7 @@ def dpo(options: Options, how: How) -> None:
     named = options.run or (default_run_name(options.model) if options.model else None)
     if not (how.dry_run and options.model):
         paths = existing_run(named) if named else last_finished_sft()
-        named, upstream = paths.name, finished_sft(paths)
+        named, upstream = paths.name, _upstream(paths, options)
     # Here --data and --gpus speak of the DPO.
     meant = replace(
         options, run=named, data=(), dpo_data=options.data, gpus=None, dpo_gpus=options.gpus, default_section="dpo"
@@ -59,7 +67,7 @@ def dpo(options: Options, how: How) -> None:
 @command()
 @with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
 @with_options("trust_remote_code", "allow_pickle", "on_unhealthy", "on_oom", "stall_timeout", "online", "warm")
-@with_options("dry_run", "detach", "verbose")
+@with_options("on", "wait", "dry_run", "detach", "verbose")
 def run(options: Options, how: How) -> None:
     """Run the whole chain: data, SFT, merge, DPO, merge. What is done is kept; a second call does nothing.
 
@@ -68,7 +76,19 @@ def run(options: Options, how: How) -> None:
     _execute(options, Scope(("sft", "dpo"), how.online, how.dry_run, merge=True), how)
 
 
+def _upstream(paths: RunPaths, options: Options) -> str:
+    """Return what tells the SFT that the DPO begins with: finished, or under way where the DPO is to run too."""
+    try:
+        return finished_sft(paths)
+    except RunStateError:
+        site = site_of(run_config(paths), options.on)
+        found = coming(paths, stage_name("merge", "sft"), site) if site else ""
+        if not found:
+            raise
+        return found
+
+
 def _execute(options: Options, scope: Scope, how: How) -> None:
     """Run the scope's stages under the settings that the run remembers and the command line adds."""
     config, paths = settings(options)
-    execute(config, paths, scope, warm=how.warm, verbose=how.verbose)
+    execute(config, paths, scope, how)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alphaf_orch.cli.estimate_view import arms_lines, estimate_json, short_lines
+from alphaf_orch.cli.job_view import job_words, stages_words, waiting_lines
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.hardware import Machine
@@ -125,12 +126,18 @@ def _print_data(console: Console, plan: Plan) -> None:
 def print_run(console: Console, run: Mapping[str, Any]) -> None:
     """Print the stages of a run with time, loss and reward accuracy, the model's path and how to chat with it."""
     table = Table("stage", "state", "time", "loss", "reward accuracy", title=f"run {run['run']}", title_justify="left")
+    if run["jobs"]:
+        table.add_column("job")
     for name, stage in run["stages"].items():
         result = stage["result"] or {}
         loss = f"{result['loss_first']:.3f} → {result['loss_last']:.3f}" if "loss_first" in result else ""
         accuracy = f"{result['rewards/accuracies']:.2f}" if "rewards/accuracies" in result else ""
         seconds = clock(stage["seconds"]) if stage["seconds"] is not None else ""
-        table.add_row(name, stage["state"], seconds, loss, accuracy)
+        job = [job_words(stage["job"]) if stage["job"] else ""] if run["jobs"] else []
+        table.add_row(name, stage["state"], seconds, loss, accuracy, *job)
+    others = [job for job in run["jobs"] if job["stage"] not in run["stages"]]
+    for job in others:
+        table.add_row(job["name"], job["state"], "", "", "", job_words(job))
     console.print(table)
     for name, stage in run["stages"].items():
         for finding in stage["watched"]:
@@ -144,6 +151,8 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
             )
         if stage["error"]:
             console.out(f"{name}: {stage['error']}\n  log: {stage['log']}", highlight=False)
+    for line in waiting_lines(run["stages"], others, run["jobs_note"]):
+        console.out(line, highlight=False)
     if run["model"]:
         console.out(f"model: {run['model']}", highlight=False)
         console.out(f"chat:  alphaf chat {run['run']}", highlight=False)
@@ -156,9 +165,7 @@ def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
         if "damaged" in row:
             table.add_row(row["run"], "", "", "damaged", "")
             continue
-        states = ", ".join(
-            f"{name} {stage['state']}" for name, stage in row["stages"].items() if stage["state"] != "done"
-        )
+        states = stages_words(row)
         table.add_row(row["run"], row["base"], row["created"], states or "all done", row["model"] or "")
     console.print(table)
     for row in rows:

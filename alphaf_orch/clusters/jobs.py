@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from alphaf_orch.settings.clusters import Role
 
@@ -24,7 +25,7 @@ class Job:
     It makes `stage`, or else calls `alphaf` with `argv`. `run` is a run, an arm (EXPERIMENT/ARM) or an experiment;
     `name` is unique in it and names the job's files: that of the stage where it makes one, else what it does
     (`eval-finance-ko`, `report`). `after` are jobs that must have succeeded before it starts, `behind` jobs that must
-    have ended, however; both by key.
+    have ended, however; both by key. `planned` is what its stage was planned with (chain.planned).
     """
 
     run: str
@@ -34,6 +35,7 @@ class Job:
     argv: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     behind: tuple[str, ...] = ()
+    planned: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def key(self) -> str:

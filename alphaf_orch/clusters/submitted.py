@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from alphaf_orch.core import shapes
 from alphaf_orch.core.disk import writing
+from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import now, stored_json, write_atomic
@@ -76,6 +77,18 @@ def read_submitted(paths: RunPaths) -> tuple[Submitted, ...]:
     return tuple(sorted(found, key=lambda job: (job.at, job.name)))
 
 
+def the_submitted(paths: RunPaths, name: str) -> Submitted:
+    """Return the record of one job; raise RunStateError where there is none: it was taken back, or never submitted."""
+    found = next((job for job in read_submitted(paths) if job.name == name), None)
+    if found is None:
+        raise RunStateError(
+            f"{paths.name} has no job {name}: it was taken back, or was submitted for another folder",
+            where=str(paths.job(name)),
+            fix="submit again; ALPHAF_RUNS has to lie on a disk that all machines share",
+        )
+    return found
+
+
 def note(paths: RunPaths, name: str, event: Event) -> None:
     """Add a line to what a job wrote down of itself; a line is one write, so that two writers leave two lines."""
     path = paths.job_events(name)
@@ -95,6 +108,12 @@ def happened(event: Happened, **facts: Any) -> Event:
     job_id, restart = env.get("SLURM_JOB_ID", ""), env.get("SLURM_RESTART_COUNT", "0")
     nodes = env.get("SLURM_JOB_NODELIST", "")
     return Event(event, now(), job_id, int(restart) if restart.isdigit() else 0, nodes, **facts)
+
+
+def own_job() -> dict[str, str]:
+    """Return the number of the job that this process is part of, as a stage's entry in the manifest has it."""
+    number = os.environ.get("SLURM_JOB_ID", "")
+    return {"job": number} if number else {}
 
 
 def read_events(paths: RunPaths, name: str) -> tuple[Event, ...]:

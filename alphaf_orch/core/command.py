@@ -94,17 +94,33 @@ def child_env(extra: Mapping[str, str], *, online: bool) -> dict[str, str]:
     return env
 
 
-def capture(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60) -> tuple[int, str]:
-    """Return exit code and stdout of a short command; 127 where there is no such program, 124 for one that hangs."""
+@dataclass(frozen=True)
+class Answer:
+    """How a short command ended (None: its time was over, and it was killed), and what it wrote to either stream."""
+
+    exit_code: int | None
+    output: str
+    errors: str = ""
+
+
+def answer(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60) -> Answer:
+    """Return how a short command ended; 127 where there is no such program."""
     try:
         done = subprocess.run(
-            argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False
-        )
+            argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
+            timeout=timeout, check=False,
+        )  # fmt: skip
     except (FileNotFoundError, NotADirectoryError, PermissionError):
-        return 127, ""
+        return Answer(127, "")
     except subprocess.TimeoutExpired:  # and it is killed
-        return 124, ""
-    return done.returncode, done.stdout
+        return Answer(None, "")
+    return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def capture(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 60) -> tuple[int, str]:
+    """Return exit code and stdout of a short command; 127 where there is no such program, 124 for one that hangs."""
+    found = answer(argv, env=env, timeout=timeout)
+    return (124 if found.exit_code is None else found.exit_code), found.output
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,10 @@ class RunPaths:
         """Return the log of a stage."""
         return self.root / "logs" / f"{stage}.log"
 
+    def all_logs(self) -> list[Path]:
+        """Return every log there is, in the order of the names."""
+        return sorted((self.root / "logs").glob("*.log"))
+
     def metrics(self, stage: str) -> Path:
         """Return the metrics of a stage, one JSON object a line."""
         return self.root / "metrics" / f"{stage}.jsonl"

@@ -97,6 +97,7 @@ class Stage(Shape):
     environment: list[str] = []
     origins: dict[str, Origin] | None = None
     versions: dict[str, str | None] = {}
+    job: str | None = None  # of a scheduler, that began it
 
 
 class WholeStage(Stage):

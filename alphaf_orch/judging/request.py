@@ -58,6 +58,16 @@ def judge_run(asked: JudgeOptions, console: Console, *, verbose: bool) -> tuple[
         return (_vote if asked.votes else _compare)(paths, asked, console, verbose=verbose)
 
 
+def judge_asked(asked: JudgeOptions, paths: RunPaths) -> JudgePreset:
+    """Return the judge; raise ConfigError for one, for models or for prompts that there are not. Nobody is asked."""
+    folders = _folders(paths)
+    if not asked.votes:
+        check_stages(asked.a, asked.b)
+    if asked.prompts:
+        load_prompts(asked.prompts, folders)
+    return _judge(asked, folders)[0]
+
+
 def _compare(paths: RunPaths, asked: JudgeOptions, console: Console, *, verbose: bool) -> tuple[Path, dict[str, Any]]:
     if asked.task or asked.repeat > 1:
         raise ConfigError(

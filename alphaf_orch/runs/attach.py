@@ -47,7 +47,7 @@ def attached_call(name: str) -> Attached:
 def follow(attached: Attached) -> Iterator[str]:
     """Yield the lines of the call until it has ended; `code` is its exit code then, 137 where it was killed."""
     call = attached.call
-    pulse = _Pulse(call)
+    pulse = Pulse(call)
     with call.log.open(encoding="utf-8", errors="replace") as file:
         file.seek(call.begins)
         while True:
@@ -62,11 +62,11 @@ def follow(attached: Attached) -> Iterator[str]:
             time.sleep(_POLL_S)
 
 
-class _Pulse:
+class Pulse:
     """Whether a call has ended: it said so, or its process is gone, or its lock on another machine stays untouched."""
 
     def __init__(self, call: Call) -> None:
-        self._call = call
+        self.call = call
         self._touched = self._sign()
         self._heard = time.monotonic()
         self.code: int | None = None
@@ -74,21 +74,21 @@ class _Pulse:
     def stopped(self) -> bool:
         """Return whether it has; `code` is what it ended with, where it said so."""
         gone = self._gone()  # before its word is read: it may have said it meanwhile
-        found = read_call(self._call.log)
-        if found and found.holder == self._call.holder:
+        found = read_call(self.call.log)
+        if found and found.holder == self.call.holder:
             self.code = found.exit_code
-        return gone or self.code is not None or (found is not None and found.holder != self._call.holder)
+        return gone or self.code is not None or (found is not None and found.holder != self.call.holder)
 
     def _gone(self) -> bool:
-        if self._call.holder.is_here():
-            return self._call.holder.lives(0) is False
+        if self.call.holder.is_here():
+            return self.call.holder.lives(0) is False
         sign = self._sign()
         if sign != self._touched:
             self._touched, self._heard = sign, time.monotonic()
         return time.monotonic() - self._heard > 2 * SILENT_S
 
     def _sign(self) -> int:
-        lock: Path = self._call.lock
+        lock: Path = self.call.lock
         try:
             with lock.open("rb") as file:  # opened: a network disk is asked anew
                 return file.seek(0, 2) and lock.stat().st_mtime_ns

@@ -32,6 +32,12 @@ def existing_run(name: str) -> RunPaths:
     )
 
 
+def submitted_run(name: str) -> RunPaths | None:
+    """Return the paths of a run of which jobs were handed to a scheduler, begun or not; None where none were."""
+    paths = run_paths(name)
+    return paths if paths.all_jobs() else None
+
+
 def all_runs() -> list[RunPaths]:
     """Return every folder that holds a run, be its manifest damaged or gone, the newest last."""
     folders = sorted(runs_dir().iterdir()) if runs_dir().is_dir() else []
@@ -40,8 +46,8 @@ def all_runs() -> list[RunPaths]:
 
 
 def _begun(paths: RunPaths) -> bool:
-    """Return whether a folder without a manifest is a run's: its settings are written first."""
-    return paths.config.is_file() and absent(paths.experiment)
+    """Return whether a folder without a manifest is a run's: its settings are written first, or its jobs."""
+    return absent(paths.experiment) and (paths.config.is_file() or bool(paths.all_jobs()))
 
 
 def _age(paths: RunPaths) -> float:

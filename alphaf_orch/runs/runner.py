@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 from rich.console import Console
 
-from alphaf_orch import __version__
-from alphaf_orch.core.command import Finished, capture, printable
+from alphaf_orch.clusters.submitted import own_job
+from alphaf_orch.core.command import Finished, printable
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import AlphafError, Interrupted, OutOfMemory
 from alphaf_orch.core.hardware import Machine
@@ -21,17 +20,16 @@ from alphaf_orch.core.lock import held
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
-from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_atomic, write_manifest
+from alphaf_orch.core.record import fingerprint, now, read_manifest, required_json, write_manifest
 from alphaf_orch.core.warm import WarmLost
-from alphaf_orch.inputs import sources
-from alphaf_orch.planning import allowed
 from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.planning.stages import Stage, stage_name
-from alphaf_orch.runs import sharing, sums
+from alphaf_orch.planning.stages import Stage
+from alphaf_orch.runs import part, sharing, sums
 from alphaf_orch.runs.attempt import Attempt
 from alphaf_orch.runs.damage import refuse_loaded
 from alphaf_orch.runs.done_line import done_line
+from alphaf_orch.runs.head import write_head
 from alphaf_orch.runs.interrupted import interrupts_told
 from alphaf_orch.runs.launch import write_files
 from alphaf_orch.runs.nodes.leader import Leader
@@ -40,7 +38,6 @@ from alphaf_orch.runs.preflight import check_all_gpus, check_devices, check_mach
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.remember import remember
 from alphaf_orch.runs.rows_cache import drop_rows
-from alphaf_orch.runs.run_date import run_date
 from alphaf_orch.runs.starting import (
     already_published,
     clear_half_merged,
@@ -55,12 +52,8 @@ from alphaf_orch.runs.status import Status, safe_statuses
 from alphaf_orch.runs.warm import begin_imports
 from alphaf_orch.runs.watch import memory, retry
 from alphaf_orch.runs.watch.stage import as_told, refuse_the_same_ruin
-from alphaf_orch.settings.config import dump_config
 
 _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|ALPHAF_|TRANSFORMERS_|OMP_)")
-
-
-_BASE_MODEL = stage_name("prepare")
 
 
 @contextlib.contextmanager
@@ -68,6 +61,12 @@ def locked(paths: RunPaths) -> Iterator[int]:
     """Hold the run; raise RunStateError where another process has it or a tool of an earlier one lives on."""
     with held(paths.lock, f"the run {paths.name}") as lock_fd, interrupts_told(paths):
         yield lock_fd
+
+
+def begin(plan: Plan) -> None:
+    """Write down what the run is, as its first stage would; raise RunStateError where another process works on it."""
+    with locked(plan.paths):
+        write_head(plan, read_manifest(plan.paths.manifest))
 
 
 def run_plan(
@@ -78,21 +77,24 @@ def run_plan(
     verbose: bool,
     prepare: bool = False,
     leader: Leader | None = None,
+    only: Collection[str] | None = None,
 ) -> dict[str, Any]:
     """Run the stages that are not done (with `prepare` those alone that all runs share) and return the manifest.
 
-    A stage that is spread over machines needs the `leader` that calls the others to it.
+    With `only` those stages alone: of what comes before them, what is not done has to be there in another arm of the
+    experiment, else RunStateError names it. A stage that is spread over machines needs the `leader` that calls the
+    others to it.
     Everything that can be refused is refused before the first launch. Raises StageError, ContractError or
     Interrupted for what happens later; the manifest then says so and the same call goes on from there.
     """
     manifest = read_manifest(plan.paths.manifest)
     looked_at = safe_statuses(plan, manifest)
-    to_do = [status.stage for status in looked_at if status.to_do]
+    to_do = [status.stage for status in looked_at if status.to_do and part.meant(status.stage, only)]
     check_all_gpus(plan, machine, to_do)
     check_devices(plan, machine, to_do)
     pending = [stage for stage in to_do if (stage.kind == "prepare") == prepare]
     if not pending:
-        say_cached(console, plan, looked_at)
+        say_cached(console, plan, [status for status in looked_at if part.meant(status.stage, only)])
         return manifest
     begin_imports(pending)  # meanwhile the machine is looked at
     versions = check_machine(plan, pending)
@@ -102,18 +104,22 @@ def run_plan(
         # Another call may have ended between the first look and the lock.
         manifest = read_manifest(plan.paths.manifest)
         found = safe_statuses(plan, manifest)
-        _write_head(plan, manifest)
-        for status in found:
+        write_head(plan, manifest)
+        for status in part.up_to_the_last(found, only):
             if (status.stage.kind == "prepare") != prepare:
                 continue
             if not status.to_do:
-                say_kept(console, status)
+                if part.meant(status.stage, only):
+                    say_kept(console, status)
                 _check_amount(status.stage, found, plan.paths, console)
                 continue
-            if status.state == "damaged":
+            mine = part.meant(status.stage, only)
+            if status.state == "damaged" and mine:
                 put_aside(status, plan.paths, console)
             with sharing.turn(status.stage, plan.paths, partial(tell, console)) as donor:
                 if donor is None or not _take_over(status.stage, donor, plan.paths, manifest, console):
+                    if not mine:
+                        raise part.missing(status, plan.paths)
                     _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)
             _check_amount(status.stage, found, plan.paths, console)
     return manifest
@@ -147,34 +153,6 @@ def _take_over(stage: Stage, donor: RunPaths, paths: RunPaths, manifest: dict[st
     write_manifest(paths.manifest, manifest)
     tell(console, f"{stage.name}: done, shared with {entry['shared_from']}")
     return True
-
-
-def _write_head(plan: Plan, manifest: dict[str, Any]) -> None:
-    commit = capture(("git", "rev-parse", "HEAD"))[1].strip() or None
-    manifest.setdefault("date", run_date(plan.paths))
-    manifest.setdefault("created", now())
-    manifest["run"] = plan.paths.name
-    manifest["alphaf"] = __version__
-    manifest["git_commit"] = commit
-    manifest["git_dirty"] = bool(capture(("git", "status", "--porcelain"))[1].strip()) if commit else None
-    manifest["machine"] = {"python": platform.python_version(), "system": platform.platform(terse=True)}
-    manifest["model"] = plan.preset.name
-    manifest["base_model"] = plan.preset.base_model
-    manifest["base_revision"] = plan.config.base_revision
-    manifest["licence"] = plan.preset.licence
-    manifest |= allowed.record(plan.resolved, manifest)
-    base = manifest["stages"].get(_BASE_MODEL, {})
-    if base.get("state") == "running" and not any(stage.name == _BASE_MODEL for stage in plan.stages):
-        # Planned no more, so it is there: a crash cut off its record alone.
-        base |= {"state": "done", "ended": now(), "result": {}}
-    manifest["config"] = plan.config.model_dump(mode="json", exclude_defaults=True)
-    if plan.merge:
-        manifest["merge_partners"] = [model.record for model in plan.merge.partners]
-    for section, found in plan.sources.items():
-        if found:
-            manifest.setdefault("data", {})[section] = [sources.record(source) for source in found]
-    write_atomic(plan.paths.config, dump_config(plan.config))
-    write_manifest(plan.paths.manifest, manifest)
 
 
 def _run_stage(
@@ -220,6 +198,7 @@ def _run_stage(
         "origins": _origins(stage),
         "environment": sorted({*stage.env, *(name for name in os.environ if _RECORDED_ENV.match(name))}),
         "versions": versions[argv[0]],
+        **own_job(),
         **carried,
     }
     if recorded:

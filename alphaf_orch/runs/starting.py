@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -21,9 +21,9 @@ from alphaf_orch.runs.damage import set_aside
 from alphaf_orch.runs.status import Status, hashed
 
 
-def say_cached(console: Console, plan: Plan, found: tuple[Status, ...]) -> None:
+def say_cached(console: Console, plan: Plan, found: Sequence[Status]) -> None:
     """Say that nothing is to do, and what of it is damaged all the same."""
-    names = [stage.name for stage in plan.stages]
+    names = [status.stage.name for status in found]
     tell(console, f"run {plan.paths.name}: nothing to do, {', '.join(names)} are done")
     for status in found:
         if status.state == "damaged":

@@ -20,6 +20,9 @@ STOP_BEFORE_S = 600
 MAX_REQUEUES = 10  # ours: a week in jobs of 16 hours
 
 
+Variable = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")]  # the name of one
+
+
 @dataclass(frozen=True)
 class On:
     """What `--on` says: the scheduler, and the profile by name or path; empty for the scheduler's own."""
@@ -69,7 +72,7 @@ class Profile(Resources):
     setup: tuple[str, ...] = ()  # lines of shell before anything else
     container: Container | None = None
     scratch: str | None = None  # a fast disk of the machine: TMPDIR and the like
-    env: tuple[str, ...] = ()  # variables, by name, that jobs get from whoever submits them
+    env: tuple[Variable, ...] = ()  # variables, by name, that jobs get from whoever submits them
     python: str | None = None  # of alphaf on the machines; None: the one that submits
     stop_before: Annotated[int, Field(ge=0)] = STOP_BEFORE_S
     max_requeues: Annotated[int, Field(ge=0)] = MAX_REQUEUES
@@ -85,3 +88,8 @@ def parse_on(text: str, where: str = "--on") -> On:
             fix="say local, slurm, skypilot or kubernetes, the last three with :PROFILE where a profile is meant",
         )
     return On(scheduler, profile)
+
+
+def is_path(profile: str) -> bool:
+    """Return whether what stands behind the scheduler's name is a file of the user's, and no name in the templates."""
+    return "/" in profile or profile.endswith((".yaml", ".yml"))

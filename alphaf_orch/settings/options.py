@@ -13,6 +13,7 @@ from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.piped import as_file
 from alphaf_orch.core.stored import absent
 from alphaf_orch.core.values import numbers
+from alphaf_orch.settings.clusters import is_path
 from alphaf_orch.settings.config import RunConfig, build_config, read_config, read_remembered
 from alphaf_orch.settings.keys import check_section, parse_set
 from alphaf_orch.settings.merge import settled
@@ -57,6 +58,12 @@ def run_paths(name: str) -> RunPaths:
             f"{name} is an experiment, not a run", where=str(folder), fix=f"use one of its arms: {arms or 'none yet'}"
         )
     return RunPaths(folder)
+
+
+def submitted_paths(name: str) -> RunPaths:
+    """Return the paths of what jobs are submitted for: a run, an experiment's arm, or the experiment itself."""
+    folder = named_folder(runs_dir(), name) if "/" not in name else None
+    return RunPaths(folder) if folder and (folder / EXPERIMENT_FILE).is_file() else run_paths(name)
 
 
 def default_run_name(model: str) -> str:
@@ -165,4 +172,7 @@ def _absolute(values: dict[str, Any]) -> dict[str, Any]:
     model = values.get("model")
     if isinstance(model, str) and "/" in model:
         values["model"] = absolute(model)
+    if isinstance(values.get("on"), str):
+        scheduler, colon, profile = values["on"].partition(":")
+        values["on"] = f"{scheduler}{colon}{absolute(profile)}" if is_path(profile) else values["on"]
     return values

@@ -1,0 +1,38 @@
+"""What a dry run prints of a plan, and what is worth saying of a merge whether or not it is one."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from alphaf_orch.cli.options import log_console, out_console
+from alphaf_orch.cli.views import print_plan
+from alphaf_orch.core.disk import writing
+from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.record import read_manifest
+from alphaf_orch.planning.plan import Plan
+from alphaf_orch.planning.stages import MERGE_MODELS
+from alphaf_orch.runs.expected import forecast_of
+from alphaf_orch.runs.status import statuses
+
+
+def tell_notes(plan: Plan) -> None:
+    """Say what is worth knowing about a merge that is not done yet: what is handled, and its licence."""
+    done = read_manifest(plan.paths.manifest)["stages"].get(MERGE_MODELS, {}).get("state") == "done"
+    for note in plan.merge.notes if plan.merge and not done else ():
+        log_console().print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+
+
+def print_dry_run(plan: Plan, machine: Machine) -> None:
+    """Print what would run and put the rendered files into a temporary folder."""
+    scratch = Path(tempfile.mkdtemp(prefix=f"alphaf-{plan.paths.name}-"))
+    chosen = statuses(plan, read_manifest(plan.paths.manifest))
+    for status in chosen:
+        for path, file in status.stage.files.items():
+            with writing(scratch / path.name):
+                (scratch / path.name).write_text(file.text, encoding="utf-8")
+    print_plan(out_console(), plan, chosen, forecast_of(plan, machine, chosen), scratch)
+    tell_notes(plan)
+    click.echo(f"dry run: nothing was launched; the rendered files are in {scratch}")

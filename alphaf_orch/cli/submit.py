@@ -1,0 +1,116 @@
+"""What commands with `--on` share: what is submitted of a run, and what is printed of it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+
+import click
+
+from alphaf_orch.cli.dry_run import print_dry_run
+from alphaf_orch.cli.options import How, log_console, out_console
+from alphaf_orch.cli.wait import follow_jobs, so_far
+from alphaf_orch.clusters.jobs import Job, Needs
+from alphaf_orch.core.command import printable
+from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.record import fingerprint
+from alphaf_orch.planning.context import Scope
+from alphaf_orch.planning.plan import make_plan
+from alphaf_orch.runs import submission
+from alphaf_orch.runs.recipe_check import check_recipe
+from alphaf_orch.runs.submission import Handed, Site, run_jobs
+from alphaf_orch.settings.clusters import parse_on
+from alphaf_orch.settings.config import RunConfig
+
+# What a job leaves out of the call that it makes again, with a value behind it or alone: where it runs, how it is told.
+_WITH_VALUE, _ALONE = ("--on",), ("--wait", "--detach", "--dry-run", "--verbose", "-v", "--json")
+WORDS = "alphaf.words"  # of main: in a command's context: the words that it was called with
+
+
+def site_of(config: RunConfig, on: str | None = None) -> Site | None:
+    """Return where a call is to run, by `--on` or else by the run's own settings; None for here."""
+    found = parse_on(on or config.on, "--on" if on else "`on:` of the config")
+    return None if found.scheduler == "local" else submission.find_site(found, config.templates)
+
+
+def run_name(paths: RunPaths) -> str:
+    """Return what `--run` says of a run: its name, or EXPERIMENT/ARM."""
+    return str(paths.root.relative_to(runs_dir()))
+
+
+def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: How) -> None:
+    """Submit what is to do of a run and print the ids; with --wait follow it to its end, and exit as it does.
+
+    With --dry-run every file is printed, and nothing asked of the scheduler.
+    """
+    run = run_name(paths)
+    if scope.dry:
+        machine = site.machine(config)
+        plan = make_plan(config, machine, paths.root, scope)
+        check_recipe(plan, lambda text: click.echo(text, err=True))
+        print_dry_run(plan, machine)
+        print_jobs(run_jobs(plan, run, site), paths, site)
+        return
+    since = _said_before(run, paths)
+    handed = submission.submit_run(config, paths, scope, run, site, log_console(), click.echo, verbose=how.verbose)
+    _tell(handed, run, since, how)
+
+
+def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Site, how: How) -> None:
+    """Submit this very call of `alphaf COMMAND` on a run, named after what it does; with --dry-run print its file."""
+    run = run_name(paths)
+    words = said_again(run)
+    rest = [word for word in words if word not in ("--run", "-r", run)]
+    name = re.sub(r"[^\w.-]", "_", f"{command}-{what}")[:80] + (f"-{fingerprint(rest)[:6]}" if rest else "")
+    job = Job(run, name, needs, argv=(command, *words, "--on", "local"))
+    if how.dry_run:
+        print_jobs([job], paths, site)
+        return
+    since = _said_before(run, paths)
+    _tell(submission.submit_call(paths, job, site, click.echo), run, since, how)
+
+
+def said_again(run: str) -> list[str]:
+    """Return the words of this call as a job gives them: with the run that is meant, without where it is to run."""
+    words: list[str] = list(click.get_current_context().meta.get(WORDS, ()))
+    found: list[str] = []
+    while words:
+        word = words.pop(0)
+        if word in _WITH_VALUE:
+            words = words[1:]
+        elif word not in _ALONE and not word.startswith(tuple(f"{name}=" for name in _WITH_VALUE)):
+            found.append(word)
+    named = any(word in ("--run", "-r") or word.startswith("--run=") for word in found)
+    return found if named else ["--run", run, *found]
+
+
+def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site) -> None:
+    """Print every file that the scheduler would be given, whole, and the command that would hand it over."""
+    console, place = out_console(), site.place
+    for job in jobs:
+        file, text = site.scheduler.script(job, site.profile, paths, place)
+        console.rule(f"{job.name} on {site.on}", align="left")
+        console.out(f"# {file}", highlight=False)
+        console.out(text, highlight=False)
+        names = [[key.rpartition(":")[2] for key in keys] for keys in (job.after, job.behind)]
+        console.out(f"$ {printable(site.scheduler.command(file, job, *names))}", highlight=False)
+    click.echo(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written")
+
+
+def _said_before(run: str, paths: RunPaths) -> Mapping[RunPaths, int] | None:
+    """Return where the logs of a run end that jobs are to add to."""
+    return so_far(run) if paths.root.is_dir() else {}
+
+
+def _tell(handed: Handed, run: str, since: Mapping[RunPaths, int] | None, how: How) -> None:
+    for each in handed.live.values():
+        click.echo(f"{each.record.name}: is under way already: {each}")
+    if not handed.ids and not handed.live:
+        click.echo(f"run {run}: nothing to submit, all of it is done")
+        return
+    if not how.wait:
+        click.echo(f"follow it: alphaf logs {run} -f; state: alphaf show {run}; take it back: alphaf cancel {run}")
+        return
+    ids = [*handed.ids.values(), *(each.record.job_id for each in handed.live.values())]
+    sys.exit(follow_jobs(run, ids, None if handed.live else since))

@@ -1,0 +1,15 @@
+"""The schedulers that `--on` may name."""
+
+from __future__ import annotations
+
+from alphaf_orch.clusters.scheduler import Scheduler
+from alphaf_orch.core.errors import ConfigError
+
+
+def scheduler_named(name: str) -> Scheduler:
+    """Return the scheduler of that name; raise ConfigError for one that jobs cannot be handed to."""
+    if name == "slurm":
+        from alphaf_orch.clusters.slurm.scheduler import Slurm
+
+        return Slurm()
+    raise ConfigError(f"{name} takes no jobs from here", where="--on", fix="say slurm, or --on local")

@@ -1,0 +1,168 @@
+"""The lines `#SBATCH` of a job, as Slurm reads them: every value quoted for it, what it would misread refused."""
+
+from __future__ import annotations
+
+import re
+
+from alphaf_orch.clusters.jobs import Job
+from alphaf_orch.clusters.profiles import granted
+from alphaf_orch.clusters.scheduler import Place
+from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.settings.clusters import Profile
+
+# sbatch(1), --time: minutes, m:s, h:m:s, d-h, d-h:m, d-h:m:s; or none.
+_TIME = re.compile(r"(?:(\d+)-(\d+)(?::(\d+)(?::(\d+))?)?|(\d+)(?::(\d+)(?::(\d+))?)?)$")
+_NO_LIMIT = ("unlimited", "infinite")
+_MEMORY = re.compile(r"\d+([KMGT]B?)?$", re.IGNORECASE)  # sbatch(1), --mem: megabytes where no unit is said
+_VARIABLE = re.compile(r"[A-Za-z_]\w*$", re.ASCII)
+_MOST_SIGNAL_S = 65535  # sbatch(1), --signal
+# Where it is submitted, of whoever does it: shells and caches need them. --export=NONE takes no names beside it.
+_PASSED_ON = ("HOME", "USER", "LOGNAME", "LANG")
+
+
+def header(job: Job, profile: Profile, paths: RunPaths, place: Place) -> str:
+    """Return the lines; raise ConfigError for a value that Slurm does not take or would take for another one."""
+    given = granted(profile, job.needs)
+    options = {
+        "job-name": job.key,
+        "account": profile.account,
+        "partition": given.partition,
+        "qos": given.qos,
+        "nodes": given.nodes,
+        "ntasks-per-node": 1,
+        "cpus-per-task": given.cpus,
+        **_gpus(profile.gres, given.gpus),
+        "mem": _memory(given.memory, job),
+        "time": _time(given.time, job),
+        "signal": _signal(profile.stop_before, given.time),
+        "requeue": "",
+        "open-mode": "append",
+        "output": output_pattern(str(paths.job_output(job.name))),
+        "chdir": place.folder,
+        "export": ",".join((*_PASSED_ON, *(_variable(name) for name in profile.env))),
+        "kill-on-invalid-dep": "yes",
+    }
+    lines = [_line(name, value) for name, value in options.items() if value is not None]
+    return "\n".join([*lines, *(_extra(line) for line in given.extra)])
+
+
+def seconds(time: str) -> int | None:
+    """Return a time limit as Slurm reads it; None for no limit. Raises ValueError for what is none."""
+    if time.lower() in (*_NO_LIMIT, "0"):
+        return None
+    found = _TIME.match(time)
+    if not found:
+        raise ValueError(time)
+    days, hours, minutes, secs, first, second, third = (int(part or 0) for part in found.groups())
+    if found[1]:
+        return ((days * 24 + hours) * 60 + minutes) * 60 + secs
+    if found[7]:
+        return (first * 60 + second) * 60 + third
+    return first * 60 + second
+
+
+def quoted(value: object) -> str:
+    """Return a value for a line `#SBATCH`, which is no shell's: only quotation marks and backslashes mean something."""
+    text = str(value)
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise ConfigError(
+            "Slurm's script cannot hold a line end or another control character in a value",
+            where=repr(text),
+            fix="give the run, the folder or the profile's value a name without one",
+        )
+    if re.fullmatch(r"[\w@%+=:,./-]*", text):
+        return text
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def output_pattern(path: str) -> str:
+    """Return the pattern that names just this file: to Slurm `%j` is the job's id, and a backslash no part of it."""
+    if "\\" in path:
+        raise ConfigError(
+            "Slurm cannot write its output to a path with a backslash: it drops it",
+            where=path,
+            fix="put the runs into a folder without one in its path (ALPHAF_RUNS)",
+        )
+    return path.replace("%", "%%")
+
+
+def _line(name: str, value: object) -> str:
+    return f"#SBATCH --{name}={quoted(value)}" if value != "" else f"#SBATCH --{name}"
+
+
+def _extra(line: str) -> str:
+    text = line.strip()
+    option = text.removeprefix("#SBATCH").strip()
+    if "\n" in text or not option.startswith("-"):
+        raise ConfigError(
+            f"an extra line is no option of sbatch: {line!r}",
+            where="`extra` of the profile",
+            fix="write one option a line, as `--exclusive` or `--constraint=h100`; lines of shell belong to `setup`",
+        )
+    return f"#SBATCH {option}"
+
+
+def _gpus(gres: str, count: int) -> dict[str, str]:
+    """Return the option that asks for the GPUs of a machine, by the profile's word for them.
+
+    `gpu` and `gpu:h100` are resources of --gres, which every Slurm knows; `gpus-per-node` and `gpus-per-node:h100` ask
+    by that option, for sites whose rules look at it alone; `none` asks for none, where the partition gives whole nodes.
+    """
+    if not count or gres == "none":
+        return {}
+    if not re.fullmatch(r"[\w.-]+(:[\w.-]+)?", gres):
+        raise ConfigError(
+            f"{gres!r} names no GPUs to Slurm",
+            where="`gres` of the profile",
+            fix="write gpu or gpu:TYPE as `sinfo -o %G` shows it, gpus-per-node[:TYPE], or none",
+        )
+    kind, _, card = gres.partition(":")
+    if kind == "gpus-per-node":
+        return {kind: f"{card}:{count}" if card else str(count)}
+    return {"gres": f"{gres}:{count}"}
+
+
+def _time(text: str | None, job: Job) -> str | None:
+    if text is None:
+        return None
+    try:
+        limit = seconds(text)
+    except ValueError:
+        limit = 0
+    if limit == 0:
+        raise ConfigError(
+            f"{text!r} is no time limit of Slurm",
+            where=f"`time` of the profile, for {job.needs.role}",
+            fix="write days-hours:minutes:seconds, hours:minutes:seconds or minutes: 2-00:00:00, 36:00:00, 90",
+        )
+    return text
+
+
+def _memory(text: str | None, job: Job) -> str | None:
+    if text is not None and not _MEMORY.match(text):
+        raise ConfigError(
+            f"{text!r} is no amount of memory to Slurm",
+            where=f"`memory` of the profile, for {job.needs.role}",
+            fix="write a whole number with K, M, G or T, as 200G; 0 is all memory of the machine",
+        )
+    return text
+
+
+def _signal(before: int, time: str | None) -> str | None:
+    """Return the signal to the script before the limit; of a short one at half its time, not at the start."""
+    if not before:
+        return None
+    limit = seconds(time) if time else None
+    asked = before if limit is None else min(before, limit // 2)
+    return f"B:USR1@{max(1, min(asked, _MOST_SIGNAL_S))}"
+
+
+def _variable(name: str) -> str:
+    if not _VARIABLE.match(name):
+        raise ConfigError(
+            f"{name!r} is no name of a variable",
+            where="`env` of the profile",
+            fix="write names alone; jobs get the values of whoever submits them",
+        )
+    return name

@@ -1,0 +1,179 @@
+"""Jobs handed to a scheduler, in order, each after what it waits for: all of them, or none."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from alphaf_orch.clusters.jobs import Job, in_order
+from alphaf_orch.clusters.profiles import granted
+from alphaf_orch.clusters.scheduler import JobState, Place, Scheduler
+from alphaf_orch.clusters.submitted import Submitted, read_events, read_submitted, write_submitted
+from alphaf_orch.core.errors import AlphafError
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.record import now, write_atomic
+from alphaf_orch.settings.clusters import Profile
+
+Say = Callable[[str], None]
+
+
+def submit_jobs(
+    jobs: Sequence[Job],
+    profile: Profile,
+    scheduler: Scheduler,
+    paths_of: Callable[[str], RunPaths],
+    place: Place,
+    say: Say,
+    *,
+    on: str = "",
+    known: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Write each job's file and record, hand it over, and return the ids by the jobs' keys.
+
+    `paths_of` gives the paths of what a job's `run` names; `known` are ids, by key, of jobs handed over before that
+    these may wait for: what a job waits for and is in neither is over. `on` is what `--on` said. Nothing is written
+    before every file is made. Where a job is refused those of this call are taken back, and their records with them:
+    raises the scheduler's error, saying so.
+    """
+    made = [_Made(job, paths_of(job.run), *_script(job, profile, scheduler, paths_of, place)) for job in in_order(jobs)]
+    ids, handed = dict(known or {}), dict[str, str]()
+    before = [(each.record, _text(each.record)) for each in made]
+    try:
+        for each in made:
+            job = each.job
+            after, behind = ([ids[key] for key in keys if key in ids] for keys in (job.after, job.behind))
+            record = _record(job, profile, scheduler, on, after)
+            write_atomic(each.script, each.text)
+            write_submitted(each.paths, record)
+            ids[job.key] = handed[job.key] = scheduler.submit(each.script, job, after, behind)
+            write_submitted(each.paths, replace(record, job_id=handed[job.key]))
+            say(f"{job.name}: submitted as job {handed[job.key]}{_waits(after, behind)}")
+    except (AlphafError, KeyboardInterrupt, OSError) as error:
+        _put_back(before)
+        raise _taken_back(error, scheduler, tuple(handed.values())) from None
+    return handed
+
+
+@dataclass(frozen=True)
+class Live:
+    """A job that waits or runs: its record, and what its scheduler says."""
+
+    record: Submitted
+    state: JobState
+
+    @property
+    def runs(self) -> bool:
+        """Whether it has begun, and is not back in the queue."""
+        return self.state.state == "running"
+
+    def __str__(self) -> str:
+        about = f" on {self.state.nodes}" if self.runs and self.state.nodes else ""
+        why = f" ({self.state.reason})" if self.state.reason and not self.runs else ""
+        return f"job {self.record.job_id}, {self.state.state}{about}{why}"
+
+
+def live_jobs(every: Iterable[RunPaths], scheduler: Scheduler) -> dict[str, Live]:
+    """Return the runs' jobs that wait or run, by key, as the scheduler says in one call for all.
+
+    Nothing is asked where every job has written down that it ended. Raises ToolError where it does not answer.
+    """
+    open_ones = {
+        f"{job.run}:{job.name}": job
+        for paths in every
+        for job in read_submitted(paths)
+        if job.scheduler == scheduler.name and job.job_id and not ended(paths, job)
+    }
+    if not open_ones:
+        return {}
+    states = scheduler.states(tuple(job.job_id for job in open_ones.values()))
+    found = {key: Live(job, states[job.job_id]) for key, job in open_ones.items()}
+    return {key: live for key, live in found.items() if live.state.state in ("queued", "running", "requeued")}
+
+
+def ended(paths: RunPaths, job: Submitted) -> bool:
+    """Return whether a job has itself written down that it ended."""
+    number = job.job_id.partition(";")[0]  # behind it a cluster's name, which a job does not know
+    mine = [event for event in read_events(paths, job.name) if event.job_id == number]
+    return bool(mine) and mine[-1].event == "ended"
+
+
+@dataclass(frozen=True)
+class _Made:
+    job: Job
+    paths: RunPaths
+    script: Path
+    text: str
+
+    @property
+    def record(self) -> Path:
+        return self.paths.job(self.job.name)
+
+
+def _script(
+    job: Job, profile: Profile, scheduler: Scheduler, paths_of: Callable[[str], RunPaths], place: Place
+) -> tuple[Path, str]:
+    return scheduler.script(job, profile, paths_of(job.run), place)
+
+
+def _text(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def _record(job: Job, profile: Profile, scheduler: Scheduler, on: str, after: Sequence[str]) -> Submitted:
+    return Submitted(
+        run=job.run,
+        name=job.name,
+        scheduler=scheduler.name,
+        job_id="",
+        stage=job.stage,
+        role=job.needs.role,
+        profile=on,
+        at=now(),
+        by=_who(),
+        argv=job.argv,
+        after=tuple(after),
+        nodes=job.needs.nodes,
+        gpus=granted(profile, job.needs).gpus,
+        max_requeues=profile.max_requeues,
+        planned=job.planned,
+    )
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in a container
+        user = "?"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _waits(after: Sequence[str], behind: Sequence[str]) -> str:
+    waits = [f"{word} {', '.join(ids)}" for word, ids in (("after", after), ("behind", behind)) if ids]
+    return f", {' and '.join(waits)}" if waits else ""
+
+
+def _put_back(before: Sequence[tuple[Path, str | None]]) -> None:
+    """Leave the records as they were: of jobs that are taken back nothing is told."""
+    for path, text in before:
+        if text is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_atomic(path, text)
+
+
+def _taken_back(error: BaseException, scheduler: Scheduler, ids: tuple[str, ...]) -> BaseException:
+    """Cancel what was handed over and return the error that says so."""
+    told = ""
+    if ids:
+        named = ", ".join(ids)
+        try:
+            scheduler.cancel(ids)
+            told = f"; jobs {named}, submitted before it, are cancelled"
+        except AlphafError as problem:
+            told = f"; jobs {named}, submitted before it, could not be cancelled ({problem.what}): cancel them"
+    if not isinstance(error, AlphafError):
+        return error
+    return type(error)(f"{error.what}{told}", where=error.where, fix=error.fix)

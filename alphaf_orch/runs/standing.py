@@ -1,0 +1,192 @@
+"""How a stage stands that was handed to a scheduler, settled from all that is known of it: pure, no file is read.
+
+Four sources: the stage's entry in the manifest, the record of its job, what the job wrote down of itself, and what the
+scheduler says. None of them is enough: a job that is killed writes nothing down, and a scheduler forgets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from alphaf_orch.clusters.reasons import FORGOTTEN, NEVER, NOT_HANDED
+from alphaf_orch.clusters.scheduler import JobState
+from alphaf_orch.clusters.submitted import Event, Submitted, newest
+from alphaf_orch.core.errors import GoesOnLater, Interrupted
+
+# Of a job, and of a stage that has one; a manifest says done, running, failed and interrupted.
+State = Literal["done", "running", "queued", "requeued", "failed", "cancelled", "interrupted", "unknown"]
+OPEN: tuple[State, ...] = ("running", "queued", "requeued")
+Entry = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a job stands: `reason` is the scheduler's word (why it waits, how it failed), `why` is ours for people."""
+
+    job: Submitted
+    job_id: str  # that it was given, or wrote down of itself where whoever submitted it was killed meanwhile
+    state: State
+    reason: str = ""
+    why: str = ""
+    nodes: str = ""
+    since: str = ""
+    requeues: int = 0
+    exit_code: int | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether something is still to come of it."""
+        return self.state in OPEN
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a stage stands; `reason` and `why` as of a job, where the stage has come to that by its job."""
+
+    state: str
+    reason: str = ""
+    why: str = ""
+
+
+def bare(job_id: str) -> str:
+    """Return a job's number as the job itself knows it: sbatch puts `;CLUSTER` behind it where there are several."""
+    return job_id.partition(";")[0]
+
+
+def of_job(job: Submitted, events: Sequence[Event]) -> tuple[Event, ...]:
+    """Return those events that are of this job and not of an earlier one of its name."""
+    ids = {bare(job.job_id)} if job.job_id else {event.job_id for event in events if event.at >= job.at}
+    return tuple(event for event in events if event.job_id in ids or (not event.job_id and event.at >= job.at))
+
+
+def standing(job: Submitted, events: Sequence[Event], told: JobState | None) -> Standing:
+    """Return how a job stands; `told` is None where the scheduler was not asked or did not answer."""
+    own = of_job(job, events)
+    last = newest(own)
+    requeues = max([event.restart for event in own] + [told.restarts if told else 0])
+    requeues = max(requeues, sum(event.event == "requeued" for event in own))
+    known = Standing(
+        job,
+        job.job_id or (last.job_id if last else ""),
+        "queued",
+        nodes=next((event.nodes for event in reversed(own) if event.nodes), ""),
+        since=last.at if last else job.at,
+        requeues=requeues,
+        exit_code=last.exit_code if last and last.event == "ended" else None,
+    )
+    if told is None or told.state == "unknown":
+        return _by_itself(known, last, forgotten=told is not None)
+    return _by_scheduler(known, last, told)
+
+
+def _by_scheduler(known: Standing, last: Event | None, told: JobState) -> Standing:
+    code = known.exit_code if known.exit_code is not None else told.exit_code
+    why = last.why if last and last.event == "ended" else ""
+    began = bool(last and last.event == "started")
+    found = replace(known, reason=told.reason, nodes=told.nodes or known.nodes, exit_code=code, why=why)
+    if told.state in ("queued", "requeued"):
+        if told.reason.startswith(NEVER):
+            return replace(found, state="failed", nodes="")
+        back = told.state == "requeued" or known.requeues or last is not None
+        # What it ended with, or where it ran, was before it was sent back.
+        since = known.since if last and last.event == "requeued" else told.since or known.since
+        return replace(found, state="requeued" if back else "queued", nodes="", since=since, exit_code=None, why="")
+    if told.state == "running":
+        since = known.since if began else told.since or known.since
+        return replace(found, state="running", since=since, exit_code=None)
+    if told.state == "cancelled":
+        state: State = "failed" if told.reason.startswith("Dependency") else "cancelled"
+        reason = NEVER if state == "failed" else told.reason
+        return replace(found, state=state, reason=reason, since=told.since or known.since)
+    return replace(found, state="done" if told.state == "done" else "failed", since=told.since or known.since)
+
+
+def _by_itself(known: Standing, last: Event | None, *, forgotten: bool) -> Standing:
+    """Return how a job stands by what it wrote down; one that wrote no end and is forgotten will write none."""
+    if last is None and not known.job_id:
+        why = "alphaf ended while it handed it over; whether the scheduler has it, only its queue tells"
+        return replace(known, state="unknown", reason=NOT_HANDED, why=why)
+    if last is None:
+        why = "it never began: cancelled, or refused a machine" if forgotten else ""
+        return replace(known, state="unknown" if forgotten else "queued", reason=FORGOTTEN * forgotten, why=why)
+    if last.event == "ended":
+        return _ended(known, last)
+    if not forgotten:
+        state: State = "running" if last.event == "started" else "requeued"
+        return replace(known, state=state, why=last.why, nodes=known.nodes if state == "running" else "")
+    said = "began" if last.event == "started" else "was to go on"
+    where = f" on {known.nodes}" if known.nodes and last.event == "started" else ""
+    why = f"it {said}{where} and never said how it ended: cancelled, killed, or its machine with it"
+    return replace(known, state="failed", reason=FORGOTTEN, why=why)
+
+
+def _ended(known: Standing, last: Event) -> Standing:
+    code = last.exit_code or 0
+    if code in (Interrupted.exit_code, GoesOnLater.exit_code):
+        return replace(known, state="interrupted", why=last.why)
+    reason = f"exit code {code}" if code else ""
+    return replace(known, state="failed" if code else "done", reason=reason, why=last.why)
+
+
+def settled(entry: Entry | None, job: Submitted | None, events: Sequence[Event], told: JobState | None) -> Settled:
+    """Return how a stage stands, from all four sources; raise ValueError where there is neither entry nor job."""
+    if job is None:
+        if entry is None:
+            raise ValueError("a stage without an entry and without a job")
+        return Settled(entry["state"])
+    return by_job(entry, standing(job, events, told), of_job(job, events))
+
+
+def by_job(entry: Entry | None, found: Standing, own: Sequence[Event]) -> Settled:
+    """Return the same once it is known how the stage's newest job stands."""
+    job = Settled(found.state, found.reason, found.why)
+    if entry is None:
+        if found.state == "done":
+            return Settled("unknown", why=f"job {found.job_id} ended well, and the manifest knows nothing of the stage")
+        return job
+    whose = _whose(entry, found)
+    if entry["state"] == "done" and (whose != "before" or not found.open):
+        return Settled("done")
+    if whose == "job":
+        return _at_work(entry, found, own)
+    if whose == "after":  # somebody took it up elsewhere; the job, where it still waits, finds it done or goes on
+        waits = found.state in ("queued", "requeued") and entry["state"] != "running"
+        return job if waits else Settled(entry["state"])
+    return Settled(entry["state"]) if found.state == "done" else job
+
+
+def _whose(entry: Entry, found: Standing) -> Literal["job", "before", "after"]:
+    """Return whether an entry was begun by the job, or by somebody else before or after it was submitted."""
+    by = entry.get("job")
+    if by and by == bare(found.job_id):
+        return "job"
+    if entry["started"] < found.job.at:
+        return "before"
+    # Only Slurm's jobs write their number into the manifest.
+    return "after" if by or found.job.scheduler == "slurm" else "job"
+
+
+def _at_work(entry: Entry, found: Standing, own: Sequence[Event]) -> Settled:
+    """Return how a stage stands that its job began and has not done."""
+    job = Settled(found.state, found.reason, found.why)
+    state: str = entry["state"]
+    if found.state in ("queued", "requeued"):
+        return replace(job, state="requeued")
+    last = newest(own)
+    if found.state == "running":
+        again = bool(last and last.event == "started" and last.at > (entry.get("ended") or entry["started"]))
+        back = bool(last and last.event == "requeued")
+        return job if state == "running" or again else Settled("requeued" if back else state, found.reason, found.why)
+    if state == "running":
+        if found.state == "done":
+            return Settled("failed", found.reason, f"job {found.job_id} ended, and the stage had not")
+        return job
+    if found.state == "cancelled":
+        return job
+    # alphaf ended it in order, and knows why; the scheduler may know more: TIMEOUT, OUT_OF_MEMORY, PREEMPTED.
+    told = found.state == "failed" and not found.reason.startswith("exit code") and found.reason != FORGOTTEN
+    if told:
+        return Settled("failed", found.reason)
+    return Settled(state, found.reason if found.reason == FORGOTTEN else "", found.why if state != "failed" else "")

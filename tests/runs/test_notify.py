@@ -15,9 +15,11 @@ from own_process import environment
 from processes import until
 from told_server import Told
 
+from alphaf_orch.clusters.submitted import Submitted, write_submitted
 from alphaf_orch.core.errors import ConfigError, GoesOnLater, StageError, Stalled
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.record import now
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.notify.call import told_of
 from alphaf_orch.runs.notify.message import message
@@ -313,6 +315,22 @@ def test_a_job_that_cannot_tell_anybody_works_all_the_same(tmp_path):
     with told_of(config, RunPaths(tmp_path / "r"), said.append, in_job=True):
         pass
     assert said[0].startswith("warning: notify: there is no address") and said[-1].endswith("this end was not told")
+
+
+def test_a_job_tells_its_failure_and_the_last_of_a_chain_its_end(fake, alphaf, teller, monkeypatch):
+    assert alphaf("sft", "--model", "tiny", "--config", asking(fake, command=["/bin/true"])).exit_code == 0
+    paths = RunPaths(runs_dir() / "tiny")
+    settings = yaml.safe_load(paths.config.read_text("utf-8")) | {"notify": {"command": [str(teller)]}}
+    paths.config.write_text(yaml.safe_dump(settings, allow_unicode=True), "utf-8")
+    jobs = (("first", "7", ("runs",), ()), ("last", "8", ("runs",), ("7",)), ("bad", "9", ("show", "none"), ()))
+    for name, number, argv, after in jobs:
+        write_submitted(paths, Submitted("tiny", name, "slurm", number, at=now(), argv=argv, after=after))
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    codes = {name: alphaf("job", "tiny", name).exit_code for name, *_ in jobs}
+    assert codes == {"first": 0, "last": 0, "bad": 6}
+    told = heard(teller)
+    assert [(each["event"], each["job_id"]) for each in told] == [("end", "8"), ("failure", "8")]
+    assert told[1]["what"] == "there is no run none" and "작업 8" in told[1]["text"]
 
 
 def test_an_experiment_tells_its_end_and_each_failed_arm(fake, alphaf, teller, monkeypatch):

@@ -20,11 +20,17 @@ from alphaf_orch.runs.notify.send import checked, readable_by_others, send
 from alphaf_orch.settings.config import RunConfig
 
 Say = Callable[[str], None]
+_telling: list[RunPaths] = []  # what is told of: a command that a job calls is the job's to tell of
 
 
 @contextlib.contextmanager
 def told_of(
-    config: RunConfig, paths: RunPaths, say: Say, *, in_job: bool = False, ends: Callable[[], bool] = lambda: True
+    config: RunConfig | None,
+    paths: RunPaths,
+    say: Say,
+    *,
+    in_job: bool = False,
+    ends: Callable[[], bool] = lambda: True,
 ) -> Iterator[None]:
     """Tell whoever `notify:` names how what is done inside ended; raise ConfigError where nobody could be reached.
 
@@ -32,7 +38,7 @@ def told_of(
     and a notification that cannot be sent stops none. A good end is told where `ends` says so behind it, and never of
     an arm: its experiment tells its own.
     """
-    notify = config.notify
+    notify = config.notify if config and not _telling else None
     if notify is None:
         yield
         return
@@ -56,6 +62,7 @@ def told_of(
             for problem in send(notify, with_standing(told, paths, since)):
                 say(f"warning: notify: {problem}; this {event} was not told")
 
+    _telling.append(paths)
     try:
         yield
     except GoesOnLater as error:
@@ -71,6 +78,8 @@ def told_of(
     except Exception as error:
         tell("failure", state="failed", **failed(error))
         raise
+    finally:
+        _telling.remove(paths)
     if not arm and ends():
         tell("end", state="done", exit_code=0)
 

@@ -1,9 +1,10 @@
-"""A run and an experiment as their records tell them, and what becomes of that where somebody works on them."""
+"""A run and an experiment as their records tell them, secrets masked, and who works on them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +12,13 @@ from typing import Any, Literal
 
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.holder import Holder
+from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.experiments.experiment import ExperimentPaths, read_record
+from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.watch.findings import Finding, recorded
 
+_FILE = re.compile(r"\w[\w.-]*")  # what may stand in the name of a file of ours
 # `begun`: there, and no stage of it yet; `unread`: there, and a later look reads it.
 State = Literal["working", "queued", "failed", "interrupted", "damaged", "done", "begun", "unread"]
 
@@ -79,7 +83,7 @@ class Experiment:
 def described(name: str, paths: RunPaths, describe: Callable[[RunPaths], Mapping[str, Any]]) -> Run:
     """Return the run by what `alphaf show` says of it; what cannot be read is a damaged one."""
     changed = written(paths)
-    by_files = Run(name, paths.root, "damaged", created=moment(changed), changed=changed, pages=_pages(paths.root))
+    by_files = Run(name, paths.root, "damaged", created=moment(changed), changed=changed, pages=pages_in(paths.root))
     try:
         told = describe(paths)
     except AlphafError as error:
@@ -89,42 +93,64 @@ def described(name: str, paths: RunPaths, describe: Callable[[RunPaths], Mapping
     if "damaged" in told:
         return replace(by_files, damage=str(told["damaged"]), fix=str(told["next"]))
     stages = tuple(_stage(stage, entry) for stage, entry in told["stages"].items())
+    stages += tuple(_other_jobs(told.get("jobs", ())))
     created = moment(datetime.fromisoformat(told["created"]).timestamp()) if _is_moment(told["created"]) else ""
-    return replace(
+    run = replace(
         by_files, state="begun", stages=stages, base=str(told["base"] or ""), created=created or by_files.created
     )
+    return replace(run, state=_state(run, stages, ""))
 
 
 def _stage(name: str, entry: Mapping[str, Any]) -> Stage:
-    job = entry.get("job")
     return Stage(
         name=name,
         state=str(entry["state"]),
-        started=entry.get("started"),
+        started=entry.get("started") or (entry.get("job") or {}).get("since"),
         ended=entry.get("ended"),
         seconds=entry.get("seconds"),
-        told=str(entry.get("error") or entry.get("reason") or ""),
-        job=str(job or "") if not isinstance(job, Mapping) else " ".join(str(part) for part in job.values() if part),
+        told=mask(str(entry.get("error") or entry.get("reason") or "")),
+        job=_job(entry.get("job") or {}),
         findings=tuple(recorded(entry)),
     )
+
+
+def _other_jobs(jobs: Sequence[Mapping[str, Any]]) -> Iterator[Stage]:
+    """Yield the jobs that make no stage: evaluations, a report."""
+    for job in jobs:
+        name = str(job["name"])
+        if job["stage"] is None and name not in STAGE_ORDER and _FILE.fullmatch(name):
+            told = mask("; ".join(filter(None, (job["reason"], job["why"]))))
+            yield Stage(name, str(job["state"]), started=job["since"] or None, told=told, job=_job(job))
+
+
+def _job(job: Mapping[str, Any]) -> str:
+    """Return a job in words: `slurm job 12, node1, back in the queue 2 times`."""
+    if not job:
+        return ""
+    again = f"back in the queue {job['requeues']} times" if job.get("requeues") else ""
+    parts = (f"{job['scheduler']} job {job['id'] or '?'}", job.get("nodes"), again)
+    return mask(", ".join(str(part) for part in parts if part))
 
 
 def with_holder(run: Run, held: tuple[str, Holder] | None, *, stopping: bool) -> Run:
     """Return the run with who works on it: without anybody, `running` is what a kill left behind."""
     begun = [stage for stage in run.stages if stage.state == "running"]
+    if held is None and not begun and stopping == run.stopping:
+        return run
     last = max(begun, key=lambda stage: stage.started or "", default=None) if held and held[0] == "stage" else None
     stages = tuple(
-        replace(stage, state="interrupted") if stage.state == "running" and stage is not last else stage
+        # A job that runs is the scheduler's word for it, and may not have begun to hold anything.
+        replace(stage, state="interrupted") if stage in begun and stage is not last and not stage.job else stage
         for stage in run.stages
     )
     if held and held[0] != "stage":
         stages += (Stage(held[0], "running", started=held[1].since),)
-    holder = str(held[1]) if held else ""
+    holder = mask(str(held[1])) if held else ""
     return replace(run, stages=stages, state=_state(run, stages, holder), holder=holder, stopping=stopping)
 
 
 def _state(run: Run, stages: Sequence[Stage], holder: str) -> State:
-    if holder:
+    if holder or any(stage.state == "running" for stage in stages):
         return "working"
     if run.damage:
         return "damaged"
@@ -144,7 +170,9 @@ def _state(run: Run, stages: Sequence[Stage], holder: str) -> State:
 def of_record(name: str, paths: ExperimentPaths) -> Experiment:
     """Return the experiment by its record; one that cannot be read is a damaged one."""
     found = sign(paths.record)
-    by_files = Experiment(name, paths.root, created=moment(found[2] / 1e9 if found else 0.0), pages=_pages(paths.root))
+    by_files = Experiment(
+        name, paths.root, created=moment(found[2] / 1e9 if found else 0.0), pages=pages_in(paths.root)
+    )
     try:
         record = read_record(paths)
     except AlphafError as error:
@@ -156,18 +184,18 @@ def of_record(name: str, paths: ExperimentPaths) -> Experiment:
     return replace(by_files, kind=record["kind"], created=created, arms=arms)
 
 
-def _pages(root: Path) -> tuple[str, ...]:
-    """Return the reports in a run's or an experiment's folder, by their path in it."""
+def pages_in(root: Path) -> tuple[str, ...]:
+    """Return the reports in a folder of a run, an experiment or of all runs, by their path in it."""
     try:
         names = sorted(os.listdir(root))  # noqa: PTH208  (names)
     except OSError:
         return ()
-    found = [name for name in names if is_page(name)]
+    found = [name for name in names if _is_page(name)]
     sweep = RunPaths(root).sweep.html_report
     return (*found, *((str(sweep.relative_to(root)),) if sweep.is_file() else ()))
 
 
-def is_page(name: str) -> bool:
+def _is_page(name: str) -> bool:
     """Return whether a file of that name in a run's folder is a report."""
     return name == "report.html" or (name.startswith("compare-") and name.endswith(".html"))
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from alphaf_orch.core.file_kinds import NotAFile, open_file
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.progress import new_metrics, time_left
+from alphaf_orch.core.tail import on_paper
 
 # What is drawn, in the order in which it is shown; a row has those that its trainer logs.
 FIGURES = (
@@ -20,8 +20,6 @@ FIGURES = (
 )  # fmt: skip
 MOST_POINTS = 4000  # ours: some screens wide; of more, every other one is left out
 _TAIL_BYTES = 32 << 10
-_STYLE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|.)")
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 _LINE_CHARS = 2000  # ours: what a person reads of one line
 
 
@@ -149,22 +147,16 @@ def tail(log: Path, lines: int = 200) -> tuple[str, ...]:
             size = file.seek(0, 2)
             start = max(0, size - _TAIL_BYTES)
             file.seek(start)
-            text = file.read(_TAIL_BYTES).decode("utf-8", "replace")
+            data = file.read(_TAIL_BYTES)
     except (OSError, NotAFile):
         return ()
-    whole = text.split("\n")
-    # A line without its beginning may hold a secret that is not known by its half.
-    return _on_paper(whole[1:] if start else whole)[-lines:]
-
-
-def _on_paper(lines: Sequence[str]) -> tuple[str, ...]:
-    # A bar is written over again and again: the last one counts.
-    shown = [_CONTROL.sub("", _STYLE.sub("", line.rstrip("\r").rpartition("\r")[2])) for line in lines]
-    masked = mask("\n".join(shown)).split("\n")
-    cut = [line if len(line) <= _LINE_CHARS else f"{line[:_LINE_CHARS]} …" for line in masked]
+    if start:  # a line without its beginning may hold a secret that is not known by its half
+        data = data[next((at + 1 for at, letter in enumerate(data) if letter in b"\r\n"), len(data)) :]
+    shown = mask("\n".join(map(on_paper, data.split(b"\n")))).split("\n")
+    cut = [line if len(line) <= _LINE_CHARS else f"{line[:_LINE_CHARS]} …" for line in shown]
     while cut and not cut[-1].strip():
         cut.pop()
-    return tuple(cut)
+    return tuple(cut[-lines:])
 
 
 def _finite(value: Any) -> bool:

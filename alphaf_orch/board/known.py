@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
-from alphaf_orch.board.described import Experiment, Run, described, moment, of_record, sign, with_holder, written
+from alphaf_orch.board.described import (
+    Experiment,
+    Run,
+    described,
+    moment,
+    of_record,
+    pages_in,
+    sign,
+    with_holder,
+    written,
+)
 from alphaf_orch.board.holding import Locks
+from alphaf_orch.board.queue import Queue
+from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.stored import absent
 from alphaf_orch.experiments.experiment import ExperimentPaths
+from alphaf_orch.runs.jobs import Told
 from alphaf_orch.runs.look import run_or_damage
 
 _EVERY_S = 1.0  # the whole folder; what works is looked at each time
 _SHARE = 10  # ours: a slow disk is asked no more than a tenth of the time
 _AGAIN_S = 60.0  # whatever no record tells: a file of a finished stage that is gone
-_BUDGET_S = 0.3  # ours: of one look; a finished run takes some 10 ms (200 took 1.8 s), on a network disk far more
+_BUDGET_S = 0.2  # ours: of one look; a finished run takes some 10 ms (200 took 1.8 s), on a network disk far more
 
 
 @dataclass
@@ -34,12 +47,14 @@ class _Kept:
 class Known:
     """The runs folder as it was last looked at; `look` reads what changed and forgets what is gone."""
 
-    def __init__(self, describe: Callable[[RunPaths], Mapping[str, Any]] = run_or_damage) -> None:
+    def __init__(self, queue: Queue | None = None) -> None:
         self.root = runs_dir()
         self.runs: tuple[Run, ...] = ()
         self.experiments: tuple[Experiment, ...] = ()
         self.by_name: Mapping[str, Run] = {}
-        self._describe = describe
+        self.pages: tuple[str, ...] = ()
+        self._queue = queue or Queue()
+        self._told = Told()
         self._kept: dict[str, _Kept] = {}
         self._locks = Locks()
         self._due = self._until = 0.0
@@ -50,12 +65,14 @@ class Known:
         self._until = began + _BUDGET_S
         if began < self._due:
             moving = ("working", "queued")
+            self._told = self._queue.look(RunPaths(run.folder) for run in self.runs)
             self._put(
                 [self._run(run.name, run.folder) if run.state in moving else run for run in self.runs],
                 self.experiments,
             )
             return
         runs, experiments = self._all()
+        self.pages = pages_in(self.root)
         self._put(runs, sorted(experiments, key=lambda each: each.created, reverse=True))
         there = {*self.by_name, *(f"{each.name}/" for each in experiments)}
         self._kept = {name: kept for name, kept in self._kept.items() if name in there}
@@ -74,6 +91,7 @@ class Known:
             experiments.append(self._experiment(name, folder))
             arms = [each for each in _folders(folder) if _is_run(folder / each)]
             places += [(f"{name}/{each}", folder / each) for each in arms]
+        self._told = self._queue.look(RunPaths(folder) for _, folder in places)
         places.sort(key=lambda place: written(RunPaths(place[1])), reverse=True)
         return [self._run(name, folder) for name, folder in places], experiments
 
@@ -84,11 +102,12 @@ class Known:
 
     def _run(self, name: str, folder: Path) -> Run:
         paths = RunPaths(folder)
-        signs = (sign(paths.manifest), sign(folder), *_signs_of_jobs(paths))
+        jobs = self._told.standings.get(paths)
+        signs = (sign(paths.manifest), sign(folder), jobs)
         kept = self._fresh(name, signs)
         held = self._locks.of_run(paths)
         if not isinstance(kept, Run) and (held or time.monotonic() < self._until):
-            kept = described(name, paths, self._describe)
+            kept = described(name, paths, partial(run_or_damage, told=self._told))
             self._kept[name] = _Kept(signs, time.monotonic(), kept)
         if not isinstance(kept, Run):
             before = self._kept.get(name)  # older than its files, and better than nothing
@@ -104,7 +123,7 @@ class Known:
             kept = of_record(name, paths)
             self._kept[f"{name}/"] = _Kept(signs, time.monotonic(), kept)
         holder = self._locks.holder(paths.lock)
-        return replace(kept, holder=str(holder) if holder else "")
+        return replace(kept, holder=mask(str(holder)) if holder else "")
 
     def _fresh(self, name: str, signs: tuple[object, ...]) -> Run | Experiment | None:
         kept = self._kept.get(name)
@@ -121,11 +140,4 @@ def _folders(root: Path) -> list[str]:
 
 def _is_run(folder: Path) -> bool:
     paths = RunPaths(folder)
-    return not absent(paths.manifest) or paths.config.is_file()
-
-
-def _signs_of_jobs(paths: RunPaths) -> tuple[object, ...]:
-    folder = sign(paths.jobs)
-    # What the jobs print grows all the time and tells nothing of their states.
-    told = (path for path in sorted(paths.jobs.iterdir()) if path.suffix in (".json", ".jsonl")) if folder else ()
-    return (folder, *map(sign, told))
+    return not absent(paths.manifest) or paths.config.is_file() or bool(paths.all_jobs())

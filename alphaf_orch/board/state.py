@@ -49,6 +49,7 @@ class Snapshot:
     experiments: tuple[Experiment, ...]
     working: tuple[Working, ...]
     cards: Cards
+    pages: tuple[str, ...] = ()  # reports of several runs, by their path within `root`
 
 
 class Folder:
@@ -65,8 +66,9 @@ class Folder:
         with self._turn:
             self._known.look()
             working = tuple(self._work(run, stage) for run in self._known.runs for stage in run.working)
+            known = self._known
             return Snapshot(
-                time.time(), self._known.root, self._known.runs, self._known.experiments, working, self._look_at_cards()
+                time.time(), known.root, known.runs, known.experiments, working, self._look_at_cards(), known.pages
             )
 
     def run(self, name: str) -> Run | None:
@@ -103,7 +105,7 @@ class Folder:
         return Working(
             run=run.name,
             stage=stage.name,
-            holder=run.holder,
+            holder=run.holder or stage.job,
             since=stage.started,
             progress=followed.progress(_epoch(stage.started)),
             log=tail(log, 40),
@@ -121,6 +123,8 @@ def log_of(paths: RunPaths, stage: str) -> Path:
     """Return the log of a stage; of what is no stage of the chain the newest one of its kind, else alphaf's own."""
     if stage in STAGE_ORDER:
         return paths.log(stage)
+    if paths.job_output(stage).is_file():
+        return paths.job_output(stage)
     logs = [(time_of(path) or 0.0, path) for path in paths.log("x").parent.glob(f"{stage}*.log")]
     return max(logs)[1] if logs else paths.log("alphaf")
 

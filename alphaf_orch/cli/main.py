@@ -34,6 +34,10 @@ COMMANDS = {
         "bakeoff:bakeoff",
         "Compare base models before and after the same SFT: versatility, Korean ability, performance, in one report.",
     ),
+    "board": (
+        "board:board",
+        "Show the runs and what they do in a browser: a local page on 127.0.0.1, read-only, that asks nobody else.",
+    ),
     "bundle": (
         "bundle:bundle",
         "Collect what a machine without a network needs: wheels, models, data, an installer; uses the network.",

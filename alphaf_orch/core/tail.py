@@ -60,8 +60,13 @@ class Tail:
 
 
 def _on_paper(line: bytes) -> str:
+    return mask(on_paper(line))
+
+
+def on_paper(line: bytes) -> str:
+    """Return a line as it would stand on paper; its secrets are for whoever shows it."""
     text = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
-    return mask(_STEERING.sub("", text))
+    return _STEERING.sub("", text)
 
 
 def last_lines(path: Path, count: int) -> int:

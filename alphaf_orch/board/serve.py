@@ -1,0 +1,101 @@
+"""A board put on a port of 127.0.0.1, until it is told to end."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+import uvicorn
+
+from alphaf_orch.board.access import Token
+from alphaf_orch.board.server import Board
+from alphaf_orch.core.errors import ConfigError, RunStateError
+from alphaf_orch.core.masking import mask
+
+_HOST = "127.0.0.1"
+# Ours: a folder of some hundred runs is read before its page is opened; what takes longer is read while it is.
+_FIRST_LOOKS_S = 4.0
+_END_S = 3.0
+
+
+def serve(port: int, say: Callable[[str, int], None], *, control: bool) -> None:
+    """Serve a board until KeyboardInterrupt ends it; `say` is told its token and port. 0 is any port that is free.
+
+    Raises ConfigError for a port that somebody else has, or that may not be taken.
+    """
+    listening = _bound(port)
+    with listening:
+        board = Board(Token(), control=control)
+        board.read_all(_FIRST_LOOKS_S)
+        _tell_errors()
+        server = uvicorn.Server(
+            uvicorn.Config(
+                board.app, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",
+                loop="asyncio", http="h11", timeout_graceful_shutdown=1, timeout_keep_alive=75,
+            )
+        )  # fmt: skip
+        # In a thread of its own: there it leaves the signals alone, which are ours.
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, name="board", daemon=True)
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            if thread.is_alive():
+                say(board.token.value, listening.getsockname()[1])
+            while thread.is_alive():
+                thread.join(0.5)
+        finally:
+            server.should_exit = True
+            thread.join(_END_S)
+    raise RunStateError("the board ended by itself", where=f"{_HOST}:{port}", fix="give the same command again")
+
+
+def _bound(port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # So that a port is free again at once when its board has ended; a living one keeps it all the same.
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((_HOST, port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        why = {
+            errno.EADDRINUSE: f"port {port} is in use, by another board perhaps",
+            errno.EACCES: f"port {port} may not be taken by you: those below 1024 are the system's",
+        }
+        if error.errno not in why:
+            raise
+        fix = "name another one with --port, or none: then a free one is taken"
+        raise ConfigError(why[error.errno], where=f"{_HOST}:{port}", fix=fix) from None
+    listening.setblocking(False)
+    return listening
+
+
+class _Errors(logging.Handler):
+    """Says in one line what failed in the server; the stack trace goes to a file."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Say it."""
+        if not record.exc_info or record.exc_info[1] is None:
+            sys.stderr.write(f"error: the board: {mask(record.getMessage())}\n")
+            return
+        error = record.exc_info[1]
+        handle, kept = tempfile.mkstemp(prefix="alphaf-", suffix=".trace")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(mask("".join(traceback.format_exception(error))))
+        sys.stderr.write(f"error: the board failed at one request: {mask(repr(error))}; trace: {kept}\n")
+
+
+def _tell_errors() -> None:
+    for name in ("uvicorn.error", "asyncio"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [_Errors(logging.ERROR)], False
+        logger.setLevel(logging.ERROR)

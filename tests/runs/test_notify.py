@@ -322,7 +322,7 @@ def test_a_job_tells_its_failure_and_the_last_of_a_chain_its_end(fake, alphaf, t
     paths = RunPaths(runs_dir() / "tiny")
     settings = yaml.safe_load(paths.config.read_text("utf-8")) | {"notify": {"command": [str(teller)]}}
     paths.config.write_text(yaml.safe_dump(settings, allow_unicode=True), "utf-8")
-    jobs = (("first", "7", ("runs",), ()), ("last", "8", ("runs",), ("7",)), ("bad", "9", ("show", "none"), ()))
+    jobs = (("first", "7", ("models",), ()), ("last", "8", ("models",), ("7",)), ("bad", "9", ("show", "none"), ()))
     for name, number, argv, after in jobs:
         write_submitted(paths, Submitted("tiny", name, "slurm", number, at=now(), argv=argv, after=after))
     monkeypatch.setenv("SLURM_JOB_ID", "8")

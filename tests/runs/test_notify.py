@@ -275,6 +275,20 @@ def test_an_interrupt_is_news_unless_it_is_ones_own(number, news, fake, teller, 
         assert "중단되었습니다" in told[0]["text"] and told[0]["stage"] == "sft"
 
 
+def test_of_a_killed_alphaf_its_watchdog_tells(fake, teller, tmp_path):
+    fake.behave(sft="hang")
+    config = asking(fake, command=[str(teller)])
+    argv = [sys.executable, "-m", "alphaf_orch", "sft", "--model", "tiny", "--config", config]
+    env = environment(tmp_path) | {"FAKE_TOOL": str(fake.control)}
+    with subprocess.Popen(argv, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        until(lambda: "sft" in fake.calls())
+        process.kill()
+    until(lambda: heard(teller))
+    (told,) = heard(teller)
+    assert (told["event"], told["name"], told["state"], told["exit_code"]) == ("failure", "tiny", "killed", 137)
+    assert told["stage"] == "sft" and "강제 종료되었습니다" in told["text"]
+
+
 def test_a_stall_is_told_once(tmp_path, teller, monkeypatch):
     monkeypatch.setattr(stall, "SAID_AFTER_S", 0.1)
     monkeypatch.setattr(stall, "processes", lambda _: [])

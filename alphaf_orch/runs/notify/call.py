@@ -13,8 +13,10 @@ import click
 
 from alphaf_orch.core import calls, signals
 from alphaf_orch.core.errors import AlphafError, ConfigError, GoesOnLater, Interrupted, Stalled
+from alphaf_orch.core.guard import survived_by
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths
 from alphaf_orch.core.record import now
+from alphaf_orch.runs.notify.killed import last_word
 from alphaf_orch.runs.notify.message import Event, failed, message, standing_at, with_standing
 from alphaf_orch.runs.notify.send import checked, readable_by_others, send
 from alphaf_orch.settings.config import RunConfig
@@ -63,8 +65,10 @@ def told_of(
                 say(f"warning: notify: {problem}; this {event} was not told")
 
     _telling.append(paths)
+    last = last_word(notify, paths, _command(), since)
     try:
-        yield
+        with survived_by(last) if "failure" in notify.on else contextlib.nullcontext():
+            yield
     except GoesOnLater as error:
         tell("requeue", state="requeued", **failed(error))
         raise

@@ -28,6 +28,7 @@ _HAPPENED: Mapping[str, Label] = {
     "end": Label("끝났습니다", "done"),
     "failure": Label("실패했습니다", "failed"),
     "interrupted": Label("중단되었습니다", "stopped"),
+    "killed": Label("강제 종료되었습니다", "was killed"),
     "stall": Label("멈춘 것 같습니다", "seems to hang"),
     "requeue": Label("대기열로 돌아갔습니다", "went back to the queue"),
     "test": Label("시험 알림입니다", "this is a test"),
@@ -64,7 +65,7 @@ class Message:
 
     def text(self, language: Language) -> str:
         """Return it as people read it: a line, and below it what failed, where, and what to do."""
-        said = _HAPPENED["interrupted" if self.state == "interrupted" and self.event == "failure" else self.event]
+        said = _HAPPENED[self.state if self.state in ("interrupted", "killed") else self.event]
         doing = self.stage if self.stage and self.event != "end" else self.command
         beside = [doing, *self._standing(language), self.host]
         if self.job_id:

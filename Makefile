@@ -37,7 +37,7 @@ OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OP
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE KILLS SEED COUNT
 
-.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit audit bom offline-check lock browser sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast fuzz lint types fmt golden models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean-runs clean
+.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit audit bom offline-check lock browser slurm sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast test-slurm fuzz lint types fmt golden models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean-runs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ lock: ## remake requirements/*.lock from pyproject.toml (ARGS=--upgrade for newe
 
 browser: ## install the Chromium that tests of the report open it with, where there is none (Debian, as root)
 	sh tools/browser.sh
+
+slurm: ## install Slurm and munge for the tests that submit to a real one, where there is none (Debian, as root)
+	sh tools/slurm.sh
 
 doctor: $(SETUP) ## look at this machine before a run: drivers, kernels, compiler, disk, limits (MODEL)
 	$(ALPHAF) doctor $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(GPUS_OPT) $(ARGS)
@@ -152,6 +155,9 @@ test: $(SETUP) ## every test, the ones with real tools included (minutes)
 
 test-fast: $(SETUP) ## the tests that start no real tool (two minutes)
 	$(PY) -m pytest -m "not real" $(SPREAD) $(ARGS)
+
+test-slurm: $(SETUP) ## chains and experiments through a real Slurm of two machines on this one (root; `make slurm`)
+	$(PY) -m pytest $(SPREAD) tests/slurm $(ARGS)
 
 # 21 parsers, so many inputs for each of them; another SEED is other inputs.
 fuzz: $(SETUP) ## give the parsers of what others write 126,000 generated inputs (COUNT for each of 21, SEED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 
 import click
@@ -30,12 +31,10 @@ def job(run: str, name: str) -> None:
     paths = submitted_paths(run)
     record = the_submitted(paths, name)
     seat = job_seat(record)
-    if seat and seat.rank:
-        _do(paths, record, seat)
-        return
+    first = seat is None or not seat.rank
     console = log_console()
     told = told_of(_settings(paths), paths, partial(tell, console), in_job=True, ends=lambda: _is_last(paths, record))
-    with told, written_down(paths, record):
+    with told if first else contextlib.nullcontext(), written_down(paths, record, first=first):
         _do(paths, record, seat)
 
 

@@ -42,6 +42,10 @@ COMMANDS = {
         "bundle:bundle",
         "Collect what a machine without a network needs: wheels, models, data, an installer; uses the network.",
     ),
+    "cancel": (
+        "cancel:cancel",
+        "End what works, or waits in a queue to work, on a run, an arm (EXPERIMENT/ARM) or an experiment.",
+    ),
     "chat": ("look:chat", "Chat with a run's newest finished model; works on CPU too."),
     "clean": (
         "clean:clean",
@@ -146,9 +150,9 @@ class _Alphaf(click.Group):
             sys.stdout.flush()  # here, where what the disk does not take is told
         except KeyboardInterrupt:
             from alphaf_orch.core import signals
-            from alphaf_orch.core.errors import Interrupted
+            from alphaf_orch.core.errors import interrupted
 
-            raise Interrupted(
+            raise interrupted(
                 f"alphaf {ctx.invoked_subcommand} was interrupted by {signals.name()}",
                 where=os.path.curdir,
                 fix="what is finished is kept; the same command goes on where it stopped",

@@ -30,7 +30,7 @@ def main() -> None:
         raise
     except KeyboardInterrupt:  # while its last words were said
         sys.stderr.write(f"error: alphaf was interrupted by {signals.name()}\n")
-        code = signals.CODE
+        code = signals.LATER_CODE if signals.goes_on_later() else signals.CODE
         sys.exit(code)
     except OSError as error:  # of the help, which no command printed
         from alphaf_orch.core.disk import disk_error

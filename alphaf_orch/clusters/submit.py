@@ -132,7 +132,7 @@ def _record(job: Job, profile: Profile, scheduler: Scheduler, on: str, after: Se
         role=job.needs.role,
         profile=on,
         at=now(),
-        by=_who(),
+        by=who(),
         argv=job.argv,
         after=tuple(after),
         nodes=job.needs.nodes,
@@ -142,7 +142,8 @@ def _record(job: Job, profile: Profile, scheduler: Scheduler, on: str, after: Se
     )
 
 
-def _who() -> str:
+def who() -> str:
+    """Return who this is, `user@host`, as others are told."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a number without a name, as in a container

@@ -23,13 +23,10 @@ from alphaf_orch.core.guard import guarded
 from alphaf_orch.core.masking import hides_secrets
 from alphaf_orch.core.nodes import LAUNCHERS
 from alphaf_orch.core.paths import CHILD, compiled_dir
+from alphaf_orch.core.patience import ESCALATION, time_given
 from alphaf_orch.core.stored import usable
 from alphaf_orch.core.warm import PLACE, Ended, Forked, WarmLost, ask
 
-# Ctrl-C, then a firm request, then the end: seconds that a tool gets to put its files in order.
-_ESCALATION = ((signal.SIGINT, 20.0), (signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0))
-# Whoever presses Ctrl-C may do so again, a trainer is in a step: so many times that. SIGTERM: a kill comes at 30 s.
-_AT_A_STEP = 3.0
 _POLL_S = 0.2
 _PROBE_POLL_S = 0.02
 
@@ -108,7 +105,7 @@ def answer(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout
     try:
         done = subprocess.run(
             argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
-            timeout=timeout, check=False,
+            timeout=timeout, check=False, process_group=0,  # a signal to ours (SIGUSR1) would end it, its answer missed
         )  # fmt: skip
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return Answer(127, "")
@@ -194,6 +191,7 @@ def run_logged(
     on_poll: Callable[[], None],
     patience: float = 1.0,
     hurry: threading.Event | None = None,
+    is_alphaf: bool = False,
     on_cold: Callable[[str], None] = lambda _: None,
     on_stop: Callable[[float], None] = lambda _: None,
 ) -> Finished:
@@ -204,8 +202,9 @@ def run_logged(
 
     However this is left (an end, an exception, Ctrl-C), every process that came of the program is gone then, its
     ranks in sessions of their own included. An exception first asks the program's group to stop: `patience`
-    multiplies the time that it gets, a second Ctrl-C (or `hurry`, once it is set) kills. Raises RunStateError naming
-    a process that not even SIGKILL ends, WarmLost where the parent was lost meanwhile: the program is gone then too.
+    multiplies the time that it gets, a second Ctrl-C (or `hurry`, once it is set) kills; where it `is_alphaf`
+    itself, it is told whether it is to make room (SIGUSR1). Raises RunStateError naming a process that not even
+    SIGKILL ends, WarmLost where the parent was lost meanwhile: the program is gone then too.
     """
     started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -229,11 +228,9 @@ def run_logged(
                         on_cold(process.refused)
                         process = _Cold(argv, given, output, subprocess.DEVNULL, lock_fd)
         finally:
-            if signals.asked_by() == signal.SIGINT:
-                patience *= _AT_A_STEP
-            if stop.asked.is_set() and not ended:
-                on_stop(_ESCALATION[0][1] * patience)
-            _end(process, mark, patience, hurry or stop.hurry)
+            if stop.asked.is_set() and not ended and not signals.lost():
+                on_stop(time_given(signal.SIGINT) * patience)
+            _end(process, mark, patience, hurry or stop.hurry, is_alphaf=is_alphaf)
     assert ended  # or the wish to stop was raised
     return Finished(ended.exit_code, time.monotonic() - started, ended.peak_kib // 1024)
 
@@ -272,19 +269,22 @@ class _Cold:
         return self._ended
 
 
-def _end(process: _Cold | Forked | None, mark: str, patience: float, hurry: threading.Event) -> None:
+def _end(
+    process: _Cold | Forked | None, mark: str, patience: float, hurry: threading.Event, *, is_alphaf: bool
+) -> None:
     """End the program's group, then all else that came of it; raise RunStateError where something lives on."""
     if isinstance(process, Forked):
         process.give_up()
     known = processes.living(mark)  # before their parents go: a child with an environment of its own has no other tie
     if process is not None and process.pid is not None:
-        for number, seconds in _ESCALATION:
+        for number in ESCALATION:
             if _all_ended(process, known) or (hurry.is_set() and number != signal.SIGKILL):
                 continue
+            softly = is_alphaf and number == signal.SIGINT and signals.goes_on_later()
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            end = time.monotonic() + seconds * patience
-            while not _all_ended(process, known) and time.monotonic() < end:
+                os.killpg(process.pid, signals.LATER if softly else number)
+            begun = time.monotonic()
+            while not _all_ended(process, known) and time.monotonic() < begun + time_given(number) * patience:
                 if hurry.is_set() and number != signal.SIGKILL:
                     break
                 time.sleep(_POLL_S)

@@ -10,6 +10,7 @@ from typing import IO, Any
 
 import click
 
+from alphaf_orch.core import signals
 from alphaf_orch.core.masking import mask
 
 # Ours: a word that no screen shows whole, such as a value of 5,000 digits; a path has 4,095 bytes at most.
@@ -125,8 +126,16 @@ class GoesOnLater(Interrupted):
 
 @contextlib.contextmanager
 def interruptible(what: str, where: Path, fix: str) -> Iterator[None]:
-    """Raise Interrupted, saying that `what` was interrupted, where Ctrl-C ends what is done inside."""
+    """Raise Interrupted, saying that `what` was interrupted, where a signal or a wish ends what is done inside."""
     try:
         yield
     except KeyboardInterrupt:
-        raise Interrupted(f"{what} was interrupted", where=str(where), fix=fix) from None
+        raise interrupted(f"{what} was interrupted", where=str(where), fix=fix) from None
+
+
+def interrupted(what: str, *, where: str, fix: str) -> Interrupted:
+    """Return the error of what was stopped: GoesOnLater where it was asked to make room and is to be started again."""
+    if not signals.goes_on_later():
+        return Interrupted(what, where=where, fix=fix)
+    why = signals.name()
+    return GoesOnLater(what if why in what else f"{what}, for {why}", where=where, fix=fix)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from alphaf_orch.core import signals
+from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.holder import BEAT_S, Holder, holder_of
 
 _change = threading.Condition()
@@ -19,7 +20,7 @@ _thread: threading.Thread | None = None
 
 @contextlib.contextmanager
 def beating(handle: int, path: Path, me: Holder) -> Iterator[None]:
-    """Touch the lock meanwhile; where another one has written itself into it, have this process stop as by SIGTERM."""
+    """Touch the lock meanwhile; where another one has written itself into it, have this process end at once."""
     global _thread
     with _change:
         _held[handle] = (path, me)
@@ -52,4 +53,20 @@ def _beat() -> None:
 
 def _robbed(path: Path) -> None:
     sys.stderr.write(f"error: {path} was taken over by another process: this one gave no sign of life; it stops\n")
-    os.kill(os.getpid(), signal.SIGTERM)
+    signals.taken_over(str(path))
+
+
+def require_held(path: Path) -> None:
+    """Raise RunStateError where another process has written itself into a lock of ours: what we know is old.
+
+    A machine that slept wakes up where it was, and looks only every few seconds.
+    """
+    found = holder_of(path)
+    with _change:
+        other = [me for held, me in _held.values() if held == path and found not in (me, None)]
+    if other or signals.lost() == str(path):
+        raise RunStateError(
+            f"another process works here: {found}; it took this over while no sign of life came from here",
+            where=str(path),
+            fix="leave it to that one: nothing more is written from here",
+        )

@@ -36,6 +36,7 @@ class Holder:
     job: str = ""
     since: str = ""
     who: str = ""
+    restart: int = 0  # how often its job was sent back to the queue before
 
     def is_here(self) -> bool:
         """Return whether its number means something here: the same machine, the same boot, the same container."""
@@ -54,6 +55,10 @@ class Holder:
             return False  # this machine was started since
         return None if silent_s <= SILENT_S else False
 
+    def is_earlier_start(self, later: Holder) -> bool:
+        """Return whether the scheduler gave this one's job to the other one, having sent it back to the queue."""
+        return bool(later.job) and self.job == later.job and self.restart < later.restart
+
     def __str__(self) -> str:
         shown = command(self.pid) if self.is_here() else ""
         words = [f"process {self.pid}{': ' if shown else ''}{shown}"]
@@ -70,7 +75,7 @@ def myself(who: str = "") -> Holder:
     """Return this process as a holder; `who` is what others may call it."""
     pid = os.getpid()
     since = datetime.now().astimezone().isoformat(timespec="seconds")
-    return Holder(pid, _host(), _boot(), _space(), birth(pid), job_of(os.environ), since, who)
+    return Holder(pid, _host(), _boot(), _space(), birth(pid), job_of(os.environ), since, who, restart_of(os.environ))
 
 
 def read_holder(text: bytes) -> Holder | None:
@@ -83,7 +88,7 @@ def read_holder(text: bytes) -> Holder | None:
         holder = Holder(**known)
     except (ValueError, TypeError):
         return None
-    right = all(isinstance(value, int if name in ("pid", "born") else str) for name, value in known.items())
+    right = all(isinstance(value, int if name in ("pid", "born", "restart") else str) for name, value in known.items())
     return holder if right else None
 
 
@@ -101,6 +106,18 @@ def job_of(env: Mapping[str, str]) -> str:
         if env.get(name):
             return f"{kind} {env[name]}"
     return f"pod {_host()}" if env.get("KUBERNETES_SERVICE_HOST") else ""
+
+
+def slurm_job(env: Mapping[str, str]) -> str:
+    """Return the number of the Slurm job that this process is part of, empty where it is of none."""
+    job = env.get("SLURM_JOB_ID", "")
+    return job if job.isalnum() else ""  # it is part of a file's name
+
+
+def restart_of(env: Mapping[str, str]) -> int:
+    """Return how often that job was sent back to the queue before this start."""
+    count = env.get("SLURM_RESTART_COUNT", "")
+    return int(count) if count.isascii() and count.isdigit() else 0
 
 
 def _host() -> str:

@@ -21,13 +21,19 @@ from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import DiskError, RunStateError
 from alphaf_orch.core.guard import guarded, works_for
 from alphaf_orch.core.heart import beating
-from alphaf_orch.core.holder import SILENT_S, Holder, holder_of, myself
+from alphaf_orch.core.heed import heeding
+from alphaf_orch.core.holder import BEAT_S, SILENT_S, Holder, holder_of, myself
 from alphaf_orch.core.processes import Process, living, mark_of
+from alphaf_orch.core.stop import of_job, wish
 from alphaf_orch.core.stored import usable
 
 _POLL_S = 0.5
 _SHORT_POLL_S = 0.02  # for what takes milliseconds
 _LOOK_S = 1.0
+# An earlier start of our own job, which its scheduler gave up: two signs of life that did not come. One that lives is
+# asked to stop; a checkpoint is written within these seconds, a lock that a file server keeps is free (NFS: 90).
+_MISSED_S = 2 * BEAT_S + 2.0
+_EARLIER_S = 600.0
 _TAKING_S = 10.0  # for what takes milliseconds: whoever began it on another machine is gone
 # A file system that has no such lock: Lustre without its option, some FUSE and 9p mounts.
 _NO_FLOCK = {errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}
@@ -43,17 +49,20 @@ class _Other:
 
 
 @contextlib.contextmanager
-def held(path: Path, what: str, *, to_make_room: bool = False) -> Iterator[int]:
+def held(path: Path, what: str, *, to_make_room: bool = False, heed: Path | None = None) -> Iterator[int]:
     """Hold the lock and mark all that is started meanwhile; raise RunStateError, naming who, where it is in use.
 
     In use is what another process holds, here or on another machine, and what a process lives of that was started
     under the lock: a trainer's rank that outlived its `alphaf` still writes there. Where that `alphaf` was killed, its
     watchdog ends what is left of it, and is waited for. A holder on another machine that gives no sign of life for
-    SILENT_S counts as dead; whether it does is waited for. Who wants it `to_make_room` on a disk that takes not even
-    our name holds it by flock alone.
+    SILENT_S counts as dead; whether it does is waited for. An earlier start of our own job, which its scheduler has
+    sent back to the queue, does so after two missed signs of life, and is asked to stop and waited for if it lives.
+    Who wants it `to_make_room` on a disk that takes not even our name holds it by flock alone. Wishes that are put to
+    `heed` (RunPaths.stop_wish) from then on are heeded.
     """
     mark = mark_of(path)
-    with _taken(path, what, mark, to_make_room) as handle, guarded(mark):
+    heeds = heeding(heed) if heed else contextlib.nullcontext()
+    with _taken(path, what, mark, to_make_room, heed) as handle, guarded(mark), heeds:
         os.environ[mark] = str(path)
         calls.holds(path)
         try:
@@ -78,9 +87,10 @@ def waited(path: Path, who: str = "", say: Callable[[str], None] | None = None) 
 
 
 @contextlib.contextmanager
-def _taken(path: Path, what: str, mark: str, to_make_room: bool) -> Iterator[int]:
+def _taken(path: Path, what: str, mark: str, to_make_room: bool, heed: Path | None) -> Iterator[int]:
     """Hold the lock, having waited for what is about to go: a watchdog's work, a holder elsewhere that may be dead."""
     first: _Other | None = None
+    me, given_up = myself(), 0.0
     while True:
         before = holder_of(path)
         with _tried(path, to_make_room=to_make_room) as got:
@@ -88,7 +98,12 @@ def _taken(path: Path, what: str, mark: str, to_make_room: bool) -> Iterator[int
                 _wait_for_the_rest(path, what, mark, before)
                 yield got
                 return
-        if got.lives is None and got.holder and got.holder.host:
+        if got.lives is not False and got.holder and got.holder.is_earlier_start(me):
+            given_up = given_up or _ask_to_stop(what, got.holder, heed) + _EARLIER_S
+            if time.monotonic() > given_up:
+                raise _in_use(what, path, *_named(got, mark))
+            time.sleep(_LOOK_S)
+        elif got.lives is None and got.holder and got.holder.host:
             if first is None:
                 _say(f"{what}: held by {got.holder}; no sign of life for {got.silent_s:.0f} s: waits to see whether it"
                      f" lives, {SILENT_S - got.silent_s:.0f} s at most")  # fmt: skip
@@ -100,6 +115,16 @@ def _taken(path: Path, what: str, mark: str, to_make_room: bool) -> Iterator[int
             raise _in_use(what, path, *_named(got, mark))
         else:
             time.sleep(_POLL_S)
+
+
+def _ask_to_stop(what: str, earlier: Holder, heed: Path | None) -> float:
+    """Ask an earlier start of this job to stop, should it live; return when that was."""
+    _say(f"{what}: held by an earlier start of this job ({earlier}); waits until it has ended, or is silent for"
+         f" {_MISSED_S:.0f} s")  # fmt: skip
+    if heed:
+        job = earlier.job.rpartition(" ")[2]
+        wish(of_job(heed, job), "stop", f"a later start of job {job}", job=job, restart=earlier.restart)
+    return time.monotonic()
 
 
 def _wait_for_the_rest(path: Path, what: str, mark: str, before: Holder | None) -> None:
@@ -138,10 +163,12 @@ def _tried(path: Path, who: str = "", *, to_make_room: bool = False) -> Iterator
             silent = now - os.fstat(file.fileno()).st_mtime
             # The kernel let us in: an earlier version's number says nothing more.
             alive = holder.lives(silent) if holder and holder.host else False
+            me = myself(who)
+            if alive is None and holder and holder.is_earlier_start(me) and silent > _MISSED_S:
+                alive = False
             if alive is not False:
                 yield _Other(holder, alive, silent)
                 return
-            me = myself(who)
             try:
                 with writing(path):
                     file.truncate(0)

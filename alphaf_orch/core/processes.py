@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from alphaf_orch.core import signals
 from alphaf_orch.core.signals import noted
 from alphaf_orch.programs.guard import Marked, stat_fields
 
@@ -147,20 +148,25 @@ class Stop:
 
 @contextlib.contextmanager
 def interrupts_noted() -> Iterator[Stop]:
-    """Turn Ctrl-C, SIGTERM and a hang-up into a note, so that nothing is broken off half-way; the end raises it.
+    """Turn Ctrl-C, SIGTERM, a hang-up and SIGUSR1 into a note: nothing is broken off half-way; the end raises it.
 
     KeyboardInterrupt is raised where all went well but for the wish to stop. Python delivers signals to the main
     thread alone: elsewhere nothing is noted.
     """
     stop = Stop()
+    firm = False
 
     def note(number: int, _frame: FrameType | None) -> None:
-        noted(number)
-        (stop.hurry if stop.asked.is_set() else stop.asked).set()
+        nonlocal firm
+        sort = noted(number)
+        if signals.lost() or (firm and sort == "signal"):
+            stop.hurry.set()
+        firm = firm or sort == "signal"  # behind a wish it is the first one
+        stop.asked.set()
 
     before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():
-        for caught in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for caught in signals.STOPPING:
             if callable(signal.getsignal(caught)):  # one that is ignored stays so, and one that simply ends us
                 before[caught] = signal.signal(caught, note)
     try:

@@ -1,8 +1,10 @@
-"""What Ctrl-C, SIGTERM and a hang-up do to `alphaf` itself, from its first instruction to its last.
+"""What Ctrl-C, SIGTERM, a hang-up and SIGUSR1 do to `alphaf` itself, from its first instruction to its last.
 
 Before anything is begun they end it on the spot; while it works the first one is raised as KeyboardInterrupt, and
 what has to be put in order is, whatever else comes; behind its last word they do nothing. Where a tool runs they are
-noted instead (`processes.interrupts_noted`). Imports next to nothing: it is there before everything else.
+noted instead (`processes.interrupts_noted`). SIGUSR1 asks for the same, to go on later, and never hurries anything. A
+wish that lies in a run (core.heed) comes as one of them, by `ask`. Imports next to nothing: it is there before
+everything else.
 """
 
 from __future__ import annotations
@@ -10,18 +12,26 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+LATER = signal.SIGUSR1
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, LATER)
 # The descriptor on which a detached call is awaited; no name that every process of ours inherits.
 AWAITED = "_DETACHED_ALPHAF"
 CODE = 130  # of all three, as of the errors that say so (docs/errors.md)
+LATER_CODE = 75  # EX_TEMPFAIL of sysexits.h
 # From the third one on, whatever is put in order has had its time: whoever hangs in a network disk gets out.
 _PATIENT = 2
 _AGAIN_S = 0.02
 
-_asked: list[int] = []  # the signals so far
+Sort = Literal["signal", "stop", "later"]
+_asked: list[int] = []  # the signals so far, those of wishes aside
+_wished: dict[str, tuple[str, float]] = {}  # stop, later: why, and the seconds that there are, 0 where nobody says
+_due: dict[int, Sort] = {}  # sent for a wish, and not come yet
+_noted = 0
+_lost = ""  # what another process has taken over
 
 
 def begin() -> None:
@@ -35,9 +45,17 @@ def working() -> None:
 
     if threading.current_thread() is not threading.main_thread():
         return
-    _asked.clear()
-    sys.unraisablehook = _lost
+    anew()
+    sys.unraisablehook = _unraisable
     _handle(_raise)
+
+
+def anew() -> None:
+    """Forget what came so far."""
+    global _noted, _lost
+    for kept in (_asked, _wished, _due):
+        kept.clear()
+    _noted, _lost = 0, ""
 
 
 def over() -> None:
@@ -46,25 +64,74 @@ def over() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def noted(number: int) -> None:
-    """Count a signal that a handler elsewhere takes: the next one finds this process on its way out."""
+def ask(kind: Literal["stop", "later"], why: str, seconds: float = 0.0) -> None:
+    """Ask this process to stop, or to make room, as a signal does; `seconds` is how long whoever wishes it can wait."""
+    _wished.setdefault(kind, (why, seconds))
+    numbers = (LATER, signal.SIGINT) if kind == "later" else (signal.SIGINT,)
+    number = next((each for each in numbers if callable(signal.getsignal(each))), signal.SIGTERM)
+    _due[number] = kind
+    _send(number)
+
+
+def taken_over(what: str) -> None:
+    """Have this process end at once, with all that it has started: another one works in its place."""
+    global _lost
+    _lost = what
+    _send(signal.SIGTERM)
+
+
+def noted(number: int) -> Sort:
+    """Count a signal that a handler takes, and return what it stands for; the next one finds this process leaving."""
+    global _noted
+    _noted += 1
+    if number in _due:
+        return _due.pop(number)
+    if number == LATER:
+        _wished.setdefault("later", ("SIGUSR1", 0.0))
+        return "later"
     _asked.append(number)
+    return "signal"
 
 
 def asked() -> bool:
     """Return whether this process was asked to stop."""
-    return bool(_asked)
+    return bool(_noted)
 
 
 def asked_by() -> int:
-    """Return which signal asked this process to stop, 0 where none did."""
+    """Return which signal asked this process to stop, 0 where none did: nobody, or a wish."""
     return _asked[0] if _asked else 0
+
+
+def wishes() -> dict[str, tuple[str, float]]:
+    """Return by kind what was wished, `stop` or `later`: why, and how many seconds there are, 0 where nobody says."""
+    return dict(_wished)
+
+
+def lost() -> str:
+    """Return what another process has taken over from this one, empty where none has."""
+    return _lost
+
+
+def goes_on_later() -> bool:
+    """Return whether what stops here is to be started again; SIGTERM behind the wish is a time limit's last word."""
+    return "later" in _wished and "stop" not in _wished and not _lost and set(_asked) <= {signal.SIGTERM}
 
 
 def name() -> str:
     """Return what asked this process to stop, in words."""
     words = {signal.SIGINT: "Ctrl-C (SIGINT)", signal.SIGTERM: "SIGTERM", signal.SIGHUP: "a hang-up (SIGHUP)"}
-    return words.get(signal.Signals(_asked[0]), "") if _asked else "Ctrl-C (SIGINT)"
+    if _lost:
+        return f"another process, which took {_lost} over"
+    if _wished and (goes_on_later() or "stop" in _wished):
+        return _wished["stop" if "stop" in _wished else "later"][0]
+    return words.get(signal.Signals(_asked[0]), "") if _asked else words[signal.SIGINT]
+
+
+def _send(number: int) -> None:
+    import threading
+
+    signal.pthread_kill(threading.main_thread().ident or 0, number)  # where it waits, a wait is ended by it
 
 
 def _handle(handler: Any) -> None:
@@ -80,14 +147,14 @@ def _quit(number: int, _frame: FrameType | None) -> None:
 
 
 def _raise(number: int, frame: FrameType | None) -> None:
-    if _asked:
+    if _noted:
         noted(number)
         if len(_asked) > _PATIENT:
             _end("interrupted again; what was being put in order is left as it is")
         return
     if _importing(frame):
         # Half a module would stay behind, and C code makes ImportErrors of whatever ends its imports.
-        _later(number)
+        _soon(os.kill, os.getpid(), number)
         return
     noted(number)
     raise KeyboardInterrupt
@@ -97,7 +164,7 @@ def _end(why: str) -> NoReturn:
     try:
         os.write(2, f"error: {why}\n".encode())
     finally:  # whether or not somebody reads it
-        os._exit(CODE)
+        os._exit(LATER_CODE if goes_on_later() else CODE)
 
 
 def _importing(frame: FrameType | None) -> bool:
@@ -108,18 +175,23 @@ def _importing(frame: FrameType | None) -> bool:
     return False
 
 
-def _later(number: int) -> None:
+def _soon(call: Callable[..., None], *args: Any) -> None:
     import threading
 
-    timer = threading.Timer(_AGAIN_S, os.kill, (os.getpid(), number))
+    timer = threading.Timer(_AGAIN_S, call, args)
     timer.daemon = True
     timer.start()
 
 
-def _lost(problem: Any) -> None:
+def _unraisable(problem: Any) -> None:
     """Raise again what was raised where nothing can be: in a destructor, in a callback of the collector."""
+    global _noted
     if problem.exc_type is not None and issubclass(problem.exc_type, KeyboardInterrupt):
-        number = _asked.pop() if _asked else signal.SIGINT
-        _later(number)
+        _noted = 0
+        kind = next(iter(_wished), None)
+        if kind and not _asked:
+            _soon(ask, kind, *_wished[kind])
+        else:
+            _soon(os.kill, os.getpid(), _asked.pop() if _asked else signal.SIGINT)
         return
     sys.__unraisablehook__(problem)

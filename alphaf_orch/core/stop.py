@@ -1,4 +1,4 @@
-"""A wish that a run stops, put into its folder: whoever works on the run sees it, on whatever machine that is.
+"""A wish that a run stops, put into its folder: whoever works on the run sees it, on whatever machine that is (heed).
 
 `later` asks a training for a checkpoint and has the job sent back to the queue, `stop` asks for the same and ends it.
 A signal does the same for a process that one can reach: SIGUSR1 for `later`, SIGINT and SIGTERM for `stop`.
@@ -12,34 +12,61 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from alphaf_orch.core.record import now, read_json, write_atomic
+from alphaf_orch.core.record import now, write_atomic
+from alphaf_orch.core.small_files import parse_json
 
 Kind = Literal["later", "stop"]
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is wished, since when, and why, in words: `the time limit of job 12`, `the board`."""
+    """What is wished, since when, and why, in words: `the time limit of job 12`, `the board`.
+
+    A wish that names a `job` (and its `restart`) is for what works in that job alone, whenever it was put there; one
+    that names none is for whoever works on the run at that moment. `seconds` is how long whoever wishes can wait, 0
+    where he does not say.
+    """
 
     kind: Kind
     at: str
     why: str = ""
+    job: str = ""
+    restart: int | None = None
+    seconds: float = 0.0
 
 
-def wish(path: Path, kind: Kind, why: str) -> None:
+def of_job(path: Path, job: str) -> Path:
+    """Return where a wish for one job of a run lies: two jobs of it may reach their limits in the same second."""
+    return path.with_name(f"{path.name}.{job}")
+
+
+def wish(path: Path, kind: Kind, why: str, *, job: str = "", restart: int | None = None, seconds: float = 0.0) -> None:
     """Put the wish into a run (RunPaths.stop_wish)."""
-    write_atomic(path, json.dumps(vars(Wish(kind, now(), why)), ensure_ascii=False) + "\n")
+    facts = vars(Wish(kind, now(), why, job, restart, seconds))
+    write_atomic(path, json.dumps(facts, ensure_ascii=False) + "\n")
 
 
 def read_wish(path: Path) -> Wish | None:
     """Return the wish that lies there; None where none does, or half of one."""
     try:
-        found = read_json(path)
+        return wish_of(path.read_bytes())
     except OSError:
+        return None
+
+
+def wish_of(text: bytes) -> Wish | None:
+    """Return the wish that a file holds; None where it holds none, or half of one."""
+    try:
+        found = parse_json(text)
+    except ValueError:
         return None
     if not isinstance(found, Mapping) or found.get("kind") not in ("later", "stop"):
         return None
-    return Wish(found["kind"], str(found.get("at", "")), str(found.get("why", "")))
+    restart, seconds = found.get("restart"), found.get("seconds", 0.0)
+    return Wish(
+        found["kind"], str(found.get("at", "")), str(found.get("why", "")), str(found.get("job", "")),
+        restart if isinstance(restart, int) else None, float(seconds) if isinstance(seconds, int | float) else 0.0,
+    )  # fmt: skip
 
 
 def forget(path: Path) -> None:

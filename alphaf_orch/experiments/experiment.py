@@ -107,7 +107,8 @@ class ExperimentPaths:
 def working_on(paths: ExperimentPaths) -> Iterator[int]:
     """Hold an experiment; raise RunStateError where another process does, and Interrupted where Ctrl-C ends it."""
     what, fix = f"experiment {paths.root.name}", "the same command goes on with what is not finished"
-    with interruptible(what, paths.root, fix), held(paths.lock, f"the {what}") as lock_fd:
+    heed = RunPaths(paths.root).stop_wish
+    with interruptible(what, paths.root, fix), held(paths.lock, f"the {what}", heed=heed) as lock_fd:
         yield lock_fd
 
 

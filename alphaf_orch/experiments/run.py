@@ -22,6 +22,7 @@ from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.processes import Stop, interrupts_noted
 from alphaf_orch.core.progress import LogLine, tell
 from alphaf_orch.core.record import now, read_manifest, write_atomic
+from alphaf_orch.core.signals import CODE, LATER_CODE
 from alphaf_orch.core.warm import passed_on
 from alphaf_orch.experiments.experiment import (
     Arm,
@@ -44,7 +45,7 @@ from alphaf_orch.settings.config import dump_config
 # What of an arm's own output is worth a line here: how its stages began, went on and ended.
 _WORTH_A_LINE = re.compile(r"(error: |\w+: |\w+  (\d+/\d+|\d+ task))")
 _NOT_WORTH = re.compile(r"(model|chat): ")
-_STOPPED = 130
+_STOPPED = (CODE, LATER_CODE)
 PATIENCE = 3.0  # an arm that is stopped has a tool of its own to stop first
 
 
@@ -156,7 +157,7 @@ def _work(
                     experiment, arm, paths, slot, console, shared, lock_fd, verbose=verbose
                 )
             except KeyboardInterrupt:
-                shared.outcomes[arm.name] = Outcome(arm.name, "interrupted", _STOPPED)
+                shared.outcomes[arm.name] = Outcome(arm.name, "interrupted", CODE)
 
     # Noted, not raised: a second Ctrl-C makes the workers hurry, and must not leave them behind.
     with interrupts_noted() as shared.stop, ThreadPoolExecutor(len(shares)) as pool:
@@ -185,10 +186,10 @@ def _run_arm(
     for command in arm_commands(experiment, arm, paths):
         line = _ArmLine(arm.name, paths.log(arm.name), console, shared.stopped, verbose=verbose)
         argv = (sys.executable, "-m", "alphaf_orch", *command)
-        finished = launch(argv, line, lock_fd, env=env, patience=PATIENCE, hurry=shared.stop.hurry)
+        finished = launch(argv, line, lock_fd, env=env, patience=PATIENCE, hurry=shared.stop.hurry, is_alphaf=True)
         if finished.exit_code:
             error = (own_errors(line.log) or [f"alphaf {command[0]} exited with {finished.exit_code}"])[-1]
-            state: State = "interrupted" if finished.exit_code == _STOPPED else "failed"
+            state: State = "interrupted" if finished.exit_code in _STOPPED else "failed"
             return Outcome(arm.name, state, finished.exit_code, time.monotonic() - started, error)
     return Outcome(arm.name, "done", 0, time.monotonic() - started)
 

@@ -73,7 +73,8 @@ def ensure_answers(
     key = fingerprint([_VERSION, model.identity, asked, how])
     final = paths.answers(model.stage, prompts.name)
     if _lacking(wanted, _glance(final, key)):
-        with held(paths.answers_lock, f"the making of answers of run {paths.name}") as lock_fd:
+        what = f"the making of answers of run {paths.name}"
+        with held(paths.answers_lock, what, heed=paths.stop_wish) as lock_fd:
             kept = _kept(final, key, paths, console)  # another call may have ended before the lock
             lacking = _lacking(wanted, kept)
             if lacking:

@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.console import Console
 
 from alphaf_orch.core import signals
-from alphaf_orch.core.errors import Interrupted, JudgeError, ToolError
+from alphaf_orch.core.errors import JudgeError, ToolError, interrupted
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.judging.client import JudgeClient
 from alphaf_orch.judging.pool import Failures, Outcome, Question, ask_all
@@ -51,7 +51,7 @@ def hold(sitting: Sitting, preset: JudgePreset, console: Console, summarize: Sum
         try:
             return asyncio.run(_hold(sitting, preset, console, file, summarize))
         except (KeyboardInterrupt, asyncio.CancelledError):
-            raise Interrupted(
+            raise interrupted(
                 "judging was interrupted",
                 where=str(sitting.path),
                 fix="the same command goes on with the questions that lack a verdict",

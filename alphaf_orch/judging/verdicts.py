@@ -14,6 +14,7 @@ from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.line_shapes import Verdict
 from alphaf_orch.core.lock import held
+from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import write_atomic
 from alphaf_orch.core.stored import first_mistake, mending, numbered_lines, usable
 from alphaf_orch.programs.json_lines import cut_half_line
@@ -53,7 +54,7 @@ def open_verdicts(path: Path) -> Iterator[VerdictFile]:
     what = f"the judging of {path.parent.name}"
     usable(path)
     with (
-        held(path.parent / ".lock", what),
+        held(path.parent / ".lock", what, heed=RunPaths(path.parents[2]).stop_wish),
         writing(path),
         contextlib.closing(VerdictFile(path, path.open("ab"))) as file,
     ):

@@ -165,7 +165,7 @@ def main() -> None:
         os._exit(0)
     os.setsid()
     os.chdir("/")
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # its end is that of what it guards
     _guard(owner, int(sys.argv[2]), float(sys.argv[3]))
     os._exit(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -10,10 +11,11 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from alphaf_orch.clusters.chain import planned_machine, planned_scope
-from alphaf_orch.clusters.submitted import Submitted, happened, note
+from alphaf_orch.clusters.submitted import Event, Submitted, happened, note
 from alphaf_orch.core.cards import look_at_cards
-from alphaf_orch.core.errors import AlphafError, GoesOnLater, HardwareError, Interrupted, RunStateError
+from alphaf_orch.core.errors import AlphafError, GoesOnLater, HardwareError, RunStateError, interruptible
 from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.heed import heeding
 from alphaf_orch.core.nodes import Seat, seat, unknown_rank
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.planning.plan import Plan, make_plan
@@ -40,36 +42,43 @@ def job_seat(record: Submitted) -> Seat | None:
 
 
 @contextmanager
-def written_down(paths: RunPaths, record: Submitted) -> Iterator[None]:
-    """Write into the job's events that it began, and how what is done inside ended.
+def written_down(paths: RunPaths, record: Submitted, *, first: bool = True) -> Iterator[None]:
+    """Write into the job's events that it began, and how what is done inside ended; its `first` machine does so.
 
-    Raises RunStateError where it was sent back to the queue too often already, also in the place of GoesOnLater.
+    Wishes that it stops or makes room are heeded there from the beginning. Raises GoesOnLater where it made room, and
+    RunStateError where it was sent back to the queue too often already, also in the place of that: on all machines, for
+    srun ends with the highest of their codes.
     """
     begun = happened("started")
-    note(paths, record.name, begun)
+
+    def tell(event: Event) -> None:
+        if first:
+            note(paths, record.name, event)
+
+    tell(begun)
+    heeded = heeding(paths.stop_wish) if first else contextlib.nullcontext()
+    fix = "what is finished is kept; the same command goes on where it stopped"
     try:
         if begun.restart > record.max_requeues:
             raise too_often(record, begun.restart)
         try:
-            yield
+            with heeded, interruptible(f"job {begun.job_id or record.job_id} ({record.name})", paths.root, fix):
+                yield
         except GoesOnLater as error:
             if begun.restart < record.max_requeues:
-                note(paths, record.name, happened("requeued", why=error.what))
+                tell(happened("requeued", why=error.what))
                 raise
             raise too_often(record, begun.restart, error.what) from None
     except GoesOnLater:
         raise
     except AlphafError as error:
-        note(paths, record.name, happened("ended", exit_code=error.exit_code, why=error.what))
-        raise
-    except KeyboardInterrupt:
-        note(paths, record.name, happened("ended", exit_code=Interrupted.exit_code, why="it was interrupted"))
+        tell(happened("ended", exit_code=error.exit_code, why=error.what))
         raise
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        note(paths, record.name, happened("ended", exit_code=code))
+        tell(happened("ended", exit_code=code))
         raise
-    note(paths, record.name, happened("ended", exit_code=0))
+    tell(happened("ended", exit_code=0))
 
 
 def too_often(record: Submitted, restarts: int, why: str = "") -> RunStateError:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from alphaf_orch.core import signals
 from alphaf_orch.core.cached import named, using
 from alphaf_orch.core.command import Finished, child_env, run_logged
 from alphaf_orch.core.disk import told_of_disk
@@ -21,8 +22,8 @@ from alphaf_orch.runs.watch.memory import LESS, short_of
 
 _EXCEPTION = re.compile(r"(\[rank\d+\]: )?[\w.]*(Error|Exception|Interrupt)\b")
 _STOPPING = (
-    "{}: asked to stop: it gets {:.0f} s to end, a training to finish its step and keep a checkpoint;"
-    " Ctrl-C again ends it at once"
+    "{}: asked to {} by {}: it gets {:.0f} s to end, a training to finish its step and keep a checkpoint;"
+    " Ctrl-C {} ends it at once"
 )
 _STOPPED = re.compile(r".* was stopped by SIG")
 
@@ -37,16 +38,16 @@ def launch(
     online: bool = False,
     patience: float = 1.0,
     hurry: threading.Event | None = None,
+    is_alphaf: bool = False,
     restarts: bool = True,
     watch: Callable[[], None] | None = None,
 ) -> Finished:
     """Return how the program ended, the files it reads written before and its progress shown by `line`.
 
-    `env` goes over child_env's; `patience` and `hurry` are those of run_logged. What the end means is for the caller
-    to judge from what the program left: `exited` makes the error of it, `interruptible` that of Ctrl-C. What `watch`
-    raises while it runs ends it. A warm parent
-    that is lost is said, and the program started again, cold; without `restarts` WarmLost is raised, for the caller
-    to see what the program left first.
+    `env` goes over child_env's; `patience`, `hurry` and `is_alphaf` are those of run_logged. What the end means is
+    for the caller to judge from what the program left: `exited` makes the error of it, `interruptible` that of Ctrl-C.
+    What `watch` raises while it runs ends it. A warm parent that is lost is said, and the program started again, cold;
+    without `restarts` WarmLost is raised, for the caller to see what the program left first.
     """
     write_files(files or {})
     child = child_env(env, online=online)
@@ -59,8 +60,9 @@ def launch(
     def run() -> Finished:
         return run_logged(
             argv, env=child, log=line.log, lock_fd=lock_fd, on_poll=look, patience=patience, hurry=hurry,
+            is_alphaf=is_alphaf,
             on_cold=lambda reason: line.say(f"warm: {line.log.stem} starts cold: {reason}"),
-            on_stop=lambda seconds: line.say(_STOPPING.format(line.log.stem, seconds)),
+            on_stop=lambda seconds: line.say(_stopping(line.log.stem, seconds)),
         )  # fmt: skip
 
     with line, using(named([argv, *(file.values for file in (files or {}).values())])):
@@ -72,6 +74,12 @@ def launch(
             if not restarts:
                 raise
             return run()
+
+
+def _stopping(name: str, seconds: float) -> str:
+    wish = "make room" if signals.goes_on_later() else "stop"
+    again = "again" if signals.asked_by() else "twice"
+    return _STOPPING.format(name, wish, signals.name(), seconds, again)
 
 
 def write_files(files: Mapping[Path, Rendered]) -> None:
@@ -126,6 +134,11 @@ def said_of(lines: Sequence[str]) -> str:
         return lines[-1].strip() if lines else ""
     # pydantic and torch say what is wrong in the lines behind the exception's name.
     return "\n".join(line.strip() for line in lines[named[-1] : named[-1] + 4])
+
+
+def was_stopped(log: Path) -> bool:
+    """Return whether a training says that a signal stopped it, at a whole step of all its ranks."""
+    return any(map(_STOPPED.match, own_errors(log)))
 
 
 def own_errors(log: Path) -> list[str]:

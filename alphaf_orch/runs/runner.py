@@ -11,11 +11,11 @@ from typing import Any
 
 from rich.console import Console
 
-from alphaf_orch.clusters.submitted import own_job
 from alphaf_orch.core.command import Finished, printable
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import AlphafError, Interrupted, OutOfMemory
 from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.heart import require_held
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
@@ -25,7 +25,7 @@ from alphaf_orch.core.warm import WarmLost
 from alphaf_orch.planning.amount import check_amount
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Stage
-from alphaf_orch.runs import part, sharing, sums
+from alphaf_orch.runs import checkpoints, part, requeues, sharing, sums
 from alphaf_orch.runs.attempt import Attempt
 from alphaf_orch.runs.damage import refuse_loaded
 from alphaf_orch.runs.done_line import done_line
@@ -59,7 +59,7 @@ _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|A
 @contextlib.contextmanager
 def locked(paths: RunPaths) -> Iterator[int]:
     """Hold the run; raise RunStateError where another process has it or a tool of an earlier one lives on."""
-    with held(paths.lock, f"the run {paths.name}") as lock_fd, interrupts_told(paths):
+    with held(paths.lock, f"the run {paths.name}", heed=paths.stop_wish) as lock_fd, interrupts_told(paths):
         yield lock_fd
 
 
@@ -198,15 +198,16 @@ def _run_stage(
         "origins": _origins(stage),
         "environment": sorted({*stage.env, *(name for name in os.environ if _RECORDED_ENV.match(name))}),
         "versions": versions[argv[0]],
-        **own_job(),
+        **requeues.in_job(),
         **carried,
+        **requeues.found_lost(manifest["stages"].get(stage.name), start.checkpoint if start else None),
     }
     if recorded:
         entry["checkpoints"] = "hashed"
     if start and start.passed_over:
         entry["passed_over"] = list(start.passed_over)
     manifest["stages"][stage.name] = entry
-    keep = partial(write_manifest, paths.manifest, manifest)
+    keep = partial(_write, paths, manifest)
     keep()
     kills = memory.kills()
     try:
@@ -231,7 +232,8 @@ def _run_stage(
         _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)
         return
     except Interrupted:
-        entry |= {"state": "interrupted", "ended": now()}
+        newest = checkpoints.seen(stage.checkpoints) if stage.checkpoints else None
+        entry |= {"state": "interrupted", "ended": now(), **requeues.sent_back(entry, newest)}
         keep()
         raise
     except AlphafError as failure:
@@ -257,6 +259,12 @@ def _run_stage(
         remember(plan, stage, entry, partial(tell, console))
     for note in entry["result"].get("notes", ()):
         tell(console, f"{stage.name}: note: {note}")
+
+
+def _write(paths: RunPaths, manifest: dict[str, Any]) -> None:
+    """Write the manifest of a run that is still ours; raise RunStateError where another process took it over."""
+    require_held(paths.lock)
+    write_manifest(paths.manifest, manifest)
 
 
 def _origins(stage: Stage) -> dict[str, Any]:

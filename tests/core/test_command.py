@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from alphaf_orch.core import patience
 from alphaf_orch.core.command import capture, child_env, probes, run_logged
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import PACKAGE, PROGRAMS
@@ -119,9 +120,7 @@ def _is_zombie(pid):
 
 
 def test_a_child_that_ignores_the_interrupt_is_killed_in_the_end(tmp_path, monkeypatch):
-    from alphaf_orch.core import command
-
-    monkeypatch.setattr(command, "_ESCALATION", tuple((s, 0.5) for s, _ in command._ESCALATION))
+    monkeypatch.setattr(patience, "ESCALATION", dict.fromkeys(patience.ESCALATION, 0.5))
     code = (
         "import signal, time\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

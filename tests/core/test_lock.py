@@ -27,13 +27,13 @@ HOLDS = """
 import sys, time
 from pathlib import Path
 from alphaf_orch.core import heart, holder, lock, signals
-host, flock, path = sys.argv[1:]
+host, flock, path, heed = sys.argv[1:]
 if host: holder._host = lambda: host
 if flock == "no": lock._flocked = lambda _: True
 heart.BEAT_S = 0.2
 signals.working()
 try:
-    with lock.held(Path(path), "the run r"):
+    with lock.held(Path(path), "the run r", heed=Path(path).with_name(".stop") if heed else None):
         print("held", flush=True)
         time.sleep(120)
 except KeyboardInterrupt:
@@ -51,9 +51,9 @@ def other():
     """Return a function that starts a process which holds the lock, on a machine of that name."""
     started = []
 
-    def start(path, host="", *, flock="no", env=()):
+    def start(path, host="", *, flock="no", env=(), heed=""):
         process = subprocess.Popen(
-            [sys.executable, "-c", HOLDS, host, flock, str(path)],
+            [sys.executable, "-c", HOLDS, host, flock, str(path), heed],
             env={**os.environ, "PYTHONPATH": str(REPO), **dict(env)}, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         started.append(process)
@@ -222,6 +222,60 @@ def test_who_waits_is_told_for_whom_and_goes_on_when_that_one_is_killed(path, ot
     with waited(path, "run 둘", say):
         assert json.loads(path.read_text())["who"] == "run 둘"
     assert said == [""]
+
+
+JOB = {"SLURM_JOB_ID": "17", "SLURM_RESTART_COUNT": "1"}
+
+
+@pytest.fixture
+def later_start(monkeypatch, no_flock):
+    """This process is the second start of job 17; signs of life come in tenths of a second."""
+    for name, value in (JOB | {"SLURM_RESTART_COUNT": "2"}).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(lock, "_MISSED_S", 1.0)
+
+
+def test_an_earlier_start_of_this_job_that_died_with_its_machine_is_taken_over_from_at_once(path, later_start):
+    path.parent.mkdir()
+    path.write_bytes(Holder(1, "다른-기계", "b", "s", 1, "Slurm job 17", restart=1).written())
+    os.utime(path, (path.stat().st_mtime - 5,) * 2)
+    begun = time.monotonic()
+    with held(path, "the run r"):
+        assert holder_of(path).restart == 2
+    assert time.monotonic() - begun < 1
+
+
+def test_an_earlier_start_that_lives_on_is_never_robbed_but_asked_to_stop(path, other, later_start, capsys):
+    """A machine that its scheduler takes for dead, and that works on."""
+    process = other(path, "다른-기계", env=JOB.items(), heed="yes")
+    with held(path, "the run r", heed=path.with_name(".stop")):
+        assert process.wait(timeout=10) == 130, "it had ended before"
+        assert holder_of(path).pid == os.getpid()
+    assert "held by an earlier start of this job (process" in capsys.readouterr().err
+
+
+def test_an_earlier_start_that_lives_and_does_not_listen_keeps_it(path, other, later_start, monkeypatch):
+    monkeypatch.setattr(lock, "_EARLIER_S", 2.5)
+    process = other(path, "다른-기계", env=JOB.items())
+    assert f"in use (by process {process.pid}, on 다른-기계, Slurm job 17" in refusal(path).what
+    assert process.poll() is None
+
+
+@pytest.mark.parametrize("change", [{"job": "Slurm job 18"}, {"restart": 2}, {"restart": 3}, {"job": ""}])
+def test_another_job_and_a_later_start_are_waited_for_as_ever(path, later_start, change, monkeypatch):
+    path.parent.mkdir()
+    facts = {"job": "Slurm job 17", "restart": 1} | change
+    path.write_bytes(Holder(1, "다른-기계", "b", "s", 1, **facts).written())
+    os.utime(path, (path.stat().st_mtime - 5,) * 2)
+    with lock._tried(path) as got:
+        assert got.lives is None, "5 s of silence are none"
+
+
+def test_a_holder_of_an_earlier_version_has_no_restart():
+    written = json.loads(Holder(1, "h", "b", "s", 1, "Slurm job 17").written())
+    del written["restart"]
+    assert read_holder(json.dumps(written).encode()).restart == 0
+    assert read_holder(json.dumps(written | {"restart": "1"}).encode()) is None
 
 
 def test_the_thread_of_the_signs_of_life_ends_with_the_last_lock(path):

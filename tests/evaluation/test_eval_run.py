@@ -18,6 +18,7 @@ from processes import kill_all
 from alphaf_orch.core.errors import HardwareError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.stop import wish
 from alphaf_orch.scores.results import read_result, read_samples, run_results
 
 REPO = Path(__file__).parents[2]
@@ -354,13 +355,13 @@ def start(run, *args):
     return process
 
 
-def test_interrupted_then_the_same_command_goes_on_with_the_answers_there(evaluate, fake, run):
+def test_asked_to_make_room_then_the_same_command_goes_on_with_the_answers_there(evaluate, fake, run):
     fake.behave(sft="hang")
     process = start(run)
-    process.send_signal(signal.SIGINT)
+    wish(RunPaths(run).stop_wish, "later", "the time limit of job 17")
     _, error = process.communicate(timeout=40)
-    assert process.returncode == 130, error
-    assert "eval_sft was interrupted" in error
+    assert process.returncode == 75, error
+    assert "eval_sft was interrupted, for the time limit of job 17" in error
     answers = list((run / ".partial" / "eval").glob("sft/responses-*/*.db"))
     assert len(answers) == 1
     fake.behave()

@@ -18,6 +18,8 @@ from rich.console import Console
 
 from alphaf_orch.core.errors import ConfigError, ModelError, RunStateError, StageError
 from alphaf_orch.core.hardware import Machine, detect_machine
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.stop import wish
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors
 from alphaf_orch.experiments.experiment import Experiment, experiment_paths, raise_failed, read_record, slug
@@ -132,14 +134,16 @@ def test_one_failed_arm_hides_no_other_and_makes_the_exit_code_non_zero(fake):
     raise_failed(experiment, experiment_paths(experiment.name), again)
 
 
-def test_ctrl_c_stops_all_arms_and_the_same_command_goes_on(fake, tmp_path):
+def test_a_wish_to_make_room_stops_all_arms_and_the_same_command_goes_on(fake, tmp_path):
     fake.behave(sft="hang")
     code = (
         "import os, sys; from pathlib import Path; sys.path[:0] = sys.argv[1].split(os.pathsep);"
         " import test_experiment as t\n"
         "from alphaf_orch.core import signals; signals.working()\n"
         "fake = t.Fake(Path(sys.argv[2])) if False else type('F', (), {'config': Path(sys.argv[2]) / '설정.yaml'})()\n"
-        "t.run(t.ablation(fake, 'lora_r=8,16'), parallel=2)\n"
+        "from alphaf_orch.core.errors import GoesOnLater\n"
+        "try:\n    t.run(t.ablation(fake, 'lora_r=8,16'), parallel=2)\n"
+        "except GoesOnLater as error:\n    error.show(); sys.exit(error.exit_code)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, PLACES, str(tmp_path)],
@@ -148,15 +152,16 @@ def test_ctrl_c_stops_all_arms_and_the_same_command_goes_on(fake, tmp_path):
     end = time.monotonic() + 60
     while fake.calls().count("sft") < 2 and time.monotonic() < end:
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
+    wish(RunPaths(experiment_paths("실험").root).stop_wish, "later", "the time limit of job 17")
     said = process.communicate(timeout=60)[1]
-    assert process.returncode != 0
-    assert "experiment 실험 was interrupted" in said, said
+    assert process.returncode == 75
+    assert "experiment 실험 was interrupted, for the time limit of job 17" in said, said
     assert subprocess.run(["pgrep", "-f", str(fake.python)], capture_output=True, check=False).stdout == b""
     fake.behave()
     experiment = ablation(fake, "lora_r=8,16")
     for arm in names(experiment):
         assert manifest(experiment, arm)["stages"]["sft"]["state"] == "interrupted"
+        assert manifest(experiment, arm)["stages"]["sft"]["requeues"][0]["checkpoint"] == "checkpoint-5"
     assert [outcome.state for outcome in run(experiment)] == ["done", "done"]
     assert all("checkpoint-5" in manifest(experiment, arm)["stages"]["sft"]["argv"][-1] for arm in names(experiment))
 

@@ -4,13 +4,13 @@ import signal
 
 import pytest
 
-from alphaf_orch.core import command, processes
+from alphaf_orch.core import patience, processes
 
 
 @pytest.fixture
 def impatient(monkeypatch):
     """What is left to itself for seconds is asked in half of one."""
-    monkeypatch.setattr(command, "_ESCALATION", tuple((number, 1.0) for number, _ in command._ESCALATION))
+    monkeypatch.setattr(patience, "ESCALATION", dict.fromkeys(patience.ESCALATION, 1.0))
     monkeypatch.setattr(
         processes, "_LEFT_BEHIND", ((None, 0.5), (signal.SIGTERM, 0.5), (signal.SIGKILL, 5.0)), raising=False
     )

@@ -16,8 +16,9 @@ from judge_stub import PRESET, Stub, after, blocks, drip, half, hang_up, say, se
 from judged import TEMPLATES, by_quality, judge, quiet, rows
 from rich.console import Console
 
-from alphaf_orch.core.errors import DataError, Interrupted, RunStateError, ToolError
+from alphaf_orch.core.errors import DataError, GoesOnLater, Interrupted, RunStateError, ToolError
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.stop import wish
 from alphaf_orch.judging.pairs import compare
 from alphaf_orch.judging.preset import JudgePreset
 from alphaf_orch.judging.prompts import Prompt, PromptSet
@@ -284,6 +285,7 @@ from judged import judge
 
 def interrupt(*_): raise KeyboardInterrupt
 signal.signal(signal.SIGTERM, interrupt)
+signal.signal(signal.SIGUSR1, interrupt)
 try:
     judge(Path(sys.argv[1]), sys.argv[2], 30, concurrency=2)
 except AlphafError as error:
@@ -300,7 +302,7 @@ def start(folder: Path, url: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
 def test_what_was_judged_before_a_stop_is_not_asked_again(folder, number):
     with Stub(lambda prompt, n: after(0.02, by_quality(prompt, n)) if n <= 10 else after(30, say("?"))) as stub:
         process = start(folder, stub.url)
@@ -310,13 +312,17 @@ def test_what_was_judged_before_a_stop_is_not_asked_again(folder, number):
         if number == signal.SIGTERM:
             with pytest.raises(RunStateError, match=rf"the judging of dpo-vs-sft is in use \(by process {process.pid}"):
                 judge(folder, stub.url, 30)
-        process.send_signal(number)
+        if number == signal.SIGUSR1:
+            wish(RunPaths(folder.parents[1]).stop_wish, "later", "the time limit of job 17")
+        else:
+            process.send_signal(number)
         out, err = process.communicate(timeout=20)
     assert len(rows(folder)) == 10
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
-        assert (process.returncode, err) == (Interrupted.exit_code, "")
+        code = GoesOnLater.exit_code if number == signal.SIGUSR1 else Interrupted.exit_code
+        assert (process.returncode, err) == (code, "")
         assert out.startswith("judging was interrupted")
         assert json.loads((folder / "summary.json").read_text(encoding="utf-8"))["verdicts"] == 10
     with Stub(by_quality) as stub:

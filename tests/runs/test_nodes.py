@@ -10,12 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 from machines import Machines
-from processes import kill_all
+from processes import kill_all, until
 from rich.console import Console
 
 from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.nodes import Seat
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.stop import of_job, wish
 from alphaf_orch.runs import attempt, runner
 from alphaf_orch.runs.nodes import leader
 from alphaf_orch.runs.nodes.signs import Voice
@@ -165,6 +166,34 @@ def test_a_machine_that_is_interrupted_says_so(number, machines, fake):
     assert code == 7
     assert "machine 1 failed: it was interrupted" in said
     assert time.monotonic() - begun < 30
+
+
+def test_a_wish_to_make_room_ends_all_machines_with_the_code_that_sends_the_job_back(machines, fake):
+    patience(fake, 40)
+    fake.behave(sft="hang")
+    env = {"SLURM_JOB_ID": "17", "SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NUM_TASKS": "2", "GRACE": "0.5"}
+    both = [
+        machines.start(None, "sft", env={**env, "SLURM_NODEID": str(n), "MASTER_ADDR": "127.0.0.1"}) for n in (0, 1)
+    ]
+    wait_for(fake, "sft", 2)
+    wish(of_job(RunPaths(root()).stop_wish, "17"), "later", "the time limit of job 17", job="17", restart=0)
+    (first, said), (other, other_said) = map(machines.end, both)
+    assert (first, other) == (75, 75), said + other_said
+    assert "sft: stopped at step 5 of 10 for the time limit of job 17; checkpoint-5 kept" in said
+    assert "machine 0 has stopped: sft: stopped at step 5 of 10 for the time limit of job 17" in other_said
+
+
+def test_a_machine_that_leaves_between_two_trainings_is_not_waited_for(machines, fake):
+    patience(fake, 300)
+    fake.behave(base_model="slow")
+    first, other = (machines.start(rank, "sft", env={"ALPHAF_JOB": "leaves"}) for rank in (0, 1))
+    until(lambda: RunPaths(root()).word(1).is_file() and "base_model" in fake.calls(), 60)
+    other.send_signal(signal.SIGINT)
+    assert machines.end(other)[0] == 130
+    fake.control.with_name("go").touch()
+    code, said = machines.end(first)
+    assert code == 6, said
+    assert "machine 1 has left: machine 1 of the run tiny was interrupted" in said
 
 
 def test_other_tools_are_refused_and_the_first_machine_says_so(machines, fake, tmp_path):

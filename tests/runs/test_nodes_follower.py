@@ -1,11 +1,13 @@
 """What another machine refuses to take part in: the first one is played by the test, by the words that it would say."""
 
 import json
+import threading
 
 import pytest
 from rich.console import Console
 
-from alphaf_orch.core.errors import HardwareError, Interrupted, ModelError, RunStateError, StageError
+from alphaf_orch.core.command import Finished
+from alphaf_orch.core.errors import GoesOnLater, HardwareError, Interrupted, ModelError, RunStateError, StageError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.nodes import Seat
 from alphaf_orch.core.paths import RunPaths
@@ -179,3 +181,22 @@ def test_a_first_machine_that_fails_before_the_start_is_believed(paths, ready):
     ready("failed", error="the disk is full", exit_code=5)
     with pytest.raises(StageError, match="machine 0 failed: the disk is full"):
         take_part(paths)
+
+
+def test_ranks_that_a_wish_on_the_first_machine_stopped_end_here_as_there(paths, first, monkeypatch):
+    """All of them stop at one step, and the launcher here may be the first to end: its failure is none."""
+    voice = first({})
+
+    def launched(argv, line, *_, **__):
+        line.log.parent.mkdir(parents=True, exist_ok=True)
+        line.log.write_text("$ x\nerror: the training was stopped by SIGINT at step 3 of 9\n  where: -\n  next:  -\n")
+        threading.Timer(0.3, voice.say, ("failed",), {"error": "sft: stopped at step 3", "exit_code": 75}).start()
+        return Finished(1, 0.0, 0)
+
+    monkeypatch.setattr(follower, "launch", launched)
+    monkeypatch.setattr(follower._Follower, "_check", lambda *_: voice.say(
+        "starts", attempt="a", stage="sft", argv=["x", "launch"], env={}, gpus=1, address="127.0.0.1", port=1
+    ))  # fmt: skip
+    with pytest.raises(GoesOnLater, match="machine 0 has stopped: sft: stopped at step 3") as stopped:
+        take_part(paths)
+    assert stopped.value.exit_code == 75

@@ -28,6 +28,7 @@ def script(job: Job, profile: Profile, paths: RunPaths, place: Place) -> str:
         "setup": "\n".join(_setup(profile, job)),
         "launch": launch(job, profile, paths, place),
         "stop_wish": shlex.quote(str(paths.stop_wish)),
+        "stop_before": str(profile.stop_before),
     }
     try:
         return fill(template_text(template), (), values)

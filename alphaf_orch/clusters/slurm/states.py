@@ -63,8 +63,8 @@ def _state(
     if word == "CANCELLED" and reason == _NEVER:
         return JobState("failed", _NEVER, "", over, restarts)
     if word in _ENDED:
-        by = _by(more) if word == "CANCELLED" else ""
-        return JobState(_ENDED[word], by or reason, nodes, over, restarts, code if word == "COMPLETED" else None)
+        # Of a job that was cancelled squeue keeps the reason that it waited for.
+        return JobState(_ENDED[word], _by(more), nodes, over, restarts, code if word == "COMPLETED" else None)
     if word in _FAILED:
         return JobState("failed", _failure(word, reason, code, signal), nodes, over, restarts, code)
     if word in _AGAIN or (word == "PENDING" and restarts):

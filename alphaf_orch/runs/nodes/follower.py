@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from operator import eq, ne
 from pathlib import Path
@@ -12,7 +13,16 @@ from typing import Any
 from rich.console import Console
 
 from alphaf_orch.core.command import child_env
-from alphaf_orch.core.errors import AlphafError, ModelError, RunStateError, StageError, ToolError, interruptible
+from alphaf_orch.core.errors import (
+    AlphafError,
+    GoesOnLater,
+    Interrupted,
+    ModelError,
+    RunStateError,
+    StageError,
+    ToolError,
+    interruptible,
+)
 from alphaf_orch.core.hardware import Machine, check_gpus
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.masking import mask_logs
@@ -22,7 +32,7 @@ from alphaf_orch.core.processes import interrupts_noted
 from alphaf_orch.core.progress import StageLine, tell
 from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.inputs import hub_cache
-from alphaf_orch.runs.launch import exited, launch
+from alphaf_orch.runs.launch import exited, launch, was_stopped
 from alphaf_orch.runs.machine.require import Wanted, require_gpus
 from alphaf_orch.runs.nodes.leader import GRACE_S, on_node
 from alphaf_orch.runs.nodes.signs import LOOK_S, SETTLED_S, Ear, Voice, digest
@@ -63,12 +73,13 @@ class _Follower:
         self._first = Ear(paths, 0)
         self._voice = Voice(paths, rank, seat.job, patience)
         self._lost_since: float | None = None
+        self._said_why = False
 
     def run(self) -> None:
         """Follow the first machine to its end."""
         what = f"machine {self._rank} of the run {self._paths.name}"
         stopped = interruptible(what, self._paths.root, _AGAIN)
-        with held(self._paths.node_lock(self._rank), what) as lock_fd, self._voice, stopped:
+        with held(self._paths.node_lock(self._rank), what) as lock_fd, self._voice, self._leaving(), stopped:
             self._voice.say("waits")
             self._tell(f"{what}: does its part of the trainings; machine 0 plans, judges and records")
             done = ""
@@ -81,6 +92,16 @@ class _Follower:
                     raise self._failed(word)
                 done = word["attempt"]
                 self._take_part(word, lock_fd)
+
+    @contextlib.contextmanager
+    def _leaving(self) -> Iterator[None]:
+        """Say what ends this machine between two trainings; within one, that has been said."""
+        try:
+            yield
+        except AlphafError as error:
+            if not self._said_why:
+                self._voice.say("left", error=error.what, where=error.where, fix=error.fix)
+            raise
 
     def _until(self, state: str, wanted: Callable[[str], bool]) -> Word:
         """Return the first machine's word once it says that state of an attempt that is wanted, or that it is over."""
@@ -120,7 +141,7 @@ class _Follower:
 
     def _take_part(self, call: Word, lock_fd: int) -> None:
         """Get ready, start the launcher when all are, and say how it ended, whatever ends it."""
-        about = {"attempt": call["attempt"]}
+        about, self._said_why = {"attempt": call["attempt"]}, True
         state, where = "refused", self._paths.root
         try:
             self._check(call)
@@ -143,6 +164,7 @@ class _Follower:
             self._voice.say(state, **about, error=what, where=str(where), fix=_AGAIN)
             raise
         self._voice.say("waits", **about)
+        self._said_why = False
 
     def _name(self, call: Word) -> str:
         return f"{call['stage']}.node{self._rank}"
@@ -159,6 +181,7 @@ class _Follower:
         finally:
             mask_logs(paths.root, begun - 1)
         if finished.exit_code:
+            self._refuse_stopped(log)
             raise exited(name, finished, log, f"mend what it names; {_AGAIN}")
         self._tell(f"{name}: done in {finished.seconds:.0f} s; machine 0 judges the result")
 
@@ -171,9 +194,24 @@ class _Follower:
                 raise self._failed(word)
         self._refuse_silence()
 
-    def _failed(self, word: Word) -> StageError:
-        error = StageError(f"machine 0 failed: {word['error']}", where=str(self._paths.root), fix=_AGAIN)
-        error.exit_code = int(word["exit_code"])  # type: ignore[misc]  # click reads it from the error itself
+    def _refuse_stopped(self, log: Path) -> None:
+        """Raise what ended machine 0 where a wish or a signal there ended the training: all ranks stop at one step."""
+        end = time.monotonic() + (GRACE_S if was_stopped(log) else 0.0)
+        while time.monotonic() < end:
+            word = self._heard()
+            if word.get("state") == "failed":
+                raise self._failed(word)
+            if word.get("state") != "starts":  # it goes on
+                return
+            time.sleep(LOOK_S)
+
+    def _failed(self, word: Word) -> AlphafError:
+        self._said_why = True  # it knows
+        code = int(word["exit_code"])
+        stopped = {GoesOnLater.exit_code: GoesOnLater, Interrupted.exit_code: Interrupted}
+        what = f"machine 0 {'has stopped' if code in stopped else 'failed'}: {word['error']}"
+        error = stopped.get(code, StageError)(what, where=str(self._paths.root), fix=_AGAIN)
+        error.exit_code = code  # type: ignore[misc]  # click reads it from the error itself
         return error
 
     def _check(self, call: Word) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch.core.errors import AlphafError, Interrupted, RunStateError, StageError
+from alphaf_orch.core.errors import AlphafError, RunStateError, StageError, interrupted
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.nodes import Node, Seat, free_port
 from alphaf_orch.core.paths import RunPaths
@@ -96,6 +96,7 @@ class Leader:
             missing = []
             for other in self._others:
                 word = other.word()
+                self._refuse_left(other)
                 mine = word.get("attempt") == self._attempt
                 if mine and word["state"] == "refused":
                     raise RunStateError(
@@ -130,6 +131,17 @@ class Leader:
             )  # fmt: skip
         return None
 
+    def _refuse_left(self, other: Ear) -> None:
+        """Raise RunStateError where a machine of this start ended between two trainings."""
+        word = other.word()
+        of_this = word.get("job") == self._seat.job if self._seat.job else word.get("start") == other.alive
+        if word.get("state") == "left" and of_this:
+            raise RunStateError(
+                f"machine {other.rank} has left: {word['error']}",
+                where=word["where"],
+                fix="the same command, on all machines, goes on from the last checkpoint",
+            )
+
     def _silence(self, other: Ear) -> StageError | None:
         if other.silent_s() > self._patience:
             return StageError(
@@ -144,7 +156,7 @@ class Leader:
 @contextlib.contextmanager
 def leading(paths: RunPaths, seat: Seat, nodes: int, patience: float, say: Say) -> Iterator[Leader]:
     """Lead the other machines through what is done inside; however that ends, they are told and end too."""
-    lock = held(paths.node_lock(0), f"machine 0 of the run {paths.name}")
+    lock = held(paths.node_lock(0), f"machine 0 of the run {paths.name}", heed=paths.stop_wish)
     with lock, Voice(paths, 0, seat.job, patience) as voice:
         voice.say("works")
         try:
@@ -155,7 +167,8 @@ def leading(paths: RunPaths, seat: Seat, nodes: int, patience: float, say: Say) 
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             what = "it was interrupted" if stopped else f"{type(error).__name__}"
-            voice.say("failed", error=what, exit_code=Interrupted.exit_code if stopped else 1)
+            code = interrupted("", where="", fix="").exit_code if stopped else 1
+            voice.say("failed", error=what, exit_code=code)
             raise
         voice.say("ended")
 

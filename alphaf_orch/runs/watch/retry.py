@@ -12,6 +12,7 @@ from alphaf_orch.core.progress import read_metrics
 from alphaf_orch.core.record import now
 from alphaf_orch.core.render import override
 from alphaf_orch.planning.stages import Stage
+from alphaf_orch.runs import requeues
 from alphaf_orch.runs.watch import memory
 from alphaf_orch.runs.watch.findings import recorded
 from alphaf_orch.settings.config import RunConfig
@@ -26,7 +27,8 @@ def carried(before: Entry | None, stage: Stage) -> dict[str, Any]:
     """Return what of the record of earlier tries of the same training belongs to the next one's."""
     if before is None or before.get("state") == "done" or before.get("fingerprint") != stage.fingerprint:
         return {}
-    kept = {"watched": [finding.record() for finding in recorded(before)], "retries": cuts(before)}
+    watched = [finding.record() for finding in recorded(before)]
+    kept = {"watched": watched, "retries": cuts(before), "requeues": requeues.kept(before)}
     return {key: value for key, value in kept.items() if value}
 
 

@@ -1,0 +1,45 @@
+"""`alphaf cancel`: parse, call one function, print."""
+
+from __future__ import annotations
+
+import click
+
+from alphaf_orch.cli.options import command
+from alphaf_orch.clusters.submit import who
+from alphaf_orch.core.errors import AlphafError, RunStateError, interruptible
+from alphaf_orch.core.paths import runs_dir
+from alphaf_orch.runs.cancel import cancel_jobs, folders, stop, working
+from alphaf_orch.settings.options import submitted_paths
+
+
+@command()
+@click.argument("run")
+def cancel(run: str) -> None:
+    """End what works, or waits in a queue to work, on a run, an arm (EXPERIMENT/ARM) or an experiment.
+
+    What is finished is kept; a training that runs here, or on another machine without a scheduler, keeps a checkpoint.
+    """
+    paths = submitted_paths(run)
+    if not paths.root.is_dir():
+        raise RunStateError(f"there is no run {run}", where=str(runs_dir()), fix="alphaf runs lists what there is")
+    every, by = folders(paths), f"alphaf cancel of {who()}"
+    failure: AlphafError | None = None
+    try:
+        jobs = cancel_jobs(every, by)
+    except AlphafError as error:  # a scheduler that does not answer keeps nobody here from being stopped
+        failure, jobs = error, []
+    for job in jobs:
+        click.echo(f"cancelled: {job.record.run} {job.record.name}: {job}")
+    found = working(every, jobs)
+    for each in found:
+        click.echo(f"asked to stop: {each.paths.name}: {each.holder}")
+    with interruptible("alphaf cancel", paths.root, "the wish to stop stays there, and is heeded all the same"):
+        if found:
+            click.echo("waits until it has: a training finishes its step and keeps a checkpoint", err=True)
+        stop(found, by, lambda text: click.echo(text, err=True))
+    if found:
+        click.echo(f"{run}: stopped; the same command goes on where it was")
+    if failure:
+        raise failure
+    if not jobs and not found:
+        click.echo(f"{run}: nothing to cancel: no job of it waits or runs, and nobody works on it")

@@ -1,0 +1,54 @@
+"""That the job of a stage was sent back to the queue, as the manifest keeps it: when, why, and what is left of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alphaf_orch.core import signals
+from alphaf_orch.core.holder import restart_of, slurm_job
+from alphaf_orch.core.record import now
+
+Entry = Mapping[str, Any]
+
+
+def kept(entry: Entry) -> list[dict[str, Any]]:
+    """Return what the record of a stage holds of it: `at`, `why`, `job`, `restart`, `checkpoint` of each."""
+    found = entry.get("requeues")
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def in_job() -> dict[str, Any]:
+    """Return the job that a stage begins in, and how often that was sent back before; nothing outside of one."""
+    job = slurm_job(os.environ)
+    return {"job": job, "restart": restart_of(os.environ)} if job else {}
+
+
+def sent_back(entry: Entry, newest: Path | None) -> dict[str, Any]:
+    """Return what is to be recorded of a stage that makes room now; nothing where it ends for another reason."""
+    if not signals.goes_on_later():
+        return {}
+    return _with(entry, signals.name(), slurm_job(os.environ), restart_of(os.environ), newest)
+
+
+def found_lost(before: Entry | None, checkpoint: Path | None) -> dict[str, Any]:
+    """Return what is to be recorded of a stage whose job the scheduler sent back itself, of which nobody could say so.
+
+    `before` is its record as the earlier start left it.
+    """
+    job, restart = slurm_job(os.environ), before.get("restart") if before else None
+    if not before or not job or before.get("job") != job or not isinstance(restart, int):
+        return {}
+    known = any((each.get("job"), each.get("restart")) == (job, restart) for each in kept(before))
+    if known or before.get("state") not in ("running", "interrupted") or restart >= restart_of(os.environ):
+        return {}
+    died = "it was lost without a word: its machine failed, or it was killed"
+    why = died if before["state"] == "running" else "the scheduler stopped it and queued it again"
+    return _with(before, why, job, restart, checkpoint)
+
+
+def _with(entry: Entry, why: str, job: str, restart: int, newest: Path | None) -> dict[str, Any]:
+    facts = {"at": now(), "why": why, "job": job, "restart": restart, "checkpoint": newest.name if newest else ""}
+    return {"requeues": [*kept(entry), {key: value for key, value in facts.items() if value != ""}]}

@@ -153,7 +153,7 @@ def _become(last: str) -> None:
     argv, folder = json.loads(last)
     with contextlib.suppress(OSError):  # the folder, or the python, is gone: nobody is left to say so to
         os.chdir(folder)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
             signal.signal(number, signal.SIG_DFL)
         os.execv(argv[0], argv)
 

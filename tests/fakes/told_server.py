@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -52,7 +53,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Location", quote(server.location, safe=":/?="))
         self.send_header("Content-Length", "2")
         self.end_headers()
-        self.wfile.write(b"ok")
+        with contextlib.suppress(OSError):  # it was given up
+            self.wfile.write(b"ok")
 
     def log_message(self, *_: Any) -> None:
         pass

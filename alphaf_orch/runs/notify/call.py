@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from alphaf_orch.core import calls, signals
-from alphaf_orch.core.errors import AlphafError, ConfigError, GoesOnLater, Interrupted, Stalled
+from alphaf_orch.core.errors import ConfigError, GoesOnLater, Interrupted, Stalled, interrupted
 from alphaf_orch.core.guard import survived_by
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths
 from alphaf_orch.core.record import now
@@ -69,12 +69,12 @@ def told_of(
     try:
         with survived_by(last) if "failure" in notify.on else contextlib.nullcontext():
             yield
-    except GoesOnLater as error:
-        tell("requeue", state="requeued", **failed(error))
-        raise
-    except (KeyboardInterrupt, Interrupted) as error:
-        if signals.asked_by() != signal.SIGINT:  # of one's own Ctrl-C one knows
-            tell("failure", state="interrupted", **{"exit_code": signals.CODE, **_facts(error)})
+    except (KeyboardInterrupt, Interrupted) as stop:
+        known = stop if isinstance(stop, Interrupted) else _stopped(paths)
+        if isinstance(known, GoesOnLater):
+            tell("requeue", state="requeued", **failed(known))
+        elif signals.asked_by() != signal.SIGINT:  # of one's own Ctrl-C one knows
+            tell("failure", state="interrupted", **failed(known))
         raise
     except Stalled as error:
         tell("failure" if "failure" in notify.on else "stall", state="failed", **failed(error))
@@ -104,7 +104,7 @@ def _command() -> str:
     return (context.info_name or "") if context else ""
 
 
-def _facts(error: BaseException) -> dict[str, Any]:
-    if isinstance(error, AlphafError):
-        return failed(error)
-    return {"what": f"interrupted by {signals.name()}"}
+def _stopped(paths: RunPaths) -> Interrupted:
+    """Return what a bare interrupt becomes further up."""
+    fix = "the same command goes on where it stopped"
+    return interrupted(f"it was interrupted by {signals.name()}", where=str(paths.root), fix=fix)

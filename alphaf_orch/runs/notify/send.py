@@ -25,6 +25,7 @@ from alphaf_orch.settings.notify import HOW, Notify
 
 _SAID = 200  # characters of an answer that are repeated
 _AGAIN_S = 1.0  # between two tries: of a connection that failed, and of an answer that says to come again
+_LATE = "no answer in time"
 _COME_AGAIN = (429, 502, 503, 504)
 _ADDRESS_BYTES = 8192  # of a file with one address; ours
 _KEPT = "%/:=&?~#+!$,;'@()*[]"
@@ -140,7 +141,7 @@ def _to_webhook(notify: Notify, told: Message) -> None:
     posting = threading.Thread(target=_post, args=(parts, body, end, problem), name="notify", daemon=True)
     posting.start()
     posting.join(notify.timeout)
-    if posting.is_alive():
+    if posting.is_alive() or _LATE in problem:
         raise NotTold(f"{parts.hostname} did not answer within {notify.timeout:g} s")
     if problem:
         raise NotTold(f"{parts.hostname}: {problem[-1]}")
@@ -180,7 +181,9 @@ def _try(parts: SplitResult, body: bytes, seconds: float) -> tuple[bool, str]:
             to = urlsplit(answer.headers.get("Location", "")).hostname or "elsewhere"
             return False, f"HTTP {answer.code}, a redirect to {to}, which is not followed"
         return answer.code in _COME_AGAIN, f"HTTP {answer.code}{f': {said}' if said else ''}"
+    except TimeoutError:
+        return False, _LATE
     except URLError as error:  # it came no further than to the door
-        return True, mask(str(error.reason))
+        return True, _LATE if isinstance(error.reason, TimeoutError) else mask(str(error.reason))
     except (OSError, HTTPException, ValueError) as error:  # it may have arrived
         return False, mask(str(error) or type(error).__name__)

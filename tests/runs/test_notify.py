@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -372,12 +371,12 @@ def test_a_test_message_shows_whether_it_arrives(fake, alphaf, webhook, monkeypa
     assert alphaf("notify").exit_code == 2
 
 
-def test_nothing_is_told_where_nobody_asked(fake, alphaf, monkeypatch):
+def test_nobody_is_told_any_more_once_notify_is_null(fake, alphaf, monkeypatch):
     monkeypatch.setattr("alphaf_orch.runs.notify.call.send", lambda *_: pytest.fail("told"))
-    assert alphaf("sft", "--model", "tiny", "--config", str(fake.config)).exit_code == 0
-    assert alphaf("sft", "--run", "tiny", "--config", asking(fake, command=["/bin/true"])).exit_code == 0
-    values = yaml.safe_load(fake.config.read_text("utf-8")) | {"notify": None}
-    fake.config.write_text(yaml.safe_dump(values), "utf-8")
-    assert alphaf("run", "--run", "tiny", "--config", str(fake.config)).exit_code == 0
-    assert "notify" not in yaml.safe_load(RunPaths(runs_dir() / "tiny").config.read_text("utf-8"))
-    assert os.environ.get("ALPHAF_NOTIFY_EVENT") is None
+    paths = RunPaths(runs_dir() / "tiny")
+    paths.root.mkdir(parents=True)
+    paths.config.write_text("model: tiny\nnotify: {command: [/bin/true]}\n", "utf-8")
+    fake.config.write_text(fake.config.read_text("utf-8") + "notify: null\n", "utf-8")
+    done = alphaf("sft", "--run", "tiny", "--config", str(fake.config))
+    assert done.exit_code == 0 and "will be told" not in done.output
+    assert "notify" not in yaml.safe_load(paths.config.read_text("utf-8"))

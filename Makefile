@@ -37,7 +37,7 @@ OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OP
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE KILLS SEED COUNT
 
-.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit audit bom offline-check lock browser slurm sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast test-slurm fuzz lint types fmt golden models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean-runs clean
+.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit setup-skypilot audit bom offline-check lock browser slurm sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast test-slurm fuzz lint types fmt golden models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean-runs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,12 @@ setup-audit: $(SETUP) ## make .venv-audit, which `make audit` and `make bom` loo
 	@cmp -s requirements/audit.lock $(AUDIT)/audit.lock || { rm -rf $(AUDIT) && $(PY) -m venv $(AUDIT) && \
 	    $(AUDIT)/bin/python -m pip install -q --no-deps --disable-pip-version-check -r requirements/audit.lock && \
 	    cp requirements/audit.lock $(AUDIT)/audit.lock; }
+
+SKYPILOT = .venv-skypilot
+setup-skypilot: $(SETUP) ## make .venv-skypilot, from its lock: SkyPilot and Kubeflow's models, by which tests read what is rendered for them
+	@cmp -s requirements/skypilot.lock $(SKYPILOT)/skypilot.lock || { rm -rf $(SKYPILOT) && $(PY) -m venv $(SKYPILOT) && \
+	    $(SKYPILOT)/bin/python -m pip install -q --no-deps --disable-pip-version-check -r requirements/skypilot.lock && \
+	    cp requirements/skypilot.lock $(SKYPILOT)/skypilot.lock; }
 
 audit: $(SETUP) setup-audit ## bills of materials of the locks and of .venv (CycloneDX), all licences checked, advisories looked up
 	PYTHONPATH=tools $(AUDIT)/bin/python -m audit --python $(PY) $(ARGS)
@@ -150,7 +156,7 @@ SPREAD = -n 2 --dist loadscope --no-loadscope-reorder
 
 # Where DeepSpeed or the auditing tools cannot be fetched their few tests say so and are skipped.
 test: $(SETUP) ## every test, the ones with real tools included (minutes)
-	-@$(MAKE) --no-print-directory SKIP_SETUP=1 setup-deepspeed setup-audit
+	-@$(MAKE) --no-print-directory SKIP_SETUP=1 setup-deepspeed setup-audit setup-skypilot
 	$(PY) -m pytest $(SPREAD) $(ARGS)
 
 test-fast: $(SETUP) ## the tests that start no real tool (two minutes)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Remake cpu.lock, gpu.lock and vllm.lock from pyproject.toml, for Python 3.11 and 3.12 at once; arguments go to uv (--upgrade).
+# Remake the locks of every environment from pyproject.toml, for Python 3.11 and 3.12 at once; arguments go to uv (--upgrade).
 #
 # A lock names versions only: no index, no link and no build suffix of torch, so the same file serves a company mirror,
 # a folder of wheels and the public registry. Hashes are left out for the same reason: a CPU wheel of torch 2.13.0
@@ -23,4 +23,5 @@ lock() {
 lock cpu --excludes requirements/cpu.excludes "$@"
 lock gpu --excludes requirements/gpu.excludes "$@"
 compile --extra audit --output-file requirements/audit.lock "$@"  # an environment of its own: it looks at the others
+compile --extra skypilot --output-file requirements/skypilot.lock "$@"  # an environment of its own: another click
 lock vllm "$@"  # an environment of its own: nothing of cpu or gpu fits beside vLLM

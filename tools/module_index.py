@@ -13,8 +13,8 @@ BEGIN, END = "<!-- modules: written by tools/module_index.py -->\n", "<!-- /modu
 # The order of the import-linter contract, top to bottom; a package that is not in it comes last.
 ORDER = (
     "",
-    *("cli", "report", "experiments", "bundle", "evaluation", "judging", "scores", "runs", "planning"),
-    *("estimates", "settings", "inputs", "core", "programs", "_child"),
+    *("cli", "board", "report", "experiments", "bundle", "evaluation", "judging", "scores", "runs", "clusters"),
+    *("planning", "estimates", "settings", "inputs", "core", "programs", "_child"),
 )
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import click
+from rich.console import Console
 from rich.table import Table
 
+from alphaf_orch.cli.arms import dry_arms, print_jobs, site_of, submit_arms
 from alphaf_orch.cli.detect_view import print_outlook
 from alphaf_orch.cli.options import Finite, How, command, log_console, out_console, with_options
 from alphaf_orch.cli.views import print_arms, print_expected
@@ -14,19 +17,22 @@ from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
-from alphaf_orch.core.wording import in_language
+from alphaf_orch.core.wording import Language, in_language
 from alphaf_orch.experiments.ablation.detect import outlook
 from alphaf_orch.experiments.ablation.evidence import planned_difference
 from alphaf_orch.experiments.ablation.factors import AblationAsked, plan_ablation
 from alphaf_orch.experiments.ablation.results import AblationResult, read_ablation
-from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths, experiment_paths, raise_failed
+from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths, Outcome, experiment_paths, raise_failed
 from alphaf_orch.experiments.plan import arm_commands, plan_arms
 from alphaf_orch.experiments.run import run_experiment
+from alphaf_orch.experiments.submit import Beside, for_jobs
+from alphaf_orch.planning.plan import Plan
 from alphaf_orch.report.ablation.identity import start_warnings
 from alphaf_orch.report.ablation.page import ablation_report
 from alphaf_orch.report.ablation.scores import cli_rows, verdict
 from alphaf_orch.report.write import write_report
 from alphaf_orch.runs.notify.call import told_of
+from alphaf_orch.runs.submission import Site
 
 
 @command()
@@ -43,20 +49,30 @@ from alphaf_orch.runs.notify.call import told_of
 @with_options(
     "model", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code", "allow_pickle", "online"
 )
-@with_options("name", "parallel", "suites", "tasks", "limit", "lang", "warm", "dry_run", "detach", "verbose")
+@with_options("name", "parallel", "suites", "tasks", "limit", "lang", "warm", "nodes", "on", "wait")
+@with_options("dry_run", "detach", "verbose")
 def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float | None) -> None:
     """Train arms that are identical but for what is named, evaluate them, and say what the difference was worth.
 
     `neftune` is the article's test (off against alpha 45), `adapter` its question of LoRA or full fine-tuning; KEY is
     any key of axolotl's, or of DPO's behind `dpo.`. Several KEY=V1,V2 make a grid. The same command goes on where it
-    stopped.
+    stopped. With --on the arms are jobs that share what they have in common, and the report is the last one.
     """
     experiment = plan_ablation(asked)
     if detect is not None:
         seeds = len({arm.seed for arm in experiment.arms})
         print_outlook(out_console(), outlook(experiment), detect, seeds)
         return
-    paths, machine = experiment_paths(experiment.name), detect_machine()
+    paths, site = experiment_paths(experiment.name), site_of(experiment)
+    if site:
+        experiment = for_jobs(experiment)
+        if how.dry_run:
+            _dry_jobs(experiment, paths, site, how, parallel)
+        else:
+            keep_in(paths.log("alphaf"))
+            submit_arms(experiment, paths, site, how, parallel)
+        return
+    machine = detect_machine()
     if how.dry_run:
         _dry_run(experiment, paths, machine)
         return
@@ -73,11 +89,18 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float |
             warm=how.warm,
             verbose=how.verbose,
         )
-        result = read_ablation(experiment, paths, outcomes)
-        _print(result)
-        for file in write_report(ablation_report(result), paths.page, how.lang):
-            click.echo(file)
-        raise_failed(experiment, paths, outcomes)
+        report_ablation(experiment, paths, outcomes, how.lang)
+
+
+def report_ablation(
+    experiment: Experiment, paths: ExperimentPaths, outcomes: Sequence[Outcome], language: Language
+) -> None:
+    """Print what an ablation found and write its report; raise StageError where an arm did not end well."""
+    result = read_ablation(experiment, paths, outcomes)
+    _print(result)
+    for file in write_report(ablation_report(result), paths.page, language):
+        click.echo(file)
+    raise_failed(experiment, paths, outcomes)
 
 
 def _dry_run(experiment: Experiment, paths: ExperimentPaths, machine: Machine) -> None:
@@ -85,13 +108,26 @@ def _dry_run(experiment: Experiment, paths: ExperimentPaths, machine: Machine) -
     plans, _ = plan_arms(experiment, paths, machine, online=False, dry=True)
     console = out_console()
     print_arms(console, experiment, lambda arm: arm_commands(experiment, arm, paths))
+    _print_differences(console, experiment, plans)
+    print_expected(console, plans, machine)
+    click.echo("dry run: nothing was launched or written")
+
+
+def _dry_jobs(experiment: Experiment, paths: ExperimentPaths, site: Site, how: How, parallel: int | None) -> None:
+    """Print the arms, in which lines each arm's files differ from the first one's, and the file of every job."""
+    plans, wanted = dry_arms(experiment, paths, site, how.lang, parallel, Beside())
+    console = out_console()
+    print_arms(console, experiment, lambda _: ())
+    _print_differences(console, experiment, plans)
+    print_jobs(console, wanted, paths, site)
+
+
+def _print_differences(console: Console, experiment: Experiment, plans: Mapping[str, Plan]) -> None:
     first = experiment.arms[0]
     for arm in experiment.arms[1:]:
         if arm.seed == first.seed:
             console.rule(f"{first.name} → {arm.name}", align="left")
             console.out(planned_difference(plans[first.name], plans[arm.name]) or "no difference", highlight=False)
-    print_expected(console, plans, machine)
-    click.echo("dry run: nothing was launched or written")
 
 
 def _print(result: AblationResult) -> None:

@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import click
 from rich.table import Table
 
+from alphaf_orch.cli.arms import dry_arms, print_jobs, site_of, submit_arms
 from alphaf_orch.cli.options import How, command, log_console, out_console, with_options
 from alphaf_orch.cli.views import print_arms, print_expected
+from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
-from alphaf_orch.experiments.bakeoff.plan import PROMPTS, Bakeoff, BakeoffAsked, find_candidates, plan_bakeoff
+from alphaf_orch.core.wording import Language
+from alphaf_orch.experiments.bakeoff.jobs import answers_job, facts_job
+from alphaf_orch.experiments.bakeoff.plan import (
+    PROMPTS,
+    Bakeoff,
+    BakeoffAsked,
+    find_candidates,
+    plan_bakeoff,
+    stored_bakeoff,
+)
 from alphaf_orch.experiments.bakeoff.ranking import Weights, parse_weights, rank
-from alphaf_orch.experiments.bakeoff.run import Findings, run_bakeoff
-from alphaf_orch.experiments.experiment import experiment_paths, raise_failed
+from alphaf_orch.experiments.bakeoff.run import Findings, findings, run_bakeoff
+from alphaf_orch.experiments.experiment import (
+    Arm,
+    Experiment,
+    ExperimentPaths,
+    Outcome,
+    experiment_paths,
+    raise_failed,
+)
 from alphaf_orch.experiments.plan import arm_commands, plan_arms
+from alphaf_orch.experiments.submit import Beside, for_jobs
+from alphaf_orch.planning.plan import Plan
 from alphaf_orch.report.bakeoff.page import bakeoff_report
 from alphaf_orch.report.write import write_report
 from alphaf_orch.runs.notify.call import told_of
+from alphaf_orch.runs.submission import Site
 
 
 def _names(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -39,15 +62,19 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.option(
     "--prompts", type=click.IntRange(min=0), default=PROMPTS, show_default=True, help="Prompts for the sheet."
 )
-@with_options("warm", "dry_run", "detach", "verbose")
+@with_options("warm", "nodes", "on", "wait", "dry_run", "detach", "verbose")
 def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | None) -> None:
     """Compare base models before and after the same SFT: versatility, Korean ability, performance, in one report.
 
-    What is finished is kept: the same command goes on, or does nothing and writes the report anew.
+    What is finished is kept: the same command goes on, or does nothing and writes the report anew. With --on the arms
+    and what is asked beside them are jobs, and the report is the last one.
     """
     weighted = parse_weights(weights)
-    planned = plan_bakeoff(asked)
-    paths, machine = experiment_paths(planned.experiment.name), detect_machine()
+    planned = _with_weights(plan_bakeoff(asked), weights)
+    paths, site = experiment_paths(planned.experiment.name), site_of(planned.experiment)
+    if site:
+        _on_site(replace(planned, experiment=for_jobs(planned.experiment)), paths, site, how, parallel)
+        return
     if how.dry_run:
         _print_dry_run(planned)
         return
@@ -57,18 +84,58 @@ def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | 
         found = run_bakeoff(
             planned,
             paths,
-            machine,
+            detect_machine(),
             console,
             parallel=parallel,
             online=how.online,
             warm=how.warm,
             verbose=how.verbose,
         )
-        _print(found, weighted)
-        for path in write_report(bakeoff_report(found, weighted, chosen=bool(weights)), paths.page, how.lang):
-            click.echo(path)
-        raise_failed(planned.experiment, paths, list(found.outcomes.values()))
-        _raise_unanswered(found)
+        _report(found, weighted, how.lang, chosen=bool(weights))
+
+
+def report_bakeoff(
+    experiment: Experiment, paths: ExperimentPaths, outcomes: Sequence[Outcome], language: Language, *, verbose: bool
+) -> None:
+    """Print what a bake-off of jobs found and write its report; no model is asked for an answer here.
+
+    Raises StageError where an arm, or something beside the arms, did not end well.
+    """
+    weights = experiment.request.get("weights")
+    found = findings(
+        stored_bakeoff(experiment), paths, outcomes, detect_machine(), log_console(), verbose=verbose, make=False
+    )
+    _report(found, parse_weights(weights), language, chosen=bool(weights))
+
+
+def _report(found: Findings, weighted: Weights, language: Language, *, chosen: bool) -> None:
+    _print(found, weighted)
+    for path in write_report(bakeoff_report(found, weighted, chosen=chosen), found.paths.page, language):
+        click.echo(path)
+    raise_failed(found.bakeoff.experiment, found.paths, list(found.outcomes.values()))
+    _raise_unanswered(found)
+
+
+def _with_weights(planned: Bakeoff, weights: str | None) -> Bakeoff:
+    """Return the bake-off with what was said of the weights in its request: the report may be a job's."""
+    asked = {**planned.experiment.request, "weights": weights}
+    return replace(planned, experiment=replace(planned.experiment, request=asked))
+
+
+def _on_site(planned: Bakeoff, paths: ExperimentPaths, site: Site, how: How, parallel: int | None) -> None:
+    """Submit the bake-off, or print the file of every job."""
+
+    def answers(arm: Arm, plan: Plan, to_come: bool) -> tuple[Job, ...]:
+        return answers_job(planned, paths, arm, plan, to_come=to_come)
+
+    beside = Beside(facts_job(planned, paths), answers)
+    if not how.dry_run:
+        keep_in(paths.log("alphaf"))
+        submit_arms(planned.experiment, paths, site, how, parallel, beside)
+        return
+    _, wanted = dry_arms(planned.experiment, paths, site, how.lang, parallel, beside)
+    print_arms(out_console(), planned.experiment, lambda _: ())
+    print_jobs(out_console(), wanted, paths, site)
 
 
 def _print_dry_run(planned: Bakeoff) -> None:

@@ -94,7 +94,7 @@ def _submit(paths: RunPaths, options: EvalOptions, site: Site, how: How) -> None
     machine = site.machine(run_config(paths))
     gpus = min(1, len(machine.gpus)) if options.gpus is None else options.gpus
     asked = replace(options, gpus=0 if options.backend in SERVERS else gpus)
-    if how.dry_run or not under_way(paths, site):
+    if site.tools_here and (how.dry_run or not under_way(paths, site)):
         evaluation = plan_evaluation(paths, options if options.backend in SERVERS else asked, machine)
         pending_work(evaluation, known_results(evaluation))
     what = "-".join((*suites_asked(options), *options.tasks))

@@ -62,6 +62,7 @@ def _do(paths: RunPaths, record: Submitted, seat: Seat | None) -> None:
 
         main.main(list(record.argv), prog_name="alphaf", standalone_mode=False)
         return
-    keep_in(paths.log("alphaf"))
+    if seat is None or not seat.rank:
+        keep_in(paths.log("alphaf"))
     if run_stage(paths, record, seat, detect_machine(), log_console()):
         write_model_card(paths)

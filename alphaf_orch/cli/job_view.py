@@ -49,6 +49,17 @@ def stages_words(run: Mapping[str, Any]) -> str:
     return ", ".join(told + ([f"{behind} behind queued"] if behind else []))
 
 
+def requeue_lines(stage: str, requeues: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield when and why the last job of a stage was sent back to the queue, and what it goes on from."""
+    for last in requeues[-1:]:
+        kept = last.get("checkpoint")
+        times = f", {len(requeues)} times so far" if len(requeues) > 1 else ""
+        yield (
+            f"{stage}: sent back to the queue {moment(str(last.get('at', '')))}{times}: {last.get('why', '')};"
+            f" {f'goes on from {kept}' if kept else 'no checkpoint was there'}"
+        )
+
+
 def waiting_lines(stages: Mapping[str, Any], others: Sequence[Job], note: str | None) -> Iterator[str]:
     """Yield what waits and why, what became of jobs that make no stage, and what the scheduler did not say."""
     for name, each in (*stages.items(), *((job["name"], job) for job in others)):

@@ -18,7 +18,7 @@ from alphaf_orch.core.signals import CODE
 from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
 from alphaf_orch.core.tail import Tail, last_lines
 from alphaf_orch.core.values import nearest
-from alphaf_orch.runs.follow import OWN, Following, log_of, root_of, unheard
+from alphaf_orch.runs.follow import OWN, Following, log_of, root_of, unheard, whole
 from alphaf_orch.runs.jobs import Told
 from alphaf_orch.runs.standing import Standing
 
@@ -86,12 +86,12 @@ class _Page:
         self.shown = False
         self._terminal = sys.stdout.isatty()
         self._bar, self._barred = "", time.monotonic()
+        self._standing = False  # whether the bar stands on the screen
 
     def line(self, text: str) -> None:
         """Print a line; exit where nobody reads any more."""
         self._clear()
         sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
         self.shown = True
         if viewer_gone():
             sys.exit(VIEWER_GONE)
@@ -99,25 +99,25 @@ class _Page:
     def aside(self, text: str) -> None:
         """Say on standard errors what stands in no log."""
         self._clear()
+        sys.stdout.flush()
         click.echo(text, err=True)
 
     def begun(self, text: str) -> None:
-        """Show a line that is not at its end."""
-        if text == self._bar or not text:
-            return
-        if self._terminal:
-            self._clear()
-            self._bar = text
-            sys.stdout.write(text[: shutil.get_terminal_size().columns - 1])
-            sys.stdout.flush()
-        elif time.monotonic() - self._barred > _BAR_S:
-            self._barred, self._bar = time.monotonic(), text
-            self.line(text)
+        """Show a line that is not at its end, and all that was printed before."""
+        if text and text != self._bar:
+            if self._terminal:
+                self._clear()
+                sys.stdout.write(text[: shutil.get_terminal_size().columns - 1])
+                self._bar, self._standing = text, True
+            elif time.monotonic() - self._barred > _BAR_S:
+                self._barred, self._bar = time.monotonic(), text
+                self.line(text)
+        sys.stdout.flush()
 
     def _clear(self) -> None:
-        if self._bar and self._terminal:
+        if self._standing:
             sys.stdout.write("\r\x1b[K")
-        self._bar = ""
+            self._bar, self._standing = "", False
 
 
 def _outputs(following: Following, told: Told, lines: int | None, stage: str) -> Iterator[str]:
@@ -133,7 +133,7 @@ def output_lines(paths: RunPaths, job: Standing, label: str, lines: int | None) 
     output = paths.job_output(job.job.name)
     yield f"{label}{state_words(job)}; all that it printed is in {output}:"
     tail = Tail(output, _from(output, lines))
-    for line in (*tail.new(), *filter(None, [tail.rest()])):
+    for line in whole(tail):
         yield label + line
 
 

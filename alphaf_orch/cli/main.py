@@ -112,7 +112,10 @@ COMMANDS = {
 }
 
 # What a job of a scheduler calls; people do not.
-HIDDEN = {"job": ("job:job", "Do what a submitted job is for.")}
+HIDDEN = {
+    "job": ("job:job", "Do what a submitted job is for."),
+    "part": ("part:part", "Do what a submitted job is for of an experiment that is no arm."),
+}
 
 
 def load(name: str) -> click.Command:

@@ -9,6 +9,7 @@ import click
 from alphaf_orch.cli.options import command, option, with_options
 from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.wording import Language
+from alphaf_orch.experiments.experiment import experiment_paths, is_experiment
 from alphaf_orch.report.blocks import Report
 from alphaf_orch.report.card import write_model_card
 from alphaf_orch.report.run.content import comparison_of, report_of
@@ -26,8 +27,14 @@ _language = option("lang", show_default=True, help="The page opens in this langu
 def report(runs: tuple[str, ...], output: Path | None, lang: Language, cases: int) -> None:
     """Write what a run was worth as one HTML page and as Markdown, and the model card of its final model.
 
-    Without a name, the newest run; of several, one page that begins with their comparison.
+    Without a name, the newest run; of several, one page that begins with their comparison. Of an experiment: its
+    report, from what its arms have come to.
     """
+    if len(runs) == 1 and not output and is_experiment(runs[0]):
+        from alphaf_orch.cli.part import report_experiment  # a run's report needs none of that
+
+        report_experiment(experiment_paths(runs[0]), lang)
+        return
     chosen = [existing_run(name) for name in runs] or [newest_run()]
     default = chosen[0].html_report if len(chosen) == 1 else runs_dir() / chosen[0].html_report.name
     _write(report_of(chosen, cases), output or default, lang)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import click
+from rich.console import Console
 
 from alphaf_orch.cli.dry_run import print_dry_run
-from alphaf_orch.cli.options import How, log_console, out_console
+from alphaf_orch.cli.options import How, echo_json, log_console, out_console
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.jobs import Job, Needs
+from alphaf_orch.clusters.pipelined import File, files_of
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.record import fingerprint
@@ -53,7 +56,8 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
         print_jobs(run_jobs(plan, run, site), paths, site)
         return
     since = _said_before(run, paths)
-    handed = submission.submit_run(config, paths, scope, run, site, log_console(), click.echo, verbose=how.verbose)
+    say = _say(how)
+    handed = submission.submit_run(config, paths, scope, run, site, log_console(), say, verbose=how.verbose)
     _tell(handed, run, since, how)
 
 
@@ -68,7 +72,7 @@ def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Si
         print_jobs([job], paths, site)
         return
     since = _said_before(run, paths)
-    _tell(submission.submit_call(paths, job, site, click.echo), run, since, how)
+    _tell(submission.submit_call(paths, job, site, _say(how)), run, since, how)
 
 
 def said_again(run: str) -> list[str]:
@@ -87,15 +91,19 @@ def said_again(run: str) -> list[str]:
 
 def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site) -> None:
     """Print every file that the scheduler would be given, whole, and the command that would hand it over."""
-    console, place = out_console(), site.place
-    for job in jobs:
-        file, text = site.scheduler.script(job, site.profile, paths, place)
-        console.rule(f"{job.name} on {site.on}", align="left")
-        console.out(f"# {file}", highlight=False)
-        console.out(text, highlight=False)
-        names = [[key.rpartition(":")[2] for key in keys] for keys in (job.after, job.behind)]
-        console.out(f"$ {printable(site.scheduler.command(file, job, *names))}", highlight=False)
+    console = out_console()
+    for file in files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place):
+        console.rule(f"{', '.join(job.name for job in file.jobs)} on {site.on}", align="left")
+        print_file(console, file)
     click.echo(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written")
+
+
+def print_file(console: Console, file: File) -> None:
+    """Print a file that a scheduler would be given, whole, and what would hand it over."""
+    console.out(f"# {file.path}", highlight=False)
+    console.out(file.text, highlight=False)
+    for argv in (*file.waits, file.command):
+        console.out(f"$ {printable(argv)}", highlight=False)
 
 
 def _said_before(run: str, paths: RunPaths) -> Mapping[RunPaths, int] | None:
@@ -103,14 +111,28 @@ def _said_before(run: str, paths: RunPaths) -> Mapping[RunPaths, int] | None:
     return so_far(run) if paths.root.is_dir() else {}
 
 
+def _say(how: How) -> Callable[[str], None]:
+    """Return what tells of each job: on stderr, where stdout is JSON's."""
+    return partial(click.echo, err=how.as_json)
+
+
 def _tell(handed: Handed, run: str, since: Mapping[RunPaths, int] | None, how: How) -> None:
+    live = [each.record for each in handed.live.values()]
+    if how.as_json:
+        submitted = {key.rpartition(":")[2]: number for key, number in handed.ids.items()}
+        under_way = {record.name: record.job_id for record in live}
+        echo_json({"run": run, "submitted": submitted, "under_way": under_way})
+    else:
+        _tell_lines(handed, run, waits=how.wait)
+    if how.wait and (handed.ids or live):
+        ids = [*handed.ids.values(), *(record.job_id for record in live)]
+        sys.exit(follow_jobs(run, ids, None if live else since))
+
+
+def _tell_lines(handed: Handed, run: str, *, waits: bool) -> None:
     for each in handed.live.values():
         click.echo(f"{each.record.name}: is under way already: {each}")
     if not handed.ids and not handed.live:
         click.echo(f"run {run}: nothing to submit, all of it is done")
-        return
-    if not how.wait:
+    elif not waits:
         click.echo(f"follow it: alphaf logs {run} -f; state: alphaf show {run}; take it back: alphaf cancel {run}")
-        return
-    ids = [*handed.ids.values(), *(each.record.job_id for each in handed.live.values())]
-    sys.exit(follow_jobs(run, ids, None if handed.live else since))

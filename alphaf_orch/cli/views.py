@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from alphaf_orch.cli.estimate_view import arms_lines, estimate_json, short_lines
-from alphaf_orch.cli.job_view import job_words, stages_words, waiting_lines
+from alphaf_orch.cli.job_view import job_words, requeue_lines, stages_words, waiting_lines
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.hardware import Machine
@@ -149,6 +149,8 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
                 f" {last['micro_batch_size']} x {last['gradient_accumulation_steps']}, the same global batch",
                 highlight=False,
             )
+        for line in requeue_lines(name, stage["requeues"]):
+            console.out(line, highlight=False)
         if stage["error"]:
             console.out(f"{name}: {stage['error']}\n  log: {stage['log']}", highlight=False)
     for line in waiting_lines(run["stages"], others, run["jobs_note"]):

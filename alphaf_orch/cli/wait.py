@@ -10,10 +10,13 @@ import click
 
 from alphaf_orch.cli.job_view import Changes
 from alphaf_orch.cli.logs import output_lines
+from alphaf_orch.cli.options import out_console
+from alphaf_orch.cli.views import print_run
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.signals import CODE
 from alphaf_orch.runs.follow import ASK_S, OWN, Following, begins, code_of, root_of, unheard
 from alphaf_orch.runs.jobs import Told
+from alphaf_orch.runs.look import run_json
 from alphaf_orch.runs.standing import Standing
 
 _POLL_S = 0.3
@@ -49,7 +52,10 @@ def follow_jobs(
         say(f"left alone: job {left or 'none'} goes on; alphaf attach {name} follows, alphaf cancel {name} ends it")
         return CODE
     jobs = list(_meant(told, ids))
-    code = code_of(jobs, arms=following.root.experiment.is_file())
+    arms = following.root.experiment.is_file()
+    code = code_of(jobs, arms=arms)
+    if not code and not arms and any(job.job.stage for job in jobs):  # a call here ends with it
+        print_run(out_console(), run_json(following.root, told))
     if code:
         say(f"{name}: not finished; alphaf show {name} says what is, and the same command submits the rest")
     return code

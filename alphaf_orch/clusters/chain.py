@@ -55,9 +55,9 @@ def planned_scope(found: Mapping[str, Any]) -> Scope:
 
 
 def planned_machine(found: Mapping[str, Any], here: Machine) -> Machine:
-    """Return the machine to plan with in a job: what it was planned for, on the devices and processors there are."""
+    """Return the machine to plan with in a job: the cards that it was planned for, the devices and processors here."""
     said = found["machine"]
-    return replace(here, memory=said["memory"], card=said["card"])
+    return replace(here, memory=said["memory"], card=said["card"] or here.card)
 
 
 def check_fits(jobs: Sequence[Job], profile: Profile, where: str) -> None:

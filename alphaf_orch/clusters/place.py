@@ -19,7 +19,7 @@ _CARRIED = re.compile(
     r"|LANG|LC_ALL|LC_CTYPE|(NCCL|GLOO)_\w+"
 )
 # Of this machine; an image has its own.
-_OF_THE_MACHINE = re.compile(r"PATH|LD_LIBRARY_PATH|PYTHONPATH|VIRTUAL_ENV|CONDA_PREFIX|CUDA_HOME|CC")
+OF_THE_MACHINE = re.compile(r"PATH|LD_LIBRARY_PATH|PYTHONPATH|VIRTUAL_ENV|CONDA_PREFIX|CUDA_HOME|CC")
 
 
 def place_here(profile: Profile, templates: tuple[Path, ...] = ()) -> Place:
@@ -37,5 +37,5 @@ def place_here(profile: Profile, templates: tuple[Path, ...] = ()) -> Place:
 
 
 def _carried(name: str, value: str, profile: Profile) -> bool:
-    wanted = _CARRIED.fullmatch(name) or (profile.container is None and _OF_THE_MACHINE.fullmatch(name))
+    wanted = _CARRIED.fullmatch(name) or (profile.container is None and OF_THE_MACHINE.fullmatch(name))
     return bool(wanted and value) and not is_secret_name(name) and value.strip() not in secrets()

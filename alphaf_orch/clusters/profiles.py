@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
+from pydantic import BaseModel
+
 from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
@@ -18,11 +20,22 @@ from alphaf_orch.core.paths import find_template
 from alphaf_orch.core.values import Mistake, nearest, validated
 from alphaf_orch.core.yaml_files import LOADER, Document, parse_document, read_text
 from alphaf_orch.planning.forecast import card_room
+from alphaf_orch.settings.clouds import Claim, Kubernetes, SkyPilot, Toleration
 from alphaf_orch.settings.clusters import Container, On, Profile, Resources, Role, is_path
 
-_SET = re.compile(r"(\w+)=[\"']?([^\s\"']+)")
+_SET = re.compile(r"(\w+)=[\"']?(?=([^\s\"']))")  # a variable, and how its value begins
 # ours: a rank, the two workers that load its rows, and the thread that pins them
 CPUS_PER_GPU = 4
+
+
+# What stands under which keys of a profile.
+_MODELS: Mapping[tuple[str, ...], type[BaseModel]] = {
+    ("container",): Container,
+    ("skypilot",): SkyPilot,
+    ("kubernetes",): Kubernetes,
+    ("kubernetes", "volumes"): Claim,
+    ("kubernetes", "tolerations"): Toleration,
+}
 
 
 class _AsWritten(LOADER):
@@ -55,17 +68,20 @@ def load_profile(on: On, folders: tuple[Path, ...]) -> Profile:
     value that is not taken, a secret, a profile of another scheduler.
     """
     path = profile_file(on, folders)
-    document = parse_document(read_text(path, "the profile is "), str(path), "the profile is ", loader=_AsWritten)
+    text, subject = read_text(path, "the profile is "), "the profile is "
+    document = parse_document(text, str(path), subject, loader=_AsWritten, may_be_empty=True)
     refuse_credentials(document.values, str(path))
     _refuse_settings_in_lines(document, path)
 
     def told(mistake: Mistake) -> ConfigError:
-        where = f"{path}{_line(document, mistake.keys)}, key {mistake.key}"
-        if mistake.unknown:
-            known = _known(mistake.keys)
-            what = f"unknown key {mistake.keys[-1]}{nearest(mistake.keys[-1], known)}"
+        keys = tuple(key for key in mistake.keys if key != "[key]")  # so pydantic has it of a key that is none
+        key = ".".join(keys)
+        where = f"{path}{_line(document, keys)}, key {key}"
+        if mistake.unknown or keys != mistake.keys:
+            known = _known(keys)
+            what = f"unknown key {keys[-1]}{nearest(keys[-1], known)}"
             return ConfigError(what, where=where, fix=f"known keys there: {', '.join(known)}")
-        return ConfigError(f"{mistake.key}: {mistake.message.lower()}", where=where, fix="mend that value")
+        return ConfigError(f"{key}: {mistake.message.lower()}", where=where, fix="mend that value")
 
     profile = validated(Profile, {"scheduler": on.scheduler, **document.values}, told)
     if profile.scheduler != on.scheduler:
@@ -137,9 +153,7 @@ def _refuse_settings_in_lines(document: Document, path: Path) -> None:
         for key in ("setup", "extra", "env"):
             lines = part.get(key)
             for line in lines if isinstance(lines, list | tuple) else ():
-                named = next(
-                    (n for n, value in _SET.findall(str(line)) if is_secret_name(n) and value[0] not in "$"), ""
-                )
+                named = next((n for n, value in _SET.findall(str(line)) if is_secret_name(n) and value != "$"), "")
                 if named:
                     raise ConfigError(
                         f"{key} sets {named}, and a job's file is readable by others",
@@ -163,4 +177,5 @@ def _known(keys: tuple[str, ...]) -> tuple[str, ...]:
     """Return the keys that may stand where this one does."""
     if keys[0] == "stages":
         return tuple(Resources.model_fields) if len(keys) > 2 else get_args(Role)
-    return tuple((Container if keys[0] == "container" and len(keys) > 1 else Profile).model_fields)
+    models = (model for model in (_MODELS.get(keys[:n]) for n in range(len(keys) - 1, 0, -1)) if model)
+    return tuple(next(models, Profile).model_fields)

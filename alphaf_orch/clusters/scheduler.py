@@ -74,8 +74,9 @@ class Scheduler(Protocol):
     def states(self, ids: Sequence[str]) -> Mapping[str, JobState]:
         """Return what the scheduler says of each job, in one call of it; of one that has left the queue, in another.
 
-        Every id is answered, `unknown` where the scheduler has forgotten it. Raises ToolError where it is not there or
-        does not answer within seconds: callers go by the run's files then, and say so.
+        Every id is answered, `unknown` where the scheduler has forgotten it; none where nobody is asked. Raises
+        ToolError where it is not there or does not answer within seconds: callers go by the run's files then, and say
+        so.
         """
 
     def cancel(self, ids: Sequence[str]) -> None:

@@ -12,4 +12,12 @@ def scheduler_named(name: str) -> Scheduler:
         from alphaf_orch.clusters.slurm.scheduler import Slurm
 
         return Slurm()
-    raise ConfigError(f"{name} takes no jobs from here", where="--on", fix="say slurm, or --on local")
+    if name == "skypilot":
+        from alphaf_orch.clusters.clouds.skypilot_calls import SkyPilot
+
+        return SkyPilot()
+    if name == "kubernetes":
+        from alphaf_orch.clusters.clouds.kubernetes_calls import Kubernetes
+
+        return Kubernetes()
+    raise ConfigError(f"{name} takes no jobs from here", where="--on", fix="say slurm, skypilot or kubernetes")

@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alphaf_orch.clusters.jobs import Job, in_order
+from alphaf_orch.clusters.pipelined import File, Pipelined, ready
 from alphaf_orch.clusters.profiles import granted
 from alphaf_orch.clusters.scheduler import JobState, Place, Scheduler
 from alphaf_orch.clusters.submitted import Submitted, read_events, read_submitted, write_submitted
+from alphaf_orch.core.command import printable
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import now, write_atomic
@@ -38,6 +40,8 @@ def submit_jobs(
     before every file is made. Where a job is refused those of this call are taken back, and their records with them:
     raises the scheduler's error, saying so.
     """
+    if isinstance(scheduler, Pipelined):
+        return _submit_files(jobs, profile, scheduler, paths_of, place, say, on=on, known=known or {})
     made = [_Made(job, paths_of(job.run), *_script(job, profile, scheduler, paths_of, place)) for job in in_order(jobs)]
     ids, handed = dict(known or {}), dict[str, str]()
     before = [(each.record, _text(each.record)) for each in made]
@@ -55,6 +59,48 @@ def submit_jobs(
         _put_back(before)
         raise _taken_back(error, scheduler, tuple(handed.values())) from None
     return handed
+
+
+def _submit_files(
+    jobs: Sequence[Job],
+    profile: Profile,
+    scheduler: Pipelined,
+    paths_of: Callable[[str], RunPaths],
+    place: Place,
+    say: Say,
+    *,
+    on: str,
+    known: Mapping[str, str],
+) -> dict[str, str]:
+    """Do what `submit_jobs` does with files of several jobs each; those that wait for others are told, not written."""
+    now_, later = ready(scheduler.files(jobs, profile, paths_of, place), scheduler, known)
+    handed: dict[str, str] = {}
+    before = [(path, _text(path)) for file in now_ for job in file.jobs for path in [paths_of(job.run).job(job.name)]]
+    try:
+        for file in now_:
+            write_atomic(file.path, file.text)
+            records = {job.key: _record(job, profile, scheduler, on, ()) for job in file.jobs}
+            for job in file.jobs:
+                write_submitted(paths_of(job.run), records[job.key])
+            ids = scheduler.hand_over(file)
+            handed |= ids
+            for job, before_it in zip(file.jobs, ((), *((ids[job.key],) for job in file.jobs)), strict=False):
+                write_submitted(paths_of(job.run), replace(records[job.key], job_id=ids[job.key], after=before_it))
+            _say_file(file, ids, scheduler, say)
+    except (AlphafError, KeyboardInterrupt, OSError) as error:
+        _put_back(before)
+        raise _taken_back(error, scheduler, tuple(handed.values())) from None
+    for file in later:
+        say(f"{file.name}: wait for others; this same call submits them when those are over")
+    return handed
+
+
+def _say_file(file: File, ids: Mapping[str, str], scheduler: Pipelined, say: Say) -> None:
+    if scheduler.submits:
+        say(f"{file.name}: submitted as {', '.join(ids.values())}")
+        return
+    for argv in (*file.waits, file.command):
+        say(printable(argv))
 
 
 @dataclass(frozen=True)
@@ -89,7 +135,7 @@ def live_jobs(every: Iterable[RunPaths], scheduler: Scheduler) -> dict[str, Live
     if not open_ones:
         return {}
     states = scheduler.states(tuple(job.job_id for job in open_ones.values()))
-    found = {key: Live(job, states[job.job_id]) for key, job in open_ones.items()}
+    found = {key: Live(job, states.get(job.job_id, JobState("unknown"))) for key, job in open_ones.items()}
     return {key: live for key, live in found.items() if live.state.state in ("queued", "running", "requeued")}
 
 

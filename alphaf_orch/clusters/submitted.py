@@ -105,15 +105,10 @@ def note(paths: RunPaths, name: str, event: Event) -> None:
 def happened(event: Happened, **facts: Any) -> Event:
     """Return an event of this moment, in the job that this process is part of."""
     env = os.environ
-    job_id, restart = env.get("SLURM_JOB_ID", ""), env.get("SLURM_RESTART_COUNT", "0")
+    # What is rendered for other schedulers than Slurm says the id itself (clusters/clouds).
+    job_id, restart = env.get("SLURM_JOB_ID") or env.get("ALPHAF_JOB_ID", ""), env.get("SLURM_RESTART_COUNT", "0")
     nodes = env.get("SLURM_JOB_NODELIST", "")
     return Event(event, now(), job_id, int(restart) if restart.isdigit() else 0, nodes, **facts)
-
-
-def own_job() -> dict[str, str]:
-    """Return the number of the job that this process is part of, as a stage's entry in the manifest has it."""
-    number = os.environ.get("SLURM_JOB_ID", "")
-    return {"job": number} if number else {}
 
 
 def read_events(paths: RunPaths, name: str) -> tuple[Event, ...]:

@@ -186,8 +186,11 @@ class Experiment(Shape):
     created: Moment
     date: Day | None = None
     request: Object
+    sections: list[Literal["sft", "dpo"]] = []
+    evaluations: list[Object] = []
     asked: list[str]
     arms: list[Arm]
+    submitted: Object = {}
 
 
 class Job(Shape):

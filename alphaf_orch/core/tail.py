@@ -19,6 +19,8 @@ _STEERING = re.compile(
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles and links
     r"|\x1b.?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
+_ENDS = re.compile(rb"\r+(?=\n|\Z)")
+_OVERWRITTEN = re.compile(rb"[^\n]*\r")
 
 
 class Tail:
@@ -27,27 +29,33 @@ class Tail:
     def __init__(self, path: Path, begin: int = 0) -> None:
         self.path = path
         self._offset = begin
-        self._file: tuple[int, int] | None = None  # which one it is
+        self._held = -1  # the file as it was read last, kept open: else another one could get its number
         self._begun = b""  # a line that is not at its end
 
     def new(self) -> Iterator[str]:
         """Yield the lines that are whole since the last call; none where there is no file."""
         try:
-            with self.path.open("rb") as file:
-                about = os.fstat(file.fileno())
-                which = (about.st_dev, about.st_ino)
-                if (self._file not in (None, which)) or about.st_size < self._offset:  # replaced, or cut
-                    self._offset, self._begun = 0, b""
-                self._file = which
-                file.seek(self._offset)
-                while new := file.read(_PIECE):
-                    self._offset += len(new)
-                    *lines, rest = (self._begun + new).split(b"\n")
-                    # A bar is written over again and again: of a line of megabytes only its last state is kept.
-                    self._begun = rest[rest.rfind(b"\r", 0, -1) + 1 :]
-                    yield from map(_on_paper, lines)
+            handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)  # anew: a network disk tells news only so
         except FileNotFoundError:
             return
+        before, about = self._held, os.fstat(handle)
+        replaced = before >= 0 and not os.path.sameopenfile(before, handle)
+        self._held = handle
+        if before >= 0:
+            os.close(before)
+        if replaced or about.st_size < self._offset:
+            self._offset, self._begun = 0, b""
+        while new := os.pread(handle, _PIECE, self._offset):
+            self._offset += len(new)
+            whole, end, rest = (self._begun + new).rpartition(b"\n")
+            # A bar is written over again and again: of a line of megabytes only its last state is kept.
+            self._begun = rest[rest.rfind(b"\r", 0, -1) + 1 :]
+            if end:
+                yield from _on_paper(whole).split("\n")
+
+    def __del__(self) -> None:
+        if self._held >= 0:
+            os.close(self._held)
 
     def begun(self) -> str:
         """Return how the line stands that is not at its end: a progress bar, or half a line."""
@@ -59,14 +67,17 @@ class Tail:
         return text
 
 
-def _on_paper(line: bytes) -> str:
-    return mask(on_paper(line))
+def _on_paper(lines: bytes) -> str:
+    return mask(on_paper(lines))
 
 
-def on_paper(line: bytes) -> str:
-    """Return a line as it would stand on paper; its secrets are for whoever shows it."""
-    text = line.rstrip(b"\r").rpartition(b"\r")[2].decode("utf-8", "replace")
-    return _STEERING.sub("", text)
+def on_paper(lines: bytes) -> str:
+    """Return lines as they would stand on paper; secrets are for whoever shows them.
+
+    Of many at once, for each search has its price.
+    """
+    last = _OVERWRITTEN.sub(b"", _ENDS.sub(b"", lines))
+    return _STEERING.sub("", last.decode("utf-8", "replace"))
 
 
 def last_lines(path: Path, count: int) -> int:

@@ -135,6 +135,11 @@ def experiment_paths(name: str) -> ExperimentPaths:
     return ExperimentPaths(root)
 
 
+def is_experiment(name: str) -> bool:
+    """Return whether a name is that of an experiment, and not of a run or an arm."""
+    return "/" not in name and not absent(ExperimentPaths(named_folder(runs_dir(), name)).record)
+
+
 def all_experiments() -> list[ExperimentPaths]:
     """Return every experiment, be its record damaged, the newest last."""
     folders = sorted(runs_dir().iterdir()) if runs_dir().is_dir() else []
@@ -180,8 +185,12 @@ def write_record(paths: ExperimentPaths, experiment: Experiment, outcomes: Seque
         # One for all arms, which share tokenised rows and are compared; an older record has its day of creation.
         "date": before.get("date") or local_day(before.get("created", created)),
         "request": dict(experiment.request),
+        # What the report is made from where no command line says it again: in a job, behind the arms.
+        "sections": list(experiment.sections),
+        "evaluations": [vars(request) for request in experiment.evaluations],
         "asked": [arm.name for arm in experiment.arms],
         "arms": list(arms.values()),
+        **({"submitted": before["submitted"]} if "submitted" in before else {}),
     }
     write_with_copy(paths.record, record)
 
@@ -214,6 +223,12 @@ def raise_failed(experiment: Experiment, paths: ExperimentPaths, outcomes: Seque
         names = ", ".join(outcome.arm for outcome in failed)
         raise StageError(
             f"{len(failed)} of {len(outcomes)} arms of {experiment.name} failed: {names}\n{failed[0].error}",
-            where=str(paths.log(failed[0].arm)),
+            where=str(_told_in(paths, failed[0].arm)),
             fix="mend the cause; the same command keeps what is finished and goes on with the rest",
         )
+
+
+def _told_in(paths: ExperimentPaths, arm: str) -> Path:
+    """Return where an arm's own words are: the log of the `alphaf` that ran it here, or the outputs of its jobs."""
+    log, jobs = paths.log(arm), paths.arm(arm).jobs
+    return jobs if jobs.is_dir() and not log.is_file() else log

@@ -14,6 +14,7 @@ from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import Plan, make_plan
 from alphaf_orch.runs.preflight import check_all_gpus
 from alphaf_orch.runs.status import safe_statuses
+from alphaf_orch.runs.submission import Site
 
 # ours: on a CPU most of a small model's time is the start of the tools, which keeps one core busy
 CPU_PARALLEL = 2
@@ -35,24 +36,26 @@ class Slot:
 
 
 def plan_arms(
-    experiment: Experiment, paths: ExperimentPaths, machine: Machine, *, online: bool, dry: bool
+    experiment: Experiment, paths: ExperimentPaths, where: Machine | Site, *, online: bool, dry: bool
 ) -> tuple[dict[str, Plan], dict[str, AlphafError]]:
     """Return the plan of each arm by name, and of those whose model is not here what lacks; starts and writes nothing.
 
     Raises the error of the first arm whose settings, data or finished stages could not be used: that is the user's to
-    mend before anything starts.
+    mend before anything starts. Where a site's scheduler takes them, an arm may have several machines.
     """
     require_same_kind(paths, experiment)
-    if any(arm.config.nodes > 1 for arm in experiment.arms):
+    here = isinstance(where, Machine)
+    if here and any(arm.config.nodes > 1 for arm in experiment.arms):
         raise ConfigError(
-            "the arms of an experiment train on one machine each",
+            "the arms of an experiment train on one machine each where no scheduler gives them more",
             where="`nodes` of the config",
-            fix="leave it out; an arm that needs several machines is a run: `alphaf run --nodes N`",
+            fix="leave it out, or say --on slurm; one that needs several here is a run: `alphaf run --nodes N`",
         )
     plans: dict[str, Plan] = {}
     lacking: dict[str, AlphafError] = {}
     for arm in experiment.arms:
         root = paths.arm(arm.name).root
+        machine = where if isinstance(where, Machine) else where.machine(arm.config)
         try:
             plan = make_plan(arm.config, machine, root, Scope(experiment.sections, online, dry))
         except AlphafError as error:
@@ -61,7 +64,8 @@ def plan_arms(
             lacking[arm.name] = error
             continue
         if not dry:
-            check_all_gpus(plan, machine, plan.stages)
+            if here:
+                check_all_gpus(plan, machine, plan.stages)
             if not plan.prepares:
                 safe_statuses(plan, read_manifest(plan.paths.manifest))
         plans[arm.name] = plan

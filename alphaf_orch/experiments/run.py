@@ -7,7 +7,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,12 +16,11 @@ from typing import Self
 
 from rich.console import Console
 
-from alphaf_orch.core.errors import AlphafError, Interrupted
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.processes import Stop, interrupts_noted
 from alphaf_orch.core.progress import LogLine, tell
-from alphaf_orch.core.record import now, read_manifest, write_atomic
+from alphaf_orch.core.record import now, write_atomic
 from alphaf_orch.core.signals import CODE, LATER_CODE
 from alphaf_orch.core.warm import passed_on
 from alphaf_orch.experiments.experiment import (
@@ -34,11 +33,9 @@ from alphaf_orch.experiments.experiment import (
     write_record,
 )
 from alphaf_orch.experiments.plan import Slot, arm_commands, plan_arms, slots, starting_order
-from alphaf_orch.planning.plan import Plan
+from alphaf_orch.experiments.prepare import cannot_start, prepare
 from alphaf_orch.runs.launch import launch, own_errors
-from alphaf_orch.runs.ready import ready_plan
 from alphaf_orch.runs.recipe_check import check_recipe
-from alphaf_orch.runs.status import safe_statuses
 from alphaf_orch.runs.warm import warm_programs
 from alphaf_orch.settings.config import dump_config
 
@@ -89,11 +86,9 @@ def run_experiment(
     with working_on(paths) as lock_fd:
         write_record(paths, experiment, (), created)
         shared = _Shared(queue.SimpleQueue())
-        for name, error in lacking.items():
-            shared.outcomes[name] = Outcome(name, "failed", error.exit_code, 0.0, error.message)
-            tell(console, f"[{name}] cannot start: {error.message}")
+        shared.outcomes |= cannot_start(lacking, console)
         try:
-            _prepare(experiment, plans, console, shared, verbose=verbose)
+            shared.outcomes |= prepare(experiment, plans, console, verbose=verbose)
             for arm in starting_order(experiment, len(shares)):
                 if arm.name not in shared.outcomes:
                     # Written by the parent alone: a child that was killed leaves no half of a file.
@@ -108,32 +103,6 @@ def run_experiment(
         outcomes = tuple(shared.outcomes[arm.name] for arm in experiment.arms)
         write_record(paths, experiment, outcomes, created)
     return outcomes
-
-
-def _prepare(
-    experiment: Experiment,
-    plans: Mapping[str, Plan],
-    console: Console,
-    shared: _Shared,
-    *,
-    verbose: bool,
-) -> None:
-    """Make or fetch what all arms read, once: arms that run at the same time would meet in the cache."""
-    made: set[str] = set()
-    for arm in experiment.arms:
-        plan = plans.get(arm.name)
-        if plan is None or plan.preset.name in made or not plan.prepares:
-            continue
-        made.add(plan.preset.name)
-        try:
-            safe_statuses(ready_plan(plan, console, verbose=verbose), read_manifest(plan.paths.manifest))
-        except Interrupted:
-            raise KeyboardInterrupt from None
-        except AlphafError as error:
-            for other in experiment.arms:
-                if other.config.model == arm.config.model and other.name in plans:
-                    shared.outcomes[other.name] = Outcome(other.name, "failed", error.exit_code, 0.0, error.message)
-            tell(console, f"[{arm.name}] cannot start: {error.message}")
 
 
 def _work(

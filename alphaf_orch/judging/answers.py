@@ -28,11 +28,20 @@ from alphaf_orch.planning.base import find_preset, tool_python
 from alphaf_orch.runs.chain import ChainModel, run_config
 from alphaf_orch.runs.damage import refuse_model
 from alphaf_orch.runs.launch import exited, launch
-from alphaf_orch.runs.reference import find_reference
+from alphaf_orch.runs.reference import Reference, find_reference
 from alphaf_orch.runs.run_date import date_env
 from alphaf_orch.settings.config import RunConfig
 
-__all__ = ["EMBEDDED", "Answer", "Prompt", "PromptSet", "ensure_answers", "load_prompts", "read_answers"]
+__all__ = [
+    "EMBEDDED",
+    "Answer",
+    "Prompt",
+    "PromptSet",
+    "ensure_answers",
+    "kept_answers",
+    "load_prompts",
+    "read_answers",
+]
 
 MAX_NEW_TOKENS = 512  # ours: a page of Korean; longer answers are cut and marked so
 BATCH_SIZE = 16  # ours: 1,000 tokens each are 3 GB of keys and values in EEVE; smaller by itself where it does not fit
@@ -68,9 +77,7 @@ def ensure_answers(
     wanted = prompts.prompts[:limit]
     config = run_config(paths)
     reference = find_reference(paths, (model,))
-    asked = [(prompt.id, prompt.turns, prompt.system) for prompt in prompts.prompts]
-    how = {"max_new_tokens": max_new_tokens, "decoding": "greedy", "reference": reference.identity}
-    key = fingerprint([_VERSION, model.identity, asked, how])
+    key = _key(model, prompts, reference, max_new_tokens)
     final = paths.answers(model.stage, prompts.name)
     if _lacking(wanted, _glance(final, key)):
         what = f"the making of answers of run {paths.name}"
@@ -106,6 +113,22 @@ def ensure_answers(
         tell(console, f"answers of {model.stage}: {len(wanted)} kept, {final}", style="dim")
     answers = read_answers(final, key)
     return {prompt.id: answers[prompt.id] for prompt in wanted}
+
+
+def kept_answers(
+    paths: RunPaths, model: ChainModel, prompts: PromptSet, *, max_new_tokens: int = MAX_NEW_TOKENS, limit: int | None
+) -> dict[str, Answer] | None:
+    """Return the answers as `ensure_answers` does, but None where some of them lack: none is made."""
+    wanted = prompts.prompts[:limit]
+    key = _key(model, prompts, find_reference(paths, (model,)), max_new_tokens)
+    answers = _glance(paths.answers(model.stage, prompts.name), key)
+    return None if _lacking(wanted, answers) else {prompt.id: answers[prompt.id] for prompt in wanted}
+
+
+def _key(model: ChainModel, prompts: PromptSet, reference: Reference, max_new_tokens: int) -> str:
+    asked = [(prompt.id, prompt.turns, prompt.system) for prompt in prompts.prompts]
+    how = {"max_new_tokens": max_new_tokens, "decoding": "greedy", "reference": reference.identity}
+    return fingerprint([_VERSION, model.identity, asked, how])
 
 
 def read_answers(path: Path, key: str | None = None) -> dict[str, Answer]:

@@ -137,7 +137,7 @@ def partners_of(manifest: Mapping[str, Any], stage: str) -> list[Mapping[str, An
 
 
 def _shareable_config(config: RunConfig) -> str:
-    """Return the settings with the folders of this machine left out: a card is made to be shared."""
+    """Return the settings without folders of this machine, and where it ran: a card is made to be shared."""
 
     def shareable(value: Any) -> Any:
         if isinstance(value, dict):
@@ -148,5 +148,5 @@ def _shareable_config(config: RunConfig) -> str:
         local = isinstance(value, str) and value.startswith(("/", "~/"))
         return PurePath(value).name if local else value
 
-    text = dump_config(RunConfig.model_validate(shareable(config.model_dump(exclude_defaults=True))))
+    text = dump_config(RunConfig.model_validate(shareable(config.model_dump(exclude_defaults=True, exclude={"on"}))))
     return re.sub(r"(?<![\w./])(?:/|~/)[^\s'\",\]}]*/([^\s/'\",\]}]+)", r"\1", text)

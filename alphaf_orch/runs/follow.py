@@ -108,7 +108,7 @@ class Following:
             tail = self._tails.get(paths)
             if tail is None:
                 tail = self._tails[paths] = Tail(log_of(paths, self._stage), self._begin(paths))
-            for line in (*tail.new(), *filter(None, [tail.rest()] if over else [])):
+            for line in whole(tail) if over else tail.new():
                 if paths != self.root or not self._of_an_arm(line):
                     yield self.label(paths), line
 
@@ -137,6 +137,12 @@ class Following:
         """Return whether a line of an experiment repeats one of an arm that has a log of its own."""
         name, behind, _ = line.removeprefix("[").partition("] ")
         return line.startswith("[") and bool(behind) and RunPaths(self.root.root / name).log(OWN).is_file()
+
+
+def whole(tail: Tail) -> Iterator[str]:
+    """Yield what is new of a log to which nothing is added any more: half a line is one."""
+    yield from tail.new()
+    yield from filter(None, [tail.rest()])
 
 
 def log_of(paths: RunPaths, stage: str) -> Path:

@@ -83,22 +83,46 @@ def known(kept: Mapping[RunPaths, Kept], answers: Answers, note: str = "") -> To
 
 def _standings(kept: Mapping[RunPaths, Kept], answers: Answers) -> dict[RunPaths, tuple[Standing, ...]]:
     """Return how the jobs stand; one that a failed one was to make way for never begins, whoever remembers it."""
-    lines = [(job.at, paths, job, events) for paths, found in kept.items() for job, events in found]
-    ended: dict[str, Standing] = {}  # by id, what did not end well
-    told: dict[RunPaths, tuple[Standing, ...]] = dict.fromkeys(kept, ())
-    for _, paths, job, events in sorted(lines, key=lambda line: line[0]):  # causes come first
-        each = standing(job, events, None)
-        if each.job_id:
-            each = standing(job, events, answers.get((job.scheduler, each.job_id)))
-        cause = next((ended[number] for number in job.after if number in ended), None)
-        unheard = each.state == "unknown" or (each.state == "queued" and not each.reason)
-        if cause and (unheard or each.reason.startswith(NEVER)):
-            why = f"it needs {cause.job.name} (job {cause.job_id}), which is {cause.state}"
-            each = replace(each, state="failed", reason=NEVER, why=why)
-        if not each.open and each.state != "done":
-            ended[each.job_id] = each
-        told[paths] += (each,)
-    return told
+    found: dict[RunPaths, list[Standing]] = {paths: [] for paths in kept}
+    for paths, jobs in kept.items():
+        for job, events in jobs:
+            each = standing(job, events, None)
+            if each.job_id:
+                each = standing(job, events, answers.get((job.scheduler, each.job_id)))
+            found[paths].append(each)
+    by_id = {each.job_id: each for several in found.values() for each in several if each.job_id}
+    causes: dict[str, Standing | None] = {}
+    return {
+        paths: tuple(_with_cause(each, by_id, causes) for each in sorted(several, key=_submitted))
+        for paths, several in found.items()
+    }
+
+
+def _submitted(found: Standing) -> tuple[str, int, str]:
+    return found.job.at, len(found.job_id), found.job_id  # of one second, by their numbers
+
+
+def _with_cause(each: Standing, by_id: Mapping[str, Standing], causes: dict[str, Standing | None]) -> Standing:
+    unheard = each.state == "unknown" or (each.state == "queued" and not each.reason)
+    if not unheard and not each.reason.startswith(NEVER):
+        return each
+    cause = _cause(each, by_id, causes)
+    if cause is None:
+        return each
+    why = f"it needs {cause.job.name} (job {cause.job_id}), which is {cause.state}"
+    return replace(each, state="failed", reason=NEVER, why=why)
+
+
+def _cause(each: Standing, by_id: Mapping[str, Standing], causes: dict[str, Standing | None]) -> Standing | None:
+    """Return the job, of those that this one needs or that they need, that did not end well."""
+    if each.job_id not in causes:
+        causes[each.job_id] = None  # also for jobs that would wait for each other
+        for needed in filter(None, map(by_id.get, each.job.after)):
+            never = needed.reason.startswith(NEVER)
+            itself = needed.state not in ("done", "unknown", *OPEN) and not never
+            cause = needed if itself else _cause(needed, by_id, causes) or (needed if never else None)
+            causes[each.job_id] = causes[each.job_id] or cause
+    return causes[each.job_id]
 
 
 def settle(entries: Mapping[str, Any], paths: RunPaths, told: Told) -> Mapping[str, tuple[Settled, Standing]]:
@@ -137,7 +161,7 @@ def with_arms(root: Path) -> list[RunPaths]:
     if not whole.experiment.is_file():
         return [whole]
     arms = [RunPaths(folder) for folder in sorted(root.iterdir()) if folder.is_dir()]
-    return [whole, *(arm for arm in arms if arm.jobs.is_dir() or arm.manifest.is_file() or arm.config.is_file())]
+    return [whole, *(arm for arm in arms if arm.jobs.is_dir() or arm.manifest.is_file() or arm.log("").parent.is_dir())]
 
 
 def any_open(told: Told) -> bool:

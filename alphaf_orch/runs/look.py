@@ -10,6 +10,7 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest, require_whole
 from alphaf_orch.core.stored import absent, unreadable
 from alphaf_orch.planning.stages import STAGE_ORDER
+from alphaf_orch.runs import requeues
 from alphaf_orch.runs.chain import MADE, model_folder, newest
 from alphaf_orch.runs.damage import by_stage
 from alphaf_orch.runs.damage import told as damage
@@ -79,6 +80,7 @@ def _stage(name: str, entry: Entry, paths: RunPaths, handed: tuple[Settled, Stan
         "error": _error(entry, found),
         "watched": [finding.record() for finding in recorded(entry)],
         "retries": cuts(entry),
+        "requeues": requeues.kept(entry),
         "log": str(paths.log(name)),
         "metrics": str(paths.metrics(name)) if paths.metrics(name).is_file() else None,
         "job": job_json(job, paths) if job else None,

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from alphaf_orch.clusters.chain import chain_jobs, check_fits
 from alphaf_orch.clusters.jobs import Job
+from alphaf_orch.clusters.pipelined import files_of
 from alphaf_orch.clusters.place import place_here
 from alphaf_orch.clusters.profiles import described, load_profile, profile_file
 from alphaf_orch.clusters.scheduler import Place, Scheduler
@@ -55,6 +56,11 @@ class Site:
         return str(profile_file(self.on, self.folders))
 
     @property
+    def tools_here(self) -> bool:
+        """Whether the tools of the jobs are those of this machine; of an image's nothing is to be seen from here."""
+        return self.profile.container is None and self.profile.python is None
+
+    @property
     def place(self) -> Place:
         """What jobs find on their machines: what is here at this moment."""
         return place_here(self.profile, self.folders)
@@ -87,10 +93,11 @@ def find_site(on: On, templates: str | None) -> Site:
 
 
 def run_jobs(plan: Plan, run: str, site: Site) -> tuple[Job, ...]:
-    """Return the jobs of what is to do; raise RunStateError or HardwareError for what could not run as planned."""
+    """Return the jobs of what is to do; raise AlphafError for what could not run as planned."""
     found = safe_statuses(plan, read_manifest(plan.paths.manifest))
     jobs = chain_jobs(plan, run, {status.stage.name for status in found if status.to_do})
     check_fits(jobs, site.profile, site.file)
+    files_of(jobs, site.profile, site.scheduler, submitted_paths, site.place)  # raises what it could not take
     return jobs
 
 
@@ -115,8 +122,8 @@ def submit_run(
         stale = _behind_what_is_new(jobs, live)
         new = [job for job in jobs if job.key not in live or job.key in stale]
         if new:
-            _check_here(plan, [job.stage for job in new], site.profile, console)
-            _write_down(plan, live)
+            _check_here(plan, [job.stage for job in new], site, console)
+            _write_down(plan)
         if stale:
             site.scheduler.cancel([live[key].record.job_id for key in stale])
             for key in stale:
@@ -174,6 +181,7 @@ def _behind_earlier_stages(jobs: Sequence[Job], live: Mapping[str, Live]) -> tup
         return ()
     first, order = jobs[0], STAGE_ORDER.index
     earlier = [key for key, each in live.items() if each.record.stage in STAGE_ORDER[: order(str(first.stage))]]
+    earlier.sort(key=lambda key: order(str(live[key].record.stage)))
     return (replace(first, after=(*first.after, *earlier)), *jobs[1:])
 
 
@@ -183,20 +191,23 @@ def _behind_what_is_new(jobs: Sequence[Job], live: Mapping[str, Live]) -> list[s
     return [job.key for job in jobs[first:] if job.key in live and not live[job.key].runs]
 
 
-def _check_here(plan: Plan, names: Sequence[str | None], profile: Profile, console: Console) -> None:
+def _check_here(plan: Plan, names: Sequence[str | None], site: Site, console: Console) -> None:
     """Raise what would stop the jobs and can be seen from here: the disk, and the tools where they are these."""
     pending = [stage for stage in plan.stages if stage.name in names]
-    if profile.container or profile.python:  # what is in there is not to be seen from here
-        require(rooms(disk_left(plan, pending), f"run {plan.paths.name}"))
-    else:
+    if site.tools_here:
         check_machine(plan, pending)
+    else:
+        require(rooms(disk_left(plan, pending), f"run {plan.paths.name}"))
     if any(stage.name == "sft" for stage in pending):
-        check_recipe(plan, partial(tell, console), launches=not profile.container)
+        check_recipe(plan, partial(tell, console), launches=site.tools_here)
 
 
-def _write_down(plan: Plan, live: Mapping[str, Live]) -> None:
-    """Write down what the run is, for whoever looks before its first job begins; one that works has done so."""
+def _write_down(plan: Plan) -> None:
+    """Write down what the run is, for whoever looks before its first job begins.
+
+    Not where that stands there already: a job that begins this moment would find the run held by us.
+    """
     paths = plan.paths
-    works = any(each.runs for each in live.values())
-    if not (works and not absent(paths.config) and read_text(paths.config) == dump_config(plan.config)):
+    known = not absent(paths.config) and not absent(paths.manifest)
+    if not known or read_text(paths.config) != dump_config(plan.config):
         begin(plan)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.values import nearest
+from alphaf_orch.settings.clouds import Kubernetes, SkyPilot
 
 Scheduler = Literal["local", "slurm", "skypilot", "kubernetes"]
 SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)
@@ -76,6 +77,8 @@ class Profile(Resources):
     python: str | None = None  # of alphaf on the machines; None: the one that submits
     stop_before: Annotated[int, Field(ge=0)] = STOP_BEFORE_S
     max_requeues: Annotated[int, Field(ge=0)] = MAX_REQUEUES
+    skypilot: SkyPilot = SkyPilot()
+    kubernetes: Kubernetes = Kubernetes()
 
 
 def parse_on(text: str, where: str = "--on") -> On:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from alphaf_orch.cli.main import COMMANDS, load
+from alphaf_orch.cli.main import COMMANDS, HIDDEN, load
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.keys import parse_set
 
@@ -68,7 +68,7 @@ def check_alphaf(arguments: list[str], where: str) -> None:
         return
     if arguments == ["COMMAND", "--help"]:
         return
-    assert arguments[0] in COMMANDS, where
+    assert arguments[0] in COMMANDS | HIDDEN, where
     command = load(arguments[0])
     options = {name: param for param in command.params for name in (*param.opts, *param.secondary_opts)}
     sets = []

@@ -18,7 +18,7 @@ import pytest
 from alphaf_orch.core.command import Finished
 from alphaf_orch.core.progress import LogLine
 from alphaf_orch.core.render import Rendered
-from alphaf_orch.runs import attempt, preflight, runner
+from alphaf_orch.runs import attempt, head, preflight, runner
 from alphaf_orch.runs.launch import write_files
 
 TOOLS = ("python", "axolotl", "transformers", "torch", "trl", "peft", "mergekit")
@@ -63,7 +63,7 @@ def bring(monkeypatch: pytest.MonkeyPatch) -> Child:
     """Have the runner start the stand-in in this process, and take every other program's answer as given."""
     child = Child()
     monkeypatch.setattr(attempt, "launch", child.launch)
-    monkeypatch.setattr(runner, "capture", lambda argv, **_: (1, ""))
+    monkeypatch.setattr(head, "capture", lambda argv, **_: (1, ""))
     versions = json.dumps(dict.fromkeys(TOOLS, "1.0"))
     monkeypatch.setattr(preflight, "capture", lambda argv, **_: (0, versions))
     monkeypatch.setattr(attempt, "mask_logs", lambda *_: None)

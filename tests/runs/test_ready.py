@@ -26,7 +26,7 @@ def test_what_lacks_is_made_and_the_plan_is_made_anew_from_it(cpu, tmp_path, mon
     plan = make_plan(said, cpu, tmp_path / "r", Scope(("dpo",), online=True, upstream="u"))
     assert (plan.prepares, plan.resolved.data["dpo"][0].snapshot) == (True, None)
     found = ready.ready_plan(plan, Console(), verbose=True)
-    assert asked == [("fetch_dpo_data", cpu, {"prepare": True, "verbose": True})]
+    assert asked == [("fetch_dpo_data", cpu, {"prepare": True, "verbose": True, "only": None})]
     assert names(found) == names(plan)[1:] == ["dpo_data", "dpo", "merge_dpo"]
     assert found.resolved.data["dpo"][0].snapshot is not None
     assert found.resolved.config is said

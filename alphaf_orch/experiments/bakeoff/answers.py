@@ -14,7 +14,7 @@ from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.record import fingerprint, read_manifest
 from alphaf_orch.experiments.bakeoff.plan import STAGES, Candidate
 from alphaf_orch.experiments.experiment import ExperimentPaths
-from alphaf_orch.judging.answers import Answer, ensure_answers
+from alphaf_orch.judging.answers import Answer, ensure_answers, kept_answers
 from alphaf_orch.judging.prompts import EMBEDDED, Prompt, PromptSet, load_prompts
 from alphaf_orch.runs.chain import chain_models, finished
 
@@ -54,8 +54,12 @@ def make_sheet(
     console: Console,
     *,
     verbose: bool,
+    make: bool = True,
 ) -> Sheet:
-    """Return the sheet, with the answers that lack made; a model that cannot answer leaves the others theirs."""
+    """Return the sheet, with the answers that lack made; a model that cannot answer leaves the others theirs.
+
+    Without `make` those are told that lack: a job was to make them.
+    """
     answers: dict[tuple[str, str], Mapping[str, Answer]] = {}
     failed: dict[tuple[str, str], str] = {}
     for candidate in candidates if limit else ():
@@ -63,10 +67,17 @@ def make_sheet(
         run = paths.arm(name)
         there = finished(run, read_manifest(run.manifest)) if run.manifest.is_file() else ()
         for stage in STAGES:
-            if stage not in there or (stage == "base" and not _answers_cheaply(candidate, machine)):
+            if stage not in there or (make and stage == "base" and not _answers_cheaply(candidate, machine)):
                 continue
             try:
                 (model,) = chain_models(run, (stage,))
+                if not make:
+                    kept = kept_answers(run, model, prompts, max_new_tokens=MAX_NEW_TOKENS, limit=limit)
+                    if kept is not None:
+                        answers[name, stage] = kept
+                    elif stage != "base" or candidate.arm.config.gpus or _answers_cheaply(candidate, machine):
+                        failed[name, stage] = "its answers were not made"
+                    continue
                 answers[name, stage] = ensure_answers(
                     run, model, prompts, max_new_tokens=MAX_NEW_TOKENS, limit=limit, console=console, verbose=verbose
                 )

@@ -32,6 +32,7 @@ TEXTS = (
     "eval/finance_ko/sentiment.jsonl",
     "prompts/preference_ko.jsonl",
 )
+NAMES = ("native_support", "tokenizer_facts")  # the programs that are asked
 Facts = dict[str, Any]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -69,20 +70,9 @@ def plan_bakeoff(asked: BakeoffAsked) -> Bakeoff:
     """
     configs = _configs(asked)
     first = next(iter(configs.values()))
-    env = child_env({}, online=False)
-    found = find_tasks(template_folders(first.templates), tool_python(first, "axolotl"), env)
     suites = asked.suites or (() if asked.tasks else (DEFAULT_SUITE,))
-    tasks = select_tasks(found, suites, asked.tasks)
     away = asked.elsewhere or (ELSEWHERE,)
-    elsewhere = select_tasks(found, away, ())
-    both = [task.name for task in tasks if task in elsewhere]
-    if both:
-        raise ConfigError(
-            f"{both[0]} is on both sides: what SFT is for cannot show what it costs elsewhere",
-            where=f"--suite {', '.join(suites)}, --elsewhere {', '.join(away)}",
-            fix="name another suite with --elsewhere",
-        )
-    require_data([*tasks, *elsewhere], env)
+    tasks, elsewhere = _tasks(first, suites, asked.tasks, away)
     arms = tuple(Arm(name, config.model, {"model": config.model}, None, config) for name, config in configs.items())
     request = {
         "models": list(asked.models),
@@ -98,6 +88,32 @@ def plan_bakeoff(asked: BakeoffAsked) -> Bakeoff:
     name = asked.name or slug(f"bakeoff-{'-'.join(configs)}")
     experiment = Experiment(name, "bakeoff", arms, ("sft",), (evaluation,), request)
     return Bakeoff(experiment, tasks, elsewhere, asked.limit, asked.prompts)
+
+
+def stored_bakeoff(experiment: Experiment) -> Bakeoff:
+    """Return the bake-off that an experiment was read back from its folder as; raises as plan_bakeoff of its tasks."""
+    asked = experiment.request
+    tasks, elsewhere = _tasks(experiment.arms[0].config, asked["suites"], asked["tasks"], asked["elsewhere"])
+    return Bakeoff(experiment, tasks, elsewhere, asked["limit"], asked["prompts"])
+
+
+def _tasks(
+    config: RunConfig, suites: Sequence[str], named: Sequence[str], away: Sequence[str]
+) -> tuple[tuple[Task, ...], tuple[Task, ...]]:
+    """Return the tasks that the SFT is for, and those that it is not for; none may be both."""
+    env = child_env({}, online=False)
+    found = find_tasks(template_folders(config.templates), tool_python(config, "axolotl"), env)
+    tasks = select_tasks(found, tuple(suites), tuple(named))
+    elsewhere = select_tasks(found, tuple(away), ())
+    both = [task.name for task in tasks if task in elsewhere]
+    if both:
+        raise ConfigError(
+            f"{both[0]} is on both sides: what SFT is for cannot show what it costs elsewhere",
+            where=f"--suite {', '.join(suites)}, --elsewhere {', '.join(away)}",
+            fix="name another suite with --elsewhere",
+        )
+    require_data([*tasks, *elsewhere], env)
+    return tasks, elsewhere
 
 
 def _configs(asked: BakeoffAsked) -> dict[str, RunConfig]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -23,9 +23,9 @@ from alphaf_orch.experiments.bakeoff.criteria import (
     performance_parts,
     versatility_parts,
 )
-from alphaf_orch.experiments.bakeoff.facts import Facts, Questions, support_config, tokenizer_config
+from alphaf_orch.experiments.bakeoff.facts import NAMES, Facts, Questions, support_config, tokenizer_config
 from alphaf_orch.experiments.bakeoff.plan import Bakeoff, Candidate, find_candidates
-from alphaf_orch.experiments.experiment import ExperimentPaths, Outcome, working_on
+from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths, Outcome, working_on
 from alphaf_orch.experiments.run import run_experiment
 from alphaf_orch.scores.loaded import RunData, load_run
 
@@ -110,23 +110,26 @@ def run_bakeoff(
     outcomes = run_experiment(
         experiment, paths, machine, console, parallel=parallel, online=online, warm=warm, verbose=verbose
     )
+    return findings(bakeoff, paths, outcomes, machine, console, verbose=verbose)
+
+
+def findings(
+    bakeoff: Bakeoff,
+    paths: ExperimentPaths,
+    outcomes: Sequence[Outcome],
+    machine: Machine,
+    console: Console,
+    *,
+    verbose: bool,
+    make: bool = True,
+) -> Findings:
+    """Return what is found of the arms once they have ended; without `make`, no model is asked for an answer."""
+    experiment = bakeoff.experiment
     candidates = find_candidates(experiment, paths)
-    failed: dict[str, str] = {}
-    facts: dict[str, Facts] = {}
-    config = experiment.arms[0].config
     with working_on(paths) as lock_fd:
-        questions = Questions(paths, config, console, lock_fd, verbose=verbose)
-        for name, asked in (
-            ("native_support", support_config(candidates)),
-            ("tokenizer_facts", tokenizer_config(candidates)),
-        ):
-            try:
-                facts[name] = questions.ask(name, asked)
-            except AlphafError as error:
-                failed[name] = error.message
-                console.print(f"{name}: {error.message}", highlight=False, soft_wrap=True, markup=False)
-    prompts = sheet_prompts(template_folders(config.templates))
-    sheet = make_sheet(candidates, paths, prompts, bakeoff.prompts, machine, console, verbose=verbose)
+        facts, failed = ask_facts(experiment, candidates, paths, lock_fd, console, verbose=verbose)
+    prompts = sheet_prompts(template_folders(experiment.arms[0].config.templates))
+    sheet = make_sheet(candidates, paths, prompts, bakeoff.prompts, machine, console, verbose=verbose, make=make)
     failed |= {f"{arm}, {stage}": error for (arm, stage), error in sheet.failed.items()}
     runs = {arm.name: paths.arm(arm.name) for arm in experiment.arms}
     return Findings(
@@ -140,3 +143,25 @@ def run_bakeoff(
         sheet,
         failed,
     )
+
+
+def ask_facts(
+    experiment: Experiment,
+    candidates: Sequence[Candidate],
+    paths: ExperimentPaths,
+    lock_fd: int,
+    console: Console,
+    *,
+    verbose: bool,
+) -> tuple[dict[str, Facts], dict[str, str]]:
+    """Return what libraries and tokenizers say of the candidates, and in words which of them could not be asked."""
+    failed: dict[str, str] = {}
+    facts: dict[str, Facts] = {}
+    questions = Questions(paths, experiment.arms[0].config, console, lock_fd, verbose=verbose)
+    for name, config in zip(NAMES, (support_config(candidates), tokenizer_config(candidates)), strict=True):
+        try:
+            facts[name] = questions.ask(name, config)
+        except AlphafError as error:
+            failed[name] = error.message
+            console.print(f"{name}: {error.message}", highlight=False, soft_wrap=True, markup=False)
+    return facts, failed

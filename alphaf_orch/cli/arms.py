@@ -1,0 +1,117 @@
+"""What `ablate` and `bakeoff` share where a scheduler takes the arms: submitted and followed, or printed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from alphaf_orch.cli.options import How, log_console
+from alphaf_orch.cli.submit import print_file
+from alphaf_orch.clusters.pipelined import files_of
+from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths
+from alphaf_orch.experiments.plan import plan_arms
+from alphaf_orch.experiments.submit import (
+    Beside,
+    Submission,
+    Wanted,
+    places,
+    report_job,
+    submit_experiment,
+    wanted_jobs,
+)
+from alphaf_orch.planning.plan import Plan
+from alphaf_orch.runs.submission import Site, find_site
+from alphaf_orch.settings.clusters import parse_on
+
+
+def site_of(experiment: Experiment) -> Site | None:
+    """Return where the arms' jobs go, None where they run here; raise ConfigError for a place that is none."""
+    config = experiment.arms[0].config
+    on = parse_on(config.on)
+    return None if on.scheduler == "local" else find_site(on, config.templates)
+
+
+def submit_arms(
+    experiment: Experiment,
+    paths: ExperimentPaths,
+    site: Site,
+    how: How,
+    parallel: int | None,
+    beside: Beside | None = None,
+) -> None:
+    """Submit what an experiment lacks and print the ids; with --wait follow it to its end, and exit as it does."""
+    report = report_job(experiment, how.lang)
+    done = submit_experiment(
+        experiment, paths, site, report, log_console(), beside,
+        parallel=parallel, online=how.online, verbose=how.verbose,
+    )  # fmt: skip
+    _tell(experiment, paths, site, done)
+    if how.wait and (done.ids or done.live):
+        from alphaf_orch.cli.wait import follow_jobs
+
+        sys.exit(follow_jobs(places(paths, experiment.name)))
+
+
+def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Submission) -> None:
+    by_run: dict[str, list[str]] = {}
+    for job in done.wanted.jobs:
+        by_run.setdefault(job.run, []).append(f"{job.name} {done.ids.get(job.key, 'waits')}")
+    for run, jobs in by_run.items():
+        taken = _taken(experiment, done.wanted.shared.get(run, {}))
+        click.echo(f"[{_short(run, experiment)}] {', '.join(jobs)}{taken}")
+    under_way: dict[str, list[str]] = {}
+    for each in sorted(done.live.values(), key=lambda each: each.record.at):
+        under_way.setdefault(each.record.run, []).append(f"{each.record.name} ({each})")
+    for run, jobs in under_way.items():
+        click.echo(f"[{_short(run, experiment)}] under way already: {', '.join(jobs)}")
+    failed = sum(outcome.state == "failed" for outcome in done.outcomes.values())
+    if not done.ids and not done.live:
+        what = f"{failed} arm(s) cannot start, the others are done" if failed else "all of it is done"
+        click.echo(f"experiment {experiment.name}: nothing to submit, {what}; report: {paths.page}")
+        return
+    name = experiment.name
+    click.echo(f"experiment {name}: {len(done.ids) or 'no'} job(s) submitted to {site.on}")
+    click.echo(f"state: alphaf show {name}; output: alphaf logs {name} -f; take it back: alphaf cancel {name}")
+
+
+def _taken(experiment: Experiment, shared: Mapping[str, str]) -> str:
+    """Return in words which stages an arm takes over, of whom."""
+    by_maker: dict[str, list[str]] = {}
+    for stage, maker in shared.items():
+        by_maker.setdefault(maker, []).append(stage)
+    found = [f"{', '.join(stages)} of {_short(maker, experiment)}" for maker, stages in by_maker.items()]
+    return f"; shares {' and '.join(found)}" if found else ""
+
+
+def _short(run: str, experiment: Experiment) -> str:
+    return run.removeprefix(f"{experiment.name}/")
+
+
+def dry_arms(
+    experiment: Experiment, paths: ExperimentPaths, site: Site, language: str, parallel: int | None, beside: Beside
+) -> tuple[dict[str, Plan], Wanted]:
+    """Return what would be submitted were nothing under way; nothing is asked of the scheduler, nothing written."""
+    plans, _ = plan_arms(experiment, paths, site, online=False, dry=True)
+    report = report_job(experiment, language)
+    return plans, wanted_jobs(experiment, paths, plans, site, report, beside, parallel=parallel, live={})
+
+
+def print_jobs(console: Console, wanted: Wanted, paths: ExperimentPaths, site: Site) -> None:
+    """Print every file, whole: what each stage reads, what the scheduler is given, the command that hands it over."""
+    here, shown = site.place, set[Path]()
+    for file in files_of(wanted.jobs, site.profile, site.scheduler, partial(places, paths), here):
+        console.rule(f"{', '.join(job.key for job in file.jobs)} on {site.on}", align="left")
+        stages = [stage for job in file.jobs if (stage := wanted.stages.get(job.key))]
+        for path, rendered in [item for stage in stages for item in stage.files.items()]:
+            if path not in shown:
+                shown.add(path)
+                console.out(f"# {path}", highlight=False)
+                console.out(rendered.text, highlight=False)
+        print_file(console, file)
+    count = len(wanted.jobs)
+    click.echo(f"dry run: {count} jobs; nothing was submitted to {site.on.scheduler}, and nothing was written")

@@ -1,0 +1,98 @@
+"""Names, times, shell words and YAML as SkyPilot and Kubernetes take them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from alphaf_orch.core.errors import ConfigError
+
+_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+# Written bare: no reader of YAML 1.1 or 1.2 takes it for anything but itself. Go's takes 1e3 for a number where
+# PyYAML's does not, so that a digit at the beginning is quoted.
+_BARE = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
+_WORDS = re.compile(r"(y|n|yes|no|on|off|true|false|null|nan|inf)$", re.IGNORECASE)
+_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
+
+
+class _Readable(_DUMPER):  # type: ignore[misc]
+    """Block style, lines of shell as they are, every text quoted that somebody could take for another thing."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        """Return True for every value."""
+        return True
+
+
+def _text(dumper: Any, text: str) -> Any:
+    bare = _BARE.fullmatch(text) and not _WORDS.match(text)
+    style = "|" if text.endswith("\n") else None if bare else '"'
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Readable.add_representer(str, _text)
+
+
+def documents(head: Sequence[str], values: Sequence[Mapping[str, Any]]) -> str:
+    """Return a YAML file of several documents, behind lines of comment."""
+    texts = [
+        yaml.dump(dict(value), Dumper=_Readable, allow_unicode=True, sort_keys=False, width=2**31 - 1)
+        for value in values
+    ]
+    return "".join(f"# {line}\n" for line in head) + "---\n".join(texts)
+
+
+def label(text: str, longest: int) -> str:
+    """Return a name of small letters, digits and dashes, the same for the same text and another one for another.
+
+    What is lost is made up for by eight digits of the text's SHA-256, so that `실험` and `a_b` keep apart from `a-b`.
+    """
+    found = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+    if found == text and len(found) <= longest:
+        return found
+    mark = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return f"{found[: longest - 9].rstrip('-')}-{mark}".strip("-")
+
+
+def seconds(time: str, where: str) -> int:
+    """Return a time limit in seconds, written as Slurm takes it: MINUTES, HH:MM:SS, D-HH:MM:SS and what lies between.
+
+    Raises ConfigError for what is none (sbatch(1), --time).
+    """
+    found = _TIME.fullmatch(time.strip())
+    if found:
+        days, first, second, third = (int(found[name] or 0) for name in ("days", "first", "second", "third"))
+        if found["days"] is not None or found["third"] is not None:
+            hours, minutes, rest = first, second, third
+        else:
+            hours, minutes, rest = 0, first, second
+        if total := ((days * 24 + hours) * 60 + minutes) * 60 + rest:
+            return total
+    raise ConfigError(f"{time!r} is no time limit", where=where, fix="write it as 2-00:00:00, 12:00:00 or 90 (minutes)")
+
+
+def timed(argv: Sequence[str], time: str | None, stop_before: int, where: str) -> tuple[str, ...]:
+    """Return the call that asks `alphaf` to go on later (SIGUSR1) so many seconds before the limit, and ends it then.
+
+    `--foreground` keeps the signal from the tools, `--preserve-status` hands on that `alphaf` ended to go on.
+    """
+    if time is None:
+        return tuple(argv)
+    limit = seconds(time, where)
+    if limit <= stop_before:
+        raise ConfigError(
+            f"the time limit {time} leaves nothing before the {stop_before} s that a checkpoint gets",
+            where=where,
+            fix="give more time, or less with `stop_before:`",
+        )
+    call = ("timeout", "--foreground", "--preserve-status", "--signal=USR1", f"--kill-after={stop_before}")
+    return (*call, str(limit - stop_before), *argv)
+
+
+def shell(argv: Sequence[str]) -> str:
+    """Return the words of a call for a POSIX shell."""
+    return shlex.join(argv)

@@ -1,0 +1,234 @@
+"""`alphaf ablate --on slurm`: every job once, what arms share as one; what is under way is left, what lacks is submitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fake_scheduler import FakeScheduler, stand_in
+
+from alphaf_orch.clusters.scheduler import JobState
+from alphaf_orch.clusters.submitted import happened, note
+from alphaf_orch.core.record import read_manifest
+from alphaf_orch.experiments.experiment import experiment_paths, read_record
+from alphaf_orch.experiments.plan import arm_commands
+from alphaf_orch.settings.options import submitted_paths
+
+GRID = ("ablate", "dpo.beta=0.05,0.1", "--model", "tiny", "--name", "실험")
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch) -> FakeScheduler:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    # The stand-ins have no lm-eval: what is evaluated is not asked, and an evaluation ends as the test has it.
+    monkeypatch.setattr("alphaf_orch.experiments.submit.require_tasks", lambda _: None)
+    monkeypatch.setattr("alphaf_orch.experiments.lacking._unscored", lambda *_: False)
+    (tmp_path / "site.yaml").write_text("scheduler: slurm\n", encoding="utf-8")
+    return stand_in(monkeypatch)
+
+
+@pytest.fixture
+def ablate(fake, site, alphaf, tmp_path):
+    """Return a function that gives the command, in the site's profile, and returns what it said."""
+
+    def call(*words: str, code: int = 0) -> str:
+        done = alphaf(*words, "--config", str(fake.config), "--on", f"slurm:{tmp_path / 'site.yaml'}")
+        assert done.exit_code == code, done.output
+        return done.output
+
+    return call
+
+
+def work_off(site: FakeScheduler, alphaf, monkeypatch, evaluated: int = 0) -> dict[str, int]:
+    """Run what was handed over as Slurm would, in order, an evaluation with the code that is said; return the codes."""
+    codes = {}
+    for number, handed in site.handed.items():
+        if site.told[number].over:
+            continue
+        job = handed.job
+        site.begin(number)
+        monkeypatch.setenv("SLURM_JOB_ID", number)
+        if job.needs.role == "eval":
+            code = evaluated
+            note(submitted_paths(job.run), job.name, happened("ended", exit_code=code))
+        else:
+            code = alphaf("job", job.run, job.name).exit_code
+        monkeypatch.delenv("SLURM_JOB_ID")
+        site.end(number, code)
+        codes[job.key.removeprefix("실험/")] = code
+    return codes
+
+
+def keys(site: FakeScheduler) -> list[str]:
+    return [handed.job.key.removeprefix("실험/") for handed in site.handed.values()]
+
+
+def arms() -> list[str]:
+    return [arm["name"] for arm in read_record(experiment_paths("실험"))["arms"]]
+
+
+def states() -> list[str]:
+    return [arm["state"] for arm in read_record(experiment_paths("실험"))["arms"]]
+
+
+def test_shared_stages_are_one_job_and_the_report_is_the_last(ablate, site, alphaf, fake):
+    said = ablate(*GRID)
+    first, second = arms()
+    assert set(keys(site)) == {
+        *(f"{first}:{name}" for name in ("data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo")),
+        f"{first}:eval-finance-ko", f"{second}:dpo", f"{second}:merge_dpo", f"{second}:eval-finance-ko", "실험:report",
+    }  # fmt: skip
+    assert keys(site)[-1] == "실험:report"
+    ids = {handed.job.key.removeprefix("실험/"): number for number, handed in site.handed.items()}
+    told = ", ".join(f"{name} {ids[f'{second}:{name}']}" for name in ("dpo", "merge_dpo", "eval-finance-ko"))
+    assert f"[{second}] {told}; shares data, preprocess, sft, merge_sft, dpo_data of {first}" in said, said
+    assert len(site.handed) == 12
+    report = list(site.handed.values())[-1]
+    assert (len(report.behind), report.after, report.job.needs.gpus) == (11, (), 0)
+    found = read_record(experiment_paths("실험"))["submitted"]
+    assert found["jobs"][f"실험/{second}"]["dpo"] == ids[f"{second}:dpo"]
+    assert found["shared"][f"실험/{second}"]["sft"] == f"실험/{first}"
+    assert "sft" not in fake.calls()
+
+
+def test_the_jobs_make_each_stage_once_and_the_report_is_the_local_ones(ablate, site, alphaf, fake, monkeypatch):
+    ablate(*GRID)
+    codes = work_off(site, alphaf, monkeypatch)
+    assert set(codes.values()) == {0}, codes
+    calls = fake.calls()
+    assert {name: calls.count(name) for name in calls} == {
+        "base_model": 1, "data": 1, "preprocess": 1, "sft": 1, "merge_sft": 1, "dpo_data": 1, "dpo": 2, "merge_dpo": 2,
+    }  # fmt: skip
+    first, second = arms()
+    manifest = read_manifest(experiment_paths("실험").arm(second).manifest)["stages"]
+    assert {name: entry.get("shared_from") for name, entry in manifest.items()} == {
+        **dict.fromkeys(("data", "preprocess", "sft", "merge_sft", "dpo_data"), first), "dpo": None, "merge_dpo": None,
+    }  # fmt: skip
+    assert states() == ["done", "done"]
+    assert experiment_paths("실험").page.is_file()
+    assert "nothing to submit, all of it is done" in ablate(*GRID)
+    assert len(site.handed) == 12
+
+
+def test_the_same_plan_runs_here_and_there(ablate, site, alphaf, fake, monkeypatch):
+    """What jobs have made is done for a local command, with the same fingerprints."""
+    ablate(*GRID)
+    work_off(site, alphaf, monkeypatch)
+    fake.forget()
+    monkeypatch.setattr("alphaf_orch.experiments.run.arm_commands", lambda e, a, p: arm_commands(e, a, p)[:1])
+    done = alphaf(*GRID, "--config", str(fake.config), "--on", "local")
+    assert (done.exit_code, fake.calls()) == (0, []), done.output
+
+
+def test_one_failed_arm_stops_no_other_and_the_report_says_so(ablate, site, alphaf, fake, monkeypatch):
+    ablate("ablate", "lora_r=8,16,32", "--model", "tiny", "--name", "실험")
+    second = arms()[1]
+    fake.behave(sft={"when": f"/{second}/", "then": "fail"})
+    codes = work_off(site, alphaf, monkeypatch)
+    assert codes[f"{second}:sft"] == 7
+    assert f"{second}:merge_sft" not in codes
+    assert {code for key, code in codes.items() if second not in key and "report" not in key} == {0}
+    assert codes["실험:report"] == 7, "as the local command ends"
+    assert states() == ["done", "failed", "done"]
+    error = read_record(experiment_paths("실험"))["arms"][1]["error"]
+    assert error.startswith("sft (job "), error
+    assert "the GPU fell off the bus" in error
+    page = experiment_paths("실험").page.read_text(encoding="utf-8")
+    assert "the GPU fell off the bus" in page
+    fake.behave()
+    before = len(site.handed)
+    ablate("ablate", "lora_r=8,16,32", "--model", "tiny", "--name", "실험")
+    assert keys(site)[before:] == [f"{second}:sft", f"{second}:merge_sft", f"{second}:eval-finance-ko", "실험:report"]
+    assert set(work_off(site, alphaf, monkeypatch).values()) == {0}
+    assert states() == ["done"] * 3
+
+
+def test_who_waits_for_a_shared_stage_that_failed_never_starts_and_the_record_says_so(
+    ablate, site, alphaf, fake, monkeypatch
+):
+    fake.behave(sft="fail")
+    ablate(*GRID)
+    codes = work_off(site, alphaf, monkeypatch)
+    first, second = arms()
+    assert [key for key in codes if key.startswith(second)] == []
+    assert states() == ["failed", "failed"]
+    told = [arm["error"] for arm in read_record(experiment_paths("실험"))["arms"]]
+    assert "sft" in told[0]
+    assert "DependencyNeverSatisfied" in told[1]
+    assert "it needs" in told[1], told[1]
+    fake.behave()
+    before = len(site.handed)
+    ablate(*GRID)
+    assert keys(site)[before:][:3] == [f"{first}:sft", f"{first}:merge_sft", f"{first}:dpo_data"]
+    assert set(work_off(site, alphaf, monkeypatch).values()) == {0}
+    assert states() == ["done", "done"]
+
+
+def test_an_evaluation_that_failed_makes_the_report_end_as_failed(ablate, site, alphaf, monkeypatch):
+    ablate(*GRID)
+    codes = work_off(site, alphaf, monkeypatch, evaluated=9)
+    assert codes["실험:report"] == 7
+    assert states() == ["failed", "failed"]
+    assert "eval-finance-ko" in read_record(experiment_paths("실험"))["arms"][0]["error"]
+
+
+def test_what_is_queued_is_left_and_said(ablate, site):
+    ablate(*GRID)
+    said = ablate(*GRID)
+    assert len(site.handed) == 12
+    assert "sft (job 103, queued (Dependency))" in said
+    assert said.count("under way already") == 3, said
+    assert "no job(s) submitted" in said
+    assert len(site.asked) == 1, "one call for all"
+
+
+def test_a_larger_grid_waits_for_what_is_under_way_and_moves_the_report_behind_it(ablate, site):
+    ablate(*GRID)
+    ablate("ablate", "dpo.beta=0.05,0.1,0.2", *GRID[2:])
+    third = arms()[2]
+    assert keys(site)[12:] == [f"{third}:dpo", f"{third}:merge_dpo", f"{third}:eval-finance-ko", "실험:report"]
+    added = list(site.handed.values())[12:]
+    assert {"104", "105"} <= set(added[0].after), "the shared stages of the first arm, queued before"
+    assert site.cancelled == [("112",)]
+    assert len(added[-1].behind) == 14
+
+
+def test_queued_jobs_behind_a_failed_one_are_taken_back_and_submitted_anew(ablate, site):
+    ablate(*GRID)
+    for number in ("101", "102"):
+        site.begin(number)
+        site.end(number)
+    site.told["103"] = JobState("failed", "OUT_OF_MEMORY")  # and this site leaves those in the queue that needed it
+    before = len(site.handed)
+    ablate(*GRID)
+    assert set(keys(site)[before:]) == set(keys(site)[2:before]) | {"실험:report"} | set(keys(site)[:2])
+    assert set(site.cancelled[0]) == {str(number) for number in range(104, 113)}
+
+
+def test_a_scheduler_that_is_not_there_or_refuses_leaves_nothing_behind(ablate, site, alphaf):
+    site.gone = True
+    assert "there is no sbatch" in ablate(*GRID, code=9)
+    assert not experiment_paths("실험").root.exists()
+    site.gone, site.refuses = False, 5
+    said = ablate(*GRID, code=9)
+    assert "Invalid account" in said
+    assert site.cancelled == [("101", "102", "103", "104")]
+    assert "submitted" not in read_record(experiment_paths("실험"))
+    site.refuses = None
+    ablate(*GRID)
+
+
+def test_with_parallel_an_arm_waits_for_the_end_of_the_one_before(ablate, site):
+    ablate("ablate", "lora_r=8,16,32", "--model", "tiny", "--name", "실험", "--parallel", "1")
+    found = {handed.job.key.removeprefix("실험/"): handed for handed in site.handed.values()}
+    first, second, _ = arms()
+    assert set(found[f"{second}:sft"].behind) == {found[f"{first}:merge_sft"].id, found[f"{first}:eval-finance-ko"].id}
+
+
+def test_a_dry_run_prints_every_file_and_writes_nothing(ablate, site):
+    said = ablate(*GRID, "--dry-run")
+    assert said.count("#!/bin/sh") == 12
+    assert "accelerate_sft.yaml" in said
+    assert said.rstrip().endswith("dry run: 12 jobs; nothing was submitted to slurm, and nothing was written")
+    assert not experiment_paths("실험").root.exists()
+    assert site.asked == []

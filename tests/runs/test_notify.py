@@ -20,7 +20,7 @@ from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.record import now
 from alphaf_orch.planning.stages import Stage
-from alphaf_orch.runs.notify.call import told_of
+from alphaf_orch.runs.notify.call import told_by_jobs, told_of
 from alphaf_orch.runs.notify.message import message
 from alphaf_orch.runs.notify.send import send
 from alphaf_orch.runs.watch import stall
@@ -344,6 +344,15 @@ def test_a_job_tells_its_failure_and_the_last_of_a_chain_its_end(fake, alphaf, t
     told = heard(teller)
     assert [(each["event"], each["job_id"]) for each in told] == [("end", "8"), ("failure", "8")]
     assert told[1]["what"] == "there is no run none" and "작업 8" in told[1]["text"]
+
+
+def test_jobs_that_could_reach_nobody_are_not_submitted(monkeypatch, webhook, tmp_path):
+    config, said = build_config({"model": "tiny", "notify": {"webhook_env": "TEAM_ROOM"}}, "c"), []
+    with pytest.raises(ConfigError, match="the jobs would not have the variable TEAM_ROOM"):
+        told_by_jobs(config, ("WANDB_API_KEY",), said.append)
+    told_by_jobs(config, ("TEAM_ROOM",), said.append)
+    assert said == ["notify: on end, failure, stall the jobs will tell 127.0.0.1 (a webhook)"]
+    told_by_jobs(build_config({"model": "tiny"}, "c"), (), pytest.fail)
 
 
 def test_an_experiment_tells_its_end_and_each_failed_arm(fake, alphaf, teller, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -86,6 +86,25 @@ def told_of(
         _telling.remove(paths)
     if not arm and ends():
         tell("end", state="done", exit_code=0)
+
+
+def told_by_jobs(config: RunConfig, carried: Sequence[str], say: Say) -> None:
+    """Say whom the jobs will tell; raise ConfigError where they could reach nobody, as far as that is seen here.
+
+    `carried` are the variables that the profile hands to jobs.
+    """
+    notify = config.notify
+    if notify is None:
+        return
+    name = notify.webhook_env
+    if name and name not in carried:
+        raise ConfigError(
+            f"the jobs would not have the variable {name}, which notify takes the webhook's address from",
+            where="key notify.webhook_env; `env:` of the profile",
+            fix="put the address into a file that only you can read, on a disk that the machines share, and name it by"
+            f" notify.webhook_file; or name {name} under `env:` of the profile",
+        )
+    say(f"notify: on {', '.join(notify.on)} the jobs will tell {' and '.join(checked(notify))}")
 
 
 def stalled(config: RunConfig, paths: RunPaths, stage: str, silent: float, say: Say) -> None:

@@ -28,6 +28,7 @@ _AGAIN_S = 1.0  # between two tries: of a connection that failed, and of an answ
 _LATE = "no answer in time"
 _COME_AGAIN = (429, 502, 503, 504)
 _ADDRESS_BYTES = 8192  # of a file with one address; ours
+_LONG = 16  # letters of an address that no two people choose; ours
 _KEPT = "%/:=&?~#+!$,;'@()*[]"
 
 
@@ -66,7 +67,6 @@ def address(notify: Notify) -> SplitResult:
     text = text.strip()
     if not text:
         raise ConfigError("there is no address for the webhook", where=where, fix=f"set it; {HOW}")
-    remember(text)
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
@@ -78,8 +78,10 @@ def address(notify: Notify) -> SplitResult:
     if parts.username is not None:
         fix = "use a webhook whose address is all that it needs, or a command"
         raise ConfigError("the webhook's address has a user's name in it", where=where, fix=fix)
-    for secret in (parts.path, parts.query):
-        if len(secret) >= 16:  # or a word of one's own would be masked everywhere
+    # Of one that is a host alone nothing is secret, and a word of one's own is not to be masked everywhere.
+    found = ((text, len(parts.path) > 1 or parts.query), (parts.path, len(parts.path) >= _LONG))
+    for secret, is_one in (*found, (parts.query, len(parts.query) >= _LONG)):
+        if is_one:
             remember(secret)
     return parts
 

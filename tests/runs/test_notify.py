@@ -159,7 +159,9 @@ def test_nobody_to_be_told_ends_no_evening_silently(notify, what, fake, alphaf):
     assert fake.calls() == []
 
 
-@pytest.mark.parametrize("address", ["ftp://host/x", "file:///etc/passwd", "https://", "https://a b/", "http://u:p@h/"])
+@pytest.mark.parametrize(
+    "address", ["ftp://host/x", "file:///etc/passwd", "https:///x", "https://a b/", "http://u:p@h/"]
+)
 def test_an_address_that_is_none_is_refused_without_repeating_it(address, fake, alphaf, monkeypatch):
     monkeypatch.setenv("TEAM_ROOM", address)
     done = alphaf("run", "--model", "tiny", "--config", asking(fake, webhook_env="TEAM_ROOM"))

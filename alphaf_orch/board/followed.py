@@ -84,7 +84,12 @@ class Followed:
             life, _, count = at.partition(".")
             known = life == str(self._life) and count.isdecimal() and int(count) <= len(self._points)
             begin = int(count) if known else 0
-            return Curve(tuple(self._points[begin:]), f"{self._life}.{len(self._points)}", anew=not known)
+            return Curve(tuple(self._points[begin:]), self.at, anew=not known)
+
+    @property
+    def at(self) -> str:
+        """How far the curve has come, as of the last time that it was read."""
+        return f"{self._life}.{len(self._points)}"
 
     def progress(self, since: float) -> Progress:
         """Return how far it is by the rows that were written since a try began (seconds since the epoch)."""

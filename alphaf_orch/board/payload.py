@@ -24,12 +24,12 @@ def everything(snapshot: Snapshot, href: Href) -> dict[str, Any]:
     }
 
 
-def moving(snapshot: Snapshot, version: str, marks: Callable[[Working], str]) -> dict[str, Any]:
-    """Return what changes at every step; `marks` says how far the curve of a stage has come."""
+def moving(snapshot: Snapshot, version: str) -> dict[str, Any]:
+    """Return what changes at every step; `version` tells one value of everything else from another."""
     runs = {run.name: run for run in snapshot.runs}
     return {
         "version": version,
-        "working": [_working(work, runs[work.run], marks(work)) for work in snapshot.working],
+        "working": [_working(work, runs[work.run]) for work in snapshot.working],
         "cards": [
             {"name": card.name, "memory": card.memory, "used": card.used, "busy": card.busy}
             for card in snapshot.cards.cards
@@ -102,7 +102,7 @@ def _pages(prefix: str, names: Sequence[str], href: Href) -> list[dict[str, str]
     return [{"name": name, "href": href(f"{prefix}{name}")} for name in names]
 
 
-def _working(work: Working, run: Run, mark: str) -> dict[str, Any]:
+def _working(work: Working, run: Run) -> dict[str, Any]:
     found = next((stage for stage in run.stages if stage.name == work.stage), None)
     quiet = work.quiet_s or 0.0
     return {
@@ -115,7 +115,7 @@ def _working(work: Working, run: Run, mark: str) -> dict[str, Any]:
         "time": work.progress.time,
         "eta_s": work.progress.eta_s,
         "figures": dict(work.progress.figures),
-        "at": mark,
+        "at": work.at,
         "log": list(work.log),
         "quiet_s": quiet - quiet % 10 if quiet >= _QUIET_S else None,
         "findings": [{"kind": each.kind, "step": each.step, "what": each.what} for each in found.findings]

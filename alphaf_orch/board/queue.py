@@ -8,8 +8,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from alphaf_orch.board.described import sign
+from alphaf_orch.clusters.schedulers import scheduler_named
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.runs.jobs import Answers, Kept, Told, any_open, heard, known, read_jobs
@@ -22,8 +24,8 @@ Hear = Callable[[dict[RunPaths, Kept]], tuple[Answers, str]]
 class Queue:
     """What was handed to schedulers, followed."""
 
-    def __init__(self, hear: Hear = heard) -> None:
-        self._hear = hear
+    def __init__(self, hear: Hear | None = None) -> None:
+        self._hear = hear or partial(heard, named=scheduler_named)
         self._signs: dict[RunPaths, tuple[object, ...]] = {}
         self._kept: dict[RunPaths, Kept] = {}
         self._heard: tuple[Answers, str] = ({}, "")

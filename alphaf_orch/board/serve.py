@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
@@ -11,7 +12,7 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
@@ -31,14 +32,24 @@ def serve(port: int, say: Callable[[str, int], None], *, control: bool) -> None:
 
     Raises ConfigError for a port that somebody else has, or that may not be taken.
     """
-    listening = _bound(port)
-    with listening:
+    with served(port, control=control) as (board, taken, thread):
+        say(board.token.value, taken)
+        while thread.is_alive():
+            thread.join(0.5)
+    raise RunStateError("the board ended by itself", where=f"{_HOST}:{taken}", fix="give the same command again")
+
+
+@contextlib.contextmanager
+def served(port: int, *, control: bool) -> Iterator[tuple[Board, int, threading.Thread]]:
+    """Have a board answer on a port meanwhile; yield it, its port, and the thread that lives as long as it does."""
+    with _bound(port) as listening:
         board = Board(Token(), control=control)
         board.read_all(_FIRST_LOOKS_S)
         _tell_errors()
         server = uvicorn.Server(
             uvicorn.Config(
                 board.app, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",
+                proxy_headers=False,
                 loop="asyncio", http="h11", timeout_graceful_shutdown=1, timeout_keep_alive=75,
             )
         )  # fmt: skip
@@ -48,14 +59,10 @@ def serve(port: int, say: Callable[[str, int], None], *, control: bool) -> None:
         try:
             while not server.started and thread.is_alive():
                 time.sleep(0.01)
-            if thread.is_alive():
-                say(board.token.value, listening.getsockname()[1])
-            while thread.is_alive():
-                thread.join(0.5)
+            yield board, listening.getsockname()[1], thread
         finally:
             server.should_exit = True
             thread.join(_END_S)
-    raise RunStateError("the board ended by itself", where=f"{_HOST}:{port}", fix="give the same command again")
 
 
 def _bound(port: int) -> socket.socket:
@@ -80,21 +87,26 @@ def _bound(port: int) -> socket.socket:
 
 
 class _Errors(logging.Handler):
-    """Says in one line what failed in the server; the stack trace goes to a file."""
+    """Says in one line what failed in the server."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Say it."""
-        if not record.exc_info or record.exc_info[1] is None:
+        if record.exc_info and record.exc_info[1] is not None:
+            _tell(record.exc_info[1])
+        else:
             sys.stderr.write(f"error: the board: {mask(record.getMessage())}\n")
-            return
-        error = record.exc_info[1]
-        handle, kept = tempfile.mkstemp(prefix="alphaf-", suffix=".trace")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(mask("".join(traceback.format_exception(error))))
-        sys.stderr.write(f"error: the board failed at one request: {mask(repr(error))}; trace: {kept}\n")
+
+
+def _tell(error: BaseException) -> None:
+    """Say in one line what failed; the stack trace goes to a file."""
+    handle, kept = tempfile.mkstemp(prefix="alphaf-", suffix=".trace")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(mask("".join(traceback.format_exception(error))))
+    sys.stderr.write(f"error: the board failed at one request: {mask(repr(error))}; trace: {kept}\n")
 
 
 def _tell_errors() -> None:
+    threading.excepthook = lambda lost: _tell(lost.exc_value) if lost.exc_value else None
     for name in ("uvicorn.error", "asyncio"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [_Errors(logging.ERROR)], False

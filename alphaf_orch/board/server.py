@@ -19,7 +19,7 @@ from alphaf_orch.board import names
 from alphaf_orch.board.access import PAGE, REPORT, App, Guard, Token
 from alphaf_orch.board.pages import pages_of, read_page
 from alphaf_orch.board.payload import curve_json, encoded, everything, moving
-from alphaf_orch.board.state import Folder, Snapshot, Working
+from alphaf_orch.board.state import Folder, Snapshot
 from alphaf_orch.core import stop
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.paths import RunPaths, find_template, template_folders
@@ -117,7 +117,7 @@ class Board:
     def _live(self, request: Request) -> Response:
         snapshot = self.look()
         _, version = self._everything(snapshot)
-        return _answer(request, *encoded(moving(snapshot, version, self._mark)))
+        return _answer(request, *encoded(moving(snapshot, version)))
 
     def _everything(self, snapshot: Snapshot) -> tuple[bytes, str]:
         """Return what is told of the whole folder; most looks find it as the one before."""
@@ -126,10 +126,6 @@ class Board:
         if before is None or before[0] != same:
             before = self._told = (same, encoded(everything(snapshot, self._href)))
         return before[1]
-
-    def _mark(self, work: Working) -> str:
-        found = self._folder.curve(work.run, work.stage, "0.0")
-        return found.at if found else ""
 
     def _curve(self, request: Request) -> Response:
         asked = request.query_params

@@ -37,6 +37,7 @@ class Working:
     progress: Progress
     log: tuple[str, ...]  # its last lines, secrets masked
     quiet_s: float | None  # since the log or the metrics last grew
+    at: str = ""  # how far its curve has come (`Curve.at`)
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Folder:
             progress=followed.progress(_epoch(stage.started)),
             log=tail(log, 40),
             quiet_s=None if newest is None else max(0.0, time.time() - newest),
+            at=followed.at,
         )
 
     def _look_at_cards(self) -> Cards:

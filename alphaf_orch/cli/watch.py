@@ -22,6 +22,7 @@ from alphaf_orch.runs.find import existing_run
 _EVERY_S = 1.0
 _POLL_S = 0.1  # how soon a terminal of another size is drawn anew
 _WHOLE_S = 5.0  # ours: how long a single look waits until every run is read
+_HEARD_S = 1.5  # ours: and until a scheduler has said how its jobs stand; squeue takes some 0.1 s
 
 
 @command()
@@ -55,11 +56,13 @@ def watch(run: str | None, once: bool) -> None:
 
 def _whole(folder: Folder) -> Snapshot:
     """Return a look that has read every run, as far as that is to be had in some seconds."""
-    end = time.monotonic() + _WHOLE_S
+    begun = time.monotonic()
     while True:
-        look = folder.look()
-        if time.monotonic() > end or all(run.state != "unread" for run in look.runs):
+        look, took = folder.look(), time.monotonic() - begun
+        states = {run.state for run in look.runs}
+        if not (("unread" in states and took < _WHOLE_S) or ("queued" in states and took < _HEARD_S)):
             return look
+        time.sleep(_POLL_S)
 
 
 def _follow(console: Console, folder: Folder, shown: Callable[[Snapshot], RenderableType]) -> None:

@@ -98,12 +98,16 @@ def detail(look: Snapshot, run: Run, curves: Curves, view: View) -> RenderableTy
     title = f"{run.name}: {'damaged' if run.damage else run.state}, {who}{', is to stop' if run.stopping else ''}"
     parts: list[RenderableType] = [_told(title, "bold", view)]
     parts += [_told(f"damaged: {run.damage}; next: {run.fix}", "bold red", view)] if run.damage else []
-    table = _grid("stage", "state", "time", "", width=view.width)
-    for stage in run.stages:
-        state = Text(stage.state, style=_STYLE.get(stage.state, ""))
-        told = "; ".join(filter(None, (stage.job, stage.told.split("\n", 1)[0])))
-        table.add_row(stage.name, state, _took(look, stage), view.cut(told))
-    parts.append(table)
+    rows = [
+        (
+            Text(stage.name),
+            Text(stage.state, style=_STYLE.get(stage.state, "")),
+            Text(_took(look, stage)),
+            Text("; ".join(filter(None, (stage.job, stage.told.split("\n", 1)[0])))),
+        )
+        for stage in run.stages
+    ]
+    parts.append(_grid(("stage", "state", "time", ""), rows, view))
     for each in working:
         parts += _figures(look, each, curves, view)
     findings = [f"warning: {each.what}" for stage in run.stages for each in stage.findings]
@@ -127,7 +131,7 @@ def _table(
     if not working and not queued:
         return [_told("nothing works here at this moment", "dim", view)]
     more = [name for name, least in _FROM_WIDTH.items() if view.width >= least]
-    table = _grid("run", "stage", "step", "ETA", *more, width=view.width)
+    rows, reasons = [], []
     for each in working:
         cells = {
             "loss": _figure(each.progress.figures.get("loss")),
@@ -135,17 +139,16 @@ def _table(
             "tokens/s": _whole(each.progress.figures.get("tokens_per_s")),
             "where": _where(each),
         }
-        who = Text(view.name(each.run), style="green")
-        table.add_row(who, each.stage, _step(each), _left(look, each), *(cells[name] for name in more))
-    reasons = []
+        more_cells = [Text(cells[name]) for name in more]
+        told = map(Text, (each.stage, _step(each), _left(look, each)))
+        rows.append([Text(view.name(each.run), style="green"), *told, *more_cells])
     for run, stage in queued:
         why = "; ".join(filter(None, (stage.job, stage.told)))
-        cells = dict.fromkeys(more, "") | ({"where": why} if "where" in more else {})
-        who = Text(view.name(run.name), style="yellow")
-        table.add_row(who, stage.name, stage.state, "", *(cells[name] for name in more))
+        last = [Text(why if name == "where" else "") for name in more]
+        rows.append([Text(view.name(run.name), style="yellow"), Text(stage.name), Text(stage.state), Text(""), *last])
         if why and "where" not in more:
             reasons.append(_told(f"{view.name(run.name)} {stage.name}: {why}", "yellow", view))
-    return [table, *reasons]
+    return [_grid(("run", "stage", "step", "ETA", *more), rows, view), *reasons]
 
 
 def _figures(look: Snapshot, each: Working, curves: Curves, view: View) -> list[RenderableType]:
@@ -193,11 +196,17 @@ def _cards(look: Snapshot, view: View) -> list[RenderableType]:
     return list(lines)
 
 
-def _grid(*heads: str, width: int) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2 if width >= 60 else 1, 0, 0), show_edge=False)
+def _grid(heads: Sequence[str], rows: Sequence[Sequence[Text]], view: View) -> Table:
+    """Return rows as a table no wider than the screen; what does not fit is cut off the last column."""
+    gap = 2 if view.width >= 60 else 1
+    widths = [max(map(cell_len, (head, *(row[at].plain for row in rows)))) for at, head in enumerate(heads[:-1])]
+    rest = max(0, view.width - sum(widths) - gap * len(widths))
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_edge=False)
     for head in heads:
         right = head in ("step", "ETA", "loss", "tokens/s", "time")
         table.add_column(head, header_style="dim", no_wrap=True, overflow="crop", justify="right" if right else "left")
+    for *first, last in rows:
+        table.add_row(*first, Text(view.cut(last.plain, rest), style=last.style))
     return table
 
 
@@ -206,7 +215,7 @@ def _told(text: str, style: str, view: View) -> Text:
 
 
 def _ended(run: Run) -> str:
-    hurt = next((stage for stage in reversed(run.stages) if stage.state in ("failed", "damaged", "interrupted")), None)
+    hurt = next((stage for stage in run.stages if stage.state in ("failed", "damaged", "interrupted")), None)
     told = run.damage or (f"{hurt.name} {hurt.state}: {hurt.told}" if hurt and hurt.told else hurt.name if hurt else "")
     first = told.split("\n", 1)[0]
     return f"{run.name}: {run.state}{f', {first}' if first else ''}"

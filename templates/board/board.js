@@ -124,6 +124,7 @@
     const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
     const found = [];
     for (let at = Math.ceil(low / step) * step; at <= high + step / 1e6; at += step) found.push(Number(at.toPrecision(12)));
+    found.digits = Math.max(0, -Math.floor(Math.log10(step)));
     return found;
   };
   // What of more points than the plot is wide would be drawn over each other is left out.
@@ -147,9 +148,11 @@
     const svg = shape("svg", { viewBox: `0 0 ${W} ${H}`, role: "img", "aria-label": `${last} (${plain(said.words.at_step)} ${xs.reduce((a, b) => Math.max(a, b))})` });
     svg.dataset.points = lines[0].points.length;
     svg.dataset.last = Math.max(...xs);
-    for (const v of steps(y0, y1, 4)) {
+    const heights = steps(y0, y1, 4);
+    const height = (v) => (heights.digits <= 4 && Math.abs(v) < 1e6 ? v.toFixed(heights.digits) : number(v)); // all alike
+    for (const v of heights) {
       svg.append(shape("line", { class: "grid", x1: L, x2: W - R, y1: y(v), y2: y(v) }));
-      svg.append(shape("text", { x: L - 6, y: y(v) + 4, "text-anchor": "end" }, number(v)));
+      svg.append(shape("text", { x: L - 6, y: y(v) + 4, "text-anchor": "end" }, height(v)));
     }
     for (const v of steps(x0, x1, 6)) {
       if (Number.isInteger(v)) svg.append(shape("text", { x: x(v), y: H - 6, "text-anchor": "middle" }, v.toLocaleString("en")));
@@ -179,7 +182,7 @@
   };
   const fact = (name, ...value) => make("div", {}, make("dt", {}, name), make("dd", {}, ...value));
   const finding = (each) => make("p", { class: "finding" }, word("at_step"), ` ${each.step}: `, both(said.findings[each.kind] ?? each.what));
-  const cards = new Map();
+  const cards = new Map(), TRAININGS = ["sft", "dpo"];
 
   function card(key, run, stage) {
     const made = {
@@ -226,7 +229,8 @@
     if (step === null || all === null) view.bar.removeAttribute("value");
     else { view.bar.max = all || 1; view.bar.value = step; }
     view.bar.hidden = step === null && each.quiet_s !== null;
-    const where = step === null ? word("no_step") : make("span", { class: "step" }, `${step}${all === null ? "" : ` / ${all}`} `, word("step"));
+    const before = TRAININGS.includes(each.stage) ? word("no_step") : (each.log.at(-1) ?? ""); // others take no steps
+    const where = step === null ? before : make("span", { class: "step" }, `${step}${all === null ? "" : ` / ${all}`} `, word("step"));
     put(view.told, where, each.holder ? make("span", {}, " · ", word("held"), `: ${each.holder}`) : null,
       each.stopping ? make("strong", {}, " · ", word("stopping")) : null,
       each.quiet_s !== null ? make("strong", {}, " · ", word("quiet"), ` ${clock(each.quiet_s)}`) : null);
@@ -334,7 +338,7 @@
     });
     const head = make("tr", {}, ...["stage", "state", "time", "since", "why"].map((name) => make("th", { scope: "col" }, word(name))));
     into.replaceChildren(make("table", {}, make("thead", {}, head), make("tbody", {}, ...lines)));
-    for (const stage of run.stages.filter((each) => ["sft", "dpo"].includes(each.name))) {
+    for (const stage of run.stages.filter((each) => TRAININGS.includes(each.name))) {
       const place = make("div", { class: "curve" });
       into.append(make("h3", {}, both(named("stages", stage.name))), place);
       curve(run.name, stage.name).then((points) => drawn(place, points), () => place.append(word("lost")));

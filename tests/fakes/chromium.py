@@ -41,8 +41,8 @@ class Chromium:
         there, ours = os.pipe()
         ours_too, there_too = os.pipe()
         words = [browser(), *FLAGS, *flags, f"--user-data-dir={profile}"]
-        # It reads from descriptor 3 and writes to 4.
-        argv = ["sh", "-c", f'exec "$@" 3<&{there} 4>&{there_too} 2>/dev/null', "sh", *words]
+        # It reads from descriptor 3 and writes to 4; a plain sh knows no descriptor of two digits.
+        argv = ["bash", "-c", f'exec "$@" 3<&{there} 4>&{there_too} 2>/dev/null', "chromium", *words]
         self._process = subprocess.Popen(argv, pass_fds=(there, there_too), stdout=subprocess.DEVNULL)
         os.close(there)
         os.close(there_too)
@@ -118,7 +118,7 @@ class Page:
         """Return the value once it is a true one."""
         until = time.monotonic() + within_s
         while True:
-            value = self.ask(expression)
+            value = self.ask(f"((found) => (found instanceof Node ? true : found))({expression})")
             if value:
                 return value
             if time.monotonic() > until:

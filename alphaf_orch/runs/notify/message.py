@@ -98,7 +98,8 @@ def message(event: Event, paths: RunPaths, command: str = "", **facts: Any) -> M
     """Return what is told of a run at this moment, by whoever works on it here."""
     job_id = next((os.environ[name] for name in _JOB_IDS if os.environ.get(name)), "")
     about = {"name": run_name(paths), "where": str(paths.root)}
-    about |= {"host": platform.node(), "job_id": job_id, "at": now()}
+    # Of a Slurm node the name that its users know, which need not be that of the machine.
+    about |= {"host": os.environ.get("SLURMD_NODENAME") or platform.node(), "job_id": job_id, "at": now()}
     return Message(event=event, command=command, **{**about, **facts})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import click
 from rich.console import Console
@@ -14,6 +15,8 @@ from alphaf_orch.cli.options import Finite, How, command, log_console, out_conso
 from alphaf_orch.cli.views import print_arms, print_expected
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import Machine, detect_machine
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.wording import Language, in_language
 from alphaf_orch.experiments.ablation.detect import outlook
 from alphaf_orch.experiments.ablation.evidence import planned_difference
@@ -28,6 +31,7 @@ from alphaf_orch.report.ablation.identity import start_warnings
 from alphaf_orch.report.ablation.page import ablation_report
 from alphaf_orch.report.ablation.scores import cli_rows, verdict
 from alphaf_orch.report.write import write_report
+from alphaf_orch.runs.notify.call import told_of
 from alphaf_orch.runs.submission import Site
 
 
@@ -72,17 +76,19 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float |
         _dry_run(experiment, paths, machine)
         return
     keep_in(paths.log("alphaf"))
-    outcomes = run_experiment(
-        experiment,
-        paths,
-        machine,
-        log_console(),
-        parallel=parallel,
-        online=how.online,
-        warm=how.warm,
-        verbose=how.verbose,
-    )
-    report_ablation(experiment, paths, outcomes, how.lang)
+    console = log_console()
+    with told_of(experiment.arms[0].config, RunPaths(paths.root), partial(tell, console)):
+        outcomes = run_experiment(
+            experiment,
+            paths,
+            machine,
+            console,
+            parallel=parallel,
+            online=how.online,
+            warm=how.warm,
+            verbose=how.verbose,
+        )
+        report_ablation(experiment, paths, outcomes, how.lang)
 
 
 def report_ablation(

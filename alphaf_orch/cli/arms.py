@@ -27,6 +27,7 @@ from alphaf_orch.experiments.submit import (
     wanted_jobs,
 )
 from alphaf_orch.planning.plan import Plan
+from alphaf_orch.runs.notify.call import told_by_jobs
 from alphaf_orch.runs.submission import Site, find_site
 from alphaf_orch.settings.clusters import parse_on
 
@@ -47,6 +48,7 @@ def submit_arms(
     beside: Beside | None = None,
 ) -> None:
     """Submit what an experiment lacks and print the ids; with --wait follow it to its end, and exit as it does."""
+    told_by_jobs(experiment.arms[0].config, site.profile.env, partial(click.echo, err=True))
     report = report_job(experiment, how.lang)
     since = so_far(experiment.name) if paths.root.is_dir() else {}
     done = submit_experiment(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import click
 from rich.table import Table
@@ -15,6 +16,8 @@ from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.wording import Language
 from alphaf_orch.experiments.bakeoff.jobs import answers_job, facts_job
 from alphaf_orch.experiments.bakeoff.plan import (
@@ -40,6 +43,7 @@ from alphaf_orch.experiments.submit import Beside, for_jobs
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.report.bakeoff.page import bakeoff_report
 from alphaf_orch.report.write import write_report
+from alphaf_orch.runs.notify.call import told_of
 from alphaf_orch.runs.submission import Site
 
 
@@ -75,17 +79,19 @@ def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | 
         _print_dry_run(planned)
         return
     keep_in(paths.log("alphaf"))
-    found = run_bakeoff(
-        planned,
-        paths,
-        detect_machine(),
-        log_console(),
-        parallel=parallel,
-        online=how.online,
-        warm=how.warm,
-        verbose=how.verbose,
-    )
-    _report(found, weighted, how.lang, chosen=bool(weights))
+    console = log_console()
+    with told_of(planned.experiment.arms[0].config, RunPaths(paths.root), partial(tell, console)):
+        found = run_bakeoff(
+            planned,
+            paths,
+            detect_machine(),
+            console,
+            parallel=parallel,
+            online=how.online,
+            warm=how.warm,
+            verbose=how.verbose,
+        )
+        _report(found, weighted, how.lang, chosen=bool(weights))
 
 
 def report_bakeoff(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import click
 
@@ -14,12 +15,14 @@ from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import tell
 from alphaf_orch.evaluation import run as evaluation_run
 from alphaf_orch.evaluation.options import BACKENDS, SERVERS, EvalOptions, suites_asked
 from alphaf_orch.evaluation.request import evaluated_run, known_results, pending_work, plan_evaluation
 from alphaf_orch.evaluation.tasks.listing import list_tasks
 from alphaf_orch.runs.chain import run_config
 from alphaf_orch.runs.find import existing_run
+from alphaf_orch.runs.notify.call import told_of
 from alphaf_orch.runs.submission import Site, under_way
 from alphaf_orch.runs.warm import warm_programs
 
@@ -77,7 +80,8 @@ def evaluate(options: EvalOptions, how: How, list_only: bool, on: str | None) ->
         return
     keep_in(paths.log("alphaf"))
     console = log_console()
-    with warm_programs(how.warm, config, machine, console):
+    told = told_of(config, paths, partial(tell, console))
+    with told, warm_programs(how.warm, config, machine, console):
         results = evaluation_run.evaluate(evaluation, console, verbose=how.verbose)
     if how.as_json:
         echo_json(results_json(paths.name, results))

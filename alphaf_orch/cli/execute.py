@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -23,6 +24,7 @@ from alphaf_orch.runs.look import run_json
 from alphaf_orch.runs.nodes.follower import follow
 from alphaf_orch.runs.nodes.leader import Leader
 from alphaf_orch.runs.nodes.seats import here, led, refuse_unknown_seat
+from alphaf_orch.runs.notify.call import told_of
 from alphaf_orch.runs.ready import ready_plan
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.runner import run_plan
@@ -50,7 +52,7 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, how: How) -> None:
     elif seat and seat.rank:
         follow(paths, seat, config.node_timeout, machine, console, verbose=how.verbose)
     else:
-        with led(config, paths, seat, console) as leader:
+        with told_of(config, paths, partial(tell, console)), led(config, paths, seat, console) as leader:
             _run(config, paths, scope, machine, console, leader, warm=how.warm, verbose=how.verbose)
 
 

@@ -81,6 +81,10 @@ COMMANDS = {
         "Merge a run's newest finished model with others by mergekit, and check the hand-off again.",
     ),
     "models": ("look:models", "List the model presets, and whether their weights are on this machine."),
+    "notify": (
+        "notify:notify",
+        "Send a test message to whoever the settings of a run, or a config file, name under `notify:`.",
+    ),
     "plan": (
         "plan:plan",
         "Show what `alphaf run` would do and why, with every rendered file and command; launches nothing.",
@@ -103,6 +107,10 @@ COMMANDS = {
     "verify": (
         "verify:verify",
         "Read every file of a run and compare it with what was written; each damaged one is named (exit code 6).",
+    ),
+    "watch": (
+        "watch:watch",
+        "Show what works in the runs folder, or one run or experiment in detail, again each second; Ctrl-C leaves it.",
     ),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.wording import Language
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.sweep.choice import Choice
@@ -29,6 +31,7 @@ from alphaf_orch.report.card import write_model_card
 from alphaf_orch.report.sweep import explained, said, write_sweep_report
 from alphaf_orch.runs.chain import merge_scope
 from alphaf_orch.runs.find import existing_run, last_finished_sft
+from alphaf_orch.runs.notify.call import told_of
 from alphaf_orch.runs.ready import ready_plan
 from alphaf_orch.runs.warm import warm_programs
 from alphaf_orch.settings.config import RunConfig
@@ -136,17 +139,18 @@ def _sweep(
         _print_candidates(tried)
         return
     keep_in(paths.log("alphaf"))
-    with warm_programs(how.warm, config, machine, console, default=True):
-        tried = candidates(ready_plan(tried[0].plan, console, verbose=how.verbose).resolved, grid)
-        tell_notes(tried[0].plan)
-        assert scope.merge_alone is not None
-        swept = run_sweep(tried, paths, scope.merge_alone, options, machine, console, verbose=how.verbose)
-    if swept.choice:
-        write_model_card(paths)
-        _print_choice(swept, swept.choice, paths, how.lang)
-    error = failed(swept, tried, paths)
-    if error:
-        raise error
+    with told_of(config, paths, partial(tell, console)):
+        with warm_programs(how.warm, config, machine, console, default=True):
+            tried = candidates(ready_plan(tried[0].plan, console, verbose=how.verbose).resolved, grid)
+            tell_notes(tried[0].plan)
+            assert scope.merge_alone is not None
+            swept = run_sweep(tried, paths, scope.merge_alone, options, machine, console, verbose=how.verbose)
+        if swept.choice:
+            write_model_card(paths)
+            _print_choice(swept, swept.choice, paths, how.lang)
+        error = failed(swept, tried, paths)
+        if error:
+            raise error
 
 
 def _print_candidates(tried: Sequence[Candidate]) -> None:

@@ -21,6 +21,8 @@ from alphaf_orch.core.record import fingerprint
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.runs import submission
+from alphaf_orch.runs.chain import run_config
+from alphaf_orch.runs.notify.call import told_by_jobs
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.submission import Handed, Site, run_jobs
 from alphaf_orch.settings.clusters import parse_on
@@ -55,6 +57,7 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
         print_dry_run(plan, machine)
         print_jobs(run_jobs(plan, run, site), paths, site)
         return
+    told_by_jobs(config, site.profile.env, partial(click.echo, err=True))
     since = _said_before(run, paths)
     say = _say(how)
     handed = submission.submit_run(config, paths, scope, run, site, log_console(), say, verbose=how.verbose)
@@ -71,6 +74,7 @@ def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Si
     if how.dry_run:
         print_jobs([job], paths, site)
         return
+    told_by_jobs(run_config(paths), site.profile.env, partial(click.echo, err=True))
     since = _said_before(run, paths)
     _tell(submission.submit_call(paths, job, site, _say(how)), run, since, how)
 

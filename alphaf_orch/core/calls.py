@@ -36,6 +36,7 @@ class Call:
 _wanted: Path | None = None
 _call: Call | None = None
 _awaited = -1
+_held = 0
 
 
 def take_up() -> None:
@@ -55,7 +56,8 @@ def keep_in(log: Path) -> None:
 
 def holds(lock: Path) -> None:
     """Begin the log, where one is wanted and this is the first lock; whoever awaits a detached call is told."""
-    global _call
+    global _call, _held
+    _held += 1
     if _wanted is None or _call or not streams.are_lasting():
         return
     begins = _wanted.stat().st_size if _wanted.is_file() else 0
@@ -68,6 +70,11 @@ def holds(lock: Path) -> None:
         streams.leave_viewer()
         os.write(_awaited, str(_wanted).encode())
         os.close(_awaited)
+
+
+def times_held() -> int:
+    """Return how often this process has taken a lock: before the first time, all that was refused was asked for."""
+    return _held
 
 
 def ended(code: int) -> None:

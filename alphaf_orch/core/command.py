@@ -104,17 +104,9 @@ def answer(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout
     """Return how a short command ended; 127 where there is no such program."""
     try:
         done = subprocess.run(
-            argv,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout,
-            check=False,
-            process_group=0,  # a signal to ours (SIGUSR1) would end it, and its answer be missed
-        )
+            argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", errors="replace",
+            timeout=timeout, check=False, process_group=0,  # a signal to ours (SIGUSR1) would end it, its answer missed
+        )  # fmt: skip
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return Answer(127, "")
     except subprocess.TimeoutExpired:  # and it is killed
@@ -136,7 +128,9 @@ class Probed:
     output: str
 
 
-def probes(argvs: Sequence[Sequence[str]], env: Mapping[str, str], seconds: float) -> list[Probed]:
+def probes(
+    argvs: Sequence[Sequence[str]], env: Mapping[str, str], seconds: float, stdin: int = subprocess.DEVNULL
+) -> list[Probed]:
     """Run short programs side by side and return how each ended, in their order; 127 for one that does not exist.
 
     What is not ended after so many seconds is killed. Whatever came of the programs is gone in the end.
@@ -149,7 +143,7 @@ def probes(argvs: Sequence[Sequence[str]], env: Mapping[str, str], seconds: floa
         kept.enter_context(guarded(mark))
         outputs = [kept.enter_context(tempfile.TemporaryFile()) for _ in argvs]
         try:
-            started = [_probe(argv, given, output) for argv, output in zip(argvs, outputs, strict=True)]
+            started = [_probe(argv, given, output, stdin) for argv, output in zip(argvs, outputs, strict=True)]
             end = time.monotonic() + seconds
             while time.monotonic() < end and any(process and not process.poll() for process in started):
                 time.sleep(_PROBE_POLL_S)
@@ -166,9 +160,9 @@ def probes(argvs: Sequence[Sequence[str]], env: Mapping[str, str], seconds: floa
         return found
 
 
-def _probe(argv: Sequence[str], env: Mapping[str, str], output: BinaryIO) -> _Cold | None:
+def _probe(argv: Sequence[str], env: Mapping[str, str], output: BinaryIO, stdin: int) -> _Cold | None:
     try:
-        return _Cold(argv, env, output)
+        return _Cold(argv, env, output, stdin)
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return None
 
@@ -232,7 +226,7 @@ def run_logged(
                         break
                     if isinstance(process, Forked) and process.refused:
                         on_cold(process.refused)
-                        process = _Cold(argv, given, output, lock_fd)
+                        process = _Cold(argv, given, output, subprocess.DEVNULL, lock_fd)
         finally:
             if stop.asked.is_set() and not ended and not signals.lost():
                 on_stop(time_given(signal.SIGINT) * patience)
@@ -245,17 +239,17 @@ def _started(argv: Sequence[str], env: Mapping[str, str], output: BinaryIO, lock
     """Return the program as it was started: by the warm parent where there is one for it, else cold."""
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123 (no file of ours)
         streams = (nothing.fileno(), output.fileno(), output.fileno())
-        return ask(argv, env, streams, (lock_fd,)) or _Cold(argv, env, output, lock_fd)
+        return ask(argv, env, streams, (lock_fd,)) or _Cold(argv, env, output, subprocess.DEVNULL, lock_fd)
 
 
 class _Cold:
     """A program in a process of its own from the start."""
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], output: BinaryIO, *kept: int) -> None:
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], output: BinaryIO, stdin: int, *kept: int) -> None:
         self._process = subprocess.Popen(
             argv,
             env=env,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,

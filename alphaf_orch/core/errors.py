@@ -79,6 +79,10 @@ class StageError(AlphafError):
     exit_code = 7
 
 
+class Stalled(StageError):
+    """A stage that was ended because it gave no sign of life."""
+
+
 class OutOfMemory(StageError):
     """A stage that ran out of memory; `training` where its model was loaded, so that smaller batches may help."""
 

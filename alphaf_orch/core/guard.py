@@ -7,10 +7,11 @@ One a process, started with the first mark (10 ms of CPU). It is no child of our
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alphaf_orch.core.paths import PROGRAMS
@@ -22,6 +23,22 @@ ASKED_S = 6.0
 _lock = threading.Lock()
 _marks: dict[str, str] = {}
 _pipe = -1
+_last = ""
+
+
+@contextlib.contextmanager
+def survived_by(argv: Sequence[str]) -> Iterator[None]:
+    """Have a program started, in the folder of now, should this process be gone before the end of this."""
+    global _last
+    with _lock:
+        _last = json.dumps([list(argv), os.getcwd()])  # noqa: PTH109  (a text)
+        _tell(f"!{_last}\n")
+    try:
+        yield
+    finally:
+        with _lock:
+            _last = ""
+            _tell("!\n")
 
 
 @contextlib.contextmanager
@@ -48,10 +65,11 @@ def _tell(line: str) -> None:
         except BrokenPipeError:
             os.close(_pipe)
             _pipe = -1
-    if _marks:
+    if _marks or _last:
         _pipe = _start()
         try:
-            os.write(_pipe, os.fsencode("".join(f"+{mark}\t{log}\n" for mark, log in _marks.items())))
+            begun = [f"+{mark}\t{log}\n" for mark, log in _marks.items()]
+            os.write(_pipe, os.fsencode("".join([*begun, f"!{_last}\n"])))
         except BrokenPipeError:  # killed at once: what would be left finds the next call (core/lock.py)
             os.close(_pipe)
             _pipe = -1

@@ -55,7 +55,11 @@ _HEADER = re.compile(
 SHAPES = re.compile(
     r"(?a)(?<![\w-])(hf_[A-Za-z0-9]{16,}|sk-[\w-]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
     r"|xox[abprs]-[\w-]{10,}|A(?:KIA|SIA)[0-9A-Z]{16}|AIza[\w-]{35}|pypi-[\w-]{16,}|npm_\w{36}"
-    r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,})(?![\w-])"
+    r"|eyJ[\w-]{10,}\.[\w-]{10,}\.[\w-]{10,}"
+    # Whoever has the address of a webhook may write there: Slack, Discord, Teams, Mattermost, Telegram, JANDI, Dooray.
+    r"|hooks\.slack(?:-gov)?\.com/[\w/-]{8,}|discord(?:app)?\.com/api/webhooks/[\w/-]{8,}"
+    r"|webhook\.office\.com/[\w@/-]{8,}|hooks/[a-z0-9]{26}|api\.telegram\.org/bot\d+:[\w-]{20,}"
+    r"|wh\.jandi\.com/connect-api/webhook/[\w/-]{8,}|hook\.dooray\.com/services/[\w/-]{8,})(?![\w-])"
 )
 _PEM = re.compile(r"(?s)-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(.{1,20000}?)-----END")
 _NETRC = re.compile(r"\bmachine\s+\S+\s+login\s+\S+\s+password\s+(\S+)")

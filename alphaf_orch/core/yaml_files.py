@@ -54,16 +54,6 @@ class LOADER(_BASE):  # type: ignore[misc]
             raise _Unread(f"{value} has more than {_BITS} bits", node)
         return value
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping; a key is what is written: to YAML 1.1 `on:`, a setting of ours, is `true:`."""
-        if isinstance(node, yaml.MappingNode):
-            self.flatten_mapping(node)  # what `<<` brings
-            for key, _ in node.value:
-                if key.tag == _BOOL and key.value.lower() not in ("true", "false"):
-                    key.tag = _STR
-        found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        return found
-
 
 class Document(NamedTuple):
     """The mapping that a text holds, and where its keys stand in it."""
@@ -185,8 +175,11 @@ def _count(node: yaml.Node, known: dict[int, int], above: tuple[int, ...]) -> in
 
 
 def _refuse_twice(node: yaml.MappingNode) -> None:
+    """Raise for a key that is given twice; one such as `on`, which YAML 1.1 reads as a truth value, is a name."""
     seen: dict[tuple[str, str], int] = {}
     for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode) and key.tag == _BOOL:
+            key.tag = _STR
         if isinstance(key, yaml.ScalarNode):
             if (key.tag, key.value) in seen:
                 raise _Unread(f"key {key.value} {_TWICE}, first on line {seen[key.tag, key.value]}", key)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths, template_folders
+from alphaf_orch.core.progress import tell
 from alphaf_orch.judging.answers import MAX_NEW_TOKENS
 from alphaf_orch.judging.preset import JudgePreset, load_judge
 from alphaf_orch.judging.prompts import EMBEDDED, load_prompts
@@ -18,6 +20,7 @@ from alphaf_orch.judging.summary import check_stages, write_summary
 from alphaf_orch.judging.wording import JudgePrompts
 from alphaf_orch.runs.chain import run_config
 from alphaf_orch.runs.find import existing_run
+from alphaf_orch.runs.notify.call import told_of
 
 VOTED_TASK = "finance_ko_rag"
 
@@ -51,7 +54,8 @@ def judge_run(asked: JudgeOptions, console: Console, *, verbose: bool) -> tuple[
         raise ConfigError("no run is named", where="--run", fix="say --run NAME; `alphaf runs` lists them")
     paths = existing_run(asked.run)
     keep_in(paths.log("alphaf"))
-    return (_vote if asked.votes else _compare)(paths, asked, console, verbose=verbose)
+    with told_of(run_config(paths), paths, partial(tell, console)):
+        return (_vote if asked.votes else _compare)(paths, asked, console, verbose=verbose)
 
 
 def judge_asked(asked: JudgeOptions, paths: RunPaths) -> JudgePreset:

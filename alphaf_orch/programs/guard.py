@@ -1,9 +1,10 @@
 """Child program: ends what a killed `alphaf` leaves behind. And, for both, how the processes under a mark are found.
 
 Started as `python -I -S guard.py OWNER PIPE SECONDS`; forks itself out of its starter's family and group. On the pipe
-`+MARK<tab>LOG` is to be guarded, `-MARK` no more. Once the process OWNER is gone, what lives under a mark that is still
-guarded gets SIGINT (a trainer saves a checkpoint where it can), and SIGKILL so many seconds later. It ends then, and
-never outlives them. It imports nothing of ours and little of python's: it is started beside every training.
+`+MARK<tab>LOG` is to be guarded, `-MARK` no more, and `!JSON` names a program that is OWNER's last word. Once the
+process OWNER is gone, what lives under a mark that is still guarded gets SIGINT (a trainer saves a checkpoint where it
+can), and SIGKILL so many seconds later. It ends then, or becomes the last word, and never outlives them. It imports
+nothing of ours and little of python's: it is started beside every training.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ def _end(marked: list[Marked], asked_s: float) -> None:
 def _guard(owner: int, pipe: int, asked_s: float) -> None:
     """Look after the marks that are told until the owner is gone, and end what is left under them then."""
     guarded: dict[str, Marked] = {}
-    half, looked, told = b"", 0.0, True
+    half, looked, told, last = b"", 0.0, True, ""
     while True:
         ready, _, _ = select.select([owner, *([pipe] if told else [])], [], [], _LOOK_S if guarded else None)
         # What was said before the end is read to its last word.
@@ -128,7 +129,9 @@ def _guard(owner: int, pipe: int, asked_s: float) -> None:
             *lines, half = (half + words).split(b"\n")
             for line in map(os.fsdecode, lines):
                 mark, _, log = line[1:].partition("\t")
-                if line.startswith("+"):
+                if line.startswith("!"):
+                    last = line[1:]
+                elif line.startswith("+"):
                     guarded[mark] = Marked(mark, log)
                 else:
                     guarded.pop(mark, None)
@@ -139,6 +142,20 @@ def _guard(owner: int, pipe: int, asked_s: float) -> None:
             for each in guarded.values():
                 each.look()
     _end(list(guarded.values()), asked_s)
+    if last:
+        _become(last)
+
+
+def _become(last: str) -> None:
+    """Become the owner's last word: a program and the folder that it is started in."""
+    import json
+
+    argv, folder = json.loads(last)
+    with contextlib.suppress(OSError):  # the folder, or the python, is gone: nobody is left to say so to
+        os.chdir(folder)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_DFL)
+        os.execv(argv[0], argv)
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.stored import mending
 from alphaf_orch.core.values import Mistake, nearest, validated
 from alphaf_orch.core.yaml_files import read_document
+from alphaf_orch.settings.notify import Notify, mistaken, refuse_addresses
 
 Tool = Literal["axolotl", "dpo", "mergekit", "vllm"]
 # The columns of a data set that may have another name in it.
@@ -53,6 +54,8 @@ class RunConfig(BaseModel):
     dpo: dict[str, Any] = {}
     merge: dict[str, Any] = {}
     trackers: dict[str, Any] = {}
+    # Who is told how it ended, and that it hangs (settings/notify.py); nobody unless it is set.
+    notify: Notify | None = None
     merge_dtype: Literal["bfloat16", "float16", "float32"] | None = None
     trust_remote_code: bool = False
     allow_pickle: bool = False
@@ -90,6 +93,8 @@ def build_config(values: dict[str, Any], where: str) -> RunConfig:
     """Return the checked settings; raise ConfigError naming the key and the nearest known one, or a secret's key."""
 
     def told(mistake: Mistake) -> ConfigError:
+        if mistake.keys[0] == "notify":
+            return mistaken(mistake, where)
         key, place = mistake.key, f"{where}, key {mistake.key}"
         if mistake.unknown:
             known = RunConfig.model_fields
@@ -97,6 +102,7 @@ def build_config(values: dict[str, Any], where: str) -> RunConfig:
             return ConfigError(f"unknown key {key}{nearest(key, known)}", where=place, fix=fix)
         return ConfigError(f"{key}: {mistake.message.lower()}", where=place, fix=f"mend the value of {key}")
 
+    refuse_addresses(values.get("notify"), where)
     refuse_credentials(values, where)
     return validated(RunConfig, values, told)
 

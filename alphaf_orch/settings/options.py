@@ -17,6 +17,7 @@ from alphaf_orch.settings.clusters import is_path
 from alphaf_orch.settings.config import RunConfig, build_config, read_config, read_remembered
 from alphaf_orch.settings.keys import check_section, parse_set
 from alphaf_orch.settings.merge import settled
+from alphaf_orch.settings.notify import with_places
 from alphaf_orch.settings.plugins import named_in
 
 
@@ -166,6 +167,8 @@ def _absolute(values: dict[str, Any]) -> dict[str, Any]:
             values[key] = tuple(_piped(absolute(name)) for name in values[key])
     if isinstance(values.get("merge"), dict):
         values["merge"] = settled(values["merge"])
+    if isinstance(values.get("notify"), dict):
+        values["notify"] = with_places(values["notify"])
     model = values.get("model")
     if isinstance(model, str) and "/" in model:
         values["model"] = absolute(model)

@@ -16,6 +16,7 @@ from judge_stub import Stub, say
 from judged import judge, rows
 
 from alphaf_orch.core.command import run_logged
+from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError, ToolError
 from alphaf_orch.core.masking import FileMask, is_secret_name, mask, mask_values
 from alphaf_orch.core.paths import template_folders
@@ -286,3 +287,26 @@ def test_a_defect_of_ours_gives_nothing_away(tmp_path, secrets):
 def test_an_error_shows_no_address_with_a_password():
     error = ToolError(f"no answer from http://u:{CANARY}@h", where=f"--set hub_token={CANARY}", fix="x")
     assert CANARY not in error.message + error.what + error.where
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://hooks.slack.com/services/T00000000/B00000000/abcdefghijklmnop",
+        "https://discord.com/api/webhooks/123456789012/abcdefghijklmnop",
+        "https://bank.webhook.office.com/webhookb2/aaaa-bbbb@cccc/IncomingWebhook/dddddd/eeee",
+        "https://chat.bank.example/hooks/abcdefghijklmnopqrstuvwxyz",
+        "https://api.telegram.org/bot123456:abcdefghijklmnopqrstuvwxyz/sendMessage",
+        "https://wh.jandi.com/connect-api/webhook/1234/abcdefghijklmnop",
+        "https://hook.dooray.com/services/1234/5678/abcdefghijklmnop",
+        "https://chat.googleapis.com/v1/spaces/A/messages?key=AIzaxxxx&token=abcdefghijkl",
+    ],
+)
+def test_the_address_of_a_webhook_is_a_secret(address: str) -> None:
+    """Whoever has it may write there."""
+    assert "abcdefgh" not in mask(f"보냄 {address} 끝") and "dddddd" not in mask(address)
+    with pytest.raises(ConfigError):
+        refuse_credentials({"sft": {"report_to": address}}, "c.yaml")
+    assert mask("runs/hooks/pre-commit and https://example.com/hooks/list") == (
+        "runs/hooks/pre-commit and https://example.com/hooks/list"
+    )

@@ -69,4 +69,12 @@ def test_the_first_value_that_a_model_refuses_is_told(value: dict[str, object], 
 def test_a_key_is_what_is_written() -> None:
     text = "on: yes\nno: {off: 1}\ntrue: 2\nbase: &b {y: 1, on: 3}\nmerged: {<<: *b}\n"
     values = parse_yaml(text, "f")
-    assert values == {"on": True, "no": {"off": 1}, True: 2, "base": {"y": 1, "on": 3}, "merged": {"y": 1, "on": 3}}
+    assert values == {"on": True, "no": {"off": 1}, "true": 2, "base": {"y": 1, "on": 3}, "merged": {"y": 1, "on": 3}}
+
+
+def test_a_key_that_yaml_reads_as_a_truth_value_is_the_name_that_was_written() -> None:
+    """`on: slurm` names a setting, and `on` is also YAML 1.1's word for true."""
+    found = parse_yaml("on: slurm\nnotify: {on: [end], Yes: 1}\nsft: {bf16: on}\n", "c.yaml")
+    assert found == {"on": "slurm", "notify": {"on": ["end"], "Yes": 1}, "sft": {"bf16": True}}
+    with pytest.raises(ConfigError, match="given twice"):
+        parse_yaml("on: slurm\n'on': local\n", "c.yaml")

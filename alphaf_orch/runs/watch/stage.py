@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from alphaf_orch.core.errors import RunStateError, StageError
+from alphaf_orch.core.errors import RunStateError, StageError, Stalled
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import new_metrics
 from alphaf_orch.planning.stages import Stage
+from alphaf_orch.runs.notify.call import stalled
 from alphaf_orch.runs.watch import stacks, stall
 from alphaf_orch.runs.watch.findings import Finding, Health, recorded
 from alphaf_orch.settings.config import RunConfig
@@ -80,12 +81,13 @@ class StageWatch:
                     f"warning: {name}: no progress for {silent / 60:.0f} minutes: neither log nor metrics nor files"
                     " grow; --stall-timeout SECONDS ends a stage that hangs"
                 )
+                stalled(self._config, self._paths, name, silent, self._say)
             self._said_silent = True
             return
         python = self._stage.argv[0]
         taken = stacks.dump(stall.processes(self._paths), log, python)
         by = f", taken by {taken}" if taken else ": none of its processes could be asked, only their states"
-        raise StageError(
+        raise Stalled(
             f"{name}: no progress for {silent:.0f} s: neither log nor metrics nor files grew",
             where=f"the end of {log} has the stacks of its processes{by}",
             fix="the same command goes on from the last checkpoint; a phase that is silent for longer needs a longer"

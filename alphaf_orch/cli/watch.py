@@ -1,0 +1,90 @@
+"""`alphaf watch`: parse, look at the runs folder, show it again each second."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable
+
+import click
+from rich.console import Console, RenderableType
+
+from alphaf_orch.board.state import Folder, Snapshot
+from alphaf_orch.cli.options import command, out_console
+from alphaf_orch.cli.watch_view import View, detail, overview
+from alphaf_orch.core import signals
+from alphaf_orch.core.names import named_folder
+from alphaf_orch.core.paths import EXPERIMENT_FILE, runs_dir
+from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
+from alphaf_orch.runs.find import existing_run
+
+_EVERY_S = 1.0
+_POLL_S = 0.1  # how soon a terminal of another size is drawn anew
+_WHOLE_S = 5.0  # ours: how long a single look waits until every run is read
+_HEARD_S = 1.5  # ours: and until a scheduler has said how its jobs stand; squeue takes some 0.1 s
+
+
+@command()
+@click.argument("run", required=False)
+@click.option("--once", is_flag=True, help="Show it once and end, as where there is no terminal.")
+def watch(run: str | None, once: bool) -> None:
+    """Show what works in the runs folder, or one run or experiment in detail, again each second; Ctrl-C leaves it.
+
+    Without a terminal it is shown once.
+    """
+    experiment = bool(run) and (named_folder(runs_dir(), str(run).partition("/")[0]) / EXPERIMENT_FILE).is_file()
+    if run and not (experiment and "/" not in run):
+        existing_run(run)
+        experiment = False
+    console, folder = out_console(), Folder()
+
+    def shown(look: Snapshot) -> RenderableType:
+        size = console.size
+        live = console.is_terminal and not once
+        view = View(size.width, size.height if live else 0, (console.encoding or "").startswith("utf"))
+        found = folder.run(run) if run and not experiment else None
+        if found:
+            return detail(look, found, folder.curve, view)
+        return overview(look, folder.curve, view, run if run and experiment else "")
+
+    if once or not console.is_terminal or console.is_dumb_terminal:
+        console.print(shown(_whole(folder)))
+        return
+    _follow(console, folder, shown)
+
+
+def _whole(folder: Folder) -> Snapshot:
+    """Return a look that has read every run, as far as that is to be had in some seconds."""
+    begun = time.monotonic()
+    while True:
+        look, took = folder.look(), time.monotonic() - begun
+        states = {run.state for run in look.runs}
+        if not (("unread" in states and took < _WHOLE_S) or ("queued" in states and took < _HEARD_S)):
+            return look
+        time.sleep(_POLL_S)
+
+
+def _follow(console: Console, folder: Folder, shown: Callable[[Snapshot], RenderableType]) -> None:
+    from rich.live import Live
+
+    look = folder.look()
+    try:
+        with Live(shown(look), console=console, auto_refresh=False, screen=True) as live:
+            while not viewer_gone():
+                look = folder.look()
+                live.update(shown(look), refresh=True)
+                _wait(console)
+    except KeyboardInterrupt:
+        if signals.asked_by() != signal.SIGINT:
+            raise
+        console.print(shown(look))  # what was seen last stays
+        return
+    sys.exit(VIEWER_GONE)
+
+
+def _wait(console: Console) -> None:
+    """Wait until the next look is due, or the terminal has another size."""
+    size, end = console.size, time.monotonic() + _EVERY_S
+    while time.monotonic() < end and console.size == size:
+        time.sleep(_POLL_S)

@@ -65,7 +65,6 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float |
         if how.dry_run:
             _dry_jobs(experiment, paths, site, how, parallel)
         else:
-            keep_in(paths.log("alphaf"))
             submit_arms(experiment, paths, site, how, parallel)
         return
     machine = detect_machine()

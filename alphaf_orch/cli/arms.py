@@ -12,6 +12,7 @@ from rich.console import Console
 
 from alphaf_orch.cli.options import How, log_console
 from alphaf_orch.cli.submit import print_file
+from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.pipelined import files_of
 from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
@@ -46,15 +47,15 @@ def submit_arms(
 ) -> None:
     """Submit what an experiment lacks and print the ids; with --wait follow it to its end, and exit as it does."""
     report = report_job(experiment, how.lang)
+    since = so_far(experiment.name) if paths.root.is_dir() else {}
     done = submit_experiment(
         experiment, paths, site, report, log_console(), beside,
         parallel=parallel, online=how.online, verbose=how.verbose,
     )  # fmt: skip
     _tell(experiment, paths, site, done)
     if how.wait and (done.ids or done.live):
-        from alphaf_orch.cli.wait import follow_jobs
-
-        sys.exit(follow_jobs(places(paths, experiment.name)))
+        ids = [*done.ids.values(), *(each.record.job_id for each in done.live.values())]
+        sys.exit(follow_jobs(experiment.name, ids, None if done.live else since))
 
 
 def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Submission) -> None:

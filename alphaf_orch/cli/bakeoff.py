@@ -124,7 +124,6 @@ def _on_site(planned: Bakeoff, paths: ExperimentPaths, site: Site, how: How, par
 
     beside = Beside(facts_job(planned, paths), answers)
     if not how.dry_run:
-        keep_in(paths.log("alphaf"))
         submit_arms(planned.experiment, paths, site, how, parallel, beside)
         return
     _, wanted = dry_arms(planned.experiment, paths, site, how.lang, parallel, beside)

@@ -39,6 +39,7 @@ NODE, NO_MEMORY, TOO_LONG = (says("failed", why) for why in ("NODE_FAIL", "OUT_O
 PREEMPTED, BAD, BY_SOMEBODY = says("failed", "PREEMPTED"), says("failed", "exit code 7"), says("cancelled", "by user 7")
 WORKS, CUT, HALTED = entry("running"), entry("interrupted", ended=29), entry("interrupted", ended=39)
 FELL, MADE = entry("failed", ended=39), entry("done", ended=39)
+STOP_CODE = says("failed", "exit code 130", exit_code=130)
 OLD = (event("started", 1, job="9"), event("ended", 5, job="9", exit_code=7))
 # Manifest, events, the scheduler's answer (None: not heard); what the stage is, and why.
 TABLE = {
@@ -93,6 +94,8 @@ TABLE = {
     "stopped in order, and sent back by Slurm": (HALTED, (STARTED, STOPPED), LATER, "requeued", "BeginTime"),
     "stopped in order, preempted": (HALTED, (STARTED, STOPPED), PREEMPTED, "failed", "PREEMPTED"),
     "stopped in order, at the limit": (HALTED, (STARTED, STOPPED), TOO_LONG, "failed", "TIMEOUT"),
+    "sent back often enough": (CUT, (STARTED, BACK, AGAIN, ILL), None, "failed", "exit code 7"),
+    "stopped in order, told as a failure": (HALTED, (STARTED, STOPPED), STOP_CODE, "interrupted", ""),
     "done": (MADE, (STARTED, WELL), None, "done", ""),
     "done, the job says its end": (MADE, (STARTED,), RUNS, "done", ""),
     "done, the node died behind it": (MADE, (STARTED,), NODE, "done", ""),

@@ -111,7 +111,8 @@ def _by_scheduler(known: Standing, last: Event | None, told: JobState) -> Standi
         state: State = "failed" if told.reason.startswith("Dependency") else "cancelled"
         reason = NEVER if state == "failed" else told.reason
         return replace(found, state=state, reason=reason, since=told.since or known.since)
-    ended: State = "interrupted" if code in _STOPPED else "failed"
+    in_order = code in _STOPPED and told.reason.startswith("exit code")
+    ended: State = "interrupted" if in_order else "failed"
     return replace(found, state="done" if told.state == "done" else ended, since=told.since or known.since)
 
 

@@ -43,6 +43,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.env = dict(os.environ)  # of Slurm's own commands: a test may change what alphaf finds
         self.before = max((int(number) for number in self.call("squeue", "-aht", "all", "-o", "%A").split()), default=0)
         self.profile(env=["FAKE_TOOL", "OMP_NUM_THREADS"], cpus=1)
 
@@ -74,7 +75,9 @@ class Cluster:
 
     def call(self, *argv: str) -> str:
         """Return what one of Slurm's commands says."""
-        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout
+        done = subprocess.run(argv, env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{argv}: {done.stderr}"
+        return done.stdout
 
     def jobs(self) -> dict[str, str]:
         """Return the states of this test's jobs by their names, of each name the one that was submitted last."""

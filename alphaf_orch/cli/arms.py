@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -44,8 +43,8 @@ def submit_arms(
     how: How,
     parallel: int | None,
     beside: Beside | None = None,
-) -> None:
-    """Submit what an experiment lacks and print the ids; with --wait follow it to its end, and exit as it does."""
+) -> int | None:
+    """Submit what an experiment lacks and print the ids; with --wait follow it to its end, and return its code."""
     report = report_job(experiment, how.lang)
     since = so_far(experiment.name) if paths.root.is_dir() else {}
     done = submit_experiment(
@@ -53,9 +52,10 @@ def submit_arms(
         parallel=parallel, online=how.online, verbose=how.verbose,
     )  # fmt: skip
     _tell(experiment, paths, site, done)
-    if how.wait and (done.ids or done.live):
-        ids = [*done.ids.values(), *(each.record.job_id for each in done.live.values())]
-        sys.exit(follow_jobs(experiment.name, ids, None if done.live else since))
+    if not how.wait or not (done.ids or done.live):
+        return None
+    ids = [*done.ids.values(), *(each.record.job_id for each in done.live.values())]
+    return follow_jobs(experiment.name, ids, None if done.live else since)
 
 
 def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Submission) -> None:

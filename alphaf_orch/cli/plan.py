@@ -6,13 +6,14 @@ import click
 
 from alphaf_orch.cli.options import command, echo_json, out_console, with_options
 from alphaf_orch.cli.views import plan_json, print_plan
-from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.runs.expected import forecast_of
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.status import statuses
+from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.options import Options, settings
 
 
@@ -22,7 +23,7 @@ from alphaf_orch.settings.options import Options, settings
 def plan(options: Options, as_json: bool) -> None:
     """Show what `alphaf run` would do and why, with every rendered file and command; launches nothing."""
     chosen, paths = settings(options)
-    machine = detect_machine()
+    machine = _machine(chosen)
     made = make_plan(chosen, machine, paths.root, Scope(dry=True, merge=True))
     check_recipe(made, lambda text: click.echo(text, err=True))
     found = statuses(made, read_manifest(paths.manifest))
@@ -31,3 +32,13 @@ def plan(options: Options, as_json: bool) -> None:
         echo_json(plan_json(made, found, expected))
     else:
         print_plan(out_console(), made, found, expected)
+
+
+def _machine(config: RunConfig) -> Machine:
+    """Return the machine that a run is planned for: this one, or that of the site that its settings name."""
+    if config.on == "local":
+        return detect_machine()
+    from alphaf_orch.cli.submit import site_of  # what most plans need not wait for
+
+    site = site_of(config)
+    return site.machine(config) if site else detect_machine()

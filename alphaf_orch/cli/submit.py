@@ -33,7 +33,7 @@ WORDS = "alphaf.words"  # of main: in a command's context: the words that it was
 
 def site_of(config: RunConfig, on: str | None = None) -> Site | None:
     """Return where a call is to run, by `--on` or else by the run's own settings; None for here."""
-    found = parse_on(on or config.on, "--on" if on else "`on:` of the config")
+    found = parse_on(on or config.on, "--on" if on else "--on, or `on:` of the config")
     return None if found.scheduler == "local" else submission.find_site(found, config.templates)
 
 

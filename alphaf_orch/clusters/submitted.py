@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from alphaf_orch.core import shapes
@@ -109,6 +109,15 @@ def happened(event: Happened, **facts: Any) -> Event:
     job_id, restart = env.get("SLURM_JOB_ID") or env.get("ALPHAF_JOB_ID", ""), env.get("SLURM_RESTART_COUNT", "0")
     nodes = env.get("SLURM_JOB_NODELIST", "")
     return Event(event, now(), job_id, int(restart) if restart.isdigit() else 0, nodes, **facts)
+
+
+def started(paths: RunPaths, job: Submitted) -> Event:
+    """Return that a job starts at this moment; where no scheduler counts its restarts, its own starts are counted."""
+    event = happened("started")
+    if "SLURM_JOB_ID" in os.environ or not event.job_id:
+        return event
+    before = [each for each in read_events(paths, job.name) if each.job_id == event.job_id and each.at >= job.at]
+    return replace(event, restart=sum(each.event == "started" for each in before))
 
 
 def read_events(paths: RunPaths, name: str) -> tuple[Event, ...]:

@@ -23,6 +23,7 @@ _BITS, _DIGITS = 64, 100  # ours: no tool takes a larger whole number; PyYAML re
 # What YAML 1.1 takes, as PyYAML has it (reader.py, NON_PRINTABLE).
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+_BOOL, _STR = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
 _TWICE = "is given twice"
 
 
@@ -52,6 +53,16 @@ class LOADER(_BASE):  # type: ignore[misc]
         if type(value) is int and value.bit_length() > _BITS:
             raise _Unread(f"{value} has more than {_BITS} bits", node)
         return value
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping; a key is what is written: to YAML 1.1 `on:`, a setting of ours, is `true:`."""
+        if isinstance(node, yaml.MappingNode):
+            self.flatten_mapping(node)  # what `<<` brings
+            for key, _ in node.value:
+                if key.tag == _BOOL and key.value.lower() not in ("true", "false"):
+                    key.tag = _STR
+        found: dict[Any, Any] = super().construct_mapping(node, deep=deep)
+        return found
 
 
 class Document(NamedTuple):

@@ -33,6 +33,7 @@ from alphaf_orch.planning.plan import Plan, make_plan
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.head import write_head
 from alphaf_orch.runs.jobs import with_arms
+from alphaf_orch.runs.preflight import check_machine
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.runner import locked
 from alphaf_orch.runs.submission import Site
@@ -155,6 +156,7 @@ def submit_experiment(
         outcomes = cannot_start(lacking, console) | prepare(experiment, plans, console, verbose=verbose)
         plans = {name: _anew(plan) for name, plan in plans.items() if name not in outcomes}
         wanted = wanted_jobs(experiment, paths, plans, site, report, beside or Beside(), parallel=parallel, live=live)
+        _check_here(plans, wanted, site)
         _write_arms(experiment, paths, plans, wanted.jobs, live)
         if wanted.stale:
             site.scheduler.cancel([live[key].record.job_id for key in sorted(wanted.stale)])
@@ -173,6 +175,19 @@ def _under_way(paths: ExperimentPaths, site: Site) -> dict[str, Live]:
     """Return what is queued or runs; a job that will never begin, for what it waited for failed, is not under way."""
     found = live_jobs(with_arms(paths.root), site.scheduler) if paths.root.is_dir() else {}
     return {key: each for key, each in found.items() if not each.state.reason.startswith(NEVER)}
+
+
+def _check_here(plans: Mapping[str, Plan], wanted: Wanted, site: Site) -> None:
+    """Raise what would stop the jobs and can be seen from here: tools that lack, and a disk without room for an arm."""
+    if site.profile.container or site.profile.python:
+        return
+    seen: set[str] = set()
+    for plan in plans.values():
+        names = {job.stage for job in wanted.jobs if job.run.endswith(f"/{plan.paths.name}") and job.stage}
+        pending = [stage for stage in plan.stages if stage.name in names]
+        if pending and plan.preset.name not in seen:  # the arms of a model have the same tools
+            seen.add(plan.preset.name)
+            check_machine(plan, pending)
 
 
 def _anew(plan: Plan) -> Plan:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from alphaf_orch.clusters.chain import planned_machine, planned_scope
-from alphaf_orch.clusters.submitted import Event, Submitted, happened, note
+from alphaf_orch.clusters.submitted import Event, Submitted, happened, note, started
 from alphaf_orch.core.cards import look_at_cards
 from alphaf_orch.core.errors import AlphafError, GoesOnLater, HardwareError, RunStateError, interruptible
 from alphaf_orch.core.hardware import Machine
@@ -49,7 +49,7 @@ def written_down(paths: RunPaths, record: Submitted, *, first: bool = True) -> I
     RunStateError where it was sent back to the queue too often already, also in the place of that: on all machines, for
     srun ends with the highest of their codes.
     """
-    begun = happened("started")
+    begun = started(paths, record) if first else happened("started")
 
     def tell(event: Event) -> None:
         if first:

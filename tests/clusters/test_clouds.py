@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from alphaf_orch.clusters.chain import chain_jobs
+from alphaf_orch.clusters.chain import chain_jobs, needs_of
 from alphaf_orch.clusters.clouds.kubernetes import job_set_file, set_name
 from alphaf_orch.clusters.clouds.pipelines import Pipeline, pipelines, waves
 from alphaf_orch.clusters.clouds.skypilot import pipeline_file, pipeline_name
@@ -17,10 +17,16 @@ from alphaf_orch.clusters.jobs import Job, Needs
 from alphaf_orch.clusters.scheduler import Place
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.evaluation.options import EvalOptions
+from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors
+from alphaf_orch.experiments.experiment import ExperimentPaths
+from alphaf_orch.experiments.jobs import last_of_all, plan_jobs
+from alphaf_orch.experiments.lacking import arm_works
+from alphaf_orch.experiments.submit import report_job
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.settings.clusters import Profile
-from alphaf_orch.settings.config import RunConfig
+from alphaf_orch.settings.config import RunConfig, build_config
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "clouds"
 ENV = {"ALPHAF_RUNS": "/mnt/alphaf/runs", "ALPHAF_CACHE": "/mnt/alphaf/cache", "HF_HOME": "/mnt/alphaf/hf"}
@@ -61,21 +67,17 @@ def chain(machine, tmp_path, nodes: int, run: str = "eeve") -> tuple[Job, ...]:
 
 
 def ablation(machine, tmp_path, nodes: int) -> tuple[Job, ...]:
-    """Four arms of one SFT setting: data and tokenised rows are one job each, of the first arm; two train at a time."""
-    arms = [f"neft/noise{n}" for n in (0, 5, 15, 45)]
-    found, ends = [], []
-    for number, arm in enumerate(arms):
-        jobs = chain(machine, tmp_path, nodes, arm)
-        if number:
-            jobs = tuple(job for job in jobs if job.name not in ("data", "preprocess"))
-            first = Job(arm, jobs[0].name, jobs[0].needs, jobs[0].stage, after=(f"{arms[0]}:preprocess",),
-                        behind=(ends[number - 2],) if number > 1 else ())  # fmt: skip
-            jobs = (first, *jobs[1:])
-        evaluation = Job(arm, "eval-finance-ko", Needs("eval", 1), argv=("eval", "--run", arm), after=(jobs[-1].key,))
-        found += [*jobs, evaluation]
-        ends.append(evaluation.key)
-    report = Job("neft", "report", Needs("report"), argv=("report", "neft"), behind=tuple(ends))
-    return (*found, report)
+    """Four arms, two at a time: data and tokenised rows are one job, a training of SFT is one of two arms."""
+    base = build_config({"model": "eeve", "gpus": 8, "nodes": nodes}, "a test")
+    factors = read_factors(("lora_r=32,64", "dpo.beta=0.05,0.1"), alpha=None)
+    experiment = make_ablation("비교", factors, base, seeds=1, until=None, request=EvalOptions(), asked={})
+    paths = ExperimentPaths(tmp_path / "runs" / experiment.name)
+    plans = {
+        arm.name: make_plan(arm.config, machine, paths.arm(arm.name).root, Scope(experiment.sections, dry=True))
+        for arm in experiment.arms
+    }
+    found = plan_jobs(arm_works(experiment, paths, plans), needs_of, parallel=2)
+    return (*found.jobs, last_of_all(report_job(experiment, "ko"), found.jobs, ()))
 
 
 def paths_of(run: str) -> RunPaths:
@@ -109,17 +111,23 @@ def test_every_record_is_of_a_file():
 
 
 def test_what_other_arms_wait_for_is_a_pipeline_of_its_own_and_the_report_comes_last(eight_gpus, tmp_path):
-    found = pipelines(ablation(eight_gpus, tmp_path, 1))
-    assert [[pipeline.key for pipeline in wave] for wave in waves(found)] == [
-        ["neft/noise0:shared"],
-        ["neft/noise0:chain", "neft/noise5:chain"],
-        ["neft/noise15:chain", "neft/noise45:chain"],
-        ["neft:report"],
-    ]
-    assert sorted(job.key for p in found for job in p.jobs) == sorted(j.key for j in ablation(eight_gpus, tmp_path, 1))
+    jobs = ablation(eight_gpus, tmp_path, 1)
+    found = pipelines(jobs)
+    first, *_, last = waves(found)
+    assert [job.name for pipeline in first for job in pipeline.jobs][:2] == ["data", "preprocess"]
+    assert [pipeline.key for pipeline in last] == ["비교:report"]
+    training = [[p for p in wave if any(job.needs.role == "train" for job in p.jobs)] for wave in waves(found)]
+    assert max(map(len, training)) == 2  # of --parallel
+    assert sorted(job.key for pipeline in found for job in pipeline.jobs) == sorted(job.key for job in jobs)
+    over: set[str] = set()
+    for wave in waves(found):
+        for pipeline in wave:
+            inside = {job.key for job in pipeline.jobs}
+            assert {key for job in pipeline.jobs for key in job.after} <= over | inside
+        over |= {job.key for pipeline in wave for job in pipeline.jobs}
 
 
-def test_what_a_shared_job_needs_is_shared_with_it_and_waits_for_no_lane():
+def test_what_a_shared_job_needs_is_shared_with_it():
     jobs = (
         Job("e/a", "data", Needs("data"), "data"),
         Job("e/a", "sft", Needs("train", 8), "sft", after=("e/a:data",)),
@@ -130,7 +138,7 @@ def test_what_a_shared_job_needs_is_shared_with_it_and_waits_for_no_lane():
     )
     found = {pipeline.key: pipeline for pipeline in pipelines(jobs)}
     assert [job.name for job in found["e/b:shared"].jobs] == ["data", "preprocess"]
-    assert found["e/b:shared"].waits == ()
+    assert found["e/b:shared"].waits == ("e/a:chain",)  # its lane
     assert found["e/b:sft"].waits == ("e/b:shared", "e/a:chain")
     assert found["e/c:sft"].waits == ("e/b:shared", "e/b:sft")
 

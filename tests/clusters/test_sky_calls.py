@@ -26,6 +26,7 @@ with calls.open("a") as out:
     out.write("\\n")
 if sys.argv[1:3] == ["jobs", "launch"]:
     if (here / "refuses").exists() and (here / "refuses").read_text() in sys.argv[-1]:
+        print("Ensuring the jobs controller is up...\\nChoosing resources...\\nStill\\nthere")
         print("sky.exceptions.NoCloudAccessError: No infra is enabled. Run `sky check`.", file=sys.stderr)
         sys.exit(1)
     print("\\x1b[2m├── \\x1b[0mManaged Job ID: \\x1b[1m" + str(number) + "\\x1b[0m")
@@ -140,9 +141,14 @@ def test_states_are_asked_once_for_all(sky):
 
 
 def test_an_answer_that_is_none_is_an_error_in_words(sky):
-    (sky / "queue.json").write_text("No in-progress managed jobs.", encoding="utf-8")
+    (sky / "queue.json").write_text("Internal server error", encoding="utf-8")
     with pytest.raises(ToolError, match="does not say how its jobs stand"):
         SkyPilot().states(("17.0",))
+
+
+def test_where_nothing_looks_after_jobs_none_is_under_way(sky):
+    (sky / "queue.json").write_text("sky.exceptions.ClusterNotUpError: No in-progress managed jobs.", encoding="utf-8")
+    assert SkyPilot().states(("17.0",)) == {"17.0": JobState("unknown")}
 
 
 def test_without_sky_it_is_said_what_to_do(monkeypatch, tmp_path, submit):

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.values import validated
-from alphaf_orch.core.yaml_files import parse_document, read_document
+from alphaf_orch.core.yaml_files import parse_document, read_document, parse_yaml
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,9 @@ def test_the_first_value_that_a_model_refuses_is_told(value: dict[str, object], 
     assert (caught.value.what, caught.value.where) == (key, str(unknown))
     assert caught.value.__cause__ is None
     assert validated(Outer, {"inner": {"size": 1}}, lambda _: ConfigError("", where="", fix="")).inner.size == 1
+
+
+def test_a_key_is_what_is_written() -> None:
+    text = "on: yes\nno: {off: 1}\ntrue: 2\nbase: &b {y: 1, on: 3}\nmerged: {<<: *b}\n"
+    values = parse_yaml(text, "f")
+    assert values == {"on": True, "no": {"off": 1}, True: 2, "base": {"y": 1, "on": 3}, "merged": {"y": 1, "on": 3}}

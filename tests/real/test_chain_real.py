@@ -18,7 +18,9 @@ from processes import end as end_all
 from processes import guards_of, kill_all
 from watched import alone, calls, elsewhere, without_network
 
+from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.processes import living, mark_of
+from alphaf_orch.core.stop import wish
 
 REPO = Path(__file__).parents[2]
 
@@ -305,7 +307,7 @@ def test_an_evaluation_and_its_report_ask_nobody_off_this_machine_and_keep_no_se
     assert leaks(run, asked.stdout, asked.stderr, written.stdout, written.stderr) == []
 
 
-def test_ctrl_c_and_kill_9_in_the_middle_then_the_same_command_finishes(chain, place):
+def test_a_wish_to_make_room_and_kill_9_in_the_middle_then_the_same_command_finishes(chain, place):
     """After the first checkpoint; the second time everything of the run is killed at once, as a power loss would."""
     args = ("sft", "--model", "tiny", "--run", "k", "--set", "max_steps=150", "--set", "save_steps=20")
     process = subprocess.Popen(
@@ -315,13 +317,17 @@ def test_ctrl_c_and_kill_9_in_the_middle_then_the_same_command_finishes(chain, p
     end = time.monotonic() + 300
     while not list(sft.glob("checkpoint-*/trainer_state.json")) and time.monotonic() < end:
         time.sleep(0.1)
-    # Ctrl-C first: as it returns, launcher and trainer are gone, and with them the workers that load the data.
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=60) == 130
+    # The wish first: as it returns, launcher and trainer are gone, and with them the workers that load the data.
+    wish(RunPaths(sft.parent).stop_wish, "later", "the time limit of job 17")
+    assert process.wait(timeout=60) == 75
     assert living(mark_of(sft.parent / ".lock")) == []
     # The step that it was in is a checkpoint, whatever `save_steps` says.
     assert "SIGINT: the training ends with a checkpoint" in (sft.parent / "logs" / "sft.log").read_text("utf-8")
     newest = max(int(path.name.rpartition("-")[2]) for path in sft.glob("checkpoint-*"))
+    (sent_back,) = manifest(place, "k")["stages"]["sft"]["requeues"]
+    assert sent_back["checkpoint"] == f"checkpoint-{newest}"
+    said = f"sft: stopped at step {newest} of 150 for the time limit of job 17; checkpoint-{newest} kept"
+    assert said in (sft.parent / "logs" / "alphaf.log").read_text("utf-8")
     assert newest >= json.loads((sft.parent / "metrics" / "sft.jsonl").read_text("utf-8").splitlines()[-1])["step"]
     assert kill_all(sft.parent / "rendered" / "sft.yaml", signal.SIGKILL) == 0
     before = len((sft.parent / "metrics" / "sft.jsonl").read_text("utf-8").splitlines())

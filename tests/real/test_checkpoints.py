@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import shutil
+import signal
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 PLANNED = 3
 
 
-def trained(folder: Path, resume: Path | None = None) -> Any:
+def trained(folder: Path, resume: Path | None = None, *, save_steps: int = 1, callbacks: Sequence[Any] = ()) -> Any:
     """Train a tiny Llama to its planned step with a checkpoint a step and return the trainer."""
     from transformers import Trainer, TrainingArguments, set_seed
 
@@ -27,12 +30,12 @@ def trained(folder: Path, resume: Path | None = None) -> Any:
 
     set_seed(1)
     arguments = TrainingArguments(
-        output_dir=str(folder), max_steps=PLANNED, save_steps=1, per_device_train_batch_size=2, learning_rate=1e-2,
-        use_cpu=True, report_to="none", disable_tqdm=True, logging_steps=1, seed=1,
+        output_dir=str(folder), max_steps=PLANNED, save_steps=save_steps, per_device_train_batch_size=2,
+        learning_rate=1e-2, use_cpu=True, report_to="none", disable_tqdm=True, logging_steps=1, seed=1,
     )  # fmt: skip
     model = tiny.llama(320, attention_dropout=0.2)  # so that the random state matters
     rows = [{"input_ids": [n, n + 1, n + 2, 7], "labels": [n, n + 1, n + 2, 7]} for n in range(1, 21)]
-    trainer = Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[CheckpointRecord()])
+    trainer = Trainer(model=model, args=arguments, train_dataset=rows, callbacks=[CheckpointRecord(), *callbacks])
     end_at_the_planned_step(trainer)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     return trainer
@@ -96,6 +99,29 @@ def test_a_training_goes_on_from_a_checkpoint_as_if_nothing_had_happened(stopped
     trained(stopped, checkpoints.start(stopped).checkpoint)
     assert weights(stopped) == weights(undisturbed)
     assert checkpoints.start(stopped) == checkpoints.Start(stopped / "checkpoint-3", ())
+
+
+def test_a_training_that_is_asked_to_stop_in_a_step_ends_behind_it_and_goes_on_to_the_same_weights(
+    undisturbed: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What `alphaf` sends a trainer for every wish and signal; no other checkpoint is near."""
+    from transformers import TrainerCallback
+
+    from alphaf_orch.programs.training.stop_at_step import STOPPED, StopAtStep
+
+    class Asks(TrainerCallback):  # type: ignore[misc]
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step == 1:
+                os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(SystemExit) as ended:
+        trained(tmp_path / "sft", save_steps=100, callbacks=[StopAtStep(), Asks()])
+    assert ended.value.code == STOPPED
+    assert "the training was stopped by SIGINT at step 2 of 3" in capfd.readouterr().err
+    found = checkpoints.start(tmp_path / "sft")
+    assert found == checkpoints.Start(tmp_path / "sft" / "checkpoint-2", ())
+    trained(tmp_path / "sft", found.checkpoint)
+    assert weights(tmp_path / "sft") == weights(undisturbed)
 
 
 def test_what_resuming_does_without_is_not_missed_where_no_hashes_were_kept(stopped: Path) -> None:

@@ -36,8 +36,8 @@ class Pipeline:
 def pipelines(jobs: Sequence[Job]) -> tuple[Pipeline, ...]:
     """Return the jobs as pipelines, each behind those that it waits for.
 
-    What a run waits for of another one (`after`) comes with all that it needs in a pipeline `shared` of its own, which
-    waits for no lane (`behind`). Raises ValueError where pipelines would wait for each other.
+    What a run waits for of another one (`after`) comes with all that it needs in a pipeline `shared` of its own. Raises
+    ValueError where pipelines would wait for each other: never where runs wait for runs that stand before them.
     """
     ordered = in_order(jobs)
     shared = _awaited(ordered)
@@ -48,7 +48,7 @@ def pipelines(jobs: Sequence[Job]) -> tuple[Pipeline, ...]:
     names = {part: _name(part, members) for part, members in parts.items()}
     found = []
     for part, members in parts.items():
-        behind = tuple(key for key in _needed(part, members) if part_of.get(key) != part)
+        behind = tuple(key for key in _needed(members) if part_of.get(key) != part)
         waits = dict.fromkeys(f"{run}:{names[run, of_all]}" for run, of_all in _parts(behind, part_of))
         found.append(Pipeline(part[0], names[part], tuple(members), behind, tuple(waits)))
     return _in_order(found)
@@ -72,9 +72,8 @@ def _awaited(ordered: Sequence[Job]) -> set[str]:
     return needed
 
 
-def _needed(part: _Part, members: Sequence[Job]) -> list[str]:
-    shared = part[1]
-    return list(dict.fromkeys(key for job in members for key in (*job.after, *(() if shared else job.behind))))
+def _needed(members: Sequence[Job]) -> list[str]:
+    return list(dict.fromkeys(key for job in members for key in (*job.after, *job.behind)))
 
 
 def _parts(keys: Sequence[str], part_of: Mapping[str, _Part]) -> list[_Part]:

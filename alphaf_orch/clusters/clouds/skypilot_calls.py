@@ -23,6 +23,7 @@ from alphaf_orch.settings.clusters import Profile
 # The first call starts SkyPilot's API server, and launching asks the clouds what they have; ours.
 _LOOK_S, _SUBMIT_S = 60.0, 600.0
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_NONE = "No in-progress managed jobs"  # how 0.14.1 says that the machine which looks after jobs is not up
 _ID = re.compile(r"Managed Job ID: (\d+)")
 # sky/jobs/state.py, ManagedJobStatus; every FAILED_... is a failure, and its own reason.
 _STATES: Mapping[str, State] = {
@@ -123,11 +124,14 @@ def _plain(text: str) -> str:
 
 
 def _in_words(found: Answer) -> str:
-    lines = [line.strip() for line in _plain(f"{found.errors}\n{found.output}").splitlines() if line.strip()]
+    said = _plain(found.errors).strip() or _plain(found.output)  # progress goes to the latter
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
     return " / ".join(dict.fromkeys(lines[-3:])) or f"it ended with code {found.exit_code}"
 
 
 def _tasks(found: Answer) -> list[Mapping[str, Any]]:
+    if _NONE in found.errors + found.output:
+        return []
     try:
         tasks = json.loads(found.output[found.output.index("[") :]) if not found.exit_code else None
     except ValueError:

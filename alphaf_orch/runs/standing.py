@@ -19,6 +19,7 @@ from alphaf_orch.core.errors import GoesOnLater, Interrupted
 State = Literal["done", "running", "queued", "requeued", "failed", "cancelled", "interrupted", "unknown"]
 OPEN: tuple[State, ...] = ("running", "queued", "requeued")
 _STOPPED = (Interrupted.exit_code, GoesOnLater.exit_code)
+_CANCELLED = "cancelled by "  # what runs.cancel writes into the events of a job
 Entry = Mapping[str, Any]
 
 
@@ -87,9 +88,25 @@ def standing(job: Submitted, events: Sequence[Event], told: JobState | None) -> 
         exit_code=last.exit_code if last and last.event == "ended" else None,
         heard=told is not None,
     )
-    if told is None or told.state == "unknown":
-        return _by_itself(known, last, forgotten=told is not None)
-    return _by_scheduler(known, last, told)
+    if told and told.state != "unknown":
+        found = _by_scheduler(known, last, told)
+        end = not found.open
+    else:
+        found = _by_itself(known, last, forgotten=told is not None)
+        end = True  # whoever cancelled it had the scheduler's word
+    by = _cancelled_by(own)
+    return _cancelled(found, by) if by and end and found.state != "done" else found
+
+
+def _cancelled_by(own: Sequence[Event]) -> str:
+    """Return who ended a job by `alphaf cancel`, which notes it; a job that ran adds its own end behind it."""
+    notes = [event.why for event in own if event.event == "ended" and event.why.startswith(_CANCELLED)]
+    return f"by {notes[-1].removeprefix(_CANCELLED)}" if notes else ""
+
+
+def _cancelled(found: Standing, by: str) -> Standing:
+    why = "" if found.why.startswith(_CANCELLED) else found.why
+    return replace(found, state="cancelled", reason=by, why=why, exit_code=Interrupted.exit_code)
 
 
 def _by_scheduler(known: Standing, last: Event | None, told: JobState) -> Standing:

@@ -94,10 +94,9 @@ def error_lines(stages: Mapping[str, Any]) -> Iterator[str]:
     errors: dict[str, list[str]] = {}
     for name, stage in stages.items():
         if stage["error"]:
-            own = stage["reason"] != NEVER
             kept = (stage["log"], stage["job"]["output"] if stage["job"] else "")
-            log = next((path for path in kept if path and Path(path).is_file()), stage["log"])
-            errors.setdefault(stage["error"] + (f"\n  log: {log}" if own else ""), []).append(name)
+            log = next((path for path in kept if path and Path(path).is_file()), "")
+            errors.setdefault(stage["error"] + (f"\n  log: {log}" if log else ""), []).append(name)
     yield from (f"{', '.join(names)}: {error}" for error, names in errors.items())
 
 

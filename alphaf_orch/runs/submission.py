@@ -17,10 +17,11 @@ from alphaf_orch.clusters.profiles import described, load_profile, profile_file
 from alphaf_orch.clusters.scheduler import Place, Scheduler
 from alphaf_orch.clusters.schedulers import scheduler_named
 from alphaf_orch.clusters.submit import Live, Say, live_jobs, submit_jobs
+from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.paths import RunPaths, template_folders
+from alphaf_orch.core.paths import RunPaths, cache_dir, template_folders
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.core.stored import absent, read_text
@@ -71,8 +72,19 @@ class Site:
         said = config.gpus if config.gpus is not None else 0 if preset.gpus == "auto" else preset.gpus
         return described(self.profile, max(said, config.dpo_gpus or 0))
 
+    def unsaid(self, config: RunConfig) -> str:
+        """Return what to say of a run that nobody gives a GPU, though the site may have some; empty otherwise."""
+        if self.profile.gpus_per_node is not None or config.gpus is not None or find_preset(config).gpus != "auto":
+            return ""
+        return (
+            "note: neither the profile (gpus_per_node) nor --gpus says how many GPUs there are:"
+            f" {config.model} is planned for the processor"
+        )
+
     def submit(self, jobs: Sequence[Job], say: Say, known: Mapping[str, str]) -> dict[str, str]:
         """Hand the jobs over, each after what it waits for, and return their ids by key."""
+        with writing(cache_dir()):
+            cache_dir().mkdir(parents=True, exist_ok=True)  # a container cannot be given a folder that is not there
         return submit_jobs(
             jobs, self.profile, self.scheduler, submitted_paths, self.place, say, on=str(self.on), known=known
         )

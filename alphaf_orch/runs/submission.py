@@ -17,10 +17,11 @@ from alphaf_orch.clusters.profiles import described, load_profile, profile_file
 from alphaf_orch.clusters.scheduler import Place, Scheduler
 from alphaf_orch.clusters.schedulers import scheduler_named
 from alphaf_orch.clusters.submit import Live, Say, live_jobs, submit_jobs
+from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.paths import RunPaths, template_folders
+from alphaf_orch.core.paths import RunPaths, cache_dir, template_folders
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.core.stored import absent, read_text
@@ -73,6 +74,8 @@ class Site:
 
     def submit(self, jobs: Sequence[Job], say: Say, known: Mapping[str, str]) -> dict[str, str]:
         """Hand the jobs over, each after what it waits for, and return their ids by key."""
+        with writing(cache_dir()):
+            cache_dir().mkdir(parents=True, exist_ok=True)  # a container cannot be given a folder that is not there
         return submit_jobs(
             jobs, self.profile, self.scheduler, submitted_paths, self.place, say, on=str(self.on), known=known
         )

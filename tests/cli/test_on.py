@@ -9,8 +9,10 @@ from fake_scheduler import stand_in
 
 from alphaf_orch.clusters.scheduler import JobState
 from alphaf_orch.clusters.submitted import read_events
+from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.core.record import read_manifest
+from alphaf_orch.runs import submission
 
 CHAIN = ["data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"]
 
@@ -221,7 +223,23 @@ def test_ids_are_said_as_json(site):
     assert list(json.loads(site.out(*call))["under_way"].values()) == ["108"]
 
 
-def test_a_sweep_and_a_judgement_are_the_same_call_in_a_job(site):
+def test_a_merge_of_models_is_a_stage_and_a_sweep_of_them_a_call(site):
+    site.submit()
+    site.work()
+    merge = ("merge-models", "--run", "시험", "--partner", "tiny", "--method", "linear")
+    site(*merge)
+    job = site.scheduler.handed["108"].job
+    assert (job.stage, job.needs.role, job.needs.gpus) == ("merge_models", "merge", 0)
+    site.work()
+    assert site.states()["merge_models"] == "done"
+    assert "nothing to submit" in site(*merge)
+    site(*merge, "--sweep", "weight=0.2,0.4", "--limit", "2")
+    job = site.scheduler.handed["109"].job
+    assert job.argv == (*merge, "--sweep", "weight=0.2,0.4", "--limit", "2", "--on", "local")
+    assert job.needs.role == "eval"
+
+
+def test_a_judgement_is_the_same_call_in_a_job(site):
     site.submit()
     site.work()
     said = site(
@@ -367,3 +385,17 @@ def test_a_plan_is_made_for_the_machines_that_the_settings_name(site, tmp_path):
     said = site("plan", "--config", str(config))
     assert "--mixed_precision bf16" in said
     assert "--cpu " not in said
+
+
+def test_what_is_submitted_again_leaves_the_run_to_its_jobs(site, monkeypatch):
+    site.submit()
+    monkeypatch.setattr(submission, "begin", lambda _: pytest.fail("a job that begins now would find the run in use"))
+    site.scheduler.told["103"] = JobState("cancelled")
+    assert "sft: submitted as job 108, after 102" in site.submit()
+
+
+def test_a_run_that_somebody_works_on_is_not_submitted(site):
+    site.paths().root.mkdir(parents=True)
+    with held(site.paths().lock, "the run"):
+        assert "is in use" in site.submit(code=6)
+    assert site.scheduler.handed == {}

@@ -30,10 +30,17 @@ from alphaf_orch.settings.config import RunConfig, build_config
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "slurm"
 SITE = Profile(
-    scheduler="slurm", account="finance", partition="h100", gres="gpu:h100", gpus_per_node=8, gpu="NVIDIA H100 80GB HBM3",
-    time="2-00:00:00", stages={"merge": {"partition": "cpu", "cpus": 16, "memory": "200G", "time": "4:00:00"}},
-    modules=("cuda/12.8",), env=("WANDB_API_KEY",),
-)  # fmt: skip
+    scheduler="slurm",
+    account="finance",
+    partition="h100",
+    gres="gpu:h100",
+    gpus_per_node=8,
+    gpu="NVIDIA H100 80GB HBM3",
+    time="2-00:00:00",
+    stages={"merge": {"partition": "cpu", "cpus": 16, "memory": "200G", "time": "4:00:00"}},
+    modules=("cuda/12.8",),
+    env=("WANDB_API_KEY",),
+)
 ENV = {"ALPHAF_CACHE": "/shared/cache", "ALPHAF_RUNS": "/shared/runs", "HF_HOME": "/shared/hf"}
 PLACE = Place("/shared/alphaf/.venv/bin/python", "/shared/work", ENV)
 

@@ -45,12 +45,9 @@ def launched(text: str) -> list[str]:
 
 
 def test_the_header_says_what_the_profile_and_the_job_say():
-    found = header(
-        script(
-            account="acc", partition="gpu", qos="long", time="2-00:00:00", memory="200G", cpus=64, env=("WANDB_API_KEY",),
-            stages={"train": {"partition": "h100", "extra": ("--constraint=nvlink",)}}, extra=("#SBATCH --exclusive",),
-        )
-    )  # fmt: skip
+    values = {"account": "acc", "partition": "gpu", "qos": "long", "time": "2-00:00:00", "memory": "200G", "cpus": 64}
+    stages = {"train": {"partition": "h100", "extra": ("--constraint=nvlink",)}}
+    found = header(script(**values, env=("WANDB_API_KEY",), stages=stages, extra=("#SBATCH --exclusive",)))
     assert found == {
         "job-name": "r:sft", "account": "acc", "partition": "h100", "qos": "long", "nodes": "2", "ntasks-per-node": "1",
         "cpus-per-task": "64", "gres": "gpu:8", "mem": "200G", "time": "2-00:00:00", "signal": "B:USR1@600",

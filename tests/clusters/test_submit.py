@@ -165,13 +165,14 @@ def test_a_job_on_a_named_cluster_ends_by_its_number(place, monkeypatch):
 
 
 def test_a_job_finds_the_folders_and_no_secret(monkeypatch, tmp_path):
+    (tmp_path / "h f").mkdir()
     for name, value in {
-        "HF_HOME": "/h f",
+        "HF_HOME": str(tmp_path / "h f"),
         "HF_TOKEN": "hf_" + "x" * 30,
         "WANDB_API_KEY": "0" * 40,
         "NCCL_SOCKET_IFNAME": "ib0",
         "PYTHONPATH": "/lib/x",
-        "SECRET_OF_MINE": "/h f",
+        "SECRET_OF_MINE": "/h",
         "AWS_PROFILE": "a",
     }.items():
         monkeypatch.setenv(name, value)
@@ -192,3 +193,12 @@ def test_folders_said_relative_are_where_they_were(monkeypatch, tmp_path):
     monkeypatch.setenv("ALPHAF_TEMPLATES", "t")
     env = place_here(SITE).env
     assert (env["ALPHAF_RUNS"], env["ALPHAF_TEMPLATES"]) == (str(tmp_path / "runs"), str(tmp_path / "t"))
+
+
+def test_the_hubs_folder_is_said_where_it_is_there(monkeypatch, tmp_path):
+    monkeypatch.delenv("HF_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert "HF_HOME" not in place_here(SITE).env
+    (tmp_path / ".cache" / "huggingface").mkdir(parents=True)
+    assert place_here(SITE).env["HF_HOME"] == str(tmp_path / ".cache" / "huggingface")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from alphaf_orch.core import patience
-from alphaf_orch.core.command import capture, child_env, probes, run_logged
+from alphaf_orch.core.command import Answer, answer, capture, child_env, probes, run_logged
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import PACKAGE, PROGRAMS
 
@@ -60,6 +60,13 @@ def test_a_pipe_in_the_place_of_the_log_is_not_waited_for(tmp_path):
 def test_a_short_command_that_hangs_has_a_code_of_its_own():
     assert capture((sys.executable, "-c", "import time; time.sleep(60)"), timeout=0.2) == (124, "")
     assert capture(("/no/such/program",)) == (127, "")
+
+
+def test_an_answer_has_both_streams_whatever_bytes_they_are():
+    code = "import os; os.write(1, b'out \\xff'); os.write(2, b'no \\xea\\xb0\\x80'); os._exit(3)"
+    assert answer((sys.executable, "-c", code)) == Answer(3, "out \ufffd", "no 가")
+    assert answer(("/no/such/program",)).exit_code == 127
+    assert answer((sys.executable, "-c", "import time; time.sleep(60)"), timeout=0.2).exit_code is None
 
 
 def test_probes_run_side_by_side_and_end_in_their_time(tmp_path):

@@ -1,4 +1,4 @@
-"""What a bake-off asks beside its arms is jobs too: libraries and tokenizers once, each arm's answers however it ended."""
+"""What a bake-off asks beside its arms is jobs too: libraries and tokenizers once, each arm's answers."""
 
 from __future__ import annotations
 

@@ -78,11 +78,17 @@ class Cluster:
 
     def jobs(self) -> dict[str, str]:
         """Return the states of this test's jobs by their names, of each name the one that was submitted last."""
-        said = self.call("squeue", "--all", "--states=all", "--noheader", "--format=%A|%j|%T")
-        rows = sorted(
-            (int(number), name, state) for number, name, state in (line.split("|") for line in said.splitlines())
-        )
-        return {name: state for number, name, state in rows if number > self.before}
+        return {name: state for name, _, state in self._rows()}
+
+    def ids(self) -> dict[str, str]:
+        """Return their ids by their names."""
+        return {name: str(number) for name, number, _ in self._rows()}
+
+    def _rows(self) -> list[tuple[str, int, str]]:
+        said = self.call("squeue", "--all", "--states=all", "--noheader", "--format=%A|%T|%j")
+        rows = [line.split("|", 2) for line in said.splitlines()]
+        found = sorted((int(number), name, state) for number, state, name in rows)
+        return [(name, number, state) for number, name, state in found if number > self.before]
 
     def wait(self, *states: str) -> dict[str, str]:
         """Return the states of all jobs by their names once none of them is in another than these, or has ended."""

@@ -17,11 +17,13 @@ from fake_run import FAKE
 
 @pytest.fixture
 def tools(fake, tmp_path):
-    """The stand-ins for trainers, and those for what evaluates; where lm-eval keeps its own tasks is not looked up."""
+    """The stand-ins for trainers and for what evaluates; the real program looks up lm-eval's own tasks, once."""
+    index = tmp_path / "tasks"
     fake.python.write_text(
         "#!/bin/sh\n"
-        f"case \"$*\" in *task_index*) exec echo '{{}}';; esac\n"
-        f'case "$*" in *lm_eval*|*eval_tokenizer*) exec {sys.executable} {FAKE_LM_EVAL} "$@";; esac\n'
+        f"case \"$2\" in *.task_index) test -s '{index}' || {sys.executable} \"$@\" >'{index}'\n"
+        f"exec cat '{index}';; esac\n"
+        f'case "$*" in *evaluation*|*lm_eval*) exec {sys.executable} {FAKE_LM_EVAL} "$@";; esac\n'
         f'exec {sys.executable} {FAKE} "$@"\n'
     )
     fake.python.chmod(fake.python.stat().st_mode | stat.S_IEXEC)
@@ -31,13 +33,32 @@ def tools(fake, tmp_path):
     return fake
 
 
+def arms(names):
+    return sorted({name.rpartition(":")[0] for name in names})
+
+
 def test_two_arms_share_their_sft_train_side_by_side_and_the_report_is_last(cluster, tools):
     tools.behave(dpo="hang")
     words = ("ablate", "dpo.beta=0.05,0.1", "--model", "tiny", "--name", "비교", "--task", "my_choice")
     said = cluster.alphaf(*words, "--config", str(tools.config), *cluster.on)
-    print(said)
+    assert "12 job(s) submitted" in said, said  # 7 of the chain, 2 more of the second arm, 2 evaluations, the report
     until(lambda: tools.calls().count("dpo") == 2, "both arms are in their DPO")
     running = [name for name, state in cluster.jobs().items() if state == "RUNNING"]
-    assert len(running) == 2 and all(name.endswith(":dpo") for name in running), cluster.jobs()
+    assert len(arms(running)) == 2 and all(name.endswith(":dpo") for name in running), cluster.jobs()
     assert tools.calls().count("sft") == tools.calls().count("preprocess") == 1
-    assert 0, (said, cluster.jobs(), cluster.outputs())
+    tools.behave()
+    for name in running:
+        cluster.call("scancel", "--batch", "--signal=USR1", f"--name={name}")  # and both go on by themselves
+    states = cluster.wait()
+    assert set(states.values()) == {"COMPLETED"}, (states, cluster.outputs())
+    folder = Path(os.environ["ALPHAF_RUNS"]) / "비교"
+    record = json.loads((folder / "experiment.json").read_text("utf-8"))
+    assert [arm["state"] for arm in record["arms"]] == ["done", "done"], record
+    assert (folder / "report.html").is_file()
+    report = cluster.call("scontrol", "show", "job", cluster.ids()["비교:report"])
+    ended = [cluster.call("scontrol", "show", "job", number) for number in cluster.ids().values()]
+    assert max(moment(job, "EndTime") for job in ended) == moment(report, "EndTime")
+
+
+def moment(job, field):
+    return next(word.removeprefix(f"{field}=") for word in job.split() if word.startswith(f"{field}="))

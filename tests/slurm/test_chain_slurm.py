@@ -86,7 +86,7 @@ def test_what_is_queued_is_not_submitted_again_and_show_says_where_it_is(cluster
     hangs()
     assert not submitted(sft())
     assert len(cluster.jobs()) == 2
-    number = json.loads((folder() / "jobs" / "sft.json").read_text())["job_id"]
+    number = cluster.ids()["r:sft"]
     (node,) = {event["nodes"] for event in events("sft")}
     shown = cluster.alphaf("show", "r", env={"COLUMNS": "200"})
     assert number in shown and node in shown, shown
@@ -140,15 +140,13 @@ def test_a_machine_that_goes_down_gives_its_job_to_another_one(cluster, fake, sf
 
 
 def test_a_job_is_sent_back_to_the_queue_as_often_as_the_profile_says_and_no_more(cluster, fake, sft):
-    """The signal is the one that Slurm sends before the limit, to the script alone (test_limit_slurm.py waits for it)."""
+    """The signal is the one that Slurm sends before the limit (test_limit_slurm.py waits for it)."""
     cluster.profile(env=["FAKE_TOOL", "OMP_NUM_THREADS"], cpus=1, max_requeues=1)
     fake.behave(sft="hang")
     sft()
-    for restart in (0, 1):
-        until(lambda: len([e for e in events("sft") if e["event"] == "started"]) == restart + 1, f"start {restart}")
-        until(lambda: fake.calls().count("sft") == restart + 1, f"training {restart}")
-        number = json.loads((folder() / "jobs" / "sft.json").read_text())["job_id"]
-        cluster.call("scancel", "--batch", "--signal=USR1", number)
+    for count in (1, 2):
+        until(lambda wanted=count: fake.calls().count("sft") == wanted, f"training {count} has begun")
+        cluster.call("scancel", "--batch", "--signal=USR1", cluster.ids()["r:sft"])
     assert cluster.wait() == {"r:sft": "FAILED", "r:merge_sft": "CANCELLED"}, cluster.outputs()
     assert [event["event"] for event in events("sft")] == ["started", "requeued", "started", "ended"]
     assert "max_requeues" in cluster.outputs()

@@ -10,13 +10,14 @@ from pathlib import Path
 from fake_run import FAKE
 
 FAKES = FAKE.parent
+GLOO = FAKES / "gloo"
 
 
 def test_two_machines_of_a_job_train_together(cluster, fake, monkeypatch):
     # The launcher is real; its program is found before the installed one of that name. The other stages are quick.
     fake.python.write_text(
         "#!/bin/sh\n"
-        f'case " $* " in *accelerate_cli*) PYTHONPATH="{FAKES / "gloo"}:$PYTHONPATH" exec {sys.executable} "$@";; esac\n'
+        f'case " $* " in *accelerate_cli*) PYTHONPATH="{GLOO}:$PYTHONPATH" exec {sys.executable} "$@";; esac\n'
         f'exec {sys.executable} {FAKE} "$@"\n'
     )
     fake.config.write_text(

@@ -6,12 +6,13 @@ import os
 import shutil
 from collections.abc import Sequence
 
-from alphaf_orch.core.command import Answer, answer, printable
+from alphaf_orch.core.command import Answer, answer
 from alphaf_orch.core.errors import ToolError
 
 # MessageTimeout of slurm.conf is 10 s: what a command waits for a controller that hangs. Who looks does not wait so
 # long; who submits does, and longer: sbatch itself tries for a while where the controller is being restarted.
-LOOK_S = 8.0
+LOOK_S = 5.0
+CANCEL_S = 15.0
 SUBMIT_S = 60.0
 # Variables by which users have these commands answer otherwise (SQUEUE_USERS, SCANCEL_INTERACTIVE), and, where somebody
 # submits from within a job, what speaks of that job (SLURM_MEM_PER_CPU); less those that say which Slurm is meant.
@@ -32,7 +33,7 @@ def called(argv: Sequence[str], seconds: float, said: Sequence[str] = ()) -> Ans
     if found.exit_code is None:
         raise ToolError(
             f"Slurm did not answer within {seconds:.0f} seconds",
-            where=printable(argv)[:300],
+            where=argv[0],
             fix="try again when `sinfo` answers",
         )
     return found

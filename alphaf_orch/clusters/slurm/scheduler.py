@@ -9,7 +9,7 @@ from pathlib import Path
 
 from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.clusters.scheduler import JobState, Place
-from alphaf_orch.clusters.slurm.asking import LOOK_S, SUBMIT_S, called, in_words, require_command
+from alphaf_orch.clusters.slurm.asking import CANCEL_S, LOOK_S, SUBMIT_S, called, in_words, require_command
 from alphaf_orch.clusters.slurm.script import script
 from alphaf_orch.clusters.slurm.states import accounted, accounts_question, queue_question, queued
 from alphaf_orch.core.command import Answer
@@ -73,7 +73,7 @@ class Slurm:
     def cancel(self, ids: Sequence[str]) -> None:
         """Call scancel; raise ToolError in its words where it may not, or cannot."""
         for cluster, those in _by_cluster(ids):
-            found = called(("scancel", *_of(cluster), *those), LOOK_S * 2)
+            found = called(("scancel", *_of(cluster), *those), CANCEL_S)
             complaints = [line for line in found.errors.splitlines() if not any(text in line for text in _FORGOTTEN)]
             if complaints:
                 raise ToolError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 import click
@@ -14,12 +15,14 @@ from alphaf_orch.cli.options import Finite, How, command, log_console, out_conso
 from alphaf_orch.cli.views import print_arms, print_expected
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import Machine, detect_machine
+from alphaf_orch.core.signals import CODE
 from alphaf_orch.core.wording import Language, in_language
 from alphaf_orch.experiments.ablation.detect import outlook
 from alphaf_orch.experiments.ablation.evidence import planned_difference
 from alphaf_orch.experiments.ablation.factors import AblationAsked, plan_ablation
 from alphaf_orch.experiments.ablation.results import AblationResult, read_ablation
 from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths, Outcome, experiment_paths, raise_failed
+from alphaf_orch.experiments.outcomes import record_outcomes
 from alphaf_orch.experiments.plan import arm_commands, plan_arms
 from alphaf_orch.experiments.run import run_experiment
 from alphaf_orch.experiments.submit import Beside, for_jobs
@@ -65,7 +68,10 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float |
         if how.dry_run:
             _dry_jobs(experiment, paths, site, how, parallel)
         else:
-            submit_arms(experiment, paths, site, how, parallel)
+            code = submit_arms(experiment, paths, site, how, parallel)
+            if code not in (None, CODE):  # with the last lines and the end of a command that runs the arms here
+                report_ablation(experiment, paths, record_outcomes(experiment, paths), how.lang)
+            sys.exit(code or 0)
         return
     machine = detect_machine()
     if how.dry_run:

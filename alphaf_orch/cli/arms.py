@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -14,7 +13,6 @@ from alphaf_orch.cli.options import How, log_console
 from alphaf_orch.cli.submit import print_file
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.pipelined import files_of
-from alphaf_orch.core.signals import CODE
 from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.experiments.submit import (
@@ -45,8 +43,8 @@ def submit_arms(
     how: How,
     parallel: int | None,
     beside: Beside | None = None,
-) -> None:
-    """Submit what an experiment lacks and print the ids; with --wait follow it to its end, and exit as it does."""
+) -> int | None:
+    """Submit what an experiment lacks and print the ids; with --wait follow it to its end, and return its code."""
     report = report_job(experiment, how.lang)
     since = so_far(experiment.name) if paths.root.is_dir() else {}
     done = submit_experiment(
@@ -54,14 +52,10 @@ def submit_arms(
         parallel=parallel, online=how.online, verbose=how.verbose,
     )  # fmt: skip
     _tell(experiment, paths, site, done)
-    if how.wait and (done.ids or done.live):
-        ids = [*done.ids.values(), *(each.record.job_id for each in done.live.values())]
-        code = follow_jobs(experiment.name, ids, None if done.live else since)
-        if code != CODE:  # else it is left alone, or taken back
-            from alphaf_orch.cli.part import report_experiment
-
-            report_experiment(paths, how.lang)  # the last lines and the end of a command that runs the arms here
-        sys.exit(code)
+    if not how.wait or not (done.ids or done.live):
+        return None
+    ids = [*done.ids.values(), *(each.record.job_id for each in done.live.values())]
+    return follow_jobs(experiment.name, ids, None if done.live else since)
 
 
 def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Submission) -> None:

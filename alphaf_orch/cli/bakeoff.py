@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.signals import CODE
 from alphaf_orch.core.wording import Language
 from alphaf_orch.experiments.bakeoff.jobs import answers_job, facts_job
 from alphaf_orch.experiments.bakeoff.plan import (
@@ -35,6 +37,7 @@ from alphaf_orch.experiments.experiment import (
     experiment_paths,
     raise_failed,
 )
+from alphaf_orch.experiments.outcomes import record_outcomes
 from alphaf_orch.experiments.plan import arm_commands, plan_arms
 from alphaf_orch.experiments.submit import Beside, for_jobs
 from alphaf_orch.planning.plan import Plan
@@ -124,8 +127,11 @@ def _on_site(planned: Bakeoff, paths: ExperimentPaths, site: Site, how: How, par
 
     beside = Beside(facts_job(planned, paths), answers)
     if not how.dry_run:
-        submit_arms(planned.experiment, paths, site, how, parallel, beside)
-        return
+        code = submit_arms(planned.experiment, paths, site, how, parallel, beside)
+        if code not in (None, CODE):  # with the last lines and the end of a command that runs the arms here
+            outcomes = record_outcomes(planned.experiment, paths)
+            report_bakeoff(planned.experiment, paths, outcomes, how.lang, verbose=how.verbose)
+        sys.exit(code or 0)
     _, wanted = dry_arms(planned.experiment, paths, site, how.lang, parallel, beside)
     print_arms(out_console(), planned.experiment, lambda _: ())
     print_jobs(out_console(), wanted, paths, site)

@@ -10,10 +10,9 @@ from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.wording import Language
 from alphaf_orch.experiments.bakeoff.jobs import ANSWERS, FACTS, do_answers, do_facts
 from alphaf_orch.experiments.bakeoff.plan import stored_bakeoff
-from alphaf_orch.experiments.experiment import ExperimentPaths, experiment_paths, working_on, write_record
-from alphaf_orch.experiments.outcomes import read_outcomes
+from alphaf_orch.experiments.experiment import ExperimentPaths, experiment_paths
+from alphaf_orch.experiments.outcomes import record_outcomes
 from alphaf_orch.experiments.stored import read_experiment
-from alphaf_orch.runs.jobs import ask, with_arms
 
 
 @command()
@@ -39,9 +38,7 @@ def report_experiment(paths: ExperimentPaths, language: Language, *, verbose: bo
     Raises StageError where one of them did not end well, as the command that runs them does.
     """
     found = read_experiment(paths)
-    outcomes = read_outcomes(found, paths, ask(with_arms(paths.root)))
-    with working_on(paths):
-        write_record(paths, found, outcomes, "")
+    outcomes = record_outcomes(found, paths)
     if found.kind == "ablation":
         from alphaf_orch.cli.ablate import report_ablation
 

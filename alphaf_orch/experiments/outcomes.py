@@ -9,14 +9,31 @@ from alphaf_orch.clusters.reasons import NEVER
 from alphaf_orch.clusters.submitted import read_events
 from alphaf_orch.core.errors import Interrupted, StageError
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.record import read_manifest
-from alphaf_orch.experiments.experiment import Arm, Experiment, ExperimentPaths, Outcome, State, read_record
+from alphaf_orch.core.record import now, read_manifest
+from alphaf_orch.experiments.experiment import (
+    Arm,
+    Experiment,
+    ExperimentPaths,
+    Outcome,
+    State,
+    read_record,
+    working_on,
+    write_record,
+)
 from alphaf_orch.planning.stages import stage_name
-from alphaf_orch.runs.jobs import Told
+from alphaf_orch.runs.jobs import Told, ask, with_arms
 from alphaf_orch.runs.standing import Standing
 from alphaf_orch.settings.options import submitted_paths
 
 _FAILED = StageError.exit_code
+
+
+def record_outcomes(experiment: Experiment, paths: ExperimentPaths) -> tuple[Outcome, ...]:
+    """Return how each arm ended, as jobs and manifests have it by now, and write it into the experiment's record."""
+    outcomes = read_outcomes(experiment, paths, ask(with_arms(paths.root)))
+    with working_on(paths):
+        write_record(paths, experiment, outcomes, now())
+    return outcomes
 
 
 def read_outcomes(experiment: Experiment, paths: ExperimentPaths, told: Told) -> tuple[Outcome, ...]:

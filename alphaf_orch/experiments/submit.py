@@ -12,7 +12,7 @@ from alphaf_orch.clusters.chain import check_fits, needs_of, planned
 from alphaf_orch.clusters.jobs import Job, Needs
 from alphaf_orch.clusters.pipelined import Pipelined
 from alphaf_orch.clusters.reasons import NEVER
-from alphaf_orch.clusters.submit import Live, Say, live_jobs
+from alphaf_orch.clusters.submit import Live, live_jobs
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell

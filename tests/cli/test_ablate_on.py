@@ -1,4 +1,4 @@
-"""`alphaf ablate --on slurm`: each job once, what arms share as one; what is under way stays, what lacks is submitted."""
+"""`alphaf ablate --on slurm`: what arms share is one job; what is under way stays, what lacks is submitted."""
 
 from __future__ import annotations
 

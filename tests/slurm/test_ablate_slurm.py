@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 from cluster import until
-from eval_run import FAKE as FAKE_LM_EVAL
 from eval_run import write_tasks
-from fake_run import FAKE
+
+WHOLE = Path(__file__).parents[1] / "fakes" / "whole_tool.py"
 
 
 @pytest.fixture
@@ -20,11 +20,8 @@ def tools(fake, tmp_path):
     """The stand-ins for trainers and for what evaluates; the real program looks up lm-eval's own tasks, once."""
     index = tmp_path / "tasks"
     fake.python.write_text(
-        "#!/bin/sh\n"
-        f"case \"$2\" in *.task_index) test -s '{index}' || {sys.executable} \"$@\" >'{index}'\n"
-        f"exec cat '{index}';; esac\n"
-        f'case "$*" in *evaluation*|*lm_eval*) exec {sys.executable} {FAKE_LM_EVAL} "$@";; esac\n'
-        f'exec {sys.executable} {FAKE} "$@"\n'
+        f"#!/bin/sh\ncase \"$2\" in *.task_index) test -s '{index}' || {sys.executable} \"$@\" >'{index}'\n"
+        f"exec cat '{index}';; esac\nexec {sys.executable} {WHOLE} \"$@\"\n"
     )
     fake.python.chmod(fake.python.stat().st_mode | stat.S_IEXEC)
     write_tasks(tmp_path / "templates", rows=2)

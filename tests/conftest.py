@@ -21,6 +21,8 @@ REAL = Path(__file__).with_name("real")
 # Whose tests take longest begin first, so that no worker waits for one of them at the end.
 LONG = (
     "test_chain_real.py",
+    "test_chain_slurm.py",
+    "test_limit_slurm.py",
     "test_layouts_real.py",
     "test_architectures.py",
     "test_contract.py",

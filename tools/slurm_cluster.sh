@@ -77,7 +77,10 @@ JobAcctGatherType=jobacct_gather/none
 GresTypes=gpu
 NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$(port) CPUs=4 RealMemory=64000 Gres=gpu:h100:8 State=UNKNOWN
 NodeName=n2 NodeHostname=$host NodeAddr=127.0.0.1 Port=$(port) CPUs=4 RealMemory=64000 Gres=gpu:h100:8 State=UNKNOWN
-PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP GraceTime=30
+PartitionName=urgent Nodes=n1,n2 MaxTime=INFINITE State=UP PriorityTier=2
 C
 touch "$dir"/card{0..7} # stand for the devices of GPUs, which Slurm counts
 echo "NodeName=n[1-2] Name=gpu Type=h100 File=$dir/card[0-7]" >"$dir/gres.conf"

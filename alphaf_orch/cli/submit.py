@@ -48,6 +48,8 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
     With --dry-run every file is printed, and nothing asked of the scheduler.
     """
     run = run_name(paths)
+    if site.unsaid(config):
+        click.echo(site.unsaid(config), err=True)
     if scope.dry:
         machine = site.machine(config)
         plan = make_plan(config, machine, paths.root, scope)

@@ -33,6 +33,7 @@ class _Place:
 
 _change = threading.Condition()
 _places: dict[Path, _Place] = {}
+_of_jobs: set[Path] = set()  # nobody looks for them once the job has ended
 _thread: threading.Thread | None = None
 
 
@@ -45,6 +46,7 @@ def heeding(path: Path) -> Iterator[None]:
     """
     job = slurm_job(os.environ)
     paths = [path, of_job(path, job)] if job else [path]
+    _of_jobs.update(paths[1:])
     for each in paths:
         _look_at(each)
     try:
@@ -81,7 +83,9 @@ def _look_no_more(path: Path) -> None:
         _change.notify_all()
         with contextlib.suppress(OSError):
             now = _version(path)
-            if now and (not now[2] or now == place.heeded):
+            if now and now == place.heeded:
+                os.truncate(path, 0)
+            if now and path in _of_jobs and not path.stat().st_size:
                 path.unlink()
 
 

@@ -177,6 +177,13 @@ class Arm(Shape):
     error: str
 
 
+class Arms(Shape):
+    """What was submitted of an experiment: ids by run and job, and which run makes what another takes over."""
+
+    jobs: dict[str, dict[str, str]] = {}
+    shared: dict[str, dict[str, str]] = {}
+
+
 class Experiment(Shape):
     """The record of an experiment."""
 
@@ -190,7 +197,7 @@ class Experiment(Shape):
     evaluations: list[Object] = []
     asked: list[str]
     arms: list[Arm]
-    submitted: Object = {}
+    submitted: Arms = Arms()
 
 
 class Job(Shape):

@@ -27,7 +27,7 @@ def read_experiment(paths: ExperimentPaths) -> Experiment:
             fix=f"give the command again that began it: it writes the report too; {mending(paths.record)}",
         )
     known = {arm["name"]: arm for arm in record["arms"]}
-    arms = tuple(_arm(paths, known[name]) for name in record["asked"])
+    arms = tuple(_arm(paths, known[name]) for name in record["asked"] if name in known)
     evaluations = tuple(_evaluation(each) for each in record["evaluations"])
     return Experiment(record["name"], record["kind"], arms, tuple(record["sections"]), evaluations, record["request"])
 

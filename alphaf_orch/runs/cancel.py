@@ -11,7 +11,7 @@ from pathlib import Path
 from alphaf_orch.clusters.schedulers import scheduler_named
 from alphaf_orch.clusters.submit import Live, live_jobs
 from alphaf_orch.clusters.submitted import Event, note, read_submitted
-from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.errors import Interrupted, RunStateError
 from alphaf_orch.core.holder import SILENT_S, Holder, holder_of
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import now
@@ -71,7 +71,8 @@ def cancel_jobs(every: Sequence[RunPaths], by: str) -> list[Live]:
         for each in live.values():
             number = each.record.job_id.partition(";")[0]
             place = next(paths for paths in every if each.record in read_submitted(paths))
-            note(place, each.record.name, Event("ended", now(), number, why=f"cancelled by {by}"))
+            told = Event("ended", now(), number, exit_code=Interrupted.exit_code, why=f"cancelled by {by}")
+            note(place, each.record.name, told)
         found += live.values()
     return found
 

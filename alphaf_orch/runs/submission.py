@@ -72,6 +72,15 @@ class Site:
         said = config.gpus if config.gpus is not None else 0 if preset.gpus == "auto" else preset.gpus
         return described(self.profile, max(said, config.dpo_gpus or 0))
 
+    def unsaid(self, config: RunConfig) -> str:
+        """Return what to say of a run that nobody gives a GPU, though the site may have some; empty otherwise."""
+        if self.profile.gpus_per_node is not None or config.gpus is not None or find_preset(config).gpus != "auto":
+            return ""
+        return (
+            "note: neither the profile (gpus_per_node) nor --gpus says how many GPUs there are:"
+            f" {config.model} is planned for the processor"
+        )
+
     def submit(self, jobs: Sequence[Job], say: Say, known: Mapping[str, str]) -> dict[str, str]:
         """Hand the jobs over, each after what it waits for, and return their ids by key."""
         with writing(cache_dir()):

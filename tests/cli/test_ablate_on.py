@@ -225,3 +225,14 @@ def test_twelve_arms_under_two_seeds_cost_one_call_a_job_and_little_time(ablate,
         "data": 1, "preprocess": 2, "sft": 24, "merge_sft": 24, "eval-finance-ko": 24, "report": 1,
     }  # fmt: skip
     assert site.asked == site.cancelled == []
+
+
+def test_arms_of_several_machines_are_for_a_scheduler_alone(site, alphaf, tmp_path):
+    (tmp_path / "h100.yaml").write_text("scheduler: slurm\ngpus_per_node: 8\ngpu: NVIDIA H100 80GB HBM3\n", "utf-8")
+    words = ("ablate", "lora_r=8,16", "--model", "eeve", "--gpus", "8", "--nodes", "2", "--dry-run")
+    there = alphaf(*words, "--on", f"slurm:{tmp_path / 'h100.yaml'}")
+    assert there.exit_code == 0, there.output
+    assert there.output.count("Needs(role='train', gpus=8, nodes=2)") == 2
+    here = alphaf(*words, "--on", "local")
+    assert here.exit_code == 2
+    assert "or say --on slurm" in here.output

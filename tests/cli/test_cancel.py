@@ -37,7 +37,7 @@ def experiment(slurm):
     submitted("비교/a", "merge_sft", "102")
     submitted("비교", "report", "104")
     submitted("비교/b", "data", "100")
-    note(two, "data", Event("ended", "2026-01-01T00:00:00", "100"))
+    note(two, "data", Event("ended", "2026-01-01T00:00:00", "100", exit_code=0))
     return one
 
 
@@ -49,7 +49,9 @@ def test_all_jobs_of_an_experiment_that_have_not_ended_are_ended_in_one_call(alp
     assert "100" not in slurm.asked[0], "it wrote down that it ended"
     assert "cancelled: 비교/a sft: job 101, running on gpu-1" in done.stdout
     assert "cancelled: 비교 report: job 104, queued" in done.stdout
-    assert read_events(experiment, "merge_sft")[-1].why.startswith("cancelled by alphaf cancel of ")
+    last = read_events(experiment, "merge_sft")[-1]
+    assert last.why.startswith("cancelled by alphaf cancel of ")
+    assert last.exit_code == 130, "none would pass for a good end once the scheduler has forgotten it"
     again = alphaf("cancel", "비교")
     assert "비교: nothing to cancel" in again.stdout
     assert len(slurm.cancelled) == 1

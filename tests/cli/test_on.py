@@ -399,3 +399,11 @@ def test_a_run_that_somebody_works_on_is_not_submitted(site):
     with held(site.paths().lock, "the run"):
         assert "is in use" in site.submit(code=6)
     assert site.scheduler.handed == {}
+
+
+def test_a_site_whose_gpus_nobody_counts_is_told_of(site):
+    call = ("sft", "--model", "smollm2", "--run", "b", "--on", site.on, "--dry-run")
+    assert "is planned for the processor" not in site(*call)
+    site.profile.write_text("partition: main\n")
+    assert "smollm2 is planned for the processor" in site(*call)
+    assert "is planned for the processor" not in site(*call, "--gpus", "1")

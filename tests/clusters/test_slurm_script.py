@@ -214,14 +214,29 @@ def small(tmp_path, **values):
 
 
 @pytest.mark.parametrize("code", [0, 7, 74, 127, 143])
-def test_the_code_of_srun_is_that_of_the_job_and_only_75_sends_it_back(code, tmp_path):
-    ended = bash(small(tmp_path), tmp_path, srun=f"exit {code}")
+def test_the_code_of_srun_is_that_of_the_job(code, tmp_path):
+    ended = bash(small(tmp_path), tmp_path, srun=f"exit {code}", scontrol='[ "$1" = -o ] || echo back')
     assert (ended.returncode, ended.stdout) == (code, "")
 
 
 def test_code_75_sends_the_job_back(tmp_path):
     ended = bash(small(tmp_path), tmp_path, srun="exit 75")
     assert (ended.returncode, ended.stdout) == (75, "scontrol requeue 7\n")
+
+
+@pytest.mark.parametrize(
+    ("code", "job", "back"),
+    [
+        (130, "JobId=7 JobState=RUNNING Reason=None PreemptTime=2026-11-26T23:44:39", True),
+        (130, "JobId=7 JobState=RUNNING Reason=None PreemptTime=None", False),
+        (143, "JobId=7 JobState=CANCELLED Reason=None PreemptTime=2026-11-26T23:44:39", False),
+        (7, "JobId=7 JobState=RUNNING Reason=None PreemptTime=2026-11-26T23:44:39", False),
+    ],
+)
+def test_a_job_that_ended_within_its_grace_time_is_sent_back_where_it_was_preempted(code, job, back, tmp_path):
+    scontrol = f'[ "$1" = requeue ] && echo back || echo "{job}"'
+    ended = bash(small(tmp_path), tmp_path, srun=f"exit {code}", scontrol=scontrol)
+    assert (ended.returncode, ended.stdout) == (code, "back\n" if back else "")
 
 
 def test_a_job_that_cannot_be_sent_back_says_what_to_do(tmp_path):

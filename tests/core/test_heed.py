@@ -44,7 +44,8 @@ def test_a_wish_is_heeded_once_however_it_is_written(path, asked):
         path.write_text('{"kind": "stop", "at": "x", "why": "by hand"}')
         until(lambda: len(asked) == 2, 5)
     assert asked[1] == ("stop", "by hand", 0.0)
-    assert list(path.parent.iterdir()) == [], "heeded, and what was made to be seen on a network disk"
+    assert [each.name for each in path.parent.iterdir()] == [".stop"]
+    assert path.read_bytes() == b"", "what was heeded is gone; the file stays, as the lock does"
 
 
 def test_the_same_wish_once_more_is_a_new_one(path, asked):
@@ -83,6 +84,7 @@ def test_two_jobs_of_a_run_do_not_take_each_other_s_wish(path, asked, monkeypatc
         until(lambda: asked, 5)
         time.sleep(0.3)
     assert asked == [("later", "17", 0.0)]
+    assert sorted(each.name for each in path.parent.iterdir()) == [".stop", ".stop.18"]
 
 
 def test_one_file_is_opened_a_second_whatever_is_held(path, monkeypatch):

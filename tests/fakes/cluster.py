@@ -41,8 +41,13 @@ def until(true: Callable[[], Any], what: str, seconds: float = PATIENCE_S) -> An
 class Cluster:
     """The cluster as a user meets it; `folder` is his, with a profile `slurm.yaml`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, conf: Path) -> None:
         self.folder = folder
+        self.before_slurm = {name: value for name, value in os.environ.items() if name != "SLURM_CONF"}
+        self.env = {
+            **os.environ,
+            "SLURM_CONF": str(conf),
+        }  # of Slurm's own commands: a test may change what alphaf finds
         self.before = max((int(number) for number in self.call("squeue", "-aht", "all", "-o", "%A").split()), default=0)
         self.profile(env=["FAKE_TOOL", "OMP_NUM_THREADS"], cpus=1)
 
@@ -55,7 +60,9 @@ class Cluster:
         """The option that submits here."""
         return ("--on", f"slurm:{self.folder / 'slurm.yaml'}")
 
-    def alphaf(self, *args: str, env: Mapping[str, str] | None = None, code: int | None = 0) -> str:
+    def alphaf(
+        self, *args: str, env: Mapping[str, str] | None = None, code: int | None = 0, seconds: float = PATIENCE_S
+    ) -> str:
         """Call `alphaf` as on a login node and return all that it said; `code` is how it has to end."""
         done = subprocess.run(
             (sys.executable, "-m", "alphaf_orch", *args),
@@ -66,7 +73,7 @@ class Cluster:
             stderr=subprocess.STDOUT,
             text=True,
             encoding="utf-8",
-            timeout=PATIENCE_S,
+            timeout=seconds,
             check=False,
         )
         assert code is None or done.returncode == code, f"code {done.returncode}\n{done.stdout}{self.outputs()}"
@@ -74,7 +81,9 @@ class Cluster:
 
     def call(self, *argv: str) -> str:
         """Return what one of Slurm's commands says."""
-        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout
+        done = subprocess.run(argv, env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, f"{argv}: {done.stderr}"
+        return done.stdout
 
     def jobs(self) -> dict[str, str]:
         """Return the states of this test's jobs by their names, of each name the one that was submitted last."""

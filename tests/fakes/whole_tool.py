@@ -9,7 +9,7 @@ import fake_lm_eval
 import fake_tool
 import yaml
 
-if any("evaluation." in word or "lm_eval" in word for word in sys.argv[1:3]):
+if sys.argv[1] == "-c" or any("evaluation." in word or "lm_eval" in word for word in sys.argv[1:3]):
     fake_lm_eval.main()
     sys.exit()
 fake_tool.main()

@@ -88,7 +88,7 @@ def test_cancel_stops_who_works_here_and_waits_for_it(begin, alphaf):
     assert "sft: asked to stop by alphaf cancel of " in err
     assert "it gets 60 s" in err
     assert (sft()["state"], "requeues" in sft()) == ("interrupted", False)
-    assert not paths().stop_wish.exists()
+    assert read_wish(paths().stop_wish) is None
     again = alphaf("cancel", "tiny")
     assert (again.exit_code, again.stdout.partition(":")[0]) == (0, "tiny")
     assert "nothing to cancel" in again.stdout

@@ -52,7 +52,6 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def cluster(slurm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """The cluster, its queue empty before and after, and the environment of whoever is on its login node."""
     monkeypatch.setenv("SLURM_CONF", str(slurm))
-    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin")
-    made = Cluster(tmp_path)
+    made = Cluster(tmp_path, slurm)
     yield made
     made.empty()

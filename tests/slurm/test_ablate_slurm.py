@@ -30,12 +30,16 @@ def tools(fake, tmp_path):
     return fake
 
 
+VERSIONS = dict.fromkeys(("python", "axolotl", "transformers", "torch", "trl", "peft", "mergekit"), "1.0")
+VERSIONS |= {"lm-eval": "0.4.11"}
+
+
 def arms(names):
     return sorted({name.rpartition(":")[0] for name in names})
 
 
 def test_two_arms_share_their_sft_train_side_by_side_and_the_report_is_last(cluster, tools):
-    tools.behave(dpo="hang")
+    tools.behave(dpo="hang", versions=VERSIONS)
     words = ("ablate", "dpo.beta=0.05,0.1", "--model", "tiny", "--name", "비교", "--task", "my_choice")
     said = cluster.alphaf(*words, "--config", str(tools.config), *cluster.on)
     assert "12 job(s) submitted" in said, said  # 7 of the chain, 2 more of the second arm, 2 evaluations, the report
@@ -43,7 +47,7 @@ def test_two_arms_share_their_sft_train_side_by_side_and_the_report_is_last(clus
     running = [name for name, state in cluster.jobs().items() if state == "RUNNING"]
     assert len(arms(running)) == 2 and all(name.endswith(":dpo") for name in running), cluster.jobs()
     assert tools.calls().count("sft") == tools.calls().count("preprocess") == 1
-    tools.behave()
+    tools.behave(versions=VERSIONS)
     for name in running:
         cluster.call("scancel", "--batch", "--signal=USR1", f"--name={name}")  # and both go on by themselves
     states = cluster.wait()

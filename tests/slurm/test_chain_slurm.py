@@ -157,6 +157,19 @@ def test_a_job_is_sent_back_to_the_queue_as_often_as_the_profile_says_and_no_mor
     assert resumed(fake)
 
 
+def test_a_job_that_is_preempted_with_a_grace_time_goes_on_behind_whoever_came_first(cluster, fake, sft):
+    """Slurm tells it by SIGTERM, and would take its end for a failure: it puts back what it had to kill alone."""
+    fake.behave(sft="hang")
+    sft()
+    hangs()
+    fake.behave()
+    cluster.call("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+    assert set(cluster.wait().values()) == {"COMPLETED"}, cluster.outputs()
+    assert [event.get("restart", 0) for event in events("sft") if event["event"] == "started"] == [0, 1]
+    assert resumed(fake)
+    assert manifest()["sft"]["requeues"]
+
+
 def test_where_there_is_no_sbatch_that_is_said(fake, submit, tmp_path):
     empty = tmp_path / "bin"
     empty.mkdir()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alphaf_orch.core.command import child_env
-from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.paths import cache_dir, template_folders
 from alphaf_orch.evaluation.options import DEFAULT_SUITE, EvalOptions, counted_rows
 from alphaf_orch.evaluation.tasks.suites import find_tasks, require_data, select_tasks
@@ -93,6 +93,13 @@ def plan_bakeoff(asked: BakeoffAsked) -> Bakeoff:
 def stored_bakeoff(experiment: Experiment) -> Bakeoff:
     """Return the bake-off that an experiment was read back from its folder as; raises as plan_bakeoff of its tasks."""
     asked = experiment.request
+    lacking = [key for key in ("models", "suites", "tasks", "elsewhere", "limit", "prompts") if key not in asked]
+    if lacking:
+        raise RunStateError(
+            f"the record of the bake-off {experiment.name} does not say its {', '.join(lacking)}",
+            where=f"{experiment.name}, key request",
+            fix="give the command again that began it: it writes the report too",
+        )
     tasks, elsewhere = _tasks(experiment.arms[0].config, asked["suites"], asked["tasks"], asked["elsewhere"])
     return Bakeoff(experiment, tasks, elsewhere, asked["limit"], asked["prompts"])
 

@@ -35,6 +35,7 @@ CALLS = (
     ("compare", "o", "p"),
     ("show", "o"),
     ("runs",),
+    ("watch",),
     ("verify", "o"),
     ("repair", "o"),
     ("clean", "o"),

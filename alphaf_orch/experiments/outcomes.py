@@ -26,6 +26,7 @@ from alphaf_orch.runs.standing import Standing
 from alphaf_orch.settings.options import submitted_paths
 
 _FAILED = StageError.exit_code
+_BESIDE = ("judge",)  # answers that lack are told apart: the arm and its scores are what they are
 
 
 def record_outcomes(experiment: Experiment, paths: ExperimentPaths) -> tuple[Outcome, ...]:
@@ -65,7 +66,8 @@ def _outcome(
     if own is None and before.get("state") in ("done", "failed", "interrupted"):
         return Outcome(arm.name, before["state"], before["exit_code"], seconds, before["error"])
     known = own or {}
-    standings = [each for each in told.standings.get(run, ()) if known.get(each.job.name) == each.job_id]
+    mine = [each for each in told.standings.get(run, ()) if known.get(each.job.name) == each.job_id]
+    standings = [each for each in mine if each.job.role not in _BESIDE]
     wrong = [each for each in standings if not _well(each, stages)]
     if wrong:
         first = min(wrong, key=lambda each: each.reason.startswith(NEVER))  # what failed, before what waited for it

@@ -77,8 +77,8 @@ class Site:
         if self.profile.gpus_per_node is not None or config.gpus is not None or find_preset(config).gpus != "auto":
             return ""
         return (
-            f"note: neither the profile (gpus_per_node) nor --gpus says how many GPUs there are: {config.model} is planned"
-            " for the processor"
+            "note: neither the profile (gpus_per_node) nor --gpus says how many GPUs there are:"
+            f" {config.model} is planned for the processor"
         )
 
     def submit(self, jobs: Sequence[Job], say: Say, known: Mapping[str, str]) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.values import validated
-from alphaf_orch.core.yaml_files import parse_document, read_document, parse_yaml
+from alphaf_orch.core.yaml_files import parse_document, parse_yaml, read_document
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def moment(text: str) -> str:
 
 def stages_words(run: Mapping[str, Any]) -> str:
     """Return the stages of a run that are not done; of those that wait, or never begin, for one reason the first."""
-    others = [job for job in run["jobs"] if job["stage"] not in run["stages"]]
+    others = stageless(run)
     told: dict[tuple[str, str], list[str]] = {}
     for name, stage in (*run["stages"].items(), *((job["name"], {"job": job, **job}) for job in others)):
         if stage["state"] == "done":
@@ -71,12 +71,22 @@ def waiting_lines(stages: Mapping[str, Any], others: Sequence[Job], note: str | 
     for reason, jobs in waits.items():
         said = explained(reason, job_id=",".join(job["id"] for job in jobs))
         yield f"{', '.join(job['name'] for job in jobs)}: {jobs[0]['state']}: {said}"
+    yield from failed_lines(others)
+    if note:
+        yield f"jobs: {note}"
+
+
+def failed_lines(others: Sequence[Job]) -> Iterator[str]:
+    """Yield what became of jobs that make no stage and did not end well, and where they printed it."""
     for job in others:
         if job["state"] not in ("done", *OPEN):
             why = explained(job["reason"], job["why"])
             yield f"{job['name']}: {why or job['state']}\n  output: {job['output']}"
-    if note:
-        yield f"jobs: {note}"
+
+
+def stageless(run: Mapping[str, Any]) -> list[Job]:
+    """Return the jobs of a run that make no stage of it."""
+    return [job for job in run.get("jobs", ()) if job["stage"] not in run["stages"]]
 
 
 def error_lines(stages: Mapping[str, Any]) -> Iterator[str]:
@@ -84,10 +94,9 @@ def error_lines(stages: Mapping[str, Any]) -> Iterator[str]:
     errors: dict[str, list[str]] = {}
     for name, stage in stages.items():
         if stage["error"]:
-            own = stage["reason"] != NEVER
             kept = (stage["log"], stage["job"]["output"] if stage["job"] else "")
-            log = next((path for path in kept if path and Path(path).is_file()), stage["log"])
-            errors.setdefault(stage["error"] + (f"\n  log: {log}" if own else ""), []).append(name)
+            log = next((path for path in kept if path and Path(path).is_file()), "")
+            errors.setdefault(stage["error"] + (f"\n  log: {log}" if log else ""), []).append(name)
     yield from (f"{', '.join(names)}: {error}" for error, names in errors.items())
 
 

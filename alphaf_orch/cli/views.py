@@ -11,7 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 from alphaf_orch.cli.estimate_view import arms_lines, estimate_json, short_lines
-from alphaf_orch.cli.job_view import error_lines, job_words, requeue_lines, stages_words, waiting_lines
+from alphaf_orch.cli.job_view import (
+    error_lines,
+    failed_lines,
+    job_words,
+    requeue_lines,
+    stageless,
+    stages_words,
+    waiting_lines,
+)
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.hardware import Machine
@@ -133,9 +141,9 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
         loss = f"{result['loss_first']:.3f} → {result['loss_last']:.3f}" if "loss_first" in result else ""
         accuracy = f"{result['rewards/accuracies']:.2f}" if "rewards/accuracies" in result else ""
         seconds = clock(stage["seconds"]) if stage["seconds"] is not None else ""
-        job = [job_words(stage["job"]) if stage["job"] else ""] if run["jobs"] else []
-        table.add_row(name, stage["state"], seconds, loss, accuracy, *job)
-    others = [job for job in run["jobs"] if job["stage"] not in run["stages"]]
+        its_job = [job_words(stage["job"]) if stage["job"] else ""] if run["jobs"] else []
+        table.add_row(name, stage["state"], seconds, loss, accuracy, *its_job)
+    others = stageless(run)
     for job in others:
         table.add_row(job["name"], job["state"], "", "", "", job_words(job))
     console.print(table)
@@ -188,8 +196,9 @@ def print_experiment(console: Console, whole: Mapping[str, Any]) -> None:
         console.out(f"{job['name']}: {job['state']}, job {job_words(job)}", highlight=False)
     for arm in whole["arms"]:
         run = arm["run"] or {}
-        lines = [run["damaged"]] if "damaged" in run else error_lines(run.get("stages", {}))
-        for line in lines:
+        whole_run = "stages" in run
+        lines = [*error_lines(run["stages"]), *failed_lines(stageless(run))] if whole_run else [run.get("damaged")]
+        for line in filter(None, lines):
             console.out(f"[{arm['arm']}] {line}", highlight=False)
     for line in waiting_lines({}, whole["jobs"], whole["jobs_note"]):
         console.out(line, highlight=False)

@@ -18,6 +18,8 @@ from alphaf_orch.core.errors import GoesOnLater, Interrupted
 # Of a job, and of a stage that has one; a manifest says done, running, failed and interrupted.
 State = Literal["done", "running", "queued", "requeued", "failed", "cancelled", "interrupted", "unknown"]
 OPEN: tuple[State, ...] = ("running", "queued", "requeued")
+_STOPPED = (Interrupted.exit_code, GoesOnLater.exit_code)
+_CANCELLED = "cancelled by "  # what runs.cancel writes into the events of a job
 Entry = Mapping[str, Any]
 
 
@@ -86,9 +88,25 @@ def standing(job: Submitted, events: Sequence[Event], told: JobState | None) -> 
         exit_code=last.exit_code if last and last.event == "ended" else None,
         heard=told is not None,
     )
-    if told is None or told.state == "unknown":
-        return _by_itself(known, last, forgotten=told is not None)
-    return _by_scheduler(known, last, told)
+    if told and told.state != "unknown":
+        found = _by_scheduler(known, last, told)
+        end = not found.open
+    else:
+        found = _by_itself(known, last, forgotten=told is not None)
+        end = True  # whoever cancelled it had the scheduler's word
+    by = _cancelled_by(own)
+    return _cancelled(found, by) if by and end and found.state != "done" else found
+
+
+def _cancelled_by(own: Sequence[Event]) -> str:
+    """Return who ended a job by `alphaf cancel`, which notes it; a job that ran adds its own end behind it."""
+    notes = [event.why for event in own if event.event == "ended" and event.why.startswith(_CANCELLED)]
+    return f"by {notes[-1].removeprefix(_CANCELLED)}" if notes else ""
+
+
+def _cancelled(found: Standing, by: str) -> Standing:
+    why = "" if found.why.startswith(_CANCELLED) else found.why
+    return replace(found, state="cancelled", reason=by, why=why, exit_code=Interrupted.exit_code)
 
 
 def _by_scheduler(known: Standing, last: Event | None, told: JobState) -> Standing:
@@ -110,7 +128,9 @@ def _by_scheduler(known: Standing, last: Event | None, told: JobState) -> Standi
         state: State = "failed" if told.reason.startswith("Dependency") else "cancelled"
         reason = NEVER if state == "failed" else told.reason
         return replace(found, state=state, reason=reason, since=told.since or known.since)
-    return replace(found, state="done" if told.state == "done" else "failed", since=told.since or known.since)
+    in_order = code in _STOPPED and told.reason.startswith("exit code")
+    ended: State = "interrupted" if in_order else "failed"
+    return replace(found, state="done" if told.state == "done" else ended, since=told.since or known.since)
 
 
 def _by_itself(known: Standing, last: Event | None, *, forgotten: bool) -> Standing:
@@ -134,7 +154,7 @@ def _by_itself(known: Standing, last: Event | None, *, forgotten: bool) -> Stand
 
 def _ended(known: Standing, last: Event, *, forgotten: bool) -> Standing:
     code = last.exit_code or 0
-    if code in (Interrupted.exit_code, GoesOnLater.exit_code):
+    if code in _STOPPED:
         return replace(known, state="interrupted", reason=FORGOTTEN * forgotten, why=last.why)
     reason = f"exit code {code}" if code else ""
     return replace(known, state="failed" if code else "done", reason=reason, why=last.why)
@@ -196,7 +216,8 @@ def _at_work(entry: Entry, found: Standing, own: Sequence[Event]) -> Settled:
     if found.state == "cancelled":
         return job
     # alphaf ended it in order, and knows why; the scheduler may know more: TIMEOUT, OUT_OF_MEMORY, PREEMPTED.
-    told = found.state == "failed" and not found.reason.startswith("exit code") and found.reason != FORGOTTEN
-    if told:
-        return Settled("failed", found.reason)
+    if found.state == "failed" and found.reason != FORGOTTEN:
+        code = found.reason.startswith("exit code")
+        if not code or state == "interrupted":  # and was to go on no more, which the job says
+            return Settled("failed", found.reason, found.why if code else "")
     return Settled(state, found.reason if found.reason == FORGOTTEN else "", found.why if state != "failed" else "")

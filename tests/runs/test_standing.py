@@ -39,6 +39,8 @@ NODE, NO_MEMORY, TOO_LONG = (says("failed", why) for why in ("NODE_FAIL", "OUT_O
 PREEMPTED, BAD, BY_SOMEBODY = says("failed", "PREEMPTED"), says("failed", "exit code 7"), says("cancelled", "by user 7")
 WORKS, CUT, HALTED = entry("running"), entry("interrupted", ended=29), entry("interrupted", ended=39)
 FELL, MADE = entry("failed", ended=39), entry("done", ended=39)
+BY_US = event("ended", 38, exit_code=130, why="cancelled by kim@login")
+STOP_CODE = says("failed", "exit code 130", exit_code=130)
 OLD = (event("started", 1, job="9"), event("ended", 5, job="9", exit_code=7))
 # Manifest, events, the scheduler's answer (None: not heard); what the stage is, and why.
 TABLE = {
@@ -93,6 +95,14 @@ TABLE = {
     "stopped in order, and sent back by Slurm": (HALTED, (STARTED, STOPPED), LATER, "requeued", "BeginTime"),
     "stopped in order, preempted": (HALTED, (STARTED, STOPPED), PREEMPTED, "failed", "PREEMPTED"),
     "stopped in order, at the limit": (HALTED, (STARTED, STOPPED), TOO_LONG, "failed", "TIMEOUT"),
+    "sent back often enough": (CUT, (STARTED, BACK, AGAIN, ILL), None, "failed", "exit code 7"),
+    "stopped in order, told as a failure": (HALTED, (STARTED, STOPPED), STOP_CODE, "interrupted", ""),
+    "cancelled by alphaf while it waited": (None, (BY_US,), None, "cancelled", "by kim@login"),
+    "the same, the scheduler says nobody": (None, (BY_US,), says("cancelled"), "cancelled", "by kim@login"),
+    "the same, forgotten": (None, (BY_US,), GONE, "cancelled", "by kim@login"),
+    "cancelled by alphaf, and says its end": (HALTED, (STARTED, BY_US), RUNS, "interrupted", ""),
+    "cancelled by alphaf while it worked": (HALTED, (STARTED, BY_US, STOPPED), None, "cancelled", "by kim@login"),
+    "done before it could be cancelled": (MADE, (STARTED, BY_US, WELL), says("done"), "done", ""),
     "done": (MADE, (STARTED, WELL), None, "done", ""),
     "done, the job says its end": (MADE, (STARTED,), RUNS, "done", ""),
     "done, the node died behind it": (MADE, (STARTED,), NODE, "done", ""),
@@ -152,6 +162,11 @@ def test_a_scheduler_without_numbers_in_the_environment_is_told_by_times():
     job = replace(JOB, scheduler="skypilot")
     assert settled(entry("running", job=None), job, (), says("failed", "NODE_FAIL")).state == "failed"
     assert settled(entry("running", 1, job=None), job, (), WAITS).state == "queued"
+
+
+def test_a_job_that_was_done_before_it_could_be_cancelled_is_done():
+    assert standing(JOB, (STARTED, BY_US, WELL), None).state == "done"
+    assert standing(JOB, (STARTED, BY_US), says("done")).state == "done"
 
 
 def test_where_a_job_runs_since_when_and_how_often_it_was_sent_back():

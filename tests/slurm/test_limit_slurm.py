@@ -46,7 +46,7 @@ def test_a_training_that_is_cut_by_its_time_limit_ends_with_the_weights_of_one_t
     config.write_text(f"tools: {{axolotl: '{python}', dpo: '{python}'}}\n", "utf-8")
     words = ("sft", "--model", "tiny", "--config", str(config), *STEPS)
     cluster.alphaf(*words, "--run", "whole", seconds=600)
-    # Slurm looks at the limits every 30 s: the signal comes 70 to 100 s behind the start, when a loaded machine trains too.
+    # Slurm looks at limits every 30 s: the signal comes 70 to 100 s behind the start; a loaded machine trains by then.
     cluster.profile(env=["OMP_NUM_THREADS"], cpus=1, stop_before=20, stages={"train": {"time": "2"}})
     cluster.alphaf(*words, "--run", "cut", *cluster.on)
     run = Path(os.environ["ALPHAF_RUNS"]) / "cut"

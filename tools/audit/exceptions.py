@@ -10,6 +10,7 @@ _CUDA = (
     "NVIDIA's own licence for the CUDA toolkit: free to use and to hand on with an application, no source; every torch"
     " for CUDA needs it, and a machine without an NVIDIA GPU gets none of it"
 )
+_SKYPILOT = "SkyPilot's own need, in .venv-skypilot alone, by which tests read files: no bundle holds it"
 _ELSEWHERE = "never installed on Linux with the Pythons that are supported: its line in the lock is for {}"
 EXCEPTIONS: dict[str, str] = {
     # Weak copyleft.
@@ -17,11 +18,14 @@ EXCEPTIONS: dict[str, str] = {
     "chardet": f"LGPL-2.1-or-later up to 6, 0BSD since: {_COPYLEFT}",
     "crc32c": f"LGPL-2.1-or-later: {_COPYLEFT}",
     "mergekit": f"LGPL-3.0-only: {_COPYLEFT}",
+    "paramiko": f"LGPL-2.1: {_COPYLEFT}",
+    "psycopg2-binary": f"LGPL with exceptions, a binary: {_SKYPILOT}",
     "pycountry": f"LGPL-2.1-only: {_COPYLEFT}",
     "unsloth-zoo": f"LGPL-3.0-or-later: {_COPYLEFT}",
     # Metadata that name none.
     "axolotl": "its metadata name none; the LICENSE in its wheel is Apache-2.0",
     "hf-transfer": "its metadata name none; the LICENSE in its wheel is Apache-2.0",
+    "orloge": f"neither its metadata nor its wheel name one: {_SKYPILOT}; its line is for Python 3.12",
     "oss-harmony": "its metadata name none; the LICENSE in its wheel is Apache-2.0",
     "quack-kernels": "its metadata name none; the LICENSE in its wheel is Apache-2.0",
     "sigstore-models": "its metadata name none; the LICENSE in its wheel is MIT",

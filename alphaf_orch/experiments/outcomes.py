@@ -26,6 +26,7 @@ from alphaf_orch.runs.standing import Standing
 from alphaf_orch.settings.options import submitted_paths
 
 _FAILED = StageError.exit_code
+_BESIDE = ("judge",)  # answers that lack are told apart: the arm and its scores are what they are
 
 
 def record_outcomes(experiment: Experiment, paths: ExperimentPaths) -> tuple[Outcome, ...]:
@@ -60,9 +61,13 @@ def _outcome(
 ) -> Outcome:
     stages = read_manifest(run.manifest)["stages"] if run.manifest.is_file() else {}
     last = stages.get(stage_name("merge", experiment.sections[-1]), {})
-    own = jobs.get(f"{experiment.name}/{arm.name}", {})
+    own = jobs.get(f"{experiment.name}/{arm.name}")
     seconds = sum(entry.get("seconds") or 0.0 for entry in stages.values() if "shared_from" not in entry)
-    standings = [each for each in told.standings.get(run, ()) if own.get(each.job.name) == each.job_id]
+    if own is None and before.get("state") in ("done", "failed", "interrupted"):
+        return Outcome(arm.name, before["state"], before["exit_code"], seconds, before["error"])
+    known = own or {}
+    mine = [each for each in told.standings.get(run, ()) if known.get(each.job.name) == each.job_id]
+    standings = [each for each in mine if each.job.role not in _BESIDE]
     wrong = [each for each in standings if not _well(each, stages)]
     if wrong:
         first = min(wrong, key=lambda each: each.reason.startswith(NEVER))  # what failed, before what waited for it
@@ -73,8 +78,6 @@ def _outcome(
         return Outcome(arm.name, state, code, seconds, f"{_why(first)}{because}")
     if last.get("state") == "done":
         return Outcome(arm.name, "done", 0, seconds)
-    if not own and before.get("state") in ("failed", "interrupted"):
-        return Outcome(arm.name, before["state"], before["exit_code"], seconds, before["error"])
     return Outcome(arm.name, "not started", 0, seconds, "its stages are not done, and no job of them is known")
 
 

@@ -167,7 +167,8 @@ def submit_experiment(
         ids = site.submit(wanted.jobs, say, before)
         write_record(paths, experiment, list(outcomes.values()), created)
         if ids:
-            _record(paths, site.on, wanted.shared, {**before, **ids}, parallel)
+            arms = [f"{experiment.name}/{name}" for name in plans]
+            _record(paths, site.on, wanted.shared, arms, {**before, **ids}, parallel)
     return Submission(wanted, ids, left, outcomes)
 
 
@@ -219,10 +220,20 @@ def _write_arms(
                 write_head(plan, read_manifest(plan.paths.manifest))
 
 
-def _record(paths: ExperimentPaths, on: On, shared: Shared, ids: Mapping[str, str], parallel: int | None) -> None:
-    """Write down in the experiment's record what its arms wait for: by run and name the ids, and who makes what."""
+def _record(
+    paths: ExperimentPaths,
+    on: On,
+    shared: Shared,
+    arms: Sequence[str],
+    ids: Mapping[str, str],
+    parallel: int | None,
+) -> None:
+    """Write down in the experiment's record what its arms wait for: by run and name the ids, and who makes what.
+
+    An arm that lacks nothing is there without a job; one that cannot start is not there.
+    """
     record = read_record(paths)
-    by_run: dict[str, dict[str, str]] = {}
+    by_run: dict[str, dict[str, str]] = {run: {} for run in arms}
     for key, number in ids.items():
         run, _, name = key.rpartition(":")
         by_run.setdefault(run, {})[name] = number

@@ -12,7 +12,10 @@ from alphaf_orch.clusters.scheduler import JobState
 from alphaf_orch.clusters.submitted import happened, note
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.experiments.experiment import experiment_paths, read_record
+from alphaf_orch.experiments.outcomes import read_outcomes
 from alphaf_orch.experiments.plan import arm_commands
+from alphaf_orch.experiments.stored import read_experiment
+from alphaf_orch.runs.jobs import Told
 from alphaf_orch.settings.options import submitted_paths
 
 GRID = ("ablate", "dpo.beta=0.05,0.1", "--model", "tiny", "--name", "실험")
@@ -131,8 +134,10 @@ def test_one_failed_arm_stops_no_other_and_the_report_says_so(ablate, site, alph
     assert "the GPU fell off the bus" in error
     page = experiment_paths("실험").page.read_text(encoding="utf-8")
     assert "the GPU fell off the bus" in page
-    before = len(site.handed)
+    before = len(site.handed)  # meanwhile somebody has evaluated the third one by hand
     ablate("ablate", "lora_r=8,16,32", "--model", "tiny", "--name", "실험")
+    outcomes = read_outcomes(read_experiment(experiment_paths("실험")), experiment_paths("실험"), Told())
+    assert [outcome.state for outcome in outcomes] == ["done", "not started", "done"]
     assert keys(site)[before:] == [f"{second}:sft", f"{second}:merge_sft", f"{second}:eval-finance-ko", "실험:report"]
 
 

@@ -197,9 +197,12 @@ def test_a_runtime_of_other_schedulers_is_refused():
         script(container=Container(runtime="image", image="i"))
 
 
+RUNNING = '[ "$1" = requeue ] && echo "scontrol $*" || echo "JobId=7 JobState=RUNNING Reason=None"'
+
+
 def bash(text: str, tmp_path: Path, **stubs: str) -> subprocess.CompletedProcess[str]:
     """Run a job's file by bash, with stand-ins for Slurm's commands."""
-    for name, body in {"srun": "exit 0", "scontrol": 'echo "scontrol $*"', **stubs}.items():
+    for name, body in {"srun": "exit 0", "scontrol": RUNNING, **stubs}.items():
         file = tmp_path / name
         file.write_text(f"#!/bin/bash\n{body}\n")
         file.chmod(0o755)
@@ -231,16 +234,19 @@ def test_code_75_sends_the_job_back(tmp_path):
         (130, "JobId=7 JobState=RUNNING Reason=None PreemptTime=None", False),
         (143, "JobId=7 JobState=CANCELLED Reason=None PreemptTime=2026-11-26T23:44:39", False),
         (7, "JobId=7 JobState=RUNNING Reason=None PreemptTime=2026-11-26T23:44:39", False),
+        (75, "JobId=7 JobState=COMPLETING Reason=None", False),
+        (75, "JobId=7 JobState=CANCELLED Reason=None", False),
+        (75, "JobId=7 JobState=COMPLETING Reason=TimeLimit Dependency=(null)", True),
     ],
 )
-def test_a_job_that_ended_within_its_grace_time_is_sent_back_where_it_was_preempted(code, job, back, tmp_path):
+def test_a_job_is_sent_back_by_what_slurm_says_of_it_too(code, job, back, tmp_path):
     scontrol = f'[ "$1" = requeue ] && echo back || echo "{job}"'
     ended = bash(small(tmp_path), tmp_path, srun=f"exit {code}", scontrol=scontrol)
     assert (ended.returncode, ended.stdout) == (code, "back\n" if back else "")
 
 
 def test_a_job_that_cannot_be_sent_back_says_what_to_do(tmp_path):
-    ended = bash(small(tmp_path), tmp_path, srun="exit 75", scontrol="exit 1")
+    ended = bash(small(tmp_path), tmp_path, srun="exit 75", scontrol='[ "$1" = -o ] && echo " JobState=RUNNING "')
     assert ended.returncode == 75
     assert "could not be put back into the queue: submit this run again" in ended.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from fake_scheduler import stand_in
 from rich.console import Console
 
+from alphaf_orch.clusters.submitted import Submitted
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import template_folders
@@ -18,8 +20,11 @@ from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.bakeoff.answers import make_sheet, sheet_prompts
 from alphaf_orch.experiments.bakeoff.jobs import answers_job, facts_job
 from alphaf_orch.experiments.bakeoff.plan import find_candidates, stored_bakeoff
-from alphaf_orch.experiments.experiment import ExperimentPaths, experiment_paths, write_record
+from alphaf_orch.experiments.experiment import ExperimentPaths, experiment_paths, read_record, write_record
+from alphaf_orch.experiments.outcomes import read_outcomes
 from alphaf_orch.experiments.stored import read_experiment
+from alphaf_orch.runs.jobs import Told
+from alphaf_orch.runs.standing import Standing
 from alphaf_orch.settings.config import dump_config
 
 CPU = Machine((), 2)
@@ -87,3 +92,21 @@ def test_an_experiment_is_read_back_as_it_was_asked_for(tmp_path):
 def test_what_is_no_experiment_cannot_be_read_back(tmp_path: Path):
     with pytest.raises(RunStateError, match="there is no experiment 없음"):
         read_experiment(ExperimentPaths(tmp_path / "없음"))
+
+
+def test_an_arm_whose_answers_lack_has_ended_well_all_the_same(tmp_path):
+    """As where it runs here: its scores count, and what it did not answer is told beside."""
+    bakeoff = bakeoff_runs.planned()
+    paths = experiment_paths("비교")
+    write_record(paths, bakeoff.experiment, (), "2026-01-01T00:00:00+00:00")
+    jobs = {f"비교/{model}": {"eval-x": "1", "answers": "2"} for model in bakeoff_runs.MODELS}
+    write_atomic(paths.record, json.dumps({**read_record(paths), "submitted": {"jobs": jobs, "shared": {}}}))
+    standings = {}
+    for model in bakeoff_runs.MODELS:
+        run = paths.arm(model)
+        write_atomic(run.manifest, json.dumps({"format": 1, "stages": {"merge_sft": {"state": "done"}}}))
+        asked = [Submitted(f"비교/{model}", name, "slurm", number, role=role, argv=("x",))
+                 for name, number, role in (("eval-x", "1", "eval"), ("answers", "2", "judge"))]  # fmt: skip
+        standings[run] = (Standing(asked[0], "1", "done"), Standing(asked[1], "2", "failed", "exit code 7"))
+    outcomes = read_outcomes(bakeoff.experiment, paths, Told({}, standings))
+    assert [outcome.state for outcome in outcomes] == ["done"] * 3

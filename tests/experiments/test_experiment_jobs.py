@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from alphaf_orch.clusters.jobs import Job, Needs, in_order
+from alphaf_orch.core.record import write_atomic
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.ablation.factors import make_ablation, read_factors
+from alphaf_orch.experiments.experiment import ExperimentPaths, Outcome, write_record
 from alphaf_orch.experiments.jobs import ArmWork, Planned, last_of_all, plan_jobs
+from alphaf_orch.experiments.outcomes import read_outcomes
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.planning.stages import Stage
+from alphaf_orch.runs.jobs import Told
 from alphaf_orch.settings.config import build_config
 
 ROLES = {"data": "data", "tokenise": "tokenise", "train": "train", "merge": "merge"}
@@ -229,3 +234,20 @@ def test_equal_fingerprints_make_one_job_each(words, seeds, counts, eight_gpus, 
     assert {name: names.count(name) for name in counts} == counts
     fingerprints = [job.key for job in planned.jobs]
     assert len(set(fingerprints)) == len(fingerprints)
+
+
+def test_what_ran_here_is_told_as_it_is_recorded(tmp_path):
+    """It has no jobs: an evaluation that failed is known to the record alone."""
+    base = build_config({"model": "tiny"}, "a test")
+    factors = read_factors(["lora_r=8,16"], alpha=None)
+    made = make_ablation("E", factors, base, seeds=1, until=None, request=EvalOptions(), asked={})
+    paths = ExperimentPaths(tmp_path / "E")
+    outcomes = [
+        Outcome(made.arms[0].name, "failed", 9, 0.0, "lm-eval is not installed"),
+        Outcome(made.arms[1].name, "done"),
+    ]
+    write_record(paths, made, outcomes, "2026-01-01T00:00:00+00:00")
+    for arm in made.arms:
+        done = {"merge_sft": {"state": "done"}}
+        write_atomic(paths.arm(arm.name).manifest, json.dumps({"format": 1, "stages": done}))
+    assert list(read_outcomes(made, paths, Told())) == outcomes

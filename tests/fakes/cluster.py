@@ -99,10 +99,10 @@ class Cluster:
         found = sorted((int(number), name, state) for number, state, name in rows)
         return [(name, number, state) for number, name, state in found if number > self.before]
 
-    def wait(self, *states: str) -> dict[str, str]:
-        """Return the states of all jobs by their names once none of them is in another than these, or has ended."""
-        over = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", *states}
-        end = time.monotonic() + PATIENCE_S
+    def wait(self, seconds: float = PATIENCE_S) -> dict[str, str]:
+        """Return the states of all jobs by their names once all have ended."""
+        over = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY"}
+        end = time.monotonic() + seconds
         while not set(self.jobs().values()) <= over:
             assert time.monotonic() < end, f"{self.jobs()}\n{self.outputs()}"
             time.sleep(0.2)

@@ -34,6 +34,10 @@ def browser() -> str:
     pytest.fail("no chromium; install it (make browser), or set ALPHAF_NO_BROWSER=1 to leave these tests out")
 
 
+class Navigated(Exception):
+    """The page was left while it was asked."""
+
+
 class Chromium:
     """The browser as a context: `page` opens a tab."""
 
@@ -72,6 +76,9 @@ class Chromium:
         while True:
             found = self._next(until)
             if found.get("id") == self._number:
+                # -32000: the target navigated, or the script's context is gone with the page.
+                if found.get("error", {}).get("code") == -32000 and method == "Runtime.evaluate":
+                    raise Navigated(found["error"]["message"])
                 assert "error" not in found, found
                 return found["result"]
             self.events.append(found)
@@ -118,7 +125,10 @@ class Page:
         """Return the value once it is a true one."""
         until = time.monotonic() + within_s
         while True:
-            value = self.ask(f"((found) => (found instanceof Node ? true : found))({expression})")
+            try:
+                value = self.ask(f"((found) => (found instanceof Node ? true : found))({expression})")
+            except Navigated:
+                value = None
             if value:
                 return value
             if time.monotonic() > until:

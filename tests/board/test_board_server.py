@@ -216,7 +216,7 @@ def test_a_run_is_stopped_by_a_wish_and_only_by_the_page_itself(steering, run):
     assert (wish.kind, wish.why) == ("stop", "the board")
 
 
-def test_what_the_button_does_ends_a_training_and_the_same_command_goes_on(fake, tmp_path):
+def test_what_the_button_does_ends_a_training(fake, tmp_path):
     fake.behave(sft="hang")
     argv = [sys.executable, "-m", "alphaf_orch", "sft", "--model", "tiny", "--config", str(fake.config)]
     trained = RunPaths(runs_dir() / "tiny")
@@ -236,9 +236,6 @@ def test_what_the_button_does_ends_a_training_and_the_same_command_goes_on(fake,
         process.kill()
         process.communicate()
     assert read_wish(trained.stop_wish) is None
-    fake.behave()
-    done = subprocess.run(argv, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def test_a_port_that_is_taken_is_told_and_boards_stand_side_by_side(board):

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ FLAGS = (
 _PATIENCE_S = 60.0
 
 
+@cache
 def browser() -> str:
     """Return the browser; without one this fails, unless ALPHAF_NO_BROWSER=1 says that it is meant so."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
@@ -31,7 +33,9 @@ def browser() -> str:
             return found
     if NO_BROWSER:
         pytest.skip("ALPHAF_NO_BROWSER=1")
-    pytest.fail("no chromium; install it (make browser), or set ALPHAF_NO_BROWSER=1 to leave these tests out")
+    pytest.fail(
+        "no chromium to open a page in; install it (make browser), or set ALPHAF_NO_BROWSER=1 to leave these tests out"
+    )
 
 
 class Navigated(Exception):

@@ -25,6 +25,7 @@ from alphaf_orch.board.holding import Locks
 from alphaf_orch.board.queue import Queue
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
+from alphaf_orch.core.stop import read_wish
 from alphaf_orch.core.stored import absent
 from alphaf_orch.experiments.experiment import ExperimentPaths
 from alphaf_orch.runs.jobs import Told
@@ -114,7 +115,7 @@ class Known:
             before = self._kept.get(name)  # older than its files, and better than nothing
             unread = Run(name, folder, "unread", created=moment(written(paths)), changed=written(paths))
             kept = before.found if before and isinstance(before.found, Run) else unread
-        return with_holder(kept, held, stopping=not absent(paths.stop_wish))
+        return with_holder(kept, held, stopping=_wished(paths))
 
     def _experiment(self, name: str, folder: Path) -> Experiment:
         paths = ExperimentPaths(folder)
@@ -138,6 +139,12 @@ def _folders(root: Path) -> list[str]:
     except OSError:  # gone meanwhile; whether the folder of all can be read is asked when a board begins
         return []
     return sorted(filter(is_text, names))
+
+
+def _wished(paths: RunPaths) -> bool:
+    """Return whether somebody wishes that the run stops; the file of a wish that was heeded is empty."""
+    found = sign(paths.stop_wish)
+    return bool(found and found[1]) and read_wish(paths.stop_wish) is not None
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

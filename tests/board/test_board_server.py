@@ -216,6 +216,28 @@ def test_a_run_is_stopped_by_a_wish_and_only_by_the_page_itself(steering, run):
     assert (wish.kind, wish.why) == ("stop", "the board")
 
 
+def test_what_the_button_does_ends_a_training(fake, tmp_path):
+    fake.behave(sft="hang")
+    argv = [sys.executable, "-m", "alphaf_orch", "sft", "--model", "tiny", "--config", str(fake.config)]
+    trained = RunPaths(runs_dir() / "tiny")
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    try:
+        with served(0, control=True) as (made, port, _):
+            client = Client(port, made.token.value)
+            soon(lambda: any(each["stage"] == "sft" and each["log"] for each in client.value("/api/live")["working"]))
+            answer = client.ask("/api/stop", method="POST", body=json.dumps({"run": "tiny"}))
+            assert answer.status == 200, answer.text
+            _, err = process.communicate(timeout=60)
+            assert process.returncode == 130, err
+            assert "the board" in err
+            soon(lambda: client.value("/api/state")["runs"][0]["state"] == "interrupted")
+            assert made._folder.run("tiny").stopping is False
+    finally:
+        process.kill()
+        process.communicate()
+    assert read_wish(trained.stop_wish) is None
+
+
 def test_a_port_that_is_taken_is_told_and_boards_stand_side_by_side(board):
     with pytest.raises(ConfigError, match=f"port {board.port} is in use") as told, served(board.port, control=False):
         pass

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ FLAGS = (
 _PATIENCE_S = 60.0
 
 
+@cache
 def browser() -> str:
     """Return the browser; without one this fails, unless ALPHAF_NO_BROWSER=1 says that it is meant so."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
@@ -31,7 +33,13 @@ def browser() -> str:
             return found
     if NO_BROWSER:
         pytest.skip("ALPHAF_NO_BROWSER=1")
-    pytest.fail("no chromium; install it (make browser), or set ALPHAF_NO_BROWSER=1 to leave these tests out")
+    pytest.fail(
+        "no chromium to open a page in; install it (make browser), or set ALPHAF_NO_BROWSER=1 to leave these tests out"
+    )
+
+
+class Navigated(Exception):
+    """The page was left while it was asked."""
 
 
 class Chromium:
@@ -72,6 +80,9 @@ class Chromium:
         while True:
             found = self._next(until)
             if found.get("id") == self._number:
+                # -32000: the target navigated, or the script's context is gone with the page.
+                if found.get("error", {}).get("code") == -32000 and method == "Runtime.evaluate":
+                    raise Navigated(found["error"]["message"])
                 assert "error" not in found, found
                 return found["result"]
             self.events.append(found)
@@ -118,7 +129,10 @@ class Page:
         """Return the value once it is a true one."""
         until = time.monotonic() + within_s
         while True:
-            value = self.ask(f"((found) => (found instanceof Node ? true : found))({expression})")
+            try:
+                value = self.ask(f"((found) => (found instanceof Node ? true : found))({expression})")
+            except Navigated:
+                value = None
             if value:
                 return value
             if time.monotonic() > until:

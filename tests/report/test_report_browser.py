@@ -5,17 +5,16 @@ from __future__ import annotations
 import html
 import http.server
 import json
-import os
 import re
 import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import pytest
 import report_runs
+from chromium import browser
 
 from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.report.html import render_html
@@ -63,21 +62,6 @@ addEventListener("load", () => {
   document.body.append(out);
 });
 </script></body>"""
-
-
-@cache
-def browser() -> str:
-    """Return the browser; without one this fails, unless ALPHAF_NO_BROWSER=1 says that it is meant so."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        found = shutil.which(name)
-        if found:
-            return found
-    if NO_BROWSER:
-        pytest.skip("ALPHAF_NO_BROWSER=1")
-    pytest.fail("no chromium to open the report in; install it, or set ALPHAF_NO_BROWSER=1 to leave these tests out")
-
-
-NO_BROWSER = os.environ.get("ALPHAF_NO_BROWSER") == "1"  # read before every test's environment is cleared
 
 
 def opened(page: Path, profile: Path, query: str = "") -> str:
@@ -193,6 +177,6 @@ def test_a_missing_browser_fails_unless_it_is_meant(monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(pytest.fail.Exception, match="ALPHAF_NO_BROWSER=1"):
         browser.__wrapped__()
-    monkeypatch.setattr("test_report_browser.NO_BROWSER", True)
+    monkeypatch.setattr("chromium.NO_BROWSER", True)
     with pytest.raises(pytest.skip.Exception):
         browser.__wrapped__()

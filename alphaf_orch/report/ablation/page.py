@@ -100,7 +100,7 @@ def cost_table(result: AblationResult) -> Table:
         rows.append(
             (
                 Cell(variant), Cell(" / ".join(f"{count:,}" for count in sorted(trained)) or NONE),
-                Cell(mebibytes(max((row["peak_memory_mib"] for row in metrics if "peak_memory_mib" in row), default=None))),
+                Cell(mebibytes(max((m["peak_memory_mib"] for m in metrics if "peak_memory_mib" in m), default=None))),
                 Cell(duration(_mean(seconds))), Cell(number(_mean(speeds), 3)), Cell(number(_mean(losses))),
                 _overall(result, variant),
             )

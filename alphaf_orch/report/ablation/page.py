@@ -97,10 +97,11 @@ def cost_table(result: AblationResult) -> Table:
         seconds = [entry["seconds"] for entry in entries if entry.get("seconds")]
         speeds = [row["tokens_per_s"] for row in metrics if row.get("tokens_per_s")]
         losses = [entry["result"]["loss_last"] for entry in entries if "loss_last" in (entry.get("result") or {})]
+        peaks = [row["peak_memory_mib"] for row in metrics if "peak_memory_mib" in row]
         rows.append(
             (
                 Cell(variant), Cell(" / ".join(f"{count:,}" for count in sorted(trained)) or NONE),
-                Cell(mebibytes(max((m["peak_memory_mib"] for m in metrics if "peak_memory_mib" in m), default=None))),
+                Cell(mebibytes(max(peaks, default=None))),
                 Cell(duration(_mean(seconds))), Cell(number(_mean(speeds), 3)), Cell(number(_mean(losses))),
                 _overall(result, variant),
             )

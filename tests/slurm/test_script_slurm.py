@@ -16,7 +16,7 @@ from alphaf_orch.settings.clusters import Profile
 
 PROGRAM = """#!/bin/bash
 echo "$SLURM_NODEID: $3 $4 $5|$PWD|$HF_HOME|$GIVEN|$HUSH|$TMPDIR|$SLURM_EXPORT_ENV|$(nproc >/dev/null && echo cpus)"
-case $5 in code-*) exit "${5#code-}";; hang) sleep 60;; room) trap "exit 75" TERM; sleep 60 & wait;; esac
+case $5 in code-*) exit "${5#code-}";; hang) sleep 60;; esac
 """
 
 
@@ -44,11 +44,8 @@ class Hand:
         found = self.slurm.states(ids)
         return [(found[name].state, found[name].reason) for name in ids]
 
-    def output(self, name: str) -> Path:
-        return self.root / "jobs" / f"{name}.out"
-
     def said(self, name: str) -> str:
-        return self.output(name).read_text("utf-8")
+        return (self.root / "jobs" / f"{name}.out").read_text("utf-8")
 
 
 @pytest.fixture
@@ -93,15 +90,6 @@ def test_how_jobs_end_is_what_slurm_says_and_those_behind_them_follow_or_do_not(
     ]
     assert "this line of the profile failed with code 1: cd /nowhere" in hand.said("d")
     assert hand.slurm.states(["999999"])["999999"].state == "unknown"
-
-
-def test_a_job_that_is_cancelled_while_it_makes_room_stays_cancelled(hand):
-    number = hand.over("room")
-    until(lambda: "room" in hand.said("room") if hand.output("room").is_file() else False, "it runs")
-    hand.slurm.cancel([number])
-    assert hand.ended(number) == [("cancelled", "")]
-    assert "Exited with exit code 75" in hand.said("room")
-    until(lambda: not hand.cluster.call("squeue", "--noheader").strip(), "nothing is queued again")
 
 
 def test_a_limit_and_a_refusal_are_in_the_words_of_slurm(hand, monkeypatch):

@@ -332,7 +332,7 @@
           const found = await ask(query("/api/log", { run: run.name, stage: stage.name }), false);
           shown.replaceChildren(found.length ? found.join("\n") : word("no_log"));
           shown.scrollTop = shown.scrollHeight;
-        } catch { shown.replaceChildren(word("lost")); }
+        } catch { shown.replaceChildren(word("unanswered")); }
       });
       return make("tr", {}, make("td", {}, both(named("stages", stage.name))), make("td", {}, state(stage.state)),
         make("td", {}, stage.seconds === null ? "" : clock(stage.seconds)), make("td", {}, when(stage.started)),
@@ -343,7 +343,7 @@
     for (const stage of run.stages.filter((each) => TRAININGS.includes(each.name))) {
       const place = make("div", { class: "curve" });
       into.append(make("h3", {}, both(named("stages", stage.name))), place);
-      curve(run.name, stage.name).then((points) => drawn(place, points), () => place.append(word("lost")));
+      curve(run.name, stage.name).then((points) => drawn(place, points), () => place.append(word("unanswered")));
     }
   }
   const arms = (each) => Object.entries(each.arms).map(([name, how]) => make("span", {}, `${name} `, state(how)));

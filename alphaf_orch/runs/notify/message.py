@@ -30,7 +30,7 @@ _HAPPENED: Mapping[str, Label] = {
     "interrupted": Label("중단되었습니다", "stopped"),
     "killed": Label("강제 종료되었습니다", "was killed"),
     "stall": Label("멈춘 것 같습니다", "seems to hang"),
-    "requeue": Label("대기열로 돌아갔습니다", "went back to the queue"),
+    "requeue": Label("대기열로 되돌아갔습니다", "went back to the queue"),
     "test": Label("시험 알림입니다", "this is a test"),
 }
 _NEXT, _WHERE = Label("다음", "next"), Label("위치", "where")

@@ -13,7 +13,7 @@ from cluster import until
 
 from alphaf_orch.core import processes
 
-STEPS = ("--set", "max_steps=12", "--set", "save_steps=50")  # no checkpoint but the one that is asked for
+STEPS = ("--set", "max_steps=40", "--set", "save_steps=50")  # no checkpoint but the one that is asked for
 
 
 def step(run: Path) -> int:
@@ -56,14 +56,15 @@ def test_a_training_that_is_cut_by_its_time_limit_ends_with_the_weights_of_one_t
     for process in held:
         os.kill(process.pid, signal.SIGSTOP)
     try:
-        until(lambda: list(run.glob(".stop.*")), "Slurm's signal has become a wish")
+        until(lambda: "asked to make room" in cluster.outputs(), "Slurm's signal became a wish, and alphaf heeds it")
+        assert step(run) < 40, "the training was held"
     finally:
         for process in held:
             processes.send(process.pid, signal.SIGCONT)
     assert set(cluster.wait(seconds=300).values()) == {"COMPLETED"}, cluster.outputs()
     entry = json.loads((run / "manifest.json").read_text("utf-8"))["stages"]["sft"]
-    (requeue,) = entry["requeues"]
-    assert 3 <= int(requeue["checkpoint"].removeprefix("checkpoint-")) < 12, requeue
-    assert "time limit" in requeue["why"], requeue
+    first = entry["requeues"][0]  # a loaded machine may need a third start
+    assert 3 <= int(first["checkpoint"].removeprefix("checkpoint-")) < 40, first
+    assert "time limit" in first["why"], first
     for file in ("sft/adapter_model.safetensors", "sft/merged/model.safetensors"):
         assert (run.with_name("whole") / file).read_bytes() == (run / file).read_bytes(), file

@@ -101,6 +101,22 @@ def test_an_experiment_is_shown_with_its_arms_alone():
     assert "1 working  experiment 실험" in text and "eeve" not in text
 
 
+def test_what_a_name_or_an_error_says_steers_no_terminal_and_breaks_no_line():
+    evil = "\x1b]52;c;cHdu\x07a\x1b[2J\x9b\r\nb\u2028c"
+    stage = Stage("sft", "running", started="2999-01-01T00:00:00+00:00", told=evil, job=evil)
+    runs = (
+        Run(evil, Path("/r/a"), "working", (stage, Stage("dpo", "queued", told=evil)), holder=evil),
+        Run("x", Path("/r/b"), "failed", (Stage("sft", "failed", told=evil),), damage=evil, fix=evil),
+    )
+    working = (Working(evil, "sft", evil, stage.started, Progress(), (evil,), None),)
+    seen = Snapshot(1060.0, Path(f"/r{evil}"), runs, (), working, Cards())
+    for view in (View(60, 40, unicode=True), View(200, 40, unicode=True)):
+        shown = [*drawn(overview(seen, curves, view), view), *drawn(detail(seen, runs[0], curves, view), view)]
+        assert "a b c" in "\n".join(shown)
+        assert [line for line in shown if not line.isprintable()] == []
+    assert any(line.startswith("sft    running  0:00  ") for line in shown)  # another machine's clock is ahead
+
+
 def test_without_utf_8_there_are_ascii_signs_alone():
     view = View(60, 0, unicode=False)
     assert set(view.bars([3.0, 2.0, 1.0], 3)) <= set("_.-=+*%#") and view.cut("x" * 99).endswith("~")

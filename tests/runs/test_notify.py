@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -233,6 +236,31 @@ def test_words_that_a_chat_takes_for_commands_are_escaped_and_secrets_masked(mon
     assert "&lt;!channel&gt; &amp; ***" in body["text"] and body["what"].startswith("<!channel> & ***")
     assert "홍길동" not in json.dumps(body, ensure_ascii=False)  # what a tool printed below its first line
     assert b"hf_xxx" not in webhook.raw[0] and b"q1w2e3" not in webhook.raw[0]
+
+
+@pytest.mark.parametrize("what", ["a\0b", "/data/\udcff", "\ud800", "\x1b]52;c;cHdu\x07x"])
+def test_whatever_an_error_says_is_told(what, teller, webhook):
+    told = message("failure", RunPaths(runs_dir() / "x"), what=f"sft: {what}", where=what)
+    assert send(Notify(command=(str(teller),), webhook_env="TEAM_ROOM"), told) == []
+    for each in (*heard(teller), *webhook.bodies):
+        assert each["what"].startswith("sft: ") and each["what"].isprintable()
+
+
+def test_a_server_that_breaks_off_while_it_refuses_is_told_by_its_code(monkeypatch, capfd):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("TEAM_ROOM", f"http://127.0.0.1:{server.getsockname()[1]}/x")
+
+        def refuse() -> None:
+            with server.accept()[0] as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                while not one.recv(1 << 16).endswith(b"}"):
+                    pass
+                one.sendall(b"HTTP/1.1 400 no\r\nContent-Length: 9\r\n\r\n")
+
+        threading.Thread(target=refuse, daemon=True).start()
+        problems = send(Notify(webhook_env="TEAM_ROOM"), message("test", RunPaths(runs_dir() / "x")))
+    assert problems == ["127.0.0.1: HTTP 400"]
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_a_command_that_hangs_or_fails_is_ended_and_said(tmp_path):

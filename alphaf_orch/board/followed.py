@@ -19,6 +19,7 @@ FIGURES = (
     "loss", "eval_loss", "rewards/margins", "rewards/accuracies", "learning_rate", "grad_norm", "tokens_per_s",
 )  # fmt: skip
 MOST_POINTS = 4000  # ours: some screens wide; of more, every other one is left out
+_MOST_BYTES = 256 << 20  # ours: of metrics at a time, some million rows; a file with more is none that a trainer wrote
 _TAIL_BYTES = 32 << 10
 _LINE_CHARS = 2000  # ours: what a person reads of one line
 
@@ -118,8 +119,10 @@ class Followed:
             self._forget()  # another file has its name, or it was cut
         if self._file == (found.st_ino, found.st_size):
             return
-        rows, self._offset = new_metrics(self._path, self._offset)
         self._file = (found.st_ino, found.st_size)
+        if found.st_size - self._offset > _MOST_BYTES:
+            return
+        rows, self._offset = new_metrics(self._path, self._offset)
         for row in rows:
             self._add(row)
         if len(self._points) > MOST_POINTS:

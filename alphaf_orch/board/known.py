@@ -61,6 +61,11 @@ class Known:
         self._locks = Locks()
         self._due = self._until = 0.0
 
+    @property
+    def asking(self) -> bool:
+        """Whether what jobs do is told without the word of the scheduler, which was asked."""
+        return self._queue.asking
+
     def look(self) -> None:
         """Look at what works; now and then at the whole folder."""
         began = time.monotonic()

@@ -54,9 +54,16 @@ class Queue:
             self._ask()
         return self._told
 
+    @property
+    def asking(self) -> bool:
+        """Whether a scheduler was asked whose word is in no look yet."""
+        return self._is_asked() or self._used is not self._heard
+
+    def _is_asked(self) -> bool:
+        return self._asking is not None and self._asking.is_alive()
+
     def _ask(self) -> None:
-        busy = self._asking is not None and self._asking.is_alive()
-        if busy or (self._asked and time.monotonic() - self._asked < ASK_EVERY_S):
+        if self._is_asked() or (self._asked and time.monotonic() - self._asked < ASK_EVERY_S):
             return
         self._asked = time.monotonic()
         kept = dict(self._kept)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import logging
@@ -16,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from alphaf_orch.board.access import Token
 from alphaf_orch.board.server import Board
@@ -28,6 +30,8 @@ _HOST = "127.0.0.1"
 # Ours: a folder of some hundred runs is read before its page is opened; what takes longer is read while it is.
 _FIRST_LOOKS_S = 4.0
 _END_S = 3.0
+# Ours: a browser has six to a host, and a process may have 1024 files open on most machines.
+MOST_CONNECTIONS = 100
 
 
 def serve(port: int, say: Callable[[str, int], None], *, control: bool) -> None:
@@ -54,7 +58,7 @@ def served(port: int, *, control: bool) -> Iterator[tuple[Board, int, threading.
             uvicorn.Config(
                 board.app, log_config=None, access_log=False, server_header=False, lifespan="off", ws="none",
                 proxy_headers=False,
-                loop="asyncio", http="h11", timeout_graceful_shutdown=1, timeout_keep_alive=75,
+                loop="asyncio", http=_Connection, backlog=32, timeout_graceful_shutdown=1, timeout_keep_alive=75,
             )
         )  # fmt: skip
         # In a thread of its own: there it leaves the signals alone, which are ours.
@@ -101,6 +105,22 @@ def _bound(port: int) -> socket.socket:
     return listening
 
 
+class _Connection(H11Protocol):
+    """One of so many: another user of the machine has no token, and can open them and say nothing all the same."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take it, and close the oldest one that is not being answered where it is one too many."""
+        super().connection_made(transport)
+        self.since = time.monotonic()
+        others = [each for each in self.connections if isinstance(each, _Connection) and each is not self]
+        if len(others) < MOST_CONNECTIONS:
+            return
+        idle = [each for each in others if each.cycle is None or each.cycle.response_complete]
+        oldest = min(idle or [self], key=lambda each: each.since)
+        self.connections.discard(oldest)  # at once: others are taken before it is told that it is lost
+        oldest.transport.abort()
+
+
 class _Errors(logging.Handler):
     """Says in one line what failed in the server."""
 
@@ -114,9 +134,12 @@ class _Errors(logging.Handler):
 
 def _tell(error: BaseException) -> None:
     """Say in one line what failed; the stack trace goes to a file."""
-    handle, kept = tempfile.mkstemp(prefix="alphaf-", suffix=".trace")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(mask("".join(traceback.format_exception(error))))
+    try:
+        handle, kept = tempfile.mkstemp(prefix="alphaf-", suffix=".trace")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(mask("".join(traceback.format_exception(error))))
+    except OSError as none:  # a full disk: what failed is said all the same, and the board goes on
+        kept = f"none ({why_not(none)})"
     sys.stderr.write(f"error: the board failed at one request: {mask(repr(error))}; trace: {kept}\n")
 
 

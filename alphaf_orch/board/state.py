@@ -50,6 +50,7 @@ class Snapshot:
     working: tuple[Working, ...]
     cards: Cards
     pages: tuple[str, ...] = ()  # reports of several runs, by their path within `root`
+    asking: bool = False  # a scheduler was asked, and its word is not in this yet
 
 
 class Folder:
@@ -68,8 +69,9 @@ class Folder:
             working = tuple(self._work(run, stage) for run in self._known.runs for stage in run.working)
             known = self._known
             return Snapshot(
-                time.time(), known.root, known.runs, known.experiments, working, self._look_at_cards(), known.pages
-            )
+                time.time(), known.root, known.runs, known.experiments, working, self._look_at_cards(), known.pages,
+                known.asking,
+            )  # fmt: skip
 
     def run(self, name: str) -> Run | None:
         """Return the run (EXPERIMENT/ARM) as the last look found it, None where there is none of that name."""

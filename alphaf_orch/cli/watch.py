@@ -21,8 +21,9 @@ from alphaf_orch.runs.find import existing_run
 
 _EVERY_S = 1.0
 _POLL_S = 0.1  # how soon a terminal of another size is drawn anew
-_WHOLE_S = 5.0  # ours: how long a single look waits until every run is read
-_HEARD_S = 1.5  # ours: and until a scheduler has said how its jobs stand; squeue takes some 0.1 s
+# Ours: how long a single look waits until every run is read and a scheduler has said how its jobs stand; squeue takes
+# some 0.1 s, on a loaded machine seconds.
+_WHOLE_S = 5.0
 
 
 @command()
@@ -58,9 +59,9 @@ def _whole(folder: Folder) -> Snapshot:
     """Return a look that has read every run, as far as that is to be had in some seconds."""
     begun = time.monotonic()
     while True:
-        look, took = folder.look(), time.monotonic() - begun
-        states = {run.state for run in look.runs}
-        if not (("unread" in states and took < _WHOLE_S) or ("queued" in states and took < _HEARD_S)):
+        look = folder.look()
+        whole = not look.asking and all(run.state != "unread" for run in look.runs)
+        if whole or time.monotonic() - begun > _WHOLE_S:
             return look
         time.sleep(_POLL_S)
 

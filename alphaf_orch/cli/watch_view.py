@@ -18,6 +18,7 @@ from alphaf_orch.board.described import Run, Stage
 from alphaf_orch.board.followed import Curve
 from alphaf_orch.board.state import Snapshot, Working
 from alphaf_orch.core.progress import clock
+from alphaf_orch.core.tail import one_line
 
 Curves = Callable[[str, str], Curve | None]
 
@@ -199,6 +200,7 @@ def _cards(look: Snapshot, view: View) -> list[RenderableType]:
 def _grid(heads: Sequence[str], rows: Sequence[Sequence[Text]], view: View) -> Table:
     """Return rows as a table no wider than the screen; what does not fit is cut off the last column."""
     gap = 2 if view.width >= 60 else 1
+    rows = [[Text(one_line(cell.plain), style=cell.style) for cell in row] for row in rows]
     widths = [max(map(cell_len, (head, *(row[at].plain for row in rows)))) for at, head in enumerate(heads[:-1])]
     rest = max(0, view.width - sum(widths) - gap * len(widths))
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_edge=False)
@@ -211,7 +213,9 @@ def _grid(heads: Sequence[str], rows: Sequence[Sequence[Text]], view: View) -> T
 
 
 def _told(text: str, style: str, view: View) -> Text:
-    return Text(view.cut(text, min(view.width, _FULL_WIDTH)), style=style, no_wrap=True, overflow="crop", end="\n")
+    return Text(
+        view.cut(one_line(text), min(view.width, _FULL_WIDTH)), style=style, no_wrap=True, overflow="crop", end="\n"
+    )
 
 
 def _ended(run: Run) -> str:
@@ -224,7 +228,7 @@ def _ended(run: Run) -> str:
 def _took(look: Snapshot, stage: Stage) -> str:
     if stage.seconds is not None:
         return clock(stage.seconds)
-    return clock(look.at - since) if stage.state == "running" and (since := _epoch(stage.started)) else ""
+    return clock(max(0.0, look.at - since)) if stage.state == "running" and (since := _epoch(stage.started)) else ""
 
 
 def _epoch(moment: str | None) -> float | None:

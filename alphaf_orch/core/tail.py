@@ -19,6 +19,7 @@ _STEERING = re.compile(
     r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # titles and links
     r"|\x1b.?|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
 )
+_BREAKS = re.compile(r"[\t\n\u2028\u2029]+")
 _ENDS = re.compile(rb"\r+(?=\n|\Z)")
 _OVERWRITTEN = re.compile(rb"[^\n]*\r")
 
@@ -78,6 +79,11 @@ def on_paper(lines: bytes) -> str:
     """
     last = _OVERWRITTEN.sub(b"", _ENDS.sub(b"", lines))
     return _STEERING.sub("", last.decode("utf-8", "replace"))
+
+
+def one_line(text: str) -> str:
+    """Return a name or an error as one line that steers no terminal: in a shared folder others choose what it says."""
+    return _BREAKS.sub(" ", _STEERING.sub("", text))
 
 
 def last_lines(path: Path, count: int) -> int:

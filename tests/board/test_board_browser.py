@@ -53,7 +53,7 @@ def test_each_step_of_a_training_is_seen_within_two_seconds_and_nothing_is_asked
             written[number] = time.monotonic()
             board_runs.step(paths, number, of=4)
             board_runs.say(paths, f"logged {number}\n")
-            go_on.wait(0.5)
+            go_on.wait(0.2)
 
     with board_runs.trained(paths), served(0, control=False) as (board, port, _):
         place = opened(page, board, port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -18,6 +19,7 @@ import board_runs
 import pytest
 import report_runs
 
+from alphaf_orch.board import serve
 from alphaf_orch.board.access import Token
 from alphaf_orch.board.serve import served
 from alphaf_orch.core.errors import ConfigError, RunStateError
@@ -278,6 +280,30 @@ def test_what_fails_inside_is_told_without_a_trace(board, monkeypatch, capfd):
     assert "Traceback" in kept.read_text()
     kept.unlink()
     assert board.token not in said
+
+
+def test_connections_of_others_that_say_nothing_end_no_board(board):
+    def half() -> socket.socket:
+        made = socket.create_connection(("127.0.0.1", board.port), timeout=20)
+        made.sendall(b"GET / HTTP/1.1\r\nHost: x")
+        return made
+
+    with contextlib.ExitStack() as kept:
+        made = [kept.enter_context(half()) for _ in range(serve.MOST_CONNECTIONS + 20)]
+        assert board.ask("/api/live").status == 200
+        for each in made[:20]:  # the oldest ones were closed
+            with contextlib.suppress(ConnectionResetError):
+                assert each.recv(1) == b""
+        made[-1].sendall(b"\r\n\r\n")
+        assert made[-1].recv(12) == b"HTTP/1.1 403"  # and the newest lives
+
+
+def test_an_error_that_cannot_be_kept_ends_no_board(board, monkeypatch, capfd):
+    monkeypatch.setattr("alphaf_orch.board.server.curve_json", lambda _: 1 / 0)
+    monkeypatch.setattr(serve.tempfile, "mkstemp", lambda **_: open("/nowhere/at-all"))  # noqa: PTH123, SIM115
+    assert board.ask("/api/curve?run=run&stage=sft").status == 500
+    assert board.ask("/api/live").status == 200
+    assert "ZeroDivisionError" in (said := capfd.readouterr().err) and "trace: none (" in said
 
 
 def test_the_command_prints_the_address_and_ends_by_ctrl_c(tmp_path):

@@ -252,6 +252,12 @@ def test_a_curve_goes_on_where_it_was_left(tmp_path):
     assert followed.curve().points == ()
 
 
+def test_metrics_larger_than_any_memory_are_not_read(tmp_path):
+    with (tmp_path / "m.jsonl").open("wb") as file:
+        file.truncate(1 << 40)  # of holes
+    assert Followed(tmp_path / "m.jsonl").curve().points == ()
+
+
 def test_a_long_curve_is_thinned_and_keeps_its_end():
     paths = board_runs.begun()
     rows = (json.dumps({"step": n, "max_steps": 10**6, "loss": 1.0}) for n in range(3 * MOST_POINTS))

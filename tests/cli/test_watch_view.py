@@ -6,7 +6,6 @@ import fcntl
 import os
 import pty
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -14,7 +13,9 @@ import termios
 import time
 from pathlib import Path
 
+import board_runs
 import pytest
+import report_runs
 from own_process import environment
 from processes import until
 from rich.cells import cell_len
@@ -22,9 +23,16 @@ from rich.console import Console
 
 from alphaf_orch.board.described import Run, Stage
 from alphaf_orch.board.followed import Curve, Point, Progress
-from alphaf_orch.board.state import Snapshot, Working
+from alphaf_orch.board.known import Known
+from alphaf_orch.board.queue import Queue
+from alphaf_orch.board.state import Folder, Snapshot, Working
+from alphaf_orch.cli import watch
 from alphaf_orch.cli.watch_view import View, detail, overview
+from alphaf_orch.clusters.scheduler import JobState
+from alphaf_orch.clusters.submitted import Submitted, write_submitted
 from alphaf_orch.core.cards import Card, Cards
+from alphaf_orch.core.paths import runs_dir
+from alphaf_orch.core.record import now
 
 _LOG = tuple(f"줄 {number}: 손실이 내려갑니다 [red]not markup[/] :smile:" for number in range(40))
 
@@ -101,6 +109,22 @@ def test_an_experiment_is_shown_with_its_arms_alone():
     assert "1 working  experiment 실험" in text and "eeve" not in text
 
 
+def test_what_a_name_or_an_error_says_steers_no_terminal_and_breaks_no_line():
+    evil = "\x1b]52;c;cHdu\x07a\x1b[2J\x9b\r\nb\u2028c"
+    stage = Stage("sft", "running", started="2999-01-01T00:00:00+00:00", told=evil, job=evil)
+    runs = (
+        Run(evil, Path("/r/a"), "working", (stage, Stage("dpo", "queued", told=evil)), holder=evil),
+        Run("x", Path("/r/b"), "failed", (Stage("sft", "failed", told=evil),), damage=evil, fix=evil),
+    )
+    working = (Working(evil, "sft", evil, stage.started, Progress(), (evil,), None),)
+    seen = Snapshot(1060.0, Path(f"/r{evil}"), runs, (), working, Cards())
+    for view in (View(60, 40, unicode=True), View(200, 40, unicode=True)):
+        shown = [*drawn(overview(seen, curves, view), view), *drawn(detail(seen, runs[0], curves, view), view)]
+        assert "a b c" in "\n".join(shown)
+        assert [line for line in shown if not line.isprintable()] == []
+    assert any(line.startswith("sft    running  0:00  ") for line in shown)  # another machine's clock is ahead
+
+
 def test_without_utf_8_there_are_ascii_signs_alone():
     view = View(60, 0, unicode=False)
     assert set(view.bars([3.0, 2.0, 1.0], 3)) <= set("_.-=+*%#") and view.cut("x" * 99).endswith("~")
@@ -142,55 +166,55 @@ class Screen:
         return text in self.data.decode("utf-8", "replace")
 
 
-def test_a_terminal_is_drawn_again_follows_its_size_and_is_given_back_by_ctrl_c(fake, tmp_path):
-    fake.behave(sft="hang")
-    env = environment(tmp_path) | {"FAKE_TOOL": str(fake.control)}
-    argv = [sys.executable, "-m", "alphaf_orch", "sft", "--model", "tiny", "--run", "한글런", "-c", str(fake.config)]
-    quiet = subprocess.DEVNULL
-    with subprocess.Popen(argv, cwd=tmp_path, env=env, stdout=quiet, stderr=quiet) as run:
+def test_a_terminal_is_drawn_again_follows_its_size_and_is_given_back_by_ctrl_c(alphaf, tmp_path, monkeypatch):
+    monkeypatch.setenv("ALPHAF_RUNS", environment(tmp_path)["ALPHAF_RUNS"])
+    paths = board_runs.begun("한글런")
+    board_runs.say(paths, "hanging\n")
+    with board_runs.trained(paths):
+        process, terminal = started(tmp_path, "watch")
         try:
-            until(lambda: "sft" in fake.calls())
-            watch, terminal = started(tmp_path, "watch")
-            try:
-                screen = Screen(terminal)
-                until(lambda: screen.has("한글런") and screen.has("hanging"))
-                begun = len(screen.data)
-                resized(terminal, (10, 40))
-                until(lambda: screen.has("") or len(screen.data) > begun)
-                metrics = tmp_path / "실행" / "한글런" / "metrics" / "sft.jsonl"
-                row = f'{{"time": {time.time()}, "step": 777, "max_steps": 1000, "loss": 0.5}}\n'
-                with metrics.open("a", encoding="utf-8") as file:
-                    file.write(row)
-                until(lambda: screen.has("777/1000"))
-                assert b"\x1b[2J" not in screen.data[begun:]  # nothing is wiped before it is drawn again
-                os.write(terminal, b"\x03")
-                until(lambda: screen.has("\x1b[?1049l") or watch.poll() is not None)
-                assert watch.wait(20) == 0
-                assert screen.has("\x1b[?1049l") and screen.has("\x1b[?25h")  # the screen as it was, and its cursor
-                rest = screen.data.rpartition(b"\x1b[?1049l")[2].decode("utf-8", "replace")
-                assert "777/1000" in rest and "Traceback" not in rest and "error" not in rest
-            finally:
-                watch.kill()
-                watch.wait()
-                os.close(terminal)
-            once = subprocess.run(
-                [sys.executable, "-m", "alphaf_orch", "watch", "한글런"],
-                cwd=tmp_path,
-                env=env,
-                capture_output=True,
-                check=True,
-            )
-            assert "sft  777/1000  loss 0.500" in once.stdout.decode() and b"\x1b" not in once.stdout
+            screen = Screen(terminal)
+            until(lambda: screen.has("한글런") and screen.has("hanging"))
+            begun = len(screen.data)
+            resized(terminal, (10, 40))
+            until(lambda: screen.has("") and len(screen.data) > begun)
+            board_runs.step(paths, 777, of=1000, loss=0.5)
+            until(lambda: screen.has("777/1000"))
+            assert b"\x1b[2J" not in screen.data[begun:]  # nothing is wiped before it is drawn again
+            os.write(terminal, b"\x03")
+            until(lambda: screen.has("\x1b[?1049l") or process.poll() is not None)
+            assert process.wait(20) == 0
+            assert screen.has("\x1b[?1049l") and screen.has("\x1b[?25h")  # the screen as it was, and its cursor
+            rest = screen.data.rpartition(b"\x1b[?1049l")[2].decode("utf-8", "replace")
+            assert "777/1000" in rest and "Traceback" not in rest and "error" not in rest
         finally:
-            run.send_signal(signal.SIGINT)
-            run.send_signal(signal.SIGINT)
-            run.wait(60)
+            process.kill()
+            process.wait()
+            os.close(terminal)
+        once = alphaf("watch", "한글런").output
+    assert "sft  777/1000  loss 0.500" in once and "\x1b" not in once
 
 
-def test_there_is_nothing_yet_or_no_such_run(alphaf, fake):
+def test_there_is_nothing_yet_or_no_such_run(alphaf):
     done = alphaf("watch")
     assert done.exit_code == 0 and "no runs" in done.output
     assert alphaf("watch", "없는런").exit_code == 6
-    assert alphaf("run", "--model", "tiny", "--config", str(fake.config)).exit_code == 0
+    report_runs.make_run(runs_dir() / "tiny")
     assert "tiny: done" in alphaf("watch").output
     assert "merge_dpo" in alphaf("watch", "tiny", "--once").output
+
+
+def test_what_is_shown_once_has_the_schedulers_word_however_long_that_takes():
+    """Of a run that works, too: a job that was cancelled stands in its files as one that waits."""
+    paths = board_runs.begun("far")
+    write_submitted(paths, Submitted("far", "dpo", "slurm", "7", stage="dpo", at=now()))
+
+    def hear(_):
+        time.sleep(0.3)
+        return {("slurm", "7"): JobState("cancelled", "by kim")}, ""
+
+    folder = Folder()
+    folder._known = Known(Queue(hear))
+    with board_runs.trained(paths):
+        (run,) = watch._whole(folder).runs
+    assert [(stage.name, stage.state) for stage in run.stages][-1] == ("dpo", "cancelled")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,9 +19,10 @@ from processes import until
 from told_server import Told
 
 from alphaf_orch.clusters.submitted import Submitted, write_submitted
-from alphaf_orch.core.errors import ConfigError, GoesOnLater, StageError, Stalled
+from alphaf_orch.core import signals
+from alphaf_orch.core.errors import ConfigError, GoesOnLater, StageError, Stalled, interrupted
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.record import now
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.notify.call import told_by_jobs, told_of
@@ -94,12 +99,19 @@ def test_what_cannot_be_meant_is_refused_and_an_address_not_repeated(notify, key
 
 
 def test_a_good_end_is_told_once_and_the_address_is_nowhere_in_the_run(fake, alphaf, webhook, tmp_path):
-    config = asking(fake, webhook_env="TEAM_ROOM", lang="en")
-    done = alphaf("run", "--model", "tiny", "--config", config)
+    place = tmp_path / "주소"
+    place.write_text(f"{webhook.url}\n", encoding="utf-8")
+    place.chmod(0o644)
+    done = alphaf("run", "--model", "tiny", "--config", asking(fake, webhook_file="주소", lang="en"))
     assert done.exit_code == 0, done.output
+    assert f"others can read {place}" in done.output
+    remembered = yaml.safe_load(RunPaths(runs_dir() / "tiny").config.read_text("utf-8"))
+    assert remembered["notify"]["webhook_file"] == str(place)  # whole: a run may be resumed from elsewhere
     assert done.output.startswith("notify: on end, failure, stall 127.0.0.1 (a webhook) will be told\n")
     (told,) = webhook.bodies
-    assert told["text"].startswith("[alphaf] tiny: done (run, 0:0") and str(runs_dir() / "tiny") in told["text"]
+    assert (
+        re.match(r"\[alphaf\] tiny: done \(run, \d:\d\d, ", told["text"]) and str(runs_dir() / "tiny") in told["text"]
+    )
     about = {key: told[key] for key in ("event", "name", "command", "state", "exit_code", "format")}
     assert about == {
         "event": "end", "name": "tiny", "command": "run", "state": "done", "exit_code": 0, "format": 1,
@@ -117,24 +129,19 @@ def test_a_good_end_is_told_once_and_the_address_is_nowhere_in_the_run(fake, alp
     assert len(webhook.bodies) == 1
 
 
-def test_a_failure_is_told_with_what_where_and_next(fake, alphaf, teller):
-    fake.behave(sft="fail")
+def test_a_failure_is_told_with_what_where_next_and_its_step(fake, alphaf, teller):
+    fake.behave(sft="half")
     done = alphaf("run", "--model", "tiny", "--config", asking(fake, command=[str(teller), "한 방", "$HOME;x"]))
     assert done.exit_code == 7
     (told,) = heard(teller)
     assert told["argv"] == ["한 방", "$HOME;x"]  # no shell
     assert (told["event"], told["stage"], told["state"], told["exit_code"]) == ("failure", "sft", "failed", 7)
-    assert told["what"].startswith("sft exited with 1") and told["where"] and told["next"]
+    assert (told["step"], told["max_steps"]) == (5, 10)
+    assert told["what"] == "sft: stopped at step 5 of 10" and told["where"] and told["next"]
     assert told["text"].splitlines()[0].startswith("[alphaf] tiny: 실패했습니다 (sft, ")
     assert "다음: " in told["text"] and "위치: " in told["text"]
     assert told["env"]["ALPHAF_NOTIFY_EVENT"] == "failure" and told["env"]["ALPHAF_NOTIFY_EXIT_CODE"] == "7"
     assert told["env"]["ALPHAF_NOTIFY_TEXT"] == told["text"]
-
-
-def test_the_step_of_a_failed_training_is_told(fake, alphaf, teller):
-    fake.behave(sft="half")
-    assert alphaf("run", "--model", "tiny", "--config", asking(fake, command=[str(teller)])).exit_code == 7
-    assert (heard(teller)[0]["step"], heard(teller)[0]["max_steps"]) == (5, 10)
 
 
 def test_what_is_refused_before_anything_was_begun_is_no_news(fake, alphaf, teller, tmp_path):
@@ -169,17 +176,6 @@ def test_an_address_that_is_none_is_refused_without_repeating_it(address, fake, 
     assert address not in done.output
 
 
-def test_the_address_comes_from_a_file_that_others_should_not_read(fake, alphaf, tmp_path, webhook):
-    place = tmp_path / "주소"
-    place.write_text(f"{webhook.url}\n", encoding="utf-8")
-    place.chmod(0o644)
-    done = alphaf("sft", "--model", "tiny", "--config", asking(fake, webhook_file="주소"))
-    assert done.exit_code == 0 and f"others can read {place}" in done.output
-    assert len(webhook.bodies) == 1
-    remembered = yaml.safe_load(RunPaths(runs_dir() / "tiny").config.read_text("utf-8"))
-    assert remembered["notify"] == {"webhook_file": str(place)}  # whole: a run may be resumed from elsewhere
-
-
 def test_a_redirect_is_not_followed(monkeypatch):
     with Told() as other, Told(307, location=other.url.replace("127.0.0.1", "localhost")) as server:
         monkeypatch.setenv("TEAM_ROOM", server.url)
@@ -188,15 +184,18 @@ def test_a_redirect_is_not_followed(monkeypatch):
         assert other.bodies == [] and len(server.bodies) == 1
 
 
-def test_a_webhook_that_does_not_answer_changes_no_outcome(fake, alphaf, monkeypatch):
+def test_a_webhook_that_does_not_answer_changes_no_outcome(tmp_path, monkeypatch):
+    said, paths = [], RunPaths(tmp_path / "r")
     with Told(hold=True) as server:
         monkeypatch.setenv("TEAM_ROOM", server.url)
-        done = alphaf("sft", "--model", "tiny", "--config", asking(fake, webhook_env="TEAM_ROOM", timeout=0.5))
-        assert done.exit_code == 0
-        assert "warning: notify: 127.0.0.1 did not answer within 0.5 s; this end was not told" in done.output
+        config = build_config({"model": "tiny", "notify": {"webhook_env": "TEAM_ROOM", "timeout": 0.3}}, "c")
+        with told_of(config, paths, said.append), held(paths.lock, "the run"):
+            pass
+    assert said[-1] == "warning: notify: 127.0.0.1 did not answer within 0.3 s; this end was not told"
 
 
 def test_a_server_that_is_busy_is_asked_again_and_one_that_refuses_is_not(monkeypatch):
+    monkeypatch.setattr("alphaf_orch.runs.notify.send._AGAIN_S", 0.05)
     told = message("test", RunPaths(runs_dir() / "x"))
     with Told(503, 200) as server:
         monkeypatch.setenv("TEAM_ROOM", server.url)
@@ -235,6 +234,31 @@ def test_words_that_a_chat_takes_for_commands_are_escaped_and_secrets_masked(mon
     assert b"hf_xxx" not in webhook.raw[0] and b"q1w2e3" not in webhook.raw[0]
 
 
+@pytest.mark.parametrize("what", ["a\0b", "/data/\udcff", "\ud800", "\x1b]52;c;cHdu\x07x"])
+def test_whatever_an_error_says_is_told(what, teller, webhook):
+    told = message("failure", RunPaths(runs_dir() / "x"), what=f"sft: {what}", where=what)
+    assert send(Notify(command=(str(teller),), webhook_env="TEAM_ROOM"), told) == []
+    for each in (*heard(teller), *webhook.bodies):
+        assert each["what"].startswith("sft: ") and each["what"].isprintable()
+
+
+def test_a_server_that_breaks_off_while_it_refuses_is_told_by_its_code(monkeypatch, capfd):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("TEAM_ROOM", f"http://127.0.0.1:{server.getsockname()[1]}/x")
+
+        def refuse() -> None:
+            with server.accept()[0] as one:
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                while not one.recv(1 << 16).endswith(b"}"):
+                    pass
+                one.sendall(b"HTTP/1.1 400 no\r\nContent-Length: 9\r\n\r\n")
+
+        threading.Thread(target=refuse, daemon=True).start()
+        problems = send(Notify(webhook_env="TEAM_ROOM"), message("test", RunPaths(runs_dir() / "x")))
+    assert problems == ["127.0.0.1: HTTP 400"]
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_a_command_that_hangs_or_fails_is_ended_and_said(tmp_path):
     child = tmp_path / "pid"
     slow, bad = tmp_path / "slow.sh", tmp_path / "bad.sh"
@@ -248,32 +272,32 @@ def test_a_command_that_hangs_or_fails_is_ended_and_said(tmp_path):
     assert send(Notify(command=(str(bad),)), told) == ["bad.sh exited with 3: no room is called x"]
 
 
-@pytest.mark.parametrize(("number", "news"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
-def test_an_interrupt_is_news_unless_it_is_ones_own(number, news, fake, teller, tmp_path):
+def test_sigterm_is_news(fake, teller, tmp_path):
     fake.behave(sft="hang")
-    argv = [
-        sys.executable,
-        "-m",
-        "alphaf_orch",
-        "sft",
-        "--model",
-        "tiny",
-        "--config",
-        asking(fake, command=[str(teller)]),
-    ]
+    config = asking(fake, command=[str(teller)])
+    argv = [sys.executable, "-m", "alphaf_orch", "sft", "--model", "tiny", "--config", config]
     env = environment(tmp_path) | {"FAKE_TOOL": str(fake.control)}
     with subprocess.Popen(argv, cwd=tmp_path, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
             until(lambda: "sft" in fake.calls())
-            process.send_signal(number)
+            process.terminate()
             assert process.stderr and b"interrupted" in process.stderr.read()
         finally:
             process.kill()
-    told = heard(teller)
-    assert len(told) == news
-    if news:
-        assert (told[0]["event"], told[0]["state"], told[0]["exit_code"]) == ("failure", "interrupted", 130)
-        assert "중단되었습니다" in told[0]["text"] and told[0]["stage"] == "sft"
+    (told,) = heard(teller)
+    assert (told["event"], told["state"], told["exit_code"]) == ("failure", "interrupted", 130)
+    assert "중단되었습니다" in told["text"] and told["stage"] == "sft"
+
+
+@pytest.mark.parametrize(("number", "news"), [(signal.SIGINT, 0), (signal.SIGTERM, 1), (signal.SIGHUP, 1)])
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), interrupted("stopped", where="w", fix="f")])
+def test_an_interrupt_is_news_unless_it_is_ones_own(number, news, stop, tmp_path, teller, monkeypatch):
+    monkeypatch.setattr(signals, "asked_by", lambda: number)
+    config = build_config({"model": "tiny", "notify": {"command": [str(teller)]}}, "c")
+    paths = RunPaths(tmp_path / "r")
+    with pytest.raises(type(stop)), told_of(config, paths, lambda _: None), held(paths.lock, "the run"):
+        raise stop
+    assert [told["state"] for told in heard(teller)] == ["interrupted"] * news
 
 
 def test_of_a_killed_alphaf_its_watchdog_tells(fake, teller, tmp_path):
@@ -360,15 +384,24 @@ def test_jobs_that_could_reach_nobody_are_not_submitted(monkeypatch, webhook, tm
 def test_an_experiment_tells_its_end_and_each_failed_arm(fake, alphaf, teller, monkeypatch):
     monkeypatch.setattr("alphaf_orch.cli.ablate.ablation_report", lambda _: None)
     monkeypatch.setattr("alphaf_orch.cli.ablate.write_report", lambda *_: ())
-    fake.behave(sft={"when": "lora_r-16", "then": "fail", "else": "ok"})
+    fake.behave(sft="fail")
     config = asking(fake, command=[str(teller)])
     ablate = ("ablate", "lora_r=8,16", "--model", "tiny", "--name", "실험", "--limit", "1", "--config", config)
     done = alphaf(*ablate)
     assert done.exit_code == 7, done.output
     told = [(each["event"], each["name"]) for each in heard(teller)]
-    assert set(told) >= {("failure", "실험/lora_r-16.s42")} and told[-1] == ("failure", "실험")
+    arms = {("failure", f"실험/lora_r-{rank}.s42") for rank in (8, 16)}
+    assert set(told[:-1]) >= arms and told[-1] == ("failure", "실험")
     assert done.output.count("will be told") == 1
-    assert {event for event, name in told if "lora_r-8" in name} <= {"failure"}
+
+
+def test_a_good_end_of_an_arm_is_its_experiments_to_tell(tmp_path, teller):
+    config = build_config({"model": "tiny", "notify": {"command": [str(teller)]}}, "c")
+    (tmp_path / EXPERIMENT_FILE).write_text("{}", "utf-8")
+    for paths in (RunPaths(tmp_path / "arm"), RunPaths(tmp_path)):
+        with told_of(config, paths, lambda _: None), held(paths.lock, "the run"):
+            pass
+    assert [told["name"] for told in heard(teller)] == [tmp_path.name]
 
 
 def test_a_test_message_shows_whether_it_arrives(fake, alphaf, webhook, monkeypatch):

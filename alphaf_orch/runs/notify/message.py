@@ -15,6 +15,7 @@ from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.progress import clock, read_metrics
 from alphaf_orch.core.record import now, read_manifest
+from alphaf_orch.core.tail import one_line
 from alphaf_orch.core.wording import Label, Language, in_language
 
 FORMAT = 1
@@ -129,5 +130,6 @@ def failed(error: BaseException) -> dict[str, Any]:
 
 
 def _short(text: str) -> str:
-    first = mask(text).strip().split("\n", 1)[0]
+    # A path may be no UTF-8, and what a tool said may hold what no variable can.
+    first = one_line(mask(text).strip().split("\n", 1)[0]).encode("utf-8", "replace").decode()
     return first if len(first) <= _LONGEST else f"{first[: _LONGEST - 1]}…"

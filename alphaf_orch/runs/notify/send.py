@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 from alphaf_orch.core.command import probes
@@ -19,6 +19,7 @@ from alphaf_orch.core.errors import AlphafError, ConfigError
 from alphaf_orch.core.masking import mask, remember
 from alphaf_orch.core.names import expanded
 from alphaf_orch.core.small_files import small_text
+from alphaf_orch.core.tail import one_line
 from alphaf_orch.core.warm import PLACE
 from alphaf_orch.runs.notify.message import Message
 from alphaf_orch.settings.notify import HOW, Notify
@@ -160,6 +161,17 @@ def _post(parts: SplitResult, body: bytes, end: float, problem: list[str]) -> No
         time.sleep(_AGAIN_S)
 
 
+def _said_by(answer: IO[bytes]) -> str:
+    """Return what stands in the answer of a server that refused; nothing where it broke off, or steers a terminal."""
+    from http.client import HTTPException
+
+    try:
+        text = answer.read(_SAID * 4).decode("utf-8", "replace")
+    except (OSError, HTTPException):
+        return ""
+    return one_line(" ".join(text.split()))[:_SAID]
+
+
 def _try(parts: SplitResult, body: bytes, seconds: float) -> tuple[bool, str]:
     """Return whether another try may help, and what went wrong; nothing where the message was taken."""
     from http.client import HTTPException  # here and below: a run that tells nobody does not import them
@@ -178,7 +190,7 @@ def _try(parts: SplitResult, body: bytes, seconds: float) -> tuple[bool, str]:
             return False, ""
     except HTTPError as answer:
         with answer:
-            said = " ".join(answer.read(_SAID * 4).decode("utf-8", "replace").split())[:_SAID]
+            said = _said_by(answer)
         if 300 <= answer.code < 400:
             to = urlsplit(answer.headers.get("Location", "")).hostname or "elsewhere"
             return False, f"HTTP {answer.code}, a redirect to {to}, which is not followed"

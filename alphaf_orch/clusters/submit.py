@@ -52,7 +52,7 @@ def submit_jobs(
             job = each.job
             after, behind = ([ids[key] for key in keys if key in ids] for keys in (job.after, job.behind))
             record = _record(job, profile, scheduler, on, after)
-            write_atomic(each.script, each.text)
+            write_atomic(each.script, each.text, lasting=False)  # the scheduler takes its own copy
             write_submitted(each.paths, record)
             asked = each
             ids[job.key] = handed[job.key] = scheduler.submit(each.script, job, after, behind)

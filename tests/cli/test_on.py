@@ -242,14 +242,17 @@ def test_a_merge_of_models_is_a_stage_and_a_sweep_of_them_a_call(site):
 def test_a_judgement_is_the_same_call_in_a_job(site):
     site.submit()
     site.work()
-    said = site(
-        "judge", "--run", "시험", "--a", "dpo", "--b", "sft", "--judge", "http://10.0.0.1:8000/v1", "--limit", "2"
-    )
+    call = ("judge", "--run", "시험", "--a", "dpo", "--b", "sft", "--judge", "http://10.0.0.1:8000/v1", "--limit", "2")
+    assert "jobs/judge-dpo-vs-sft" in site(*call, "--dry-run")
+    assert "nobody was asked" in site(*call, "--dry-run", "--on", "local")
+    assert len(site.scheduler.handed) == 7
+    said = site(*call)
     assert "http://10.0.0.1:8000/v1 from the job's machine" in said
     job = site.scheduler.handed["108"].job
     assert job.argv[:3] == ("judge", "--run", "시험")
     assert job.argv[-2:] == ("--on", "local")
     assert job.needs.role == "judge"
+    assert list(json.loads(site.out(*call, "--json"))["under_way"].values()) == ["108"], "nothing else on stdout"
     assert site("judge", "--run", "시험", "--a", "dpo", "--b", "nobody", code=2)
     assert list(site.scheduler.handed) == [str(number) for number in range(101, 109)]
 

@@ -95,6 +95,13 @@ def test_a_chain_is_submitted_a_job_a_stage_and_its_jobs_make_it(site):
     assert len(site.scheduler.handed) == 7
 
 
+def test_a_variable_that_jobs_are_to_get_and_that_is_not_set_is_said(site, monkeypatch):
+    site.profile.write_text("env: [OUR_PROXY]\n")
+    assert "note: OUR_PROXY, which the profile's `env` names, is not set here" in site.submit("sft", run="a")
+    monkeypatch.setenv("OUR_PROXY", "x")
+    assert "note: OUR_PROXY" not in site.submit("sft", run="b")
+
+
 def test_a_chain_of_jobs_is_the_chain_that_runs_here(site):
     site.submit()
     site.work()

@@ -8,8 +8,9 @@ import click
 
 from alphaf_orch.cli.estimate_view import estimate_json, print_estimate
 from alphaf_orch.cli.options import Finite, command, echo_json, out_console, with_options
+from alphaf_orch.cli.plan import machine_of
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.core.hardware import Machine, detect_machine
+from alphaf_orch.core.hardware import Machine
 from alphaf_orch.estimates.speed import ARTICLE_CARD
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.forecast import card_bytes, card_room, forecast, hardware
@@ -40,12 +41,14 @@ def estimate(
     if engine:
         options = replace(options, sets=(*options.sets, f"sft.engine={engine}"))
     chosen, paths = settings(options)
-    machine = detect_machine()
+    machine = machine_of(chosen)
     room = _room(machine, card, gpu_memory)
     if room:  # the engine is chosen by it too
         machine = replace(machine, memory=room)
     plan = make_plan(chosen, machine, paths.root, Scope(dry=True, merge=True))
-    on = hardware(machine, max(plan.gpus.values()), card=card or "", gpu_memory=room)
+    unnamed = chosen.on != "local" and not machine.memory  # the profile says of no card what it is
+    seen = replace(machine, gpus=()) if unnamed else machine
+    on = hardware(seen, max(plan.gpus.values()), card=card or "", gpu_memory=room)
     found = forecast(plan, on)
     if as_json:
         echo_json(estimate_json(found, rate))

@@ -32,7 +32,7 @@ from alphaf_orch.runs.submission import Site
 @click.option("--votes", is_flag=True, help="Vote O or X on answers that have a gold answer, instead of comparing.")
 @click.option("--task", metavar="NAME", help=f"With --votes: an evaluated task (default {VOTED_TASK}).")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="With --votes: votes a row.")
-@with_options("on", "wait", "detach", "verbose", "as_json")
+@with_options("on", "wait", "dry_run", "detach", "verbose", "as_json")
 def judge(asked: JudgeOptions, how: How, on: str | None) -> None:
     """Let a judge model say which of two models of a run answers better.
 
@@ -43,11 +43,19 @@ def judge(asked: JudgeOptions, how: How, on: str | None) -> None:
         _submit(existing_run(str(asked.run)), asked, site, how)
         return
     refuse_waiting(how)
+    if how.dry_run and asked.run:
+        _say_who(judge_asked(asked, existing_run(asked.run)).url)
+        click.echo("dry run: nobody was asked, and nothing was written")
+        return
     folder, found = judge_run(asked, log_console(), verbose=how.verbose)
     if how.as_json:
         echo_json(found)
     else:
         (print_votes if asked.votes else print_comparison)(out_console(), found, folder)
+
+
+def _say_who(url: str, whence: str = "") -> None:
+    click.echo(f"note: the judge is asked at {url}{whence}", err=True)
 
 
 def _submit(paths: RunPaths, asked: JudgeOptions, site: Site, how: How) -> None:
@@ -59,7 +67,7 @@ def _submit(paths: RunPaths, asked: JudgeOptions, site: Site, how: How) -> None:
             where=site.file,
             fix=f"add it to the profile: `env: [{judge.api_key_env}]`; it goes through the scheduler then",
         )
-    click.echo(f"note: the judge is asked at {judge.url} from the job's machine, from which it has to be reached")
+    _say_who(judge.url, " from the job's machine, from which it has to be reached")
     what = f"votes-{asked.task or asked.prompts or VOTED_TASK}" if asked.votes else f"{asked.a}-vs-{asked.b}"
     gpus = min(1, len(site.machine(run_config(paths)).gpus))
     submit_call(paths, "judge", what, Needs("judge", gpus), site, how)

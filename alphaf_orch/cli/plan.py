@@ -23,7 +23,7 @@ from alphaf_orch.settings.options import Options, settings
 def plan(options: Options, as_json: bool) -> None:
     """Show what `alphaf run` would do and why, with every rendered file and command; launches nothing."""
     chosen, paths = settings(options)
-    machine = _machine(chosen)
+    machine = machine_of(chosen)
     made = make_plan(chosen, machine, paths.root, Scope(dry=True, merge=True))
     check_recipe(made, lambda text: click.echo(text, err=True))
     found = statuses(made, read_manifest(paths.manifest))
@@ -34,7 +34,7 @@ def plan(options: Options, as_json: bool) -> None:
         print_plan(out_console(), made, found, expected)
 
 
-def _machine(config: RunConfig) -> Machine:
+def machine_of(config: RunConfig) -> Machine:
     """Return the machine that a run is planned for: this one, or that of the site that its settings name."""
     if config.on == "local":
         return detect_machine()

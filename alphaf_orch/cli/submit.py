@@ -13,6 +13,7 @@ from rich.console import Console
 from alphaf_orch.cli.dry_run import print_dry_run
 from alphaf_orch.cli.options import How, echo_json, log_console, out_console
 from alphaf_orch.cli.wait import follow_jobs, so_far
+from alphaf_orch.clusters.chain import named_here
 from alphaf_orch.clusters.jobs import Job, Needs
 from alphaf_orch.clusters.pipelined import File, files_of
 from alphaf_orch.core.command import printable
@@ -72,11 +73,12 @@ def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Si
     words = said_again(run)
     rest = [word for word in words if word not in ("--run", "-r", run)]
     name = re.sub(r"[^\w.-]", "_", f"{command}-{what}")[:80] + (f"-{fingerprint(rest)[:6]}" if rest else "")
-    job = Job(run, name, needs, argv=(command, *words, "--on", "local"))
+    config = run_config(paths)
+    job = Job(run, name, needs, argv=(command, *words, "--on", "local"), reads=named_here(config))
     if how.dry_run:
         print_jobs([job], paths, site)
         return
-    told_by_jobs(run_config(paths), site.profile.env, partial(click.echo, err=True))
+    told_by_jobs(config, site.profile.env, partial(click.echo, err=True))
     since = _said_before(run, paths)
     _tell(submission.submit_call(paths, job, site, _say(how)), run, since, how)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.settings.clusters import Profile, Role
+from alphaf_orch.settings.config import RunConfig
 
 _ROLES: Mapping[str, Role] = {"data": "data", "tokenise": "tokenise", "train": "train", "merge": "merge"}
 
@@ -32,13 +34,33 @@ def chain_jobs(plan: Plan, run: str, to_do: Collection[str]) -> tuple[Job, ...]:
 
 def stage_job(plan: Plan, stage: Stage, run: str, after: tuple[str, ...] = ()) -> Job:
     """Return the job that makes a stage as it is planned."""
-    return Job(run, stage.name, needs_of(stage, plan), stage.name, after=after, planned=planned(plan, stage))
+    made_with, reads = planned(plan, stage), named_here(plan.config)
+    return Job(run, stage.name, needs_of(stage, plan), stage.name, after=after, planned=made_with, reads=reads)
 
 
 def needs_of(stage: Stage, plan: Plan) -> Needs:
     """Return what a stage needs: GPUs are a training's alone, whatever else may run beside them."""
     gpus = plan.gpus[stage.section] if stage.kind == "train" and stage.section else 0
     return Needs(_ROLES[stage.kind], gpus, stage.nodes)
+
+
+def named_here(config: RunConfig) -> tuple[str, ...]:
+    """Return the files and folders of this machine that a run's settings name: models, data, templates.
+
+    Not `tools`: inside of a container they are the image's.
+    """
+    named = (config.model, config.data, config.datasets, config.dpo_data, config.templates)
+    texts = _texts((*named, config.sft, config.dpo, config.merge))
+    here = {text for text in texts if text.startswith("/") and os.path.exists(text)}  # noqa: PTH110 a text may be too long for one
+    return tuple(sorted(here))
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _texts(each)
 
 
 def planned(plan: Plan, stage: Stage) -> dict[str, Any]:

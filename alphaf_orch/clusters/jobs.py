@@ -25,7 +25,8 @@ class Job:
     It makes `stage`, or else calls `alphaf` with `argv`. `run` is a run, an arm (EXPERIMENT/ARM) or an experiment;
     `name` is unique in it and names the job's files: that of the stage where it makes one, else what it does
     (`eval-finance-ko`, `report`). `after` are jobs that must have succeeded before it starts, `behind` jobs that must
-    have ended, however; both by key. `planned` is what its stage was planned with (chain.planned).
+    have ended, however; both by key. `planned` is what its stage was planned with (chain.planned), `reads` what the
+    run's settings name that lies here (chain.named_here): a container has to be given it.
     """
 
     run: str
@@ -36,6 +37,7 @@ class Job:
     after: tuple[str, ...] = ()
     behind: tuple[str, ...] = ()
     planned: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    reads: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.core.paths import RunPaths
@@ -81,3 +81,14 @@ class Scheduler(Protocol):
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Ask the scheduler to end the jobs, in one call; one that is over already is no error. Raises ToolError."""
+
+
+@runtime_checkable
+class Searched(Protocol):
+    """A scheduler whose queue tells which file a job was given as: one whose id was lost is found again by it."""
+
+    def by_script(self, scripts: Sequence[Path]) -> Mapping[Path, str]:
+        """Return the ids of the user's jobs that wait or run, by those of the files that they were handed over as.
+
+        One call of the scheduler. Raises ToolError as `states` does.
+        """

@@ -11,7 +11,7 @@ from pathlib import Path
 from alphaf_orch.clusters.jobs import Job, in_order
 from alphaf_orch.clusters.pipelined import File, Pipelined, ready
 from alphaf_orch.clusters.profiles import granted
-from alphaf_orch.clusters.scheduler import JobState, Place, Scheduler
+from alphaf_orch.clusters.scheduler import JobState, Place, Scheduler, Searched
 from alphaf_orch.clusters.submitted import Submitted, read_events, read_submitted, write_submitted
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.errors import AlphafError
@@ -38,27 +38,47 @@ def submit_jobs(
     `paths_of` gives the paths of what a job's `run` names; `known` are ids, by key, of jobs handed over before that
     these may wait for: what a job waits for and is in neither is over. `on` is what `--on` said. Nothing is written
     before every file is made. Where a job is refused those of this call are taken back, and their records with them:
-    raises the scheduler's error, saying so.
+    raises the scheduler's error, saying so. One whose answer was lost is taken back too where the queue has it; where
+    the queue does not tell its record stays, without an id.
     """
     if isinstance(scheduler, Pipelined):
         return _submit_files(jobs, profile, scheduler, paths_of, place, say, on=on, known=known or {})
     made = [_Made(job, paths_of(job.run), *_script(job, profile, scheduler, paths_of, place)) for job in in_order(jobs)]
     ids, handed = dict(known or {}), dict[str, str]()
-    before = [(each.record, _text(each.record)) for each in made]
+    before = {each.record: _text(each.record) for each in made}
+    asked: _Made | None = None
     try:
         for each in made:
             job = each.job
             after, behind = ([ids[key] for key in keys if key in ids] for keys in (job.after, job.behind))
             record = _record(job, profile, scheduler, on, after)
-            write_atomic(each.script, each.text)
+            write_atomic(each.script, each.text, lasting=False)  # the scheduler takes its own copy
             write_submitted(each.paths, record)
+            asked = each
             ids[job.key] = handed[job.key] = scheduler.submit(each.script, job, after, behind)
+            asked = None
             write_submitted(each.paths, replace(record, job_id=handed[job.key]))
             say(f"{job.name}: submitted as job {handed[job.key]}{_waits(after, behind)}")
     except (AlphafError, KeyboardInterrupt, OSError) as error:
+        taken, doubt = _unanswered(asked, scheduler)
+        if asked and doubt:
+            del before[asked.record]
         _put_back(before)
-        raise _taken_back(error, scheduler, tuple(handed.values())) from None
+        raise _taken_back(error, scheduler, (*handed.values(), *taken), doubt) from None
     return handed
+
+
+def _unanswered(asked: _Made | None, scheduler: Scheduler) -> tuple[tuple[str, ...], str]:
+    """Return the id of a job whose handing over ended in an error where the queue has it all the same.
+
+    And what to say where that is not to be known. What was refused is looked for as well: one call more, of an error.
+    """
+    if asked is None or not isinstance(scheduler, Searched):
+        return (), ""
+    try:
+        return tuple(scheduler.by_script([asked.script]).values()), ""
+    except AlphafError as problem:
+        return (), f"; {asked.job.name} may be queued all the same ({problem.what}): the same command again finds out"
 
 
 def _submit_files(
@@ -75,7 +95,7 @@ def _submit_files(
     """Do what `submit_jobs` does with files of several jobs each; those that wait for others are told, not written."""
     now_, later = ready(scheduler.files(jobs, profile, paths_of, place), scheduler, known)
     handed: dict[str, str] = {}
-    before = [(path, _text(path)) for file in now_ for job in file.jobs for path in [paths_of(job.run).job(job.name)]]
+    before = {path: _text(path) for file in now_ for job in file.jobs for path in [paths_of(job.run).job(job.name)]}
     try:
         for file in now_:
             write_atomic(file.path, file.text)
@@ -125,19 +145,34 @@ def live_jobs(every: Iterable[RunPaths], scheduler: Scheduler) -> dict[str, Live
     """Return the runs' jobs that wait or run, by key, as the scheduler says in one call for all.
 
     Nothing is asked where every job has written down that it ended well: what failed or was stopped the scheduler may
-    have queued again by itself, where a machine failed. Raises ToolError where it does not answer.
+    have queued again by itself, where a machine failed. One whose id was lost, for alphaf was killed between handing it
+    over and writing that down, is looked for in one call more. Raises ToolError where it does not answer.
     """
     open_ones = {
         f"{job.run}:{job.name}": job
-        for paths in every
-        for job in read_submitted(paths)
-        if job.scheduler == scheduler.name and job.job_id and not ended(paths, job)
+        for paths, job in _with_ids(every, scheduler)
+        if job.job_id and not ended(paths, job)
     }
     if not open_ones:
         return {}
     states = scheduler.states(tuple(job.job_id for job in open_ones.values()))
     found = {key: Live(job, states.get(job.job_id, JobState("unknown"))) for key, job in open_ones.items()}
     return {key: live for key, live in found.items() if live.state.state in ("queued", "running", "requeued")}
+
+
+def _with_ids(every: Iterable[RunPaths], scheduler: Scheduler) -> list[tuple[RunPaths, Submitted]]:
+    """Return the scheduler's jobs; an id that was lost and is found again is written down."""
+    jobs = [(paths, job) for paths in every for job in read_submitted(paths) if job.scheduler == scheduler.name]
+    if not isinstance(scheduler, Searched) or all(job.job_id for _, job in jobs):
+        return jobs
+    files = {index: paths.job_script(job.name, "sbatch") for index, (paths, job) in enumerate(jobs) if not job.job_id}
+    found = scheduler.by_script(tuple(files.values()))
+    for index, file in files.items():
+        if file in found:
+            paths, job = jobs[index]
+            jobs[index] = (paths, replace(job, job_id=found[file]))
+            write_submitted(*jobs[index])
+    return jobs
 
 
 def ended(paths: RunPaths, job: Submitted) -> bool:
@@ -203,16 +238,16 @@ def _waits(after: Sequence[str], behind: Sequence[str]) -> str:
     return f", {' and '.join(waits)}" if waits else ""
 
 
-def _put_back(before: Sequence[tuple[Path, str | None]]) -> None:
+def _put_back(before: Mapping[Path, str | None]) -> None:
     """Leave the records as they were: of jobs that are taken back nothing is told."""
-    for path, text in before:
+    for path, text in before.items():
         if text is None:
             path.unlink(missing_ok=True)
         else:
             write_atomic(path, text)
 
 
-def _taken_back(error: BaseException, scheduler: Scheduler, ids: tuple[str, ...]) -> BaseException:
+def _taken_back(error: BaseException, scheduler: Scheduler, ids: tuple[str, ...], doubt: str = "") -> BaseException:
     """Cancel what was handed over and return the error that says so."""
     told = ""
     if ids:
@@ -224,4 +259,4 @@ def _taken_back(error: BaseException, scheduler: Scheduler, ids: tuple[str, ...]
             told = f"; jobs {named}, submitted before it, could not be cancelled ({problem.what}): cancel them"
     if not isinstance(error, AlphafError):
         return error
-    return type(error)(f"{error.what}{told}", where=error.where, fix=error.fix)
+    return type(error)(f"{error.what}{told}{doubt}", where=error.where, fix=error.fix)

@@ -62,7 +62,9 @@ class Submitted:
 
 def write_submitted(paths: RunPaths, job: Submitted) -> None:
     """Write a job down, whole; what an earlier one of that name wrote of itself is kept as it is."""
-    write_atomic(paths.job(job.name), json.dumps(vars(job), ensure_ascii=False, indent=1) + "\n")
+    text = json.dumps(vars(job), ensure_ascii=False, indent=1) + "\n"
+    # Without its id it is written again in a moment. Twice flushed, hundreds of jobs take a busy disk half a minute.
+    write_atomic(paths.job(job.name), text, lasting=bool(job.job_id))
 
 
 def read_submitted(paths: RunPaths) -> tuple[Submitted, ...]:

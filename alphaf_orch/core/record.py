@@ -42,7 +42,7 @@ def _flush(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
+def _replacing(path: Path, *, lasting: bool = True) -> Iterator[Path]:
     """Yield the place for a new version of the file, which takes the old one's place in the end if all went well."""
     partial = path.with_name(path.name + ".partial")
     usable(path)
@@ -51,21 +51,24 @@ def _replacing(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
-            _flush(partial)
+            if lasting:
+                _flush(partial)
             partial.replace(path)
-            _flush(path.parent)  # a power cut would take back the rename
+            if lasting:
+                _flush(path.parent)  # a power cut would take back the rename
         except BaseException:
             with contextlib.suppress(OSError):
                 partial.unlink()
             raise
 
 
-def write_atomic(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str, *, lasting: bool = True) -> None:
     """Write the text so that a reader, or a crash, meets the old file or the new one and nothing between.
 
-    Raises DiskError where the disk does not take it; the old file is kept then.
+    What is written anew in a moment need not be `lasting`: a power cut may leave it empty. Raises DiskError where the
+    disk does not take it; the old file is kept then.
     """
-    with _replacing(path) as partial:
+    with _replacing(path, lasting=lasting) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from rich.console import Console
 
-from alphaf_orch.clusters.chain import check_fits, needs_of, planned
+from alphaf_orch.clusters.chain import check_fits, named_here, needs_of, planned
 from alphaf_orch.clusters.jobs import Job, Needs
 from alphaf_orch.clusters.pipelined import Pipelined
 from alphaf_orch.clusters.reasons import NEVER
@@ -105,6 +105,8 @@ def wanted_jobs(
     queued = [key for key, each in arms.items() if not each.runs]
     found, stale = fresh_jobs(works, needs_of, parallel=parallel, live=arms, queued=queued)
     jobs = [replace(job, planned=planned(*stages[job.key])) if job.stage else job for job in found.jobs]
+    named = {work.run: named_here(work.plan.config) for work in works}
+    jobs = [replace(job, reads=named.get(job.run, ())) for job in jobs]
     check_fits(jobs, site.profile, site.file)
     jobs += [job for job in beside.own if job.key not in live]
     others = [key for key in arms if key not in stale]

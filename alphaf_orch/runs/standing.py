@@ -136,7 +136,7 @@ def _by_scheduler(known: Standing, last: Event | None, told: JobState) -> Standi
 def _by_itself(known: Standing, last: Event | None, *, forgotten: bool) -> Standing:
     """Return how a job stands by what it wrote down; one that wrote no end and is forgotten will write none."""
     if last is None and not known.job_id:
-        why = "alphaf ended while it handed it over; whether the scheduler has it, only its queue tells"
+        why = "alphaf ended while it handed it over; the same command again finds out, and `alphaf cancel` too"
         return replace(known, state="unknown", reason=NOT_HANDED, why=why)
     if last is None:
         why = "it never began: cancelled, or refused a machine" if forgotten else ""

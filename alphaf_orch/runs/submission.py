@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -85,6 +86,9 @@ class Site:
         """Hand the jobs over, each after what it waits for, and return their ids by key."""
         with writing(cache_dir()):
             cache_dir().mkdir(parents=True, exist_ok=True)  # a container cannot be given a folder that is not there
+        unset = [name for name in self.profile.env if name not in os.environ]
+        if unset and jobs:
+            say(f"note: {', '.join(unset)}, which the profile's `env` names, is not set here: jobs do not get it")
         return submit_jobs(
             jobs, self.profile, self.scheduler, submitted_paths, self.place, say, on=str(self.on), known=known
         )

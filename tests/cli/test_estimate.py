@@ -42,6 +42,17 @@ def test_it_says_memory_by_part_time_disk_hours_and_price(alphaf):
         assert text in done.output, text
 
 
+@pytest.mark.parametrize(
+    ("card", "words"),
+    [("gpu: NVIDIA L40S", "on 4 x NVIDIA L40S, 44."), ("", "on 4 x NVIDIA H100 80GB HBM3 (assumed: none is here)")],
+)
+def test_the_machine_is_the_one_of_the_site_that_the_settings_name(alphaf, tmp_path, card, words):
+    (tmp_path / "site.yaml").write_text(f"gpus_per_node: 4\n{card}\n")
+    (tmp_path / "c.yaml").write_text("model: eeve\ngpus: 4\non: slurm:./site.yaml\n")
+    done = alphaf("estimate", "--config", "c.yaml")
+    assert words in done.output
+
+
 def test_its_json_adds_up(alphaf):
     found = values(alphaf, *TRAINED, "--rate", "2")
     sft = stage(found, "sft")

@@ -95,6 +95,13 @@ def test_a_chain_is_submitted_a_job_a_stage_and_its_jobs_make_it(site):
     assert len(site.scheduler.handed) == 7
 
 
+def test_a_variable_that_jobs_are_to_get_and_that_is_not_set_is_said(site, monkeypatch):
+    site.profile.write_text("env: [OUR_PROXY]\n")
+    assert "note: OUR_PROXY, which the profile's `env` names, is not set here" in site.submit("sft", run="a")
+    monkeypatch.setenv("OUR_PROXY", "x")
+    assert "note: OUR_PROXY" not in site.submit("sft", run="b")
+
+
 def test_a_chain_of_jobs_is_the_chain_that_runs_here(site):
     site.submit()
     site.work()
@@ -242,14 +249,17 @@ def test_a_merge_of_models_is_a_stage_and_a_sweep_of_them_a_call(site):
 def test_a_judgement_is_the_same_call_in_a_job(site):
     site.submit()
     site.work()
-    said = site(
-        "judge", "--run", "시험", "--a", "dpo", "--b", "sft", "--judge", "http://10.0.0.1:8000/v1", "--limit", "2"
-    )
+    call = ("judge", "--run", "시험", "--a", "dpo", "--b", "sft", "--judge", "http://10.0.0.1:8000/v1", "--limit", "2")
+    assert "jobs/judge-dpo-vs-sft" in site(*call, "--dry-run")
+    assert "nobody was asked" in site(*call, "--dry-run", "--on", "local")
+    assert len(site.scheduler.handed) == 7
+    said = site(*call)
     assert "http://10.0.0.1:8000/v1 from the job's machine" in said
     job = site.scheduler.handed["108"].job
     assert job.argv[:3] == ("judge", "--run", "시험")
     assert job.argv[-2:] == ("--on", "local")
     assert job.needs.role == "judge"
+    assert list(json.loads(site.out(*call, "--json"))["under_way"].values()) == ["108"], "nothing else on stdout"
     assert site("judge", "--run", "시험", "--a", "dpo", "--b", "nobody", code=2)
     assert list(site.scheduler.handed) == [str(number) for number in range(101, 109)]
 

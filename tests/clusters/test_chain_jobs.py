@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alphaf_orch.clusters.chain import chain_jobs, check_fits, planned_machine, planned_scope
+from alphaf_orch.clusters.chain import chain_jobs, check_fits, named_here, planned_machine, planned_scope
 from alphaf_orch.clusters.profiles import described
 from alphaf_orch.core.errors import HardwareError
 from alphaf_orch.core.hardware import Machine
@@ -52,6 +52,15 @@ def test_each_stage_gets_what_it_needs_behind_the_one_before_it(tmp_path):
     }
     assert [job.after for job in jobs] == [(), *((job.key,) for job in jobs[:-1])]
     assert all(job.stage == job.name and job.run == "r" for job in jobs)
+
+
+def test_what_the_settings_name_and_lies_here_is_told(tmp_path):
+    rows, partner = tmp_path / "내 rows.jsonl", tmp_path / "partner"
+    rows.write_text("", "utf-8")
+    partner.mkdir()
+    named = {"data": (str(rows), "/not/here.jsonl", "hub/name"), "merge": {"partners": [str(partner)]}}
+    config = RunConfig(model="eeve", tools={"axolotl": str(tmp_path)}, **named)
+    assert set(named_here(config)) == {str(partner), str(rows)}
 
 
 def test_what_is_done_is_no_job(tmp_path):

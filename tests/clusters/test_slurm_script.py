@@ -156,6 +156,15 @@ def test_pyxis_gets_the_folders_that_a_job_needs_under_their_own_paths():
     assert inside[4:6] == ["python3", "-m"]
 
 
+def test_what_the_settings_name_is_mounted_but_for_what_the_user_mounts_himself():
+    reads = ("/data/runs/a.jsonl", "/home/kim/rows.jsonl", "/raid/model")
+    job = Job("r", "sft", Needs("train", 8), "sft", reads=reads)
+    place = Place("python3", "/data/work", {"ALPHAF_RUNS": "/data/runs"})
+    container = Container(runtime="pyxis", image="i", mounts=("/nfs/raid:/raid:ro",))
+    mounts = "/data/runs:/data/runs,/data/work:/data/work,/home/kim/rows.jsonl:/home/kim/rows.jsonl,/nfs/raid:/raid:ro"
+    assert f"--container-mounts={mounts}" in launched(script(job, place, container=container))
+
+
 def test_apptainer_gets_gpus_where_the_job_has_some():
     container = Container(runtime="apptainer", image="/img/a b.sif", python="/opt/py")
     words = launched(script(container=container))
@@ -170,7 +179,7 @@ def test_enroot_is_told_of_the_job_by_whoever_starts_it_on_each_machine(tmp_path
     """Only the machine knows its number: the names are found there, as bash really finds them."""
     place = Place("python3", "/data/work", {"ALPHAF_RUNS": "/data/runs"})
     container = Container(runtime="enroot", image="img.sqsh", python="py")
-    words = launched(script(place=place, container=container, env=("WANDB_API_KEY",)))
+    words = launched(script(place=place, container=container, env=("WANDB_API_KEY",), scratch="/fast/$USER"))
     shown = tmp_path / "enroot"
     shown.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     shown.chmod(0o755)
@@ -180,7 +189,7 @@ def test_enroot_is_told_of_the_job_by_whoever_starts_it_on_each_machine(tmp_path
     assert said[0] == "start"
     assert {"SLURM_NODEID", "SLURM_JOB_ID"} == {after for word, after in itertools.pairwise(said) if word == "--env"}
     assert "--mount=/data/work:/data/work:none:x-create=auto,rbind" in said
-    assert "--env=WANDB_API_KEY" in said
+    assert {"--env=WANDB_API_KEY", "--env=TMPDIR"} <= set(said)
     assert said[said.index("img.sqsh") :][:5] == ["img.sqsh", "sh", "-c", 'cd "$0" && exec "$@"', "/data/work"]
 
 

@@ -233,6 +233,13 @@ def test_settings_that_would_have_squeue_answer_otherwise_are_left_out(commands,
     assert ("SQUEUE_USERS" in found, found["SLURM_TIME_FORMAT"]) == (False, "%s")
 
 
+def test_jobs_are_found_by_the_files_that_they_were_given_as(commands, tmp_path):
+    mine, other = tmp_path / "내 a|b" / "sft.sbatch", tmp_path / "dpo.sbatch"
+    commands("squeue", f"printf '%s\\n' 'CLUSTER: west' '7|{mine}' '8|/else/sft.sbatch' '9_[1-3]|{other}'")
+    assert Slurm().by_script([mine, other]) == {mine: "7"}
+    assert commands.calls() == ["squeue --me --noheader --all --format=%A|%o"]
+
+
 def test_scancel_is_one_call_and_what_is_over_is_no_error(commands):
     commands("scancel", "echo 'scancel: error: Kill job error on job id 2: Invalid job id specified' >&2; exit 1")
     Slurm().cancel(["1", "2"])

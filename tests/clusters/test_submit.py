@@ -118,6 +118,53 @@ def test_an_interrupt_takes_back_too(place, monkeypatch):
     assert place.records() == {}
 
 
+def lost_answer(place, monkeypatch, error, *, silent=False):
+    """Submit, the second job taken by the scheduler, whose answer is lost and which, `silent`, says nothing more."""
+    hand_over = place.scheduler.submit
+
+    def submit(script, job, after, behind):
+        number = hand_over(script, job, after, behind)
+        if job.name == "sft":
+            place.scheduler.silent = silent
+            raise error
+        return number
+
+    monkeypatch.setattr(place.scheduler, "submit", submit)
+    with pytest.raises(type(error)) as caught:
+        place.submit()
+    place.scheduler.silent = False
+    return caught.value
+
+
+NO_ANSWER = ToolError("Slurm did not answer within 60 seconds", where="", fix="")
+
+
+@pytest.mark.parametrize("error", [NO_ANSWER, KeyboardInterrupt()], ids=["silence", "interrupt"])
+def test_a_job_whose_answer_was_lost_is_taken_back_too(place, monkeypatch, error):
+    lost_answer(place, monkeypatch, error)
+    assert place.scheduler.cancelled == [("101", "102")]
+    assert place.records() == {}
+
+
+@pytest.mark.parametrize("error", [NO_ANSWER, KeyboardInterrupt()], ids=["silence", "interrupt"])
+def test_a_job_that_may_have_been_taken_is_found_again_by_its_file(place, monkeypatch, error):
+    told = lost_answer(place, monkeypatch, error, silent=True)
+    assert isinstance(told, KeyboardInterrupt) or "sft may be queued all the same" in told.what
+    assert {name: job.job_id for name, job in place.records().items()} == {"sft": ""}
+    found = live_jobs([place.paths()], place.scheduler)
+    assert {key: live.record.job_id for key, live in found.items()} == {"r:sft": "102"}
+    assert place.records()["sft"].job_id == "102", "from now on everybody knows it"
+
+
+def test_a_job_that_was_never_handed_over_is_none(place):
+    place.submit(JOBS[:1])
+    file = place.paths().job("data")
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), "job_id": ""}), "utf-8")
+    place.scheduler.told["101"] = JobState("cancelled")
+    assert live_jobs([place.paths()], place.scheduler) == {}
+    assert place.records()["data"].job_id == ""
+
+
 def test_a_script_that_cannot_be_made_leaves_nothing(place, monkeypatch):
     make = place.scheduler.script
 

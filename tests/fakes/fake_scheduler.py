@@ -69,6 +69,11 @@ class FakeScheduler:
         self._answer()
         return {each: self.told.get(each, JobState("unknown")) for each in ids}
 
+    def by_script(self, scripts: Sequence[Path]) -> Mapping[Path, str]:
+        self._answer()
+        open_ones = (each for number, each in self.handed.items() if not self.told[number].over)
+        return {each.script: each.id for each in open_ones if each.script in scripts}
+
     def cancel(self, ids: Sequence[str]) -> None:
         self.cancelled.append(tuple(ids))
         self._answer()

@@ -78,6 +78,8 @@ def test_how_jobs_end_is_what_slurm_says_and_those_behind_them_follow_or_do_not(
     behind = hand.over("c", (), [failing, never])
     setup = hand.over("d", setup=("cd /nowhere",))
     killed = hand.over("hang")
+    file = RunPaths(hand.root).job_script("hang", "sbatch")
+    assert hand.slurm.by_script([file, Path("/nowhere")]) == {file: killed}, "whatever its path looks like"
     until(lambda: hand.slurm.states([killed])[killed].state == "running", "it runs")
     hand.slurm.cancel([killed, "999999"])
     assert hand.ended(failing, never, never_either, behind, setup, killed) == [

@@ -39,17 +39,21 @@ def launch(job: Job, profile: Profile, paths: RunPaths, place: Place) -> str:
     # By `env`, inside: what an image sets itself wins over the variables of a job, with every runtime in another way.
     settled = ("env", *(f"{name}={value}" for name, value in place.env.items()))
     within = (*settled, container.python, *alphaf)
-    mounts = (*(f"{path}:{path}" for path in _folders(container, paths, place)), *container.mounts)
+    mounts = (*(f"{path}:{path}" for path in _folders(container, job, paths, place)), *container.mounts)
     if container.runtime == "pyxis":
         return shlex.join((*srun, *_pyxis(container, mounts, place), *within))
     if container.runtime == "apptainer":
         return shlex.join((*srun, *_apptainer(container, mounts, place, bool(given.gpus)), *within))
-    return shlex.join((*srun, *_enroot(container, mounts, profile.env, place), *within))
+    passed = (*profile.env, *(["TMPDIR"] if profile.scratch else []))
+    return shlex.join((*srun, *_enroot(container, mounts, passed, place), *within))
 
 
-def _folders(container: Container, paths: RunPaths, place: Place) -> list[str]:
+def _folders(container: Container, job: Job, paths: RunPaths, place: Place) -> list[str]:
     """Return what a job needs under the path that it has outside, each folder once; raise ConfigError for a path."""
-    needed = {str(paths.root), place.folder, *(text for text in place.env.values() if PurePath(text).is_absolute())}
+    within = [mount.split(":")[1] for mount in container.mounts if ":" in mount]  # as the user has it there
+    reads = (path for path in job.reads if not any(PurePath(path).is_relative_to(it) for it in within))
+    folders = (text for text in place.env.values() if PurePath(text).is_absolute())
+    needed = {str(paths.root), place.folder, *folders, *reads}
     found = sorted(path for path in needed if not any(PurePath(path).is_relative_to(it) for it in needed - {path}))
     # pyxis and enroot write lines of an fstab, fields between blanks.
     signs = ",:" if container.runtime == "apptainer" else ",: \t"

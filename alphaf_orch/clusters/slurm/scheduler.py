@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.clusters.scheduler import JobState, Place
 from alphaf_orch.clusters.slurm.asking import CANCEL_S, LOOK_S, SUBMIT_S, called, in_words, require_command
 from alphaf_orch.clusters.slurm.script import script
-from alphaf_orch.clusters.slurm.states import accounted, accounts_question, queue_question, queued
+from alphaf_orch.clusters.slurm.states import MINE_QUESTION, accounted, accounts_question, queue_question, queued
 from alphaf_orch.core.command import Answer
 from alphaf_orch.core.errors import ToolError
 from alphaf_orch.core.paths import RunPaths
@@ -69,6 +70,13 @@ class Slurm:
                 known |= dict(accounted(_accounts(accounts_question(left), cluster)))
             found |= {name: known.get(number, JobState("unknown")) for number, name in those.items()}
         return found
+
+    def by_script(self, scripts: Sequence[Path]) -> Mapping[Path, str]:
+        """Return what squeue says of the user's jobs that have not ended, by the files that sbatch was given."""
+        meant = {os.path.realpath(script): script for script in scripts}
+        rows = (line.partition("|") for line in _told(MINE_QUESTION, "").splitlines())
+        found = ((meant.get(os.path.realpath(file)), number) for number, _, file in rows if number.isdecimal())
+        return {script: number for script, number in found if script}
 
     def cancel(self, ids: Sequence[str]) -> None:
         """Call scancel; raise ToolError in its words where it may not, or cannot."""

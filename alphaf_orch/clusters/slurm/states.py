@@ -13,6 +13,8 @@ from alphaf_orch.clusters.scheduler import JobState, State
 
 # squeue -O: each field with its width (what is longer is cut off) and what stands behind it.
 _QUEUE = ("JobID:32", "State:32", "Reason:256", "RestartCnt:16", "exit_code:32", "SubmitTime:32", "StartTime:32", "EndTime:32", "NodeList:4096")  # fmt: skip  # noqa: E501
+# Of whoever asks, what has not ended: so it is where no state is said. %o is the file that sbatch was given.
+MINE_QUESTION = ("squeue", "--me", "--noheader", "--all", "--format=%A|%o")
 _ACCOUNTS = ("JobIDRaw", "State", "Reason", "ExitCode", "Submit", "Start", "End", "NodeList")
 _ENDED: dict[str, State] = {"COMPLETED": "done", "CANCELLED": "cancelled", "REVOKED": "cancelled"}
 _FAILED = ("FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "BOOT_FAIL", "DEADLINE", "LAUNCH_FAILED")

@@ -202,3 +202,10 @@ def test_two_schedulers_may_give_the_same_number(slurm):
     cloud.event("sft", "ended", 5, exit_code=7)
     slurm.told = {"1": JobState("queued", "Priority"), "2": JobState("unknown")}
     assert [job.state for job in ask([here.paths, cloud.paths]).standings[here.paths]] == ["queued", "unknown"]
+
+
+def test_who_cancelled_a_stage_is_its_error(slurm, shown):
+    far = Submission(stages=("sft",))
+    far.event("sft", "started", 5)
+    slurm.told = {"101": JobState("cancelled", "by kim")}
+    assert shown()["stages"]["sft"]["error"] == "cancelled by kim"

@@ -12,7 +12,7 @@ from alphaf_orch.clusters.jobs import Job, in_order
 from alphaf_orch.clusters.pipelined import File, Pipelined, ready
 from alphaf_orch.clusters.profiles import granted
 from alphaf_orch.clusters.scheduler import JobState, Place, Scheduler, Searched
-from alphaf_orch.clusters.submitted import Submitted, read_events, read_submitted, write_submitted
+from alphaf_orch.clusters.submitted import Submitted, bare, read_events, read_submitted, write_submitted
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.paths import RunPaths
@@ -177,8 +177,7 @@ def _with_ids(every: Iterable[RunPaths], scheduler: Scheduler) -> list[tuple[Run
 
 def ended(paths: RunPaths, job: Submitted) -> bool:
     """Return whether a job has itself written down that it ended, and well."""
-    number = job.job_id.partition(";")[0]  # behind it a cluster's name, which a job does not know
-    mine = [event for event in read_events(paths, job.name) if event.job_id == number]
+    mine = [event for event in read_events(paths, job.name) if event.job_id == bare(job.job_id)]
     return bool(mine) and (mine[-1].event, mine[-1].exit_code) == ("ended", 0)
 
 

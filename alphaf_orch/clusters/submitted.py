@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from alphaf_orch.core import shapes
 from alphaf_orch.core.disk import writing
-from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.errors import Interrupted, RunStateError
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import now, stored_json, write_atomic
@@ -22,6 +22,7 @@ from alphaf_orch.core.small_files import parse_json
 
 FORMAT = 1
 Happened = Literal["started", "requeued", "ended"]
+_CANCELLED = "cancelled by "
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,22 @@ def _event(line: str) -> Event | None:
         return None
     right = isinstance(event.at, str) and isinstance(event.restart, int) and event.event in Happened.__args__  # type: ignore[attr-defined]
     return event if right else None
+
+
+def bare(job_id: str) -> str:
+    """Return a job's number as the job itself knows it: sbatch puts `;CLUSTER` behind it where there are several."""
+    return job_id.partition(";")[0]
+
+
+def cancelled(job: Submitted, by: str) -> Event:
+    """Return that a job was taken back at this moment, which it may not live to write down; `cancelled_by` reads it."""
+    return Event("ended", now(), bare(job.job_id), exit_code=Interrupted.exit_code, why=f"{_CANCELLED}{by}")
+
+
+def cancelled_by(event: Event) -> str:
+    """Return who took a job back; empty for what else happened to it."""
+    by = event.event == "ended" and event.why.startswith(_CANCELLED)
+    return event.why.removeprefix(_CANCELLED) if by else ""
 
 
 def newest(events: Sequence[Event]) -> Event | None:

@@ -21,7 +21,6 @@ _STEERING = re.compile(
 )
 _BREAKS = re.compile(r"[\t\n\u2028\u2029]+")
 _ENDS = re.compile(rb"\r+(?=\n|\Z)")
-_OVERWRITTEN = re.compile(rb"[^\n]*\r")
 
 
 class Tail:
@@ -75,9 +74,11 @@ def _on_paper(lines: bytes) -> str:
 def on_paper(lines: bytes) -> str:
     """Return lines as they would stand on paper; secrets are for whoever shows them.
 
-    Of many at once, for each search has its price.
+    Of many at once, for each search has its price; none looks through a line again from each of its letters.
     """
-    last = _OVERWRITTEN.sub(b"", _ENDS.sub(b"", lines))
+    last = lines
+    if b"\r" in lines:
+        last = b"\n".join(line.rpartition(b"\r")[2] for line in _ENDS.sub(b"", lines).split(b"\n"))
     return _STEERING.sub("", last.decode("utf-8", "replace"))
 
 

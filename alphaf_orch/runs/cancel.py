@@ -10,11 +10,10 @@ from pathlib import Path
 
 from alphaf_orch.clusters.schedulers import scheduler_named
 from alphaf_orch.clusters.submit import Live, live_jobs
-from alphaf_orch.clusters.submitted import Event, note, read_submitted
-from alphaf_orch.core.errors import Interrupted, RunStateError
+from alphaf_orch.clusters.submitted import bare, cancelled, note, read_submitted
+from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.holder import SILENT_S, Holder, holder_of
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.core.record import now
 from alphaf_orch.core.stop import forget, read_wish, wish
 
 _POLL_S = 0.5
@@ -69,10 +68,8 @@ def cancel_jobs(every: Sequence[RunPaths], by: str) -> list[Live]:
         if live:
             scheduler.cancel([each.record.job_id for each in live.values()])
         for each in live.values():
-            number = each.record.job_id.partition(";")[0]
             place = next(paths for paths in every if each.record in read_submitted(paths))
-            told = Event("ended", now(), number, exit_code=Interrupted.exit_code, why=f"cancelled by {by}")
-            note(place, each.record.name, told)
+            note(place, each.record.name, cancelled(each.record, by))
         found += live.values()
     return found
 
@@ -82,7 +79,7 @@ def working(every: Iterable[RunPaths], cancelled: Iterable[Live]) -> list[Workin
 
     Of an experiment that is held itself the arms are left to it: it stops them.
     """
-    jobs = {f"Slurm job {each.record.job_id.partition(';')[0]}" for each in cancelled}
+    jobs = {f"Slurm job {bare(each.record.job_id)}" for each in cancelled}
     found: list[Working] = []
     for paths in every:
         locks = [paths.lock, paths.eval_lock, paths.answers_lock, *(each / ".lock" for each in paths.judgings())]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from alphaf_orch.clusters.reasons import NEVER
 from alphaf_orch.clusters.schedulers import scheduler_named
+from alphaf_orch.clusters.submitted import bare
 from alphaf_orch.core.calls import read_call
 from alphaf_orch.core.errors import Interrupted, RunStateError, StageError
 from alphaf_orch.core.names import named_folder
@@ -20,7 +21,7 @@ from alphaf_orch.core.tail import Tail
 from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.attach import Pulse
 from alphaf_orch.runs.jobs import Answers, Named, Told, heard, known, read_all, with_arms
-from alphaf_orch.runs.standing import Standing, bare
+from alphaf_orch.runs.standing import Standing
 
 # Whoever runs a cluster hates a `watch squeue` for each user: so often the scheduler is asked, ours.
 ASK_S = 10.0

@@ -22,7 +22,8 @@ from alphaf_orch.runs.standing import OPEN, Settled, Standing, by_job, of_job, s
 
 Named = Callable[[str], Scheduler]
 Kept = tuple[tuple[Submitted, tuple[Event, ...]], ...]
-Answers = dict[tuple[str, str], JobState]
+Key = tuple[str, str]  # a scheduler, and the id that it gave
+Answers = dict[Key, JobState]
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,8 @@ def _standings(kept: Mapping[RunPaths, Kept], answers: Answers) -> dict[RunPaths
             if each.job_id:
                 each = standing(job, events, answers.get((job.scheduler, each.job_id)))
             found[paths].append(each)
-    by_id = {each.job_id: each for several in found.values() for each in several if each.job_id}
-    causes: dict[str, Standing | None] = {}
+    by_id = {_key(each): each for several in found.values() for each in several if each.job_id}
+    causes: dict[Key, Standing | None] = {}
     return {
         paths: tuple(_with_cause(each, by_id, causes) for each in sorted(several, key=_submitted))
         for paths, several in found.items()
@@ -109,7 +110,11 @@ def _submitted(found: Standing) -> tuple[str, int, str]:
     return found.job.at, len(found.job_id), found.job_id  # of one second, by their numbers
 
 
-def _with_cause(each: Standing, by_id: Mapping[str, Standing], causes: dict[str, Standing | None]) -> Standing:
+def _key(found: Standing) -> Key:
+    return found.job.scheduler, found.job_id
+
+
+def _with_cause(each: Standing, by_id: Mapping[Key, Standing], causes: dict[Key, Standing | None]) -> Standing:
     unheard = each.state == "unknown" or (each.state == "queued" and not each.reason)
     if not unheard and not each.reason.startswith(NEVER):
         return each
@@ -120,16 +125,16 @@ def _with_cause(each: Standing, by_id: Mapping[str, Standing], causes: dict[str,
     return replace(each, state="failed", reason=NEVER, why=why)
 
 
-def _cause(each: Standing, by_id: Mapping[str, Standing], causes: dict[str, Standing | None]) -> Standing | None:
+def _cause(each: Standing, by_id: Mapping[Key, Standing], causes: dict[Key, Standing | None]) -> Standing | None:
     """Return the job, of those that this one needs or that they need, that did not end well."""
-    if each.job_id not in causes:
-        causes[each.job_id] = None  # also for jobs that would wait for each other
-        for needed in filter(None, map(by_id.get, each.job.after)):
+    if _key(each) not in causes:
+        causes[_key(each)] = None  # also for jobs that would wait for each other
+        for needed in filter(None, (by_id.get((each.job.scheduler, number)) for number in each.job.after)):
             never = needed.reason.startswith(NEVER)
             itself = needed.state not in ("done", "unknown", *OPEN) and not never and not needed.doubtful
             cause = needed if itself else _cause(needed, by_id, causes) or (needed if never else None)
-            causes[each.job_id] = causes[each.job_id] or cause
-    return causes[each.job_id]
+            causes[_key(each)] = causes[_key(each)] or cause
+    return causes[_key(each)]
 
 
 def settle(entries: Mapping[str, Any], paths: RunPaths, told: Told) -> Mapping[str, tuple[Settled, Standing]]:

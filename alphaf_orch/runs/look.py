@@ -93,5 +93,6 @@ def _error(entry: Entry, found: Settled) -> str | None:
     if found.state in ("done", *OPEN):
         return entry.get("error") if entry.get("state") == found.state else None
     own = entry.get("error") if entry.get("state") == "failed" else None
-    by_its_job = explained(found.reason, "" if found.why == own else found.why)
+    reason = f"cancelled {found.reason}" if found.state == "cancelled" and found.reason else found.reason
+    by_its_job = explained(reason, "" if found.why == own else found.why)
     return "; ".join(filter(None, (own, by_its_job))) or None

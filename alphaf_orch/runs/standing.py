@@ -12,14 +12,13 @@ from typing import Any, Literal
 
 from alphaf_orch.clusters.reasons import FORGOTTEN, NEVER, NOT_HANDED
 from alphaf_orch.clusters.scheduler import JobState
-from alphaf_orch.clusters.submitted import Event, Submitted, newest
+from alphaf_orch.clusters.submitted import Event, Submitted, bare, cancelled_by, newest
 from alphaf_orch.core.errors import GoesOnLater, Interrupted
 
 # Of a job, and of a stage that has one; a manifest says done, running, failed and interrupted.
 State = Literal["done", "running", "queued", "requeued", "failed", "cancelled", "interrupted", "unknown"]
 OPEN: tuple[State, ...] = ("running", "queued", "requeued")
 _STOPPED = (Interrupted.exit_code, GoesOnLater.exit_code)
-_CANCELLED = "cancelled by "  # what runs.cancel writes into the events of a job
 Entry = Mapping[str, Any]
 
 
@@ -37,6 +36,7 @@ class Standing:
     requeues: int = 0
     exit_code: int | None = None
     heard: bool = False  # whether the scheduler was, since the job last wrote something down
+    anew: bool = False  # whether it was started again since: alphaf is about to say so
 
     @property
     def open(self) -> bool:
@@ -61,11 +61,6 @@ class Settled:
     why: str = ""
 
 
-def bare(job_id: str) -> str:
-    """Return a job's number as the job itself knows it: sbatch puts `;CLUSTER` behind it where there are several."""
-    return job_id.partition(";")[0]
-
-
 def of_job(job: Submitted, events: Sequence[Event]) -> tuple[Event, ...]:
     """Return those events that are of this job and not of an earlier one of its name."""
     ids = {bare(job.job_id)} if job.job_id else {event.job_id for event in events if event.at >= job.at}
@@ -87,6 +82,7 @@ def standing(job: Submitted, events: Sequence[Event], told: JobState | None) -> 
         requeues=requeues,
         exit_code=last.exit_code if last and last.event == "ended" else None,
         heard=told is not None,
+        anew=bool(told and last and told.state == "running" and told.restarts > last.restart),
     )
     if told and told.state != "unknown":
         found = _by_scheduler(known, last, told)
@@ -94,25 +90,17 @@ def standing(job: Submitted, events: Sequence[Event], told: JobState | None) -> 
     else:
         found = _by_itself(known, last, forgotten=told is not None)
         end = True  # whoever cancelled it had the scheduler's word
-    by = _cancelled_by(own)
-    return _cancelled(found, by) if by and end and found.state != "done" else found
-
-
-def _cancelled_by(own: Sequence[Event]) -> str:
-    """Return who ended a job by `alphaf cancel`, which notes it; a job that ran adds its own end behind it."""
-    notes = [event.why for event in own if event.event == "ended" and event.why.startswith(_CANCELLED)]
-    return f"by {notes[-1].removeprefix(_CANCELLED)}" if notes else ""
-
-
-def _cancelled(found: Standing, by: str) -> Standing:
-    why = "" if found.why.startswith(_CANCELLED) else found.why
-    return replace(found, state="cancelled", reason=by, why=why, exit_code=Interrupted.exit_code)
+    notes = [event for event in own if cancelled_by(event)]  # a job that ran adds its own end behind it
+    if not notes or not end or found.state == "done":
+        return found
+    by, why = cancelled_by(notes[-1]), "" if found.why == notes[-1].why else found.why
+    return replace(found, state="cancelled", reason=f"by {by}", why=why, exit_code=Interrupted.exit_code)
 
 
 def _by_scheduler(known: Standing, last: Event | None, told: JobState) -> Standing:
     code = known.exit_code if known.exit_code is not None else told.exit_code
     why = last.why if last and last.event == "ended" else ""
-    began = bool(last and last.event == "started")
+    began = bool(last and last.event == "started" and not known.anew)
     found = replace(known, reason=told.reason, nodes=told.nodes or known.nodes, exit_code=code, why=why)
     if told.state in ("queued", "requeued"):
         if told.reason.startswith(NEVER):
@@ -206,9 +194,13 @@ def _at_work(entry: Entry, found: Standing, own: Sequence[Event]) -> Settled:
         return replace(job, state="requeued")
     last = newest(own)
     if found.state == "running":
-        again = bool(last and last.event == "started" and last.at > (entry.get("ended") or entry["started"]))
+        began = bool(last and last.event == "started" and last.at > (entry.get("ended") or entry["started"]))
         back = bool(last and last.event == "requeued")
-        return job if state == "running" or again else Settled("requeued" if back else state, found.reason, found.why)
+        return (
+            job
+            if state == "running" or began or found.anew
+            else Settled("requeued" if back else state, found.reason, found.why)
+        )
     if state == "running":
         if found.state == "done":
             return Settled("failed", found.reason, f"job {found.job_id} ended, and the stage had not")

@@ -309,7 +309,7 @@ def test_attach_leads_to_the_jobs_of_a_run_and_to_its_call_where_none_is_open(al
 
 def test_a_reader_that_leaves_ends_it_and_so_does_ctrl_c(tmp_path):
     far = Submission(stages=())
-    far.says("line\n" * 200_000, "sft")
+    far.says("line\n" * 30_000, "sft")  # more than a pipe holds
     far.stages(sft="running")
     env = {**environment(tmp_path), "PYTHONPATH": str(REPO)}
     call = [sys.executable, "-m", "alphaf_orch", "logs", "far", "sft"]

@@ -194,3 +194,18 @@ def test_a_stage_that_an_arm_waits_for_fails_in_the_other_arm(slurm):
     told = ask([second.paths, first.paths])
     [waits] = told.standings[second.paths]
     assert (waits.state, waits.reason) == ("failed", "DependencyNeverSatisfied") and "sft (job 1)" in waits.why
+
+
+def test_two_schedulers_may_give_the_same_number(slurm):
+    here, cloud = Submission("a", ("sft", "merge_sft"), 1), Submission("b", ("sft",), 1)
+    cloud.record("sft", stage="sft", scheduler="skypilot")
+    cloud.event("sft", "ended", 5, exit_code=7)
+    slurm.told = {"1": JobState("queued", "Priority"), "2": JobState("unknown")}
+    assert [job.state for job in ask([here.paths, cloud.paths]).standings[here.paths]] == ["queued", "unknown"]
+
+
+def test_who_cancelled_a_stage_is_its_error(slurm, shown):
+    far = Submission(stages=("sft",))
+    far.event("sft", "started", 5)
+    slurm.told = {"101": JobState("cancelled", "by kim")}
+    assert shown()["stages"]["sft"]["error"] == "cancelled by kim"

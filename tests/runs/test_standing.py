@@ -33,6 +33,7 @@ def says(state, reason="", **more):
     return JobState(state, reason, **more)
 
 
+ANEW = says("running", nodes="gpu-7", since=AT(45), restarts=1)
 RUNS, WAITS, GONE = says("running", nodes="gpu-3"), says("queued", "Priority"), says("unknown")
 WAITS_AGAIN, LATER = says("requeued", "Priority"), says("requeued", "BeginTime")
 NODE, NO_MEMORY, TOO_LONG = (says("failed", why) for why in ("NODE_FAIL", "OUT_OF_MEMORY", "TIMEOUT"))
@@ -87,6 +88,9 @@ TABLE = {
     "waits to go on": (CUT, (STARTED, BACK), WAITS_AGAIN, "requeued", "Priority"),
     "waits to go on, the scheduler is silent": (CUT, (STARTED, BACK), None, "requeued", ""),
     "goes on, alphaf plans": (CUT, (STARTED, BACK, AGAIN), RUNS, "running", ""),
+    "stopped in order, and begins anew": (HALTED, (STARTED, STOPPED), ANEW, "running", ""),
+    "killed with its node, begins elsewhere": (WORKS, (STARTED,), ANEW, "running", ""),
+    "failed, sent back by hand, begins anew": (FELL, (STARTED, ILL), ANEW, "running", ""),
     "cancelled while it waited": (CUT, (STARTED, BACK), BY_SOMEBODY, "cancelled", "by user 7"),
     "forgotten while it waited": (CUT, (STARTED, BACK), GONE, "interrupted", FORGOTTEN),
     "stopped in order by scancel": (HALTED, (STARTED, STOPPED), BY_SOMEBODY, "cancelled", "by user 7"),
@@ -176,6 +180,8 @@ def test_where_a_job_runs_since_when_and_how_often_it_was_sent_back():
     assert (found.nodes, found.since, found.requeues) == ("", AT(30), 1)
     found = standing(JOB, (STARTED, ILL), None)
     assert (found.exit_code, found.why, found.open) == (7, "sft exited with 1", False)
+    found = standing(JOB, (STARTED,), ANEW)
+    assert (found.nodes, found.since) == ("gpu-7", AT(45)), "what it wrote down was before"
     found = standing(JOB, (STARTED,), says("requeued", restarts=2))
     assert found.requeues == 2, "Slurm sent it back, which it could not write down"
 

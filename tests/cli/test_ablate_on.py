@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,15 @@ from fake_scheduler import FakeScheduler, stand_in
 
 from alphaf_orch.clusters.scheduler import JobState
 from alphaf_orch.clusters.submitted import happened, note
+from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.experiments.experiment import experiment_paths, read_record
 from alphaf_orch.experiments.outcomes import read_outcomes
-from alphaf_orch.experiments.plan import arm_commands
+from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.experiments.stored import read_experiment
+from alphaf_orch.runs import preflight
 from alphaf_orch.runs.jobs import Told
+from alphaf_orch.runs.status import safe_statuses
 from alphaf_orch.settings.options import submitted_paths
 
 GRID = ("ablate", "dpo.beta=0.05,0.1", "--model", "tiny", "--name", "실험")
@@ -27,6 +31,9 @@ def site(tmp_path, monkeypatch) -> FakeScheduler:
     # The stand-ins have no lm-eval: what is evaluated is not asked, and an evaluation ends as the test has it.
     monkeypatch.setattr("alphaf_orch.experiments.submit.require_tasks", lambda _: None)
     monkeypatch.setattr("alphaf_orch.experiments.lacking._unscored", lambda *_: False)
+    # Nor is the disk waited for, nor each job's question to the stand-ins which versions they are.
+    monkeypatch.setattr("alphaf_orch.core.record._flush", lambda _: None)
+    monkeypatch.setattr("alphaf_orch.runs.preflight.tool_versions", cache(preflight.tool_versions))
     (tmp_path / "site.yaml").write_text("scheduler: slurm\n", encoding="utf-8")
     return stand_in(monkeypatch)
 
@@ -112,10 +119,12 @@ def test_the_jobs_make_each_stage_once_and_the_report_is_the_local_ones(ablate, 
     assert experiment_paths("실험").page.is_file()
     assert "nothing to submit, all of it is done" in ablate(*GRID)
     assert len(site.handed) == 12
-    fake.forget()  # and the same plan is a local command's: by the same fingerprints all is done
-    monkeypatch.setattr("alphaf_orch.experiments.run.arm_commands", lambda e, a, p: arm_commands(e, a, p)[:1])
-    done = alphaf(*GRID, "--config", str(fake.config), "--on", "local", "--parallel", "1")
-    assert (done.exit_code, fake.calls()) == (0, []), done.output
+    # And the same plan is a local command's: by the same fingerprints all is done.
+    paths = experiment_paths("실험")
+    plans, _ = plan_arms(read_experiment(paths), paths, detect_machine(), online=False, dry=False)
+    for plan in plans.values():
+        found = safe_statuses(plan, read_manifest(plan.paths.manifest))
+        assert [status.stage.name for status in found if status.to_do] == [], plan.paths.name
 
 
 def test_one_failed_arm_stops_no_other_and_the_report_says_so(ablate, site, alphaf, fake, monkeypatch):

@@ -30,10 +30,14 @@ _BESIDE = ("judge",)  # answers that lack are told apart: the arm and its scores
 
 
 def record_outcomes(experiment: Experiment, paths: ExperimentPaths) -> tuple[Outcome, ...]:
-    """Return how each arm ended, as jobs and manifests have it by now, and write it into the experiment's record."""
+    """Return how each arm ended, as jobs and manifests have it by now, and write it into the experiment's record.
+
+    Of one that is under way nothing is written but that it has not ended: its jobs say the rest.
+    """
     outcomes = read_outcomes(experiment, paths, ask(with_arms(paths.root)))
     with working_on(paths):
-        write_record(paths, experiment, outcomes, now())
+        ended = [Outcome(each.arm, "not started") if each.state == "under way" else each for each in outcomes]
+        write_record(paths, experiment, ended, now())
     return outcomes
 
 
@@ -69,6 +73,9 @@ def _outcome(
     mine = [each for each in told.standings.get(run, ()) if known.get(each.job.name) == each.job_id]
     standings = [each for each in mine if each.job.role not in _BESIDE]
     wrong = [each for each in standings if not _well(each, stages)]
+    if wrong and all(each.open for each in wrong):
+        return Outcome(arm.name, "under way", 0, seconds, _why(wrong[0]))
+    wrong = [each for each in wrong if not each.open]
     if wrong:
         first = min(wrong, key=lambda each: each.reason.startswith(NEVER))  # what failed, before what waited for it
         cause = _cause(first, told)

@@ -167,7 +167,9 @@ def submit_experiment(
         # Of pipelines it is said what they wait for, and what their user has to type; of single jobs their ids are.
         say = partial(tell, console) if isinstance(site.scheduler, Pipelined) else lambda _: None
         ids = site.submit(wanted.jobs, say, before)
-        write_record(paths, experiment, list(outcomes.values()), created)
+        begun = {job.run for job in wanted.jobs} | {each.record.run for each in left.values()}
+        anew = [Outcome(name, "not started") for name in plans if f"{experiment.name}/{name}" in begun]
+        write_record(paths, experiment, [*outcomes.values(), *anew], created)
         if ids:
             arms = [f"{experiment.name}/{name}" for name in plans]
             _record(paths, site.on, wanted.shared, arms, {**before, **ids}, parallel)

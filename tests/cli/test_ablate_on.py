@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from functools import cache
 from pathlib import Path
@@ -211,6 +212,38 @@ def test_a_scheduler_that_is_not_there_or_refuses_leaves_nothing_behind(ablate, 
     assert "Invalid account" in said
     assert site.cancelled == [("101", "102", "103", "104")]
     assert "submitted" not in read_record(experiment_paths("실험"))
+
+
+def test_a_report_in_the_middle_says_who_is_under_way_and_calls_nobody_failed(ablate, site, alphaf, monkeypatch):
+    ablate(*GRID)
+    first, second = arms()
+    for number in ("101", "102"):
+        site.begin(number)
+        site.end(number)
+    site.begin("103")
+    done = alphaf("report", "실험")
+    assert done.exit_code == 0, done.output
+    assert f"not over yet: {first}: sft (job 103) running" in done.output
+    assert f"not over yet: {second}: dpo (job 107) queued: Dependency" in done.output
+    assert states() == ["not started", "not started"]
+    page = experiment_paths("실험").page.read_text(encoding="utf-8")
+    assert "under way" in page
+    shown = json.loads(alphaf("show", "실험", "--json").output)
+    assert [arm["state"] for arm in shown["arms"]] == ["under way", "under way"]
+
+
+def test_an_arm_that_failed_and_is_submitted_anew_is_failed_no_more(ablate, site, alphaf):
+    ablate(*GRID)
+    for number in ("101", "102"):
+        site.begin(number)
+        site.end(number)
+    site.begin("103")
+    site.end("103", 7)
+    alphaf("report", "실험")
+    assert states() == ["failed", "failed"]
+    ablate(*GRID)
+    assert states() == ["not started", "not started"]
+    assert json.loads(alphaf("show", "실험", "--json").output)["arms"][0]["state"] == "under way"
 
 
 def test_with_parallel_an_arm_waits_for_the_end_of_the_one_before(ablate, site):

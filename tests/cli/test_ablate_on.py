@@ -232,17 +232,25 @@ def test_a_report_in_the_middle_says_who_is_under_way_and_calls_nobody_failed(ab
     assert [arm["state"] for arm in shown["arms"]] == ["under way", "under way"]
 
 
-def test_an_arm_that_failed_and_is_submitted_anew_is_failed_no_more(ablate, site, alphaf):
+def test_an_arm_that_failed_and_is_submitted_anew_is_failed_no_more(ablate, site, alphaf, monkeypatch):
     ablate(*GRID)
     for number in ("101", "102"):
         site.begin(number)
         site.end(number)
     site.begin("103")
+    monkeypatch.setenv("SLURM_JOB_ID", "103")
+    note(submitted_paths(f"실험/{arms()[0]}"), "sft", happened("ended", exit_code=7, why="the GPU fell off the bus"))
+    monkeypatch.delenv("SLURM_JOB_ID")
     site.end("103", 7)
-    alphaf("report", "실험")
+    assert "the GPU fell off the bus" in alphaf("report", "실험").output
     assert states() == ["failed", "failed"]
     ablate(*GRID)
     assert states() == ["not started", "not started"]
+    again = max(number for number, handed in site.handed.items() if handed.job.name == "sft")
+    site.begin(again)
+    said = alphaf("report", "실험").output
+    assert f"sft (job {again}) running\n" in said, said
+    assert "fell off" not in said
     assert json.loads(alphaf("show", "실험", "--json").output)["arms"][0]["state"] == "under way"
 
 

@@ -71,8 +71,7 @@ def _told(paths: ExperimentPaths, told: Told) -> str:
     done = sum(arm["state"] == "done" for arm in record["arms"])
     jobs = [job for each in with_arms(paths.root) for job in told.standings.get(each, ())]
     said = f", jobs: {counted(jobs)}" if jobs else ""
-    report = f", report: {paths.page}" if paths.page.is_file() else ""
-    return f"experiment {record['name']}: {done} of {len(record['arms'])} arms done{said}{report}"
+    return f"experiment {record['name']}: {done} of {len(record['arms'])} arms done{said}, report: {paths.page}"
 
 
 @command()

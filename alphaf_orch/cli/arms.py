@@ -13,6 +13,7 @@ from alphaf_orch.cli.options import How, log_console
 from alphaf_orch.cli.submit import print_file
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.pipelined import files_of
+from alphaf_orch.clusters.submit import Live
 from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.experiments.submit import (
@@ -25,6 +26,7 @@ from alphaf_orch.experiments.submit import (
     wanted_jobs,
 )
 from alphaf_orch.planning.plan import Plan
+from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.notify.call import told_by_jobs
 from alphaf_orch.runs.submission import Site, find_site
 from alphaf_orch.settings.clusters import parse_on
@@ -68,7 +70,7 @@ def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Subm
         taken = _taken(experiment, done.wanted.shared.get(run, {}))
         click.echo(f"[{_short(run, experiment)}] {', '.join(jobs)}{taken}")
     under_way: dict[str, list[str]] = {}
-    for each in sorted(done.live.values(), key=lambda each: each.record.at):
+    for each in sorted(done.live.values(), key=_as_they_come):
         under_way.setdefault(each.record.run, []).append(f"{each.record.name} ({each})")
     for run, jobs in under_way.items():
         click.echo(f"[{_short(run, experiment)}] under way already: {', '.join(jobs)}")
@@ -80,6 +82,12 @@ def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Subm
     name = experiment.name
     click.echo(f"experiment {name}: {len(done.ids) or 'no'} job(s) submitted to {site.on}")
     click.echo(f"state: alphaf show {name}; output: alphaf logs {name} -f; take it back: alphaf cancel {name}")
+
+
+def _as_they_come(live: Live) -> tuple[str, int]:
+    """Return what puts jobs under way by when they were submitted, and an arm's as its stages come."""
+    stage = live.record.stage
+    return live.record.at[:16], STAGE_ORDER.index(stage) if stage else len(STAGE_ORDER)
 
 
 def _taken(experiment: Experiment, shared: Mapping[str, str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -100,13 +101,18 @@ def _experiment(paths: ExperimentPaths) -> dict[str, Any]:
     places = with_arms(paths.root)
     told = ask(places)
     rows = {each.name: run_or_damage(each, told) for each in places[1:]}
+    open_ones = {each.name for each in places[1:] if any(job.open for job in told.standings.get(each, ()))}
+
+    def state(arm: Mapping[str, Any]) -> str:  # what is recorded is how it ended, the last time
+        return "under way" if arm["name"] in open_ones else str(arm["state"])
+
     return {
         "experiment": record["name"],
         "kind": record["kind"],
         "folder": str(paths.root),
         "report": str(paths.page) if paths.page.is_file() else None,
         "arms": [
-            {"arm": arm["name"], "variant": arm["variant"], "seed": arm["seed"], "state": arm["state"]}
+            {"arm": arm["name"], "variant": arm["variant"], "seed": arm["seed"], "state": state(arm)}
             | {"error": arm["error"] or None, "run": rows.get(arm["name"])}
             for arm in record["arms"]
         ],

@@ -35,10 +35,14 @@ def part(experiment: str, what: str, arm: str | None, how: How) -> None:
 def report_experiment(paths: ExperimentPaths, language: Language, *, verbose: bool = False) -> None:
     """Write the report of an experiment from what its arms have come to, and record how they ended.
 
-    Raises StageError where one of them did not end well, as the command that runs them does.
+    Raises StageError where one of them did not end well, as the command that runs them does; of one that is under way
+    it is said how far it is.
     """
     found = read_experiment(paths)
     outcomes = record_outcomes(found, paths)
+    coming = [f"{each.arm}: {each.error}" for each in outcomes if each.state == "under way"]
+    for line in coming:
+        click.echo(f"not over yet: {line}", err=True)
     if found.kind == "ablation":
         from alphaf_orch.cli.ablate import report_ablation
 

@@ -47,13 +47,18 @@ class Job:
 
 def in_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
     """Return the jobs so that each stands behind what it waits for; raise ValueError where they go in a circle."""
-    left, placed, found = list(jobs), set[str](), list[Job]()
+    return tuple(job for level in levels(jobs) for job in level)
+
+
+def levels(jobs: Sequence[Job]) -> tuple[tuple[Job, ...], ...]:
+    """Return the jobs in groups that wait for earlier groups alone; raise ValueError where they go in a circle."""
+    left, placed, found = list(jobs), set[str](), list[tuple[Job, ...]]()
     known = {job.key for job in jobs}
     while left:
-        ready = [job for job in left if not ((set(job.after) | set(job.behind)) & known) - placed]
+        ready = tuple(job for job in left if not ((set(job.after) | set(job.behind)) & known) - placed)
         if not ready:
             raise ValueError(f"jobs wait for each other: {', '.join(job.key for job in left)}")
-        found += ready
+        found.append(ready)
         placed |= {job.key for job in ready}
         left = [job for job in left if job.key not in placed]
     return tuple(found)

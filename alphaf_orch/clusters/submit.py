@@ -5,10 +5,11 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from alphaf_orch.clusters.jobs import Job, in_order
+from alphaf_orch.clusters.jobs import Job, levels
 from alphaf_orch.clusters.pipelined import File, Pipelined, ready
 from alphaf_orch.clusters.profiles import granted
 from alphaf_orch.clusters.scheduler import JobState, Place, Scheduler, Searched
@@ -20,6 +21,7 @@ from alphaf_orch.core.record import now, write_atomic
 from alphaf_orch.settings.clusters import Profile
 
 Say = Callable[[str], None]
+AT_ONCE = 8  # ours: a call waits for the controller and for the disk; more of them would crowd a login node
 
 
 def submit_jobs(
@@ -43,42 +45,65 @@ def submit_jobs(
     """
     if isinstance(scheduler, Pipelined):
         return _submit_files(jobs, profile, scheduler, paths_of, place, say, on=on, known=known or {})
-    made = [_Made(job, paths_of(job.run), *_script(job, profile, scheduler, paths_of, place)) for job in in_order(jobs)]
+    made = [
+        [_Made(job, paths_of(job.run), *_script(job, profile, scheduler, paths_of, place)) for job in level]
+        for level in levels(jobs)
+    ]
     ids, handed = dict(known or {}), dict[str, str]()
-    before = {each.record: _text(each.record) for each in made}
-    asked: _Made | None = None
+    before = {each.record: _text(each.record) for level in made for each in level}
+    asked: dict[str, _Made] = {}  # handed over, and not answered yet
+
+    def hand_over(each: _Made) -> None:
+        after, behind = each.waits(ids)
+        record = _record(each.job, profile, scheduler, on, after)
+        write_atomic(each.script, each.text, lasting=False)  # the scheduler takes its own copy
+        write_submitted(each.paths, record)
+        asked[each.job.key] = each
+        handed[each.job.key] = scheduler.submit(each.script, each.job, after, behind)
+        del asked[each.job.key]
+        write_submitted(each.paths, replace(record, job_id=handed[each.job.key]))
+
+    keys = [each.job.key for level in made for each in level]
     try:
-        for each in made:
-            job = each.job
-            after, behind = ([ids[key] for key in keys if key in ids] for keys in (job.after, job.behind))
-            record = _record(job, profile, scheduler, on, after)
-            write_atomic(each.script, each.text, lasting=False)  # the scheduler takes its own copy
-            write_submitted(each.paths, record)
-            asked = each
-            ids[job.key] = handed[job.key] = scheduler.submit(each.script, job, after, behind)
-            asked = None
-            write_submitted(each.paths, replace(record, job_id=handed[job.key]))
-            say(f"{job.name}: submitted as job {handed[job.key]}{_waits(after, behind)}")
+        for level in made:
+            _at_once(hand_over, level)
+            for each in level:
+                say(f"{each.job.name}: submitted as job {handed[each.job.key]}{_told(*each.waits(ids))}")
+            ids |= handed
     except (AlphafError, KeyboardInterrupt, OSError) as error:
-        taken, doubt = _unanswered(asked, scheduler)
-        if asked and doubt:
-            del before[asked.record]
+        taken, doubt = _unanswered(list(asked.values()), scheduler)
+        for each in asked.values() if doubt else ():
+            del before[each.record]
         _put_back(before)
-        raise _taken_back(error, scheduler, (*handed.values(), *taken), doubt) from None
-    return handed
+        ours = (*(handed[key] for key in keys if key in handed), *taken)
+        raise _taken_back(error, scheduler, ours, doubt) from None
+    return {key: handed[key] for key in keys}
 
 
-def _unanswered(asked: _Made | None, scheduler: Scheduler) -> tuple[tuple[str, ...], str]:
-    """Return the id of a job whose handing over ended in an error where the queue has it all the same.
+def _at_once(hand_over: Callable[[_Made], None], level: Sequence[_Made]) -> None:
+    """Hand over jobs that do not wait for each other; where one is refused, or Ctrl-C comes, those begun are ended."""
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        futures = [pool.submit(hand_over, each) for each in level]
+        try:
+            for each in futures:
+                each.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _unanswered(asked: Sequence[_Made], scheduler: Scheduler) -> tuple[tuple[str, ...], str]:
+    """Return the ids of jobs whose handing over ended in an error where the queue has them all the same.
 
     And what to say where that is not to be known. What was refused is looked for as well: one call more, of an error.
     """
-    if asked is None or not isinstance(scheduler, Searched):
+    if not asked or not isinstance(scheduler, Searched):
         return (), ""
     try:
-        return tuple(scheduler.by_script([asked.script]).values()), ""
+        return tuple(scheduler.by_script([each.script for each in asked]).values()), ""
     except AlphafError as problem:
-        return (), f"; {asked.job.name} may be queued all the same ({problem.what}): the same command again finds out"
+        names = ", ".join(each.job.name for each in asked)
+        return (), f"; {names} may be queued all the same ({problem.what}): the same command again finds out"
 
 
 def _submit_files(
@@ -192,6 +217,11 @@ class _Made:
     def record(self) -> Path:
         return self.paths.job(self.job.name)
 
+    def waits(self, ids: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        """Return after which ids it comes, and behind which."""
+        after, behind = ([ids[key] for key in keys if key in ids] for keys in (self.job.after, self.job.behind))
+        return after, behind
+
 
 def _script(
     job: Job, profile: Profile, scheduler: Scheduler, paths_of: Callable[[str], RunPaths], place: Place
@@ -232,7 +262,7 @@ def who() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def _waits(after: Sequence[str], behind: Sequence[str]) -> str:
+def _told(after: Sequence[str], behind: Sequence[str]) -> str:
     waits = [f"{word} {', '.join(ids)}" for word, ids in (("after", after), ("behind", behind)) if ids]
     return f", {' and '.join(waits)}" if waits else ""
 

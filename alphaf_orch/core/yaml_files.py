@@ -5,9 +5,11 @@ Bounded: what aliases stand for is counted, nothing nests deeper than a person c
 
 from __future__ import annotations
 
+import copy
 import datetime
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +27,7 @@ _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _BOOL, _STR = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
 _TWICE = "is given twice"
+_KEPT = 1 << 15  # ours, in characters: the longest of ours have some thousand
 
 
 class _Unread(yaml.MarkedYAMLError):
@@ -123,7 +126,14 @@ def parse_any(text: str) -> Any:
 
 
 def _composed(text: str, loader: Any) -> tuple[dict[tuple[str, ...], int], Any]:
-    """Return the line of every key, and the value."""
+    """Return the line of every key, and the value; both are the caller's own."""
+    read = _read if len(text) <= _KEPT else _read.__wrapped__
+    lines, value = read(text, loader)
+    return dict(lines), copy.deepcopy(value)
+
+
+@lru_cache(maxsize=256)  # many plans of one process read the same presets, layers and recipes
+def _read(text: str, loader: Any) -> tuple[dict[tuple[str, ...], int], Any]:
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -24,7 +24,7 @@ from alphaf_orch.settings.options import Options
 
 FORMAT = 1
 _UNSAFE = re.compile(r"[^\w.-]+")
-State = Literal["done", "failed", "interrupted", "not started"]
+State = Literal["done", "failed", "interrupted", "not started", "under way"]
 
 
 @dataclass(frozen=True)
@@ -217,8 +217,8 @@ def require_same_kind(paths: ExperimentPaths, experiment: Experiment) -> None:
 
 
 def raise_failed(experiment: Experiment, paths: ExperimentPaths, outcomes: Sequence[Outcome]) -> None:
-    """Raise StageError where an arm did not end well; what the others made is kept."""
-    failed = [outcome for outcome in outcomes if outcome.state != "done"]
+    """Raise StageError where an arm did not end well; what the others made is kept, and goes on."""
+    failed = [outcome for outcome in outcomes if outcome.state not in ("done", "under way")]
     if failed:
         names = ", ".join(outcome.arm for outcome in failed)
         raise StageError(

@@ -52,8 +52,8 @@ def plan_jobs(
 ) -> Planned:
     """Return the jobs that make what the arms lack, but none whose key is in `live`: it is under way already.
 
-    With `parallel`, so many arms train at a time: the first own training of an arm waits for the end of the arm before
-    it in its lane, however that ended. Without `share` each arm makes all of its own.
+    With `parallel`, so many arms train at a time: the first own training of an arm waits for the end of the arms before
+    it in its lane, however they ended. Without `share` each arm makes all of its own.
     """
     ordered = sorted(works, key=_furthest_first)
     makers = _makers(ordered) if share else {}
@@ -64,8 +64,9 @@ def plan_jobs(
     ends: list[tuple[str, ...]] = []  # behind which jobs each arm so far has ended
     for work in ordered:
         made, end = _arm_jobs(work, shared.get(work.run, {}), needs_of, live)
-        before = ends[-parallel] if parallel and len(ends) >= parallel else ()
-        jobs += _gated(made, before)
+        # All of the lane: were it the arm before alone, one that is cancelled would let the next one go.
+        lane = ends[-parallel::-parallel] if parallel and len(ends) >= parallel else []
+        jobs += _gated(made, [key for end in lane for key in end])
         if end:
             ends.append(end)
     return Planned(tuple(jobs), shared)
@@ -156,7 +157,7 @@ def _arm_jobs(
     return jobs, tuple(ends)
 
 
-def _gated(jobs: Sequence[Job], before: tuple[str, ...]) -> list[Job]:
+def _gated(jobs: Sequence[Job], before: Sequence[str]) -> list[Job]:
     """Return an arm's jobs, the first that takes GPUs of its own waiting for the end of those: its first training."""
     trains = [job for job in jobs if job.needs.role == "train"] or list(jobs[:1])
     return [

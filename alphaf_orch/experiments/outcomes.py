@@ -22,7 +22,7 @@ from alphaf_orch.experiments.experiment import (
 )
 from alphaf_orch.planning.stages import stage_name
 from alphaf_orch.runs.jobs import Told, ask, with_arms
-from alphaf_orch.runs.standing import Standing
+from alphaf_orch.runs.standing import Standing, of_job
 from alphaf_orch.settings.options import submitted_paths
 
 _FAILED = StageError.exit_code
@@ -30,10 +30,14 @@ _BESIDE = ("judge",)  # answers that lack are told apart: the arm and its scores
 
 
 def record_outcomes(experiment: Experiment, paths: ExperimentPaths) -> tuple[Outcome, ...]:
-    """Return how each arm ended, as jobs and manifests have it by now, and write it into the experiment's record."""
+    """Return how each arm ended, as jobs and manifests have it by now, and write it into the experiment's record.
+
+    Of one that is under way nothing is written but that it has not ended: its jobs say the rest.
+    """
     outcomes = read_outcomes(experiment, paths, ask(with_arms(paths.root)))
     with working_on(paths):
-        write_record(paths, experiment, outcomes, now())
+        ended = [Outcome(each.arm, "not started") if each.state == "under way" else each for each in outcomes]
+        write_record(paths, experiment, ended, now())
     return outcomes
 
 
@@ -69,6 +73,10 @@ def _outcome(
     mine = [each for each in told.standings.get(run, ()) if known.get(each.job.name) == each.job_id]
     standings = [each for each in mine if each.job.role not in _BESIDE]
     wrong = [each for each in standings if not _well(each, stages)]
+    if wrong and all(each.open for each in wrong):
+        first = max(wrong, key=lambda each: each.state == "running")
+        return Outcome(arm.name, "under way", 0, seconds, _why(first))
+    wrong = [each for each in wrong if not each.open]
     if wrong:
         first = min(wrong, key=lambda each: each.reason.startswith(NEVER))  # what failed, before what waited for it
         cause = _cause(first, told)
@@ -102,7 +110,8 @@ def _why(found: Standing) -> str:
     run = submitted_paths(found.job.run)
     stages = read_manifest(run.manifest)["stages"] if run.manifest.is_file() else {}
     said = stages.get(found.job.stage or "", {}).get("error") if found.state == "failed" else ""
-    ended = next((event.why for event in reversed(read_events(run, found.job.name)) if event.why), "")
+    mine = () if found.open else of_job(found.job, read_events(run, found.job.name))
+    ended = next((event.why for event in reversed(mine) if event.why), "")
     never = found.reason.startswith(NEVER)
     words = [each for each in (found.reason, "" if never else said or found.why or ended) if each]
     return f"{found.job.name} (job {found.job_id}) {found.state}{': ' if words else ''}{', '.join(words)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from alphaf_orch.core.errors import RunStateError
-from alphaf_orch.core.stored import mending
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.experiment import Arm, Experiment, ExperimentPaths, read_record
 from alphaf_orch.settings.config import build_config, read_config
@@ -24,7 +23,7 @@ def read_experiment(paths: ExperimentPaths) -> Experiment:
         raise RunStateError(
             f"the record of experiment {paths.root.name} does not say what its arms were evaluated on",
             where=str(paths.record),
-            fix=f"give the command again that began it: it writes the report too; {mending(paths.record)}",
+            fix="give the command again that began it: what is finished stays, and it writes the report too",
         )
     known = {arm["name"]: arm for arm in record["arms"]}
     arms = tuple(_arm(paths, known[name]) for name in record["asked"] if name in known)

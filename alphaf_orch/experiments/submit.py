@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -12,12 +13,13 @@ from alphaf_orch.clusters.chain import check_fits, named_here, needs_of, planned
 from alphaf_orch.clusters.jobs import Job, Needs
 from alphaf_orch.clusters.pipelined import Pipelined
 from alphaf_orch.clusters.reasons import NEVER
-from alphaf_orch.clusters.submit import Live, live_jobs
+from alphaf_orch.clusters.submit import AT_ONCE, Live, live_jobs
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import now, read_manifest, write_atomic, write_with_copy
 from alphaf_orch.experiments.experiment import (
+    Arm,
     Experiment,
     ExperimentPaths,
     Outcome,
@@ -31,7 +33,7 @@ from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.experiments.prepare import cannot_start, prepare
 from alphaf_orch.planning.plan import Plan, make_plan
 from alphaf_orch.planning.stages import Stage
-from alphaf_orch.runs.head import write_head
+from alphaf_orch.runs.head import code_here, write_head
 from alphaf_orch.runs.jobs import with_arms
 from alphaf_orch.runs.preflight import check_machine
 from alphaf_orch.runs.recipe_check import check_recipe
@@ -167,7 +169,9 @@ def submit_experiment(
         # Of pipelines it is said what they wait for, and what their user has to type; of single jobs their ids are.
         say = partial(tell, console) if isinstance(site.scheduler, Pipelined) else lambda _: None
         ids = site.submit(wanted.jobs, say, before)
-        write_record(paths, experiment, list(outcomes.values()), created)
+        begun = {job.run for job in wanted.jobs} | {each.record.run for each in left.values()}
+        anew = [Outcome(name, "not started") for name in plans if f"{experiment.name}/{name}" in begun]
+        write_record(paths, experiment, [*outcomes.values(), *anew], created)
         if ids:
             arms = [f"{experiment.name}/{name}" for name in plans]
             _record(paths, site.on, wanted.shared, arms, {**before, **ids}, parallel)
@@ -212,14 +216,18 @@ def _write_arms(
     live: Collection[str],
 ) -> None:
     """Write the settings that the jobs of each arm go by; an arm that is at work has its own already."""
-    wanted, busy = {job.run for job in jobs}, {key.rpartition(":")[0] for key in live}
-    for arm in experiment.arms:
+    wanted, busy, code = {job.run for job in jobs}, {key.rpartition(":")[0] for key in live}, code_here()
+
+    def write(arm: Arm) -> None:
         run = f"{experiment.name}/{arm.name}"
         plan = plans.get(arm.name)
         write_atomic(paths.settings(arm.name), dump_config(plan.config if plan else arm.config))
         if plan and run in wanted - busy:
             with locked(plan.paths):
-                write_head(plan, read_manifest(plan.paths.manifest))
+                write_head(plan, read_manifest(plan.paths.manifest), code)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:  # what it costs is the disk's time
+        list(pool.map(write, experiment.arms))
 
 
 def _record(

@@ -31,6 +31,8 @@ STATES = {
     "running": Label("미완료", "not finished"),
     "failed": Label("실패", "failed"),
     "interrupted": Label("중단됨", "interrupted"),
+    "not started": Label("시작 전", "not started"),
+    "under way": Label("진행 중", "under way"),
 }
 METRICS = {
     "acc": Label("정확도", "accuracy"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import dataclass
 from typing import Any
 
 from alphaf_orch import __version__
@@ -18,15 +19,29 @@ from alphaf_orch.settings.config import dump_config
 _BASE_MODEL = stage_name("prepare")
 
 
-def write_head(plan: Plan, manifest: dict[str, Any]) -> None:
-    """Write the settings of the plan, and the manifest with all of its head in it."""
+@dataclass(frozen=True)
+class Code:
+    """What git says of the folder that a run is started in."""
+
+    commit: str | None
+    dirty: bool | None
+
+
+def code_here() -> Code:
+    """Return what git says at this moment; nothing where the folder is none of git's."""
     commit = capture(("git", "rev-parse", "HEAD"))[1].strip() or None
+    return Code(commit, bool(capture(("git", "status", "--porcelain"))[1].strip()) if commit else None)
+
+
+def write_head(plan: Plan, manifest: dict[str, Any], code: Code | None = None) -> None:
+    """Write the settings of the plan, and the manifest with all of its head in it; git is asked where nobody has."""
+    code = code or code_here()
     manifest.setdefault("date", run_date(plan.paths))
     manifest.setdefault("created", now())
     manifest["run"] = plan.paths.name
     manifest["alphaf"] = __version__
-    manifest["git_commit"] = commit
-    manifest["git_dirty"] = bool(capture(("git", "status", "--porcelain"))[1].strip()) if commit else None
+    manifest["git_commit"] = code.commit
+    manifest["git_dirty"] = code.dirty
     manifest["machine"] = {"python": platform.python_version(), "system": platform.platform(terse=True)}
     manifest["model"] = plan.preset.name
     manifest["base_model"] = plan.preset.base_model

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,12 +12,15 @@ from fake_scheduler import FakeScheduler, stand_in
 
 from alphaf_orch.clusters.scheduler import JobState
 from alphaf_orch.clusters.submitted import happened, note
+from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.experiments.experiment import experiment_paths, read_record
 from alphaf_orch.experiments.outcomes import read_outcomes
-from alphaf_orch.experiments.plan import arm_commands
+from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.experiments.stored import read_experiment
+from alphaf_orch.runs import preflight
 from alphaf_orch.runs.jobs import Told
+from alphaf_orch.runs.status import safe_statuses
 from alphaf_orch.settings.options import submitted_paths
 
 GRID = ("ablate", "dpo.beta=0.05,0.1", "--model", "tiny", "--name", "실험")
@@ -27,6 +32,9 @@ def site(tmp_path, monkeypatch) -> FakeScheduler:
     # The stand-ins have no lm-eval: what is evaluated is not asked, and an evaluation ends as the test has it.
     monkeypatch.setattr("alphaf_orch.experiments.submit.require_tasks", lambda _: None)
     monkeypatch.setattr("alphaf_orch.experiments.lacking._unscored", lambda *_: False)
+    # Nor is the disk waited for, nor each job's question to the stand-ins which versions they are.
+    monkeypatch.setattr("alphaf_orch.core.record._flush", lambda _: None)
+    monkeypatch.setattr("alphaf_orch.runs.preflight.tool_versions", cache(preflight.tool_versions))
     (tmp_path / "site.yaml").write_text("scheduler: slurm\n", encoding="utf-8")
     return stand_in(monkeypatch)
 
@@ -112,10 +120,12 @@ def test_the_jobs_make_each_stage_once_and_the_report_is_the_local_ones(ablate, 
     assert experiment_paths("실험").page.is_file()
     assert "nothing to submit, all of it is done" in ablate(*GRID)
     assert len(site.handed) == 12
-    fake.forget()  # and the same plan is a local command's: by the same fingerprints all is done
-    monkeypatch.setattr("alphaf_orch.experiments.run.arm_commands", lambda e, a, p: arm_commands(e, a, p)[:1])
-    done = alphaf(*GRID, "--config", str(fake.config), "--on", "local", "--parallel", "1")
-    assert (done.exit_code, fake.calls()) == (0, []), done.output
+    # And the same plan is a local command's: by the same fingerprints all is done.
+    paths = experiment_paths("실험")
+    plans, _ = plan_arms(read_experiment(paths), paths, detect_machine(), online=False, dry=False)
+    for plan in plans.values():
+        found = safe_statuses(plan, read_manifest(plan.paths.manifest))
+        assert [status.stage.name for status in found if status.to_do] == [], plan.paths.name
 
 
 def test_one_failed_arm_stops_no_other_and_the_report_says_so(ablate, site, alphaf, fake, monkeypatch):
@@ -202,6 +212,46 @@ def test_a_scheduler_that_is_not_there_or_refuses_leaves_nothing_behind(ablate, 
     assert "Invalid account" in said
     assert site.cancelled == [("101", "102", "103", "104")]
     assert "submitted" not in read_record(experiment_paths("실험"))
+
+
+def test_a_report_in_the_middle_says_who_is_under_way_and_calls_nobody_failed(ablate, site, alphaf, monkeypatch):
+    ablate(*GRID)
+    first, second = arms()
+    for number in ("101", "102"):
+        site.begin(number)
+        site.end(number)
+    site.begin("103")
+    done = alphaf("report", "실험")
+    assert done.exit_code == 0, done.output
+    assert f"not over yet: {first}: sft (job 103) running" in done.output
+    assert f"not over yet: {second}: dpo (job 107) queued: Dependency" in done.output
+    assert states() == ["not started", "not started"]
+    page = experiment_paths("실험").page.read_text(encoding="utf-8")
+    assert "under way" in page
+    shown = json.loads(alphaf("show", "실험", "--json").output)
+    assert [arm["state"] for arm in shown["arms"]] == ["under way", "under way"]
+
+
+def test_an_arm_that_failed_and_is_submitted_anew_is_failed_no_more(ablate, site, alphaf, monkeypatch):
+    ablate(*GRID)
+    for number in ("101", "102"):
+        site.begin(number)
+        site.end(number)
+    site.begin("103")
+    monkeypatch.setenv("SLURM_JOB_ID", "103")
+    note(submitted_paths(f"실험/{arms()[0]}"), "sft", happened("ended", exit_code=7, why="the GPU fell off the bus"))
+    monkeypatch.delenv("SLURM_JOB_ID")
+    site.end("103", 7)
+    assert "the GPU fell off the bus" in alphaf("report", "실험").output
+    assert states() == ["failed", "failed"]
+    ablate(*GRID)
+    assert states() == ["not started", "not started"]
+    again = max(number for number, handed in site.handed.items() if handed.job.name == "sft")
+    site.begin(again)
+    said = alphaf("report", "실험").output
+    assert f"sft (job {again}) running\n" in said, said
+    assert "fell off" not in said
+    assert json.loads(alphaf("show", "실험", "--json").output)["arms"][0]["state"] == "under way"
 
 
 def test_with_parallel_an_arm_waits_for_the_end_of_the_one_before(ablate, site):

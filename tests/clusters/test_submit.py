@@ -1,6 +1,7 @@
 """Jobs handed over: in order, behind what they wait for, each with a file and a record; all of them, or none."""
 
 import json
+import threading
 
 import pytest
 from fake_scheduler import FakeScheduler
@@ -91,6 +92,29 @@ def test_one_refused_in_the_middle_takes_back_the_others(place):
     assert place.scheduler.cancelled == [("102",)]
     assert place.paths().job("data").read_text("utf-8") == before
     assert set(place.records()) == {"data"}
+
+
+def test_jobs_that_do_not_wait_for_each_other_are_handed_over_at_once_and_all_taken_back(place, monkeypatch):
+    """A call of sbatch waits for its controller: arms side by side wait at the same time."""
+    arms = tuple(Job("r", f"sft{number}", Needs("train"), "sft", after=("r:data",)) for number in range(3))
+    meet, hand_over, one = threading.Barrier(3, timeout=30), place.scheduler.submit, threading.Lock()
+    refused = threading.Event()
+
+    def submit(script, job, after, behind):
+        if job.stage == "sft":
+            meet.wait()  # for ever, were they handed over one after the other
+        if job.name == "sft0":
+            refused.set()
+            raise ToolError("no", where="", fix="")
+        assert job.stage != "sft" or refused.wait(30)  # these are taken behind the refusal
+        with one:
+            return hand_over(script, job, after, behind)
+
+    monkeypatch.setattr(place.scheduler, "submit", submit)
+    with pytest.raises(ToolError, match=r"jobs 101, 10[23], 10[23], submitted before it, are cancelled"):
+        place.submit((JOBS[0], *arms))
+    assert sorted(place.scheduler.cancelled[0]) == ["101", "102", "103"]
+    assert place.records() == {}
 
 
 def test_what_could_not_be_taken_back_is_named(place, monkeypatch):

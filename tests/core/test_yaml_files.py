@@ -78,3 +78,12 @@ def test_a_key_that_yaml_reads_as_a_truth_value_is_the_name_that_was_written() -
     assert found == {"on": "slurm", "notify": {"on": ["end"], "Yes": 1}, "sft": {"bf16": True}}
     with pytest.raises(ConfigError, match="given twice"):
         parse_yaml("on: slurm\n'on': local\n", "c.yaml")
+
+
+def test_a_text_that_is_read_again_gives_values_of_its_own():
+    text = "a: {b: [1]}\n"
+    first = parse_document(text, "x")
+    first.values["a"]["b"].append(2)
+    first.lines.clear()
+    again = parse_document(text, "x")
+    assert (again.values, again.lines[("a",)]) == ({"a": {"b": [1]}}, 1)

@@ -103,5 +103,6 @@ class FakeScheduler:
 def stand_in(monkeypatch: pytest.MonkeyPatch, scheduler: FakeScheduler | None = None) -> FakeScheduler:
     """Put a scheduler in Slurm's place and return it."""
     made = scheduler or FakeScheduler()
+    monkeypatch.setattr("alphaf_orch.clusters.submit.AT_ONCE", 1)  # ids in the order of the jobs
     monkeypatch.setattr("alphaf_orch.clusters.slurm.scheduler.Slurm", lambda: made)
     return made

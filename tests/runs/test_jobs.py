@@ -128,7 +128,7 @@ def test_one_call_for_all_runs_and_arms_and_none_where_nothing_is_open(slurm, al
     assert "grid: 0 of 1 arms done, jobs: 1 running, 1 queued" in text
     assert len(slurm.asked) == 1 and len(slurm.asked[0]) == 7
     text = words(alphaf("show", "grid").stdout)
-    assert "experiment grid (ablation)" in text and "not started data running on n1, sft queued (Dependency)" in text
+    assert "experiment grid (ablation)" in text and "under way data running on n1, sft queued (Dependency)" in text
     [arm] = json.loads(alphaf("show", "grid", "--json").stdout)["arms"]
     assert arm["run"]["stages"]["data"]["job"]["id"] == "300" and len(slurm.asked) == 3
     for n in range(5):

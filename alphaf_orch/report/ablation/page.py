@@ -142,7 +142,7 @@ def arm_blocks(result: AblationResult) -> list[Block]:
             f"{', '.join(shared)}: shared from {', '.join(sorted(set(shared.values())))}",
         )
         state = each.outcome.state
-        tone: Tone = "good" if state == "done" else "bad"
+        tone: Tone = "good" if state == "done" else "warn" if state == "under way" else "bad"
         seed = NONE if each.arm.seed is None else str(each.arm.seed)
         rows.append(
             (
@@ -152,7 +152,7 @@ def arm_blocks(result: AblationResult) -> list[Block]:
         )  # fmt: skip
         if state != "done" and each.outcome.error:
             error = hide(each.outcome.error, each.run.paths) if each.run else each.outcome.error.partition("\n")[0]
-            failed.append(Note(error, "error", each.arm.name))
+            failed.append(Note(error, "info" if state == "under way" else "error", each.arm.name))
     header: tuple[Text, ...] = (ARM, VARIANT, Label("시드", "Seed"), Label("상태", "State"), Label("공유", "Shared"))
     asked = tuple((key, Cell(str(value), "code")) for key, value in result.experiment.request.items() if value)
     commands = [f"alphaf show {result.experiment.name}/{each.arm.name}" for each in result.arms]

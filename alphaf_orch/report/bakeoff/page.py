@@ -117,6 +117,7 @@ def _failed(findings: Findings) -> list[Block]:
         if outcome.state != "done":
             said = findings.hidden(outcome.error)
             text = Label(f"종료 코드 {outcome.exit_code}. {said}", f"exit code {outcome.exit_code}. {said}")
-            found.append(Note(text, "error", candidate.arm.name))
+            coming = outcome.state == "under way"
+            found.append(Note(said if coming else text, "info" if coming else "error", candidate.arm.name))
     found += [Note(findings.hidden(error), "error", about) for about, error in findings.failed.items()]
     return found

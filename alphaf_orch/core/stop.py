@@ -24,7 +24,7 @@ class Wish:
 
     A wish that names a `job` (and its `restart`) is for what works in that job alone, whenever it was put there; one
     that names none is for whoever works on the run at that moment. `seconds` is how long whoever wishes can wait, 0
-    where he does not say.
+    where he does not say; `limit` is whether the job's whole time is over, which its next start has no more of.
     """
 
     kind: Kind
@@ -33,6 +33,7 @@ class Wish:
     job: str = ""
     restart: int | None = None
     seconds: float = 0.0
+    limit: bool = False
 
 
 def of_job(path: Path, job: str) -> Path:
@@ -40,9 +41,18 @@ def of_job(path: Path, job: str) -> Path:
     return path.with_name(f"{path.name}.{job}")
 
 
-def wish(path: Path, kind: Kind, why: str, *, job: str = "", restart: int | None = None, seconds: float = 0.0) -> None:
+def wish(
+    path: Path,
+    kind: Kind,
+    why: str,
+    *,
+    job: str = "",
+    restart: int | None = None,
+    seconds: float = 0.0,
+    limit: bool = False,
+) -> None:
     """Put the wish into a run (RunPaths.stop_wish)."""
-    facts = vars(Wish(kind, now(), why, job, restart, seconds))
+    facts = vars(Wish(kind, now(), why, job, restart, seconds, limit))
     write_atomic(path, json.dumps(facts, ensure_ascii=False) + "\n")
 
 
@@ -66,6 +76,7 @@ def wish_of(text: bytes) -> Wish | None:
     return Wish(
         found["kind"], str(found.get("at", "")), str(found.get("why", "")), str(found.get("job", "")),
         restart if isinstance(restart, int) else None, float(seconds) if isinstance(seconds, int | float) else 0.0,
+        found.get("limit") is True,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ Entry = Mapping[str, Any]
 
 
 def kept(entry: Entry) -> list[dict[str, Any]]:
-    """Return what the record of a stage holds of it: `at`, `why`, `job`, `restart`, `checkpoint` of each."""
+    """Return what the record of a stage holds of it: `at`, `why`, `job`, `restart`, `checkpoint`, `limit` of each."""
     found = entry.get("requeues")
     return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
 
@@ -30,7 +30,23 @@ def sent_back(entry: Entry, newest: Path | None) -> dict[str, Any]:
     """Return what is to be recorded of a stage that makes room now; nothing where it ends for another reason."""
     if not signals.goes_on_later():
         return {}
-    return _with(entry, signals.name(), slurm_job(os.environ), restart_of(os.environ), newest)
+    return _with(entry, signals.name(), slurm_job(os.environ), restart_of(os.environ), newest, limit=_at_limit())
+
+
+def in_vain(entry: Entry) -> bool:
+    """Return whether this start and the one before it met the job's time limit, and gained nothing in between.
+
+    A third one of the same length would gain as much. A preemption or a failed machine may come at any time.
+    """
+    before, last = ([{}, {}, *kept(entry)])[-2:]
+    mine = last.get("job") == slurm_job(os.environ) and last.get("restart") == restart_of(os.environ)
+    same = all(before.get(fact) == last.get(fact) for fact in ("job", "checkpoint", "limit"))
+    return mine and same and _at_limit()
+
+
+def _at_limit() -> bool:
+    wished = signals.wishes().get("later")
+    return wished is not None and wished.limit
 
 
 def found_lost(before: Entry | None, checkpoint: Path | None) -> dict[str, Any]:
@@ -49,6 +65,9 @@ def found_lost(before: Entry | None, checkpoint: Path | None) -> dict[str, Any]:
     return _with(before, why, job, restart, checkpoint)
 
 
-def _with(entry: Entry, why: str, job: str, restart: int, newest: Path | None) -> dict[str, Any]:
+def _with(
+    entry: Entry, why: str, job: str, restart: int, newest: Path | None, *, limit: bool = False
+) -> dict[str, Any]:
     facts = {"at": now(), "why": why, "job": job, "restart": restart, "checkpoint": newest.name if newest else ""}
+    facts |= {"limit": True} if limit else {}
     return {"requeues": [*kept(entry), {key: value for key, value in facts.items() if value != ""}]}

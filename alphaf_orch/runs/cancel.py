@@ -85,7 +85,8 @@ def working(every: Iterable[RunPaths], cancelled: Iterable[Live]) -> list[Workin
     jobs = {f"Slurm job {each.record.job_id.partition(';')[0]}" for each in cancelled}
     found: list[Working] = []
     for paths in every:
-        locks = [paths.lock, paths.eval_lock, paths.answers_lock, *(each / ".lock" for each in paths.judgings())]
+        locks = [paths.submission_lock, paths.lock, paths.eval_lock, paths.answers_lock]
+        locks += [each / ".lock" for each in paths.judgings()]
         for lock in locks:
             holder = holder_of(lock)
             if holder and holder.host and holder.job not in jobs and not (holder.is_here() and not holder.lives(0)):

@@ -58,6 +58,7 @@ def _told(paths: RunPaths, stop: Interrupted) -> AlphafError:
     standing = _standing(paths)
     in_vain = _in_vain(paths)
     if in_vain:
+        requeues.not_sent_back(paths)
         at = standing.later(signals.name()) if standing else f"{in_vain}: stopped for {signals.name()}"
         what = f"{at}, as at the start before: it is not put back into the queue, it would come no further"
         return RunStateError(what, where=str(paths.root), fix=_MORE)

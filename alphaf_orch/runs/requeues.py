@@ -9,7 +9,8 @@ from typing import Any
 
 from alphaf_orch.core import signals
 from alphaf_orch.core.holder import restart_of, slurm_job
-from alphaf_orch.core.record import now
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.record import now, read_manifest, write_manifest
 
 Entry = Mapping[str, Any]
 
@@ -42,6 +43,17 @@ def in_vain(entry: Entry) -> bool:
     mine = last.get("job") == slurm_job(os.environ) and last.get("restart") == restart_of(os.environ)
     same = all(before.get(fact) == last.get(fact) for fact in ("job", "checkpoint", "limit"))
     return mine and same and _at_limit()
+
+
+def not_sent_back(paths: RunPaths) -> None:
+    """Take out of the manifest that a stage of this start was sent back: it is not, after all. The run is ours."""
+    manifest = read_manifest(paths.manifest)
+    mine = (slurm_job(os.environ), restart_of(os.environ))
+    for entry in manifest["stages"].values():
+        found = kept(entry)
+        if found and mine[0] and (found[-1].get("job"), found[-1].get("restart")) == mine:
+            entry["requeues"] = found[:-1]
+            write_manifest(paths.manifest, manifest)
 
 
 def _at_limit() -> bool:

@@ -31,6 +31,8 @@ def cancel(run: str) -> None:
     for job in jobs:
         click.echo(f"cancelled: {job.record.run} {job.record.name}: {job}")
     found = working(every, jobs)
+    if failure and found:
+        click.echo(f"warning: {failure.what}", err=True)  # before the wait
     for each in found:
         click.echo(f"asked to stop: {each.paths.name}: {each.holder}")
     with interruptible("alphaf cancel", paths.root, "the wish to stop stays there, and is heeded all the same"):

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alphaf_orch.clusters.schedulers import scheduler_named
-from alphaf_orch.clusters.submit import Live, live_jobs
+from alphaf_orch.clusters.submit import Live, live_jobs, who
 from alphaf_orch.clusters.submitted import Event, note, read_submitted
-from alphaf_orch.core.errors import Interrupted, RunStateError
+from alphaf_orch.core.errors import Interrupted, RunStateError, ToolError
 from alphaf_orch.core.holder import SILENT_S, Holder, holder_of
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import now
@@ -60,14 +60,18 @@ def _begun(arm: Path) -> bool:
 def cancel_jobs(every: Sequence[RunPaths], by: str) -> list[Live]:
     """Have the jobs that wait or run ended, in one call of their scheduler, and return them.
 
-    `by` is written into what the jobs wrote down. Raises ToolError where the scheduler does not answer.
+    `by` is written into what the jobs wrote down. Raises ToolError where the scheduler does not answer, or
+    may not end one of them.
     """
     found: list[Live] = []
     for name in sorted({job.scheduler for paths in every for job in read_submitted(paths)}):
         scheduler = scheduler_named(name)
         live = live_jobs(every, scheduler)
         if live:
-            scheduler.cancel([each.record.job_id for each in live.values()])
+            try:
+                scheduler.cancel([each.record.job_id for each in live.values()])
+            except ToolError as error:
+                raise _said_whose(error, live.values()) from None
         for each in live.values():
             number = each.record.job_id.partition(";")[0]
             place = next(paths for paths in every if each.record in read_submitted(paths))
@@ -75,6 +79,16 @@ def cancel_jobs(every: Sequence[RunPaths], by: str) -> list[Live]:
             note(place, each.record.name, told)
         found += live.values()
     return found
+
+
+def _said_whose(error: ToolError, live: Iterable[Live]) -> ToolError:
+    """Return the error of a scheduler that did not cancel, with whose the jobs are where they are not all one's own."""
+    me = who().partition("@")[0]
+    others = sorted({each.record.by for each in live} - {""})
+    if all(by.partition("@")[0] == me for by in others):
+        return error
+    fix = f"jobs of {', '.join(others)} are cancelled by whoever submitted them, or by an administrator"
+    return ToolError(error.what, where=error.where, fix=fix)
 
 
 def working(every: Iterable[RunPaths], cancelled: Iterable[Live]) -> list[Working]:
@@ -97,10 +111,15 @@ def working(every: Iterable[RunPaths], cancelled: Iterable[Live]) -> list[Workin
 
 
 def stop(found: Sequence[Working], by: str, say: Say) -> None:
-    """Wish that those who work stop, and wait until they have; raise RunStateError where one does not in its time."""
+    """Wish that those who work stop, and wait until they have.
+
+    Raises RunStateError where one does not in its time, and where this user may not write into a run's folder.
+    """
     begun = said = time.monotonic()
     wishes = {each.paths.stop_wish for each in found}
     left = list(found)
+    for each in found:
+        _refuse_folder_of_others(each)
     for path in wishes:
         wish(path, "stop", by)
     while left:
@@ -123,6 +142,21 @@ def stop(found: Sequence[Working], by: str, say: Say) -> None:
         found_wish = read_wish(path)
         if found_wish and found_wish.why == by:
             forget(path)
+
+
+def _refuse_folder_of_others(each: Working) -> None:
+    folder = each.paths.root
+    if os.access(folder, os.W_OK):
+        return
+    try:
+        owner = folder.owner()
+    except KeyError:  # a number without a name
+        owner = f"user {folder.stat().st_uid}"
+    raise RunStateError(
+        f"what works on {each.paths.name} cannot be asked to stop: you may not write into its folder",
+        where=str(folder),
+        fix=f"{owner} can: it is asked by a file there; at work is {each.holder}",
+    )
 
 
 def _touched(lock: Path) -> int:

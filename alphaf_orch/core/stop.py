@@ -16,6 +16,7 @@ from alphaf_orch.core.record import now, write_atomic
 from alphaf_orch.core.small_files import parse_json
 
 Kind = Literal["later", "stop"]
+_MOST_S = 1e9
 
 
 @dataclass(frozen=True)
@@ -72,12 +73,18 @@ def wish_of(text: bytes) -> Wish | None:
         return None
     if not isinstance(found, Mapping) or found.get("kind") not in ("later", "stop"):
         return None
-    restart, seconds = found.get("restart"), found.get("seconds", 0.0)
+    restart, seconds = found.get("restart"), found.get("seconds")
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= _MOST_S:  # so are NaN and a number of 400 digits
+        seconds = 0.0
     return Wish(
-        found["kind"], str(found.get("at", "")), str(found.get("why", "")), str(found.get("job", "")),
-        restart if isinstance(restart, int) else None, float(seconds) if isinstance(seconds, int | float) else 0.0,
+        found["kind"],
+        str(found.get("at", "")),
+        str(found.get("why", "")),
+        str(found.get("job", "")),
+        restart if isinstance(restart, int) else None,
+        float(seconds),
         found.get("limit") is True,
-    )  # fmt: skip
+    )
 
 
 def forget(path: Path) -> None:

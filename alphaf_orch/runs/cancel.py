@@ -111,15 +111,10 @@ def working(every: Iterable[RunPaths], cancelled: Iterable[Live]) -> list[Workin
 
 
 def stop(found: Sequence[Working], by: str, say: Say) -> None:
-    """Wish that those who work stop, and wait until they have.
-
-    Raises RunStateError where one does not in its time, and where this user may not write into a run's folder.
-    """
+    """Wish that those who work stop, and wait until they have; raise RunStateError where one does not in its time."""
     begun = said = time.monotonic()
     wishes = {each.paths.stop_wish for each in found}
     left = list(found)
-    for each in found:
-        _refuse_folder_of_others(each)
     for path in wishes:
         wish(path, "stop", by)
     while left:
@@ -144,7 +139,8 @@ def stop(found: Sequence[Working], by: str, say: Say) -> None:
             forget(path)
 
 
-def _refuse_folder_of_others(each: Working) -> None:
+def refuse_folder_of_others(each: Working) -> None:
+    """Raise RunStateError where this user may not write into the folder of who works: the wish could not be put."""
     folder = each.paths.root
     if os.access(folder, os.W_OK):
         return

@@ -126,6 +126,9 @@ def test_odd_files_hold_no_wish(path):
         assert read_wish(path) is None
     path.write_text(json.dumps({"kind": "stop", "restart": "x", "seconds": "y", "job": 17}))
     assert (read_wish(path).restart, read_wish(path).seconds, read_wish(path).job) == (None, 0.0, "17")
+    for odd in ("-5", "NaN", "Infinity", "9" * 400, "null"):
+        path.write_text(f'{{"kind": "later", "seconds": {odd}}}')
+        assert read_wish(path).seconds == 0.0, "half of NaN, or less than nothing, is no time to end in"
 
 
 def test_a_wish_reaches_the_main_thread_while_it_waits(path):

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from alphaf_orch.clusters.reasons import FORGOTTEN, NEVER, NOT_HANDED
 from alphaf_orch.cli.job_view import requeue_lines
+from alphaf_orch.clusters.reasons import FORGOTTEN, NEVER, NOT_HANDED
 from alphaf_orch.clusters.scheduler import JobState
 from alphaf_orch.clusters.submitted import Event, Submitted
 from alphaf_orch.runs.standing import settled, standing

@@ -11,9 +11,12 @@ import pytest
 from processes import living, until
 
 from alphaf_orch.core import signals
+from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import PACKAGE, RunPaths
+from alphaf_orch.core.record import read_manifest, write_manifest
 from alphaf_orch.core.stop import of_job, read_wish, wish
 from alphaf_orch.runs import requeues
+from alphaf_orch.runs.interrupted import interrupts_told
 
 
 @pytest.fixture
@@ -130,16 +133,18 @@ def test_a_run_that_another_one_took_over_is_written_to_no_more(begin):
     assert not living([process.pid])
 
 
-def test_a_stage_that_meets_its_limit_twice_and_gained_nothing_is_not_started_a_third_time(begin):
-    for restart, expected in ((0, 75), (1, 6)):
-        process = begin(SLURM_JOB_ID="17", SLURM_RESTART_COUNT=str(restart))
-        about = {"job": "17", "restart": restart, "limit": True}
-        wish(of_job(paths().stop_wish, "17"), "later", "the time limit of job 17", **about)
-        code, err = ended(process)
-        assert code == expected, err
-        paths().log("sft").unlink()
-    assert "checkpoint-5 kept, as at the start before: it is not put back into the queue" in err
-    assert (sft()["state"], [each["restart"] for each in sft()["requeues"]]) == ("interrupted", [0])
+def test_a_stage_that_meets_its_limit_twice_and_gained_nothing_is_not_started_a_third_time(monkeypatch):
+    before = {"at": "2026-01-02T03:04:05+00:00", "why": "its limit", "job": "17", "restart": 0, "limit": True}
+    stage = {"state": "running", "started": before["at"], "fingerprint": "f", "requeues": [before]}
+    paths().root.mkdir(parents=True)
+    write_manifest(paths().manifest, {**read_manifest(paths().manifest), "stages": {"sft": stage}})
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    monkeypatch.setattr(signals, "_wished", {"later": signals.Wished("the time limit of job 17", limit=True)})
+    why = "as at the start before: it is not put back into the queue"
+    with pytest.raises(RunStateError, match=why), interrupts_told(paths()):
+        raise KeyboardInterrupt
+    assert (sft()["state"], sft()["requeues"]) == ("interrupted", [before])
 
 
 @pytest.mark.parametrize(

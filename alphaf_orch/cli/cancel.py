@@ -8,7 +8,7 @@ from alphaf_orch.cli.options import command
 from alphaf_orch.clusters.submit import who
 from alphaf_orch.core.errors import AlphafError, RunStateError, interruptible
 from alphaf_orch.core.paths import runs_dir
-from alphaf_orch.runs.cancel import cancel_jobs, folders, stop, working
+from alphaf_orch.runs.cancel import cancel_jobs, folders, refuse_folder_of_others, stop, working
 from alphaf_orch.settings.options import submitted_paths
 
 
@@ -31,7 +31,10 @@ def cancel(run: str) -> None:
     for job in jobs:
         click.echo(f"cancelled: {job.record.run} {job.record.name}: {job}")
     found = working(every, jobs)
+    if failure and found:
+        click.echo(f"warning: {failure.what}", err=True)  # before the wait
     for each in found:
+        refuse_folder_of_others(each)
         click.echo(f"asked to stop: {each.paths.name}: {each.holder}")
     with interruptible("alphaf cancel", paths.root, "the wish to stop stays there, and is heeded all the same"):
         if found:

@@ -51,13 +51,22 @@ def stages_words(run: Mapping[str, Any]) -> str:
     )
 
 
-def requeue_lines(stage: str, requeues: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Yield when and why the last job of a stage was sent back to the queue, and what it goes on from."""
+def requeue_lines(stage: str, state: str, requeues: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield when and why the last job of a stage was to go back to the queue, and what is gone on from.
+
+    Whether it came there its state tells: it may have been cancelled meanwhile, or Slurm did not take it back.
+    """
     for last in requeues[-1:]:
-        kept = last.get("checkpoint")
+        kept, at, why = last.get("checkpoint"), moment(str(last.get("at", ""))), last.get("why", "")
+        if state in ("interrupted", "cancelled"):
+            yield (
+                f"{stage}: stopped {at} for {why}, {f'{kept} kept' if kept else 'without a checkpoint'};"
+                " it is not in the queue: the same command goes on"
+            )
+            continue
         times = f", {len(requeues)} times so far" if len(requeues) > 1 else ""
         yield (
-            f"{stage}: sent back to the queue {moment(str(last.get('at', '')))}{times}: {last.get('why', '')};"
+            f"{stage}: sent back to the queue {at}{times}: {why};"
             f" {f'goes on from {kept}' if kept else 'no checkpoint was there'}"
         )
 

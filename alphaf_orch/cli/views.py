@@ -157,7 +157,7 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
                 f" {last['micro_batch_size']} x {last['gradient_accumulation_steps']}, the same global batch",
                 highlight=False,
             )
-        for line in requeue_lines(name, stage["requeues"]):
+        for line in requeue_lines(name, stage["state"], stage["requeues"]):
             console.out(line, highlight=False)
     for line in (*error_lines(run["stages"]), *waiting_lines(run["stages"], others, run["jobs_note"])):
         console.out(line, highlight=False)

@@ -11,21 +11,21 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from alphaf_orch.core import processes, signals
 from alphaf_orch.core.disk import writing
-from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.ending import end
 from alphaf_orch.core.guard import guarded
 from alphaf_orch.core.masking import hides_secrets
 from alphaf_orch.core.nodes import LAUNCHERS
 from alphaf_orch.core.paths import CHILD, compiled_dir
-from alphaf_orch.core.patience import ESCALATION, time_given
+from alphaf_orch.core.patience import time_given
 from alphaf_orch.core.stored import usable
-from alphaf_orch.core.warm import PLACE, Ended, Forked, WarmLost, ask
+from alphaf_orch.core.warm import PLACE, Ended, Forked, ask
 
 _POLL_S = 0.2
 _PROBE_POLL_S = 0.02
@@ -230,7 +230,7 @@ def run_logged(
         finally:
             if stop.asked.is_set() and not ended and not signals.lost():
                 on_stop(time_given(signal.SIGINT) * patience)
-            _end(process, mark, patience, hurry or stop.hurry, is_alphaf=is_alphaf)
+            end(process, mark, patience, hurry or stop.hurry, is_alphaf=is_alphaf)
     assert ended  # or the wish to stop was raised
     return Finished(ended.exit_code, time.monotonic() - started, ended.peak_kib // 1024)
 
@@ -267,45 +267,3 @@ class _Cold:
             self._process.returncode = self._ended.exit_code
             os.close(self._watched)
         return self._ended
-
-
-def _end(
-    process: _Cold | Forked | None, mark: str, patience: float, hurry: threading.Event, *, is_alphaf: bool
-) -> None:
-    """End the program's group, then all else that came of it; raise RunStateError where something lives on."""
-    if isinstance(process, Forked):
-        process.give_up()
-    known = processes.living(mark)  # before their parents go: a child with an environment of its own has no other tie
-    if process is not None and process.pid is not None:
-        for number in ESCALATION:
-            if _all_ended(process, known) or (hurry.is_set() and number != signal.SIGKILL):
-                continue
-            softly = is_alphaf and number == signal.SIGINT and signals.goes_on_later()
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signals.LATER if softly else number)
-            begun = time.monotonic()
-            while not _all_ended(process, known) and time.monotonic() < begun + time_given(number) * patience:
-                if hurry.is_set() and number != signal.SIGKILL:
-                    break
-                time.sleep(_POLL_S)
-    left = processes.end_all(mark, hurry, known)
-    if process is not None:
-        _ended(process)  # killed with the rest
-    if left:
-        raise RunStateError(
-            f"not even SIGKILL ends {', '.join(map(str, left))}",
-            where="the kernel: mostly a GPU driver or a network disk that does not answer",
-            fix="wait until it is gone, or restart the machine; until then the run counts as in use",
-        )
-
-
-def _all_ended(process: _Cold | Forked, known: Iterable[processes.Process]) -> bool:
-    """Return whether the program has ended, and all that it had in its group: a launcher may go before its trainer."""
-    return _ended(process) and not any(processes.group_of(each) == process.pid for each in known)
-
-
-def _ended(process: _Cold | Forked) -> bool:
-    try:
-        return process.poll() is not None
-    except WarmLost:
-        return True  # and what is left of the program is found by its mark

@@ -111,7 +111,7 @@ def _look(path: Path, place: _Place) -> None:
     place.known = found
     if _is_ours(wish):
         place.heeded = found
-        signals.ask(wish.kind, wish.why or str(path), wish.seconds)
+        signals.ask(wish.kind, wish.why or str(path), wish.seconds, wish.limit)
 
 
 def _is_ours(wish: Wish) -> bool:

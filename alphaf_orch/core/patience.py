@@ -19,6 +19,6 @@ def time_given(number: signal.Signals) -> float:
     """Return the seconds that a tool gets behind a signal, by who has asked this process to stop so far."""
     by, wished = signals.asked_by(), signals.wishes()
     if not by and number == signal.SIGINT and signals.goes_on_later():
-        there = wished["later"][1] or _LATER_S
+        there = wished["later"].seconds or _LATER_S
         return max(there - _IN_ORDER_S, there / 2)
     return ESCALATION[number] * (_AT_A_STEP if by == signal.SIGINT or (wished and not by) else 1.0)

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NamedTuple, NoReturn
 
 LATER = signal.SIGUSR1
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, LATER)
@@ -27,8 +27,18 @@ _PATIENT = 2
 _AGAIN_S = 0.02
 
 Sort = Literal["signal", "stop", "later"]
+
+
+class Wished(NamedTuple):
+    """Why something was wished, the seconds that there are, 0 where nobody says, and whether a time limit is met."""
+
+    why: str
+    seconds: float = 0.0
+    limit: bool = False
+
+
 _asked: list[int] = []  # the signals so far, those of wishes aside
-_wished: dict[str, tuple[str, float]] = {}  # stop, later: why, and the seconds that there are, 0 where nobody says
+_wished: dict[str, Wished] = {}  # by kind: stop, later
 _due: dict[int, Sort] = {}  # sent for a wish, and not come yet
 _noted = 0
 _lost = ""  # what another process has taken over
@@ -64,9 +74,9 @@ def over() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def ask(kind: Literal["stop", "later"], why: str, seconds: float = 0.0) -> None:
+def ask(kind: Literal["stop", "later"], why: str, seconds: float = 0.0, limit: bool = False) -> None:
     """Ask this process to stop, or to make room, as a signal does; `seconds` is how long whoever wishes it can wait."""
-    _wished.setdefault(kind, (why, seconds))
+    _wished.setdefault(kind, Wished(why, seconds, limit))
     numbers = (LATER, signal.SIGINT) if kind == "later" else (signal.SIGINT,)
     number = next((each for each in numbers if callable(signal.getsignal(each))), signal.SIGTERM)
     _due[number] = kind
@@ -87,7 +97,7 @@ def noted(number: int) -> Sort:
     if number in _due:
         return _due.pop(number)
     if number == LATER:
-        _wished.setdefault("later", ("SIGUSR1", 0.0))
+        _wished.setdefault("later", Wished("SIGUSR1"))
         return "later"
     _asked.append(number)
     return "signal"
@@ -103,8 +113,8 @@ def asked_by() -> int:
     return _asked[0] if _asked else 0
 
 
-def wishes() -> dict[str, tuple[str, float]]:
-    """Return by kind what was wished, `stop` or `later`: why, and how many seconds there are, 0 where nobody says."""
+def wishes() -> dict[str, Wished]:
+    """Return by kind what was wished, `stop` or `later`."""
     return dict(_wished)
 
 
@@ -124,7 +134,7 @@ def name() -> str:
     if _lost:
         return f"another process, which took {_lost} over"
     if _wished and (goes_on_later() or "stop" in _wished):
-        return _wished["stop" if "stop" in _wished else "later"][0]
+        return _wished["stop" if "stop" in _wished else "later"].why
     return words.get(signal.Signals(_asked[0]), "") if _asked else words[signal.SIGINT]
 
 

@@ -16,6 +16,7 @@ from alphaf_orch.core.record import now, write_atomic
 from alphaf_orch.core.small_files import parse_json
 
 Kind = Literal["later", "stop"]
+_MOST_S = 1e9
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Wish:
 
     A wish that names a `job` (and its `restart`) is for what works in that job alone, whenever it was put there; one
     that names none is for whoever works on the run at that moment. `seconds` is how long whoever wishes can wait, 0
-    where he does not say.
+    where he does not say; `limit` is whether the job's whole time is over, which its next start has no more of.
     """
 
     kind: Kind
@@ -33,6 +34,7 @@ class Wish:
     job: str = ""
     restart: int | None = None
     seconds: float = 0.0
+    limit: bool = False
 
 
 def of_job(path: Path, job: str) -> Path:
@@ -40,9 +42,18 @@ def of_job(path: Path, job: str) -> Path:
     return path.with_name(f"{path.name}.{job}")
 
 
-def wish(path: Path, kind: Kind, why: str, *, job: str = "", restart: int | None = None, seconds: float = 0.0) -> None:
+def wish(
+    path: Path,
+    kind: Kind,
+    why: str,
+    *,
+    job: str = "",
+    restart: int | None = None,
+    seconds: float = 0.0,
+    limit: bool = False,
+) -> None:
     """Put the wish into a run (RunPaths.stop_wish)."""
-    facts = vars(Wish(kind, now(), why, job, restart, seconds))
+    facts = vars(Wish(kind, now(), why, job, restart, seconds, limit))
     write_atomic(path, json.dumps(facts, ensure_ascii=False) + "\n")
 
 
@@ -62,11 +73,18 @@ def wish_of(text: bytes) -> Wish | None:
         return None
     if not isinstance(found, Mapping) or found.get("kind") not in ("later", "stop"):
         return None
-    restart, seconds = found.get("restart"), found.get("seconds", 0.0)
+    restart, seconds = found.get("restart"), found.get("seconds")
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= _MOST_S:  # so are NaN and a number of 400 digits
+        seconds = 0.0
     return Wish(
-        found["kind"], str(found.get("at", "")), str(found.get("why", "")), str(found.get("job", "")),
-        restart if isinstance(restart, int) else None, float(seconds) if isinstance(seconds, int | float) else 0.0,
-    )  # fmt: skip
+        found["kind"],
+        str(found.get("at", "")),
+        str(found.get("why", "")),
+        str(found.get("job", "")),
+        restart if isinstance(restart, int) else None,
+        float(seconds),
+        found.get("limit") is True,
+    )
 
 
 def forget(path: Path) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alphaf_orch.clusters.schedulers import scheduler_named
-from alphaf_orch.clusters.submit import Live, live_jobs
+from alphaf_orch.clusters.submit import Live, live_jobs, who
 from alphaf_orch.clusters.submitted import bare, cancelled, note, read_submitted
-from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.errors import RunStateError, ToolError
 from alphaf_orch.core.holder import SILENT_S, Holder, holder_of
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.stop import forget, read_wish, wish
@@ -59,19 +59,33 @@ def _begun(arm: Path) -> bool:
 def cancel_jobs(every: Sequence[RunPaths], by: str) -> list[Live]:
     """Have the jobs that wait or run ended, in one call of their scheduler, and return them.
 
-    `by` is written into what the jobs wrote down. Raises ToolError where the scheduler does not answer.
+    `by` is written into what the jobs wrote down. Raises ToolError where the scheduler does not answer, or
+    may not end one of them.
     """
     found: list[Live] = []
     for name in sorted({job.scheduler for paths in every for job in read_submitted(paths)}):
         scheduler = scheduler_named(name)
         live = live_jobs(every, scheduler)
         if live:
-            scheduler.cancel([each.record.job_id for each in live.values()])
+            try:
+                scheduler.cancel([each.record.job_id for each in live.values()])
+            except ToolError as error:
+                raise _said_whose(error, live.values()) from None
         for each in live.values():
             place = next(paths for paths in every if each.record in read_submitted(paths))
             note(place, each.record.name, cancelled(each.record, by))
         found += live.values()
     return found
+
+
+def _said_whose(error: ToolError, live: Iterable[Live]) -> ToolError:
+    """Return the error of a scheduler that did not cancel, with whose the jobs are where they are not all one's own."""
+    me = who().partition("@")[0]
+    others = sorted({each.record.by for each in live} - {""})
+    if all(by.partition("@")[0] == me for by in others):
+        return error
+    fix = f"jobs of {', '.join(others)} are cancelled by whoever submitted them, or by an administrator"
+    return ToolError(error.what, where=error.where, fix=fix)
 
 
 def working(every: Iterable[RunPaths], cancelled: Iterable[Live]) -> list[Working]:
@@ -82,7 +96,8 @@ def working(every: Iterable[RunPaths], cancelled: Iterable[Live]) -> list[Workin
     jobs = {f"Slurm job {bare(each.record.job_id)}" for each in cancelled}
     found: list[Working] = []
     for paths in every:
-        locks = [paths.lock, paths.eval_lock, paths.answers_lock, *(each / ".lock" for each in paths.judgings())]
+        locks = [paths.submission_lock, paths.lock, paths.eval_lock, paths.answers_lock]
+        locks += [each / ".lock" for each in paths.judgings()]
         for lock in locks:
             holder = holder_of(lock)
             if holder and holder.host and holder.job not in jobs and not (holder.is_here() and not holder.lives(0)):
@@ -119,6 +134,22 @@ def stop(found: Sequence[Working], by: str, say: Say) -> None:
         found_wish = read_wish(path)
         if found_wish and found_wish.why == by:
             forget(path)
+
+
+def refuse_folder_of_others(each: Working) -> None:
+    """Raise RunStateError where this user may not write into the folder of who works: the wish could not be put."""
+    folder = each.paths.root
+    if os.access(folder, os.W_OK):
+        return
+    try:
+        owner = folder.owner()
+    except KeyError:  # a number without a name
+        owner = f"user {folder.stat().st_uid}"
+    raise RunStateError(
+        f"what works on {each.paths.name} cannot be asked to stop: you may not write into its folder",
+        where=str(folder),
+        fix=f"{owner} can: it is asked by a file there; at work is {each.holder}",
+    )
 
 
 def _touched(lock: Path) -> int:

@@ -19,11 +19,12 @@ from alphaf_orch.core.heed import heeding
 from alphaf_orch.core.nodes import Seat, seat, unknown_rank
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.planning.plan import Plan, make_plan
+from alphaf_orch.runs import requeues
 from alphaf_orch.runs.chain import run_config
 from alphaf_orch.runs.nodes.follower import follow
 from alphaf_orch.runs.nodes.seats import led
 from alphaf_orch.runs.ready import ready_plan
-from alphaf_orch.runs.runner import run_plan
+from alphaf_orch.runs.runner import locked, run_plan
 from alphaf_orch.runs.warm import warm_programs
 from alphaf_orch.settings.config import RunConfig
 
@@ -68,6 +69,9 @@ def written_down(paths: RunPaths, record: Submitted, *, first: bool = True) -> I
             if begun.restart < record.max_requeues:
                 tell(happened("requeued", why=error.what))
                 raise
+            if first and record.stage:
+                with contextlib.suppress(RunStateError), locked(paths):  # another one has it already
+                    requeues.not_sent_back(paths)
             raise too_often(record, begun.restart, error.what) from None
     except GoesOnLater:
         raise

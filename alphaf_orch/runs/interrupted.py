@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from alphaf_orch.core import signals
-from alphaf_orch.core.errors import GoesOnLater, Interrupted, interrupted
+from alphaf_orch.core.errors import AlphafError, GoesOnLater, Interrupted, RunStateError, interrupted
 from alphaf_orch.core.heart import require_held
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import read_metrics
@@ -15,6 +15,10 @@ from alphaf_orch.core.record import now, read_manifest, write_manifest
 from alphaf_orch.runs import checkpoints, requeues
 
 _SAME = "the same command goes on from the last checkpoint"
+_MORE = (
+    "give the stage a longer `time` in the profile, or the training a smaller save_steps; a step and its checkpoint"
+    " need less than `stop_before`. What is finished is kept, and the same command goes on from there"
+)
 _BY_ITSELF = "its job goes on from there when the scheduler starts it again; so does the same command"
 
 
@@ -22,7 +26,8 @@ _BY_ITSELF = "its job goes on from there when the scheduler starts it again; so 
 def interrupts_told(paths: RunPaths) -> Iterator[None]:
     """Raise Interrupted with how far it came where a stage is interrupted inside, the manifest saying so too.
 
-    GoesOnLater, where it was asked to make room. Raises RunStateError where another process has taken the run over.
+    GoesOnLater, where it was asked to make room; RunStateError in its place where this start of a job gained as little
+    as the one before. Raises RunStateError where another process has taken the run over.
     """
     try:
         yield
@@ -49,13 +54,28 @@ def _note(paths: RunPaths) -> str:
     return running[-1] if running else ""
 
 
-def _told(paths: RunPaths, stop: Interrupted) -> Interrupted:
+def _told(paths: RunPaths, stop: Interrupted) -> AlphafError:
     standing = _standing(paths)
+    in_vain = _in_vain(paths)
+    if in_vain:
+        requeues.not_sent_back(paths)
+        at = standing.later(signals.name()) if standing else f"{in_vain}: stopped for {signals.name()}"
+        what = f"{at}, as at the start before: it is not put back into the queue, it would come no further"
+        return RunStateError(what, where=str(paths.root), fix=_MORE)
     if not signals.goes_on_later():
         return Interrupted(f"{stop.what}{standing.told if standing else ''}", where=stop.where, fix=stop.fix)
     if standing is None:
         return interrupted(stop.what, where=stop.where, fix=stop.fix)
     return GoesOnLater(standing.later(signals.name()), where=stop.where, fix=_BY_ITSELF)
+
+
+def _in_vain(paths: RunPaths) -> str:
+    """Return the stage that met its time limit twice with nothing gained in between; empty where there is none."""
+    if not signals.goes_on_later():
+        return ""
+    stages = read_manifest(paths.manifest)["stages"]
+    stopped = (name for name, entry in stages.items() if entry.get("state") == "interrupted")
+    return next((name for name in stopped if requeues.in_vain(stages[name])), "")
 
 
 @dataclass(frozen=True)

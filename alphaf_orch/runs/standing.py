@@ -72,7 +72,6 @@ def standing(job: Submitted, events: Sequence[Event], told: JobState | None) -> 
     own = of_job(job, events)
     last = newest(own)
     requeues = max([event.restart for event in own] + [told.restarts if told else 0])
-    requeues = max(requeues, sum(event.event == "requeued" for event in own))
     known = Standing(
         job,
         job.job_id or (last.job_id if last else ""),
@@ -90,6 +89,8 @@ def standing(job: Submitted, events: Sequence[Event], told: JobState | None) -> 
     else:
         found = _by_itself(known, last, forgotten=told is not None)
         end = True  # whoever cancelled it had the scheduler's word
+    if last and last.event == "requeued" and found.open:  # else it was to go back, and did not: cancelled, refused
+        found = replace(found, requeues=max(requeues, last.restart + 1))
     notes = [event for event in own if cancelled_by(event)]  # a job that ran adds its own end behind it
     if not notes or not end or found.state == "done":
         return found

@@ -130,7 +130,7 @@ def submit_run(
     jobs = run_jobs(plan, run, site)
     if not jobs:
         return Handed({}, {})
-    with held(paths.jobs / ".lock", f"the submission of run {run}"):
+    with held(paths.submission_lock, f"the submission of run {run}", heed=paths.stop_wish):
         plan = ready_plan(plan, console, verbose=verbose, only=())
         jobs, live = run_jobs(plan, run, site), live_jobs([paths], site.scheduler)
         _refuse_other_settings(jobs, live, run)
@@ -168,7 +168,7 @@ def submit_call(paths: RunPaths, job: Job, site: Site, say: Say) -> Handed:
     The stages have to succeed first. Two evaluations would wait for each other's lock, with a GPU each.
     """
     site.scheduler.require()
-    with held(paths.jobs / ".lock", f"the submission of run {job.run}"):
+    with held(paths.submission_lock, f"the submission of run {job.run}", heed=paths.stop_wish):
         live = live_jobs([paths], site.scheduler)
         if job.key in live:
             return Handed({}, {job.key: live[job.key]})

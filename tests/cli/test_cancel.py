@@ -1,13 +1,15 @@
 """What `alphaf cancel` ends at a scheduler, and whom it waits for on other machines."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_scheduler import FakeScheduler, stand_in
 
 from alphaf_orch.clusters.scheduler import JobState
-from alphaf_orch.clusters.submitted import Event, Submitted, note, read_events, write_submitted
+from alphaf_orch.clusters.submitted import Event, Submitted, note, read_events, read_submitted, write_submitted
+from alphaf_orch.core.errors import ToolError
 from alphaf_orch.core.holder import Holder
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.runs import cancel
@@ -96,3 +98,24 @@ def test_a_run_that_is_not_there_is_no_success(alphaf):
     done = alphaf("cancel", "없음")
     assert done.exit_code == 6
     assert "there is no run 없음" in done.stderr
+
+
+def test_jobs_of_somebody_else_are_said_to_be_his_and_so_is_the_folder(alphaf, slurm, experiment, monkeypatch):
+    """scancel refuses, and what the job asks for, a file in the run, cannot be written either."""
+
+    def denied(ids):
+        raise ToolError("Slurm did not cancel every job: Access/permission denied", where="scancel", fix="squeue --me")
+
+    write_submitted(experiment, replace(read_submitted(experiment)[0], by="kim@login-1"))
+    experiment.lock.write_bytes(Holder(7, "gpu-1", "b", "s", 1, "Slurm job 101").written())
+    slurm.cancel = denied
+    monkeypatch.setattr(cancel.os, "access", lambda path, mode: False)
+    done = alphaf("cancel", "비교/a")
+    assert done.exit_code == 6, done.output
+    assert "warning: Slurm did not cancel every job: Access/permission denied" in done.stderr
+    assert "you may not write into its folder" in done.stderr
+    assert not experiment.stop_wish.exists()
+    experiment.lock.unlink()
+    alone = alphaf("cancel", "비교/a")
+    assert alone.exit_code == 9
+    assert "jobs of kim@login-1 are cancelled by whoever submitted them" in alone.stderr

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 
 import in_process
 import pytest
@@ -12,7 +13,8 @@ from alphaf_orch.clusters.submitted import read_events
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import RunPaths, template_folders
 from alphaf_orch.core.record import read_manifest
-from alphaf_orch.runs import submission
+from alphaf_orch.core.stop import wish
+from alphaf_orch.runs import cancel, submission
 
 CHAIN = ["data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo"]
 
@@ -417,3 +419,24 @@ def test_a_site_whose_gpus_nobody_counts_is_told_of(site):
     site.profile.write_text("partition: main\n")
     assert "smollm2 is planned for the processor" in site(*call)
     assert "is planned for the processor" not in site(*call, "--gpus", "1")
+
+
+def test_who_cancels_while_jobs_are_handed_over_has_all_of_them_taken_back(site):
+    """`alphaf cancel`, elsewhere, finds the first ones queued, and whoever submits the others at work."""
+    submit, names = site.scheduler.submit, []
+
+    def slowly(script, job, after, behind):
+        if len(site.scheduler.handed) == 2:
+            names.extend(each.lock for each in cancel.working([site.paths()], ()))
+            wish(site.paths().stop_wish, "stop", "alphaf cancel of kim@login")
+            time.sleep(20)
+        return submit(script, job, after, behind)
+
+    site.scheduler.submit = slowly
+    said = site.submit(code=130)
+    assert names == [site.paths().submission_lock]
+    assert set(site.scheduler.cancelled[-1]) == {"101", "102"}, said
+    assert site.paths().all_jobs() == []
+    site.scheduler.submit = submit
+    site.submit()
+    assert site.handed()[2:] == CHAIN

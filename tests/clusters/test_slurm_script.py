@@ -102,7 +102,7 @@ def test_a_short_job_is_asked_for_a_checkpoint_at_half_its_time(time, before):
     assert asked_before(profile(time=time), job) == before
     text = script(job, time=time)
     assert header(text)["signal"] == f"B:USR1@{before}"
-    assert f'{{SLURM_RESTART_COUNT:-0}}" {before} >' in text  # what alphaf is told that it has
+    assert f"local before={before} " in text  # what alphaf is told that it has
 
 
 def test_a_job_that_is_never_asked_gets_no_signal():
@@ -255,7 +255,8 @@ def test_a_job_is_sent_back_by_what_slurm_says_of_it_too(code, job, back, tmp_pa
 
 
 def test_a_job_that_cannot_be_sent_back_says_what_to_do(tmp_path):
-    ended = bash(small(tmp_path), tmp_path, srun="exit 75", scontrol='[ "$1" = -o ] && echo " JobState=RUNNING "')
+    scontrol = '[ "$1" = -o ] && echo " JobState=RUNNING "'
+    ended = bash(small(tmp_path), tmp_path, srun="exit 75", scontrol=scontrol, sleep="")
     assert ended.returncode == 75
     assert "could not be put back into the queue: submit this run again" in ended.stderr
 
@@ -269,8 +270,38 @@ def test_signals_end_the_wait_and_not_the_job_and_each_is_a_wish(tmp_path):
     from alphaf_orch.core.stop import read_wish
 
     found = read_wish(tmp_path / ".stop.7")
-    assert found and (found.kind, found.why) == ("later", "the time limit or a preemption of job 7")
+    assert found and (found.kind, found.why, found.limit) == ("later", "a signal (SIGUSR1) of job 7", False)
     assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("left", "preempted", "why", "seconds"),
+    [
+        (500, "None", "the time limit", 500),
+        (650, "None", "the time limit", 600),
+        (3000, "None", "a signal (SIGUSR1)", 600),
+        (30, "1795738299", "a preemption", 30),
+        (None, "", "the time limit or a preemption", 600),
+    ],
+)
+def test_what_a_signal_means_and_how_long_there_is_are_what_slurm_says(left, preempted, why, seconds, tmp_path):
+    """A preemption moves the end of the job to the end of its GraceTime."""
+    job = f"JobId=7 JobState=RUNNING EndTime=$((EPOCHSECONDS + {left})) PreemptTime={preempted} x"
+    scontrol = f'echo "{job}"' if left else "exit 1"
+    bash(small(tmp_path, time="12:00:00"), tmp_path, srun="kill -USR1 $PPID; sleep 0.3; exit 42", scontrol=scontrol)
+    from alphaf_orch.core.stop import read_wish
+
+    found = read_wish(tmp_path / ".stop.7")
+    assert found and (found.why, found.limit) == (f"{why} of job 7", why == "the time limit")
+    assert 0 <= seconds - found.seconds <= 5
+
+
+def test_a_controller_that_restarts_is_waited_for(tmp_path):
+    """Without its answer the job would end as failed, and what waits for it never begin."""
+    (tmp_path / "calls").write_text("")
+    silent = f"echo x >>{tmp_path}/calls; [ $(wc -l <{tmp_path}/calls) -gt 2 ] || exit 1\n{RUNNING}"
+    ended = bash(small(tmp_path), tmp_path, srun="exit 75", scontrol=silent, sleep="")
+    assert (ended.returncode, ended.stdout) == (75, "scontrol requeue 7\n"), ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -38,12 +38,12 @@ def test_a_wish_is_heeded_once_however_it_is_written(path, asked):
         wish(path, "later", "the board", seconds=60)
         until(lambda: asked, 5)
         time.sleep(0.3)
-        assert asked == [("later", "the board", 60.0)]
+        assert asked == [("later", "the board", 60.0, False)]
         path.write_text('{"kind": "st')  # in place, and half of it
         time.sleep(0.2)
         path.write_text('{"kind": "stop", "at": "x", "why": "by hand"}')
         until(lambda: len(asked) == 2, 5)
-    assert asked[1] == ("stop", "by hand", 0.0)
+    assert asked[1] == ("stop", "by hand", 0.0, False)
     assert [each.name for each in path.parent.iterdir()] == [".stop"]
     assert path.read_bytes() == b"", "what was heeded is gone; the file stays, as the lock does"
 
@@ -83,7 +83,7 @@ def test_two_jobs_of_a_run_do_not_take_each_other_s_wish(path, asked, monkeypatc
         wish(of_job(path, "18"), "later", "18", job="18", restart=0)
         until(lambda: asked, 5)
         time.sleep(0.3)
-    assert asked == [("later", "17", 0.0)]
+    assert asked == [("later", "17", 0.0, False)]
     assert sorted(each.name for each in path.parent.iterdir()) == [".stop", ".stop.18"]
 
 
@@ -126,6 +126,9 @@ def test_odd_files_hold_no_wish(path):
         assert read_wish(path) is None
     path.write_text(json.dumps({"kind": "stop", "restart": "x", "seconds": "y", "job": 17}))
     assert (read_wish(path).restart, read_wish(path).seconds, read_wish(path).job) == (None, 0.0, "17")
+    for odd in ("-5", "NaN", "Infinity", "9" * 400, "null"):
+        path.write_text(f'{{"kind": "later", "seconds": {odd}}}')
+        assert read_wish(path).seconds == 0.0, "half of NaN, or less than nothing, is no time to end in"
 
 
 def test_a_wish_reaches_the_main_thread_while_it_waits(path):

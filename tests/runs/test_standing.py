@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from alphaf_orch.cli.job_view import requeue_lines
 from alphaf_orch.clusters.reasons import FORGOTTEN, NEVER, NOT_HANDED
 from alphaf_orch.clusters.scheduler import JobState
 from alphaf_orch.clusters.submitted import Event, Submitted
@@ -184,6 +185,18 @@ def test_where_a_job_runs_since_when_and_how_often_it_was_sent_back():
     assert (found.nodes, found.since) == ("gpu-7", AT(45)), "what it wrote down was before"
     found = standing(JOB, (STARTED,), says("requeued", restarts=2))
     assert found.requeues == 2, "Slurm sent it back, which it could not write down"
+
+
+def test_a_job_that_was_to_go_back_and_did_not_was_not_requeued():
+    """Slurm refused it (requeue=0), or it was cancelled meanwhile; both were seen to say `requeued 1x`."""
+    refused = standing(JOB, (STARTED, BACK), says("failed", "exit code 75", exit_code=75))
+    assert (refused.state, refused.requeues) == ("interrupted", 0)
+    cancelled = standing(JOB, (STARTED, BY_US, BACK), says("cancelled", "by root"))
+    assert (cancelled.state, cancelled.requeues) == ("cancelled", 0)
+    (said,) = requeue_lines("sft", refused.state, [{"why": "the time limit of job 12", "checkpoint": "checkpoint-5"}])
+    assert said.endswith("checkpoint-5 kept; it is not in the queue: the same command goes on")
+    (said,) = requeue_lines("sft", "requeued", [{"why": "the time limit of job 12", "checkpoint": "checkpoint-5"}])
+    assert said.startswith("sft: sent back to the queue")
 
 
 def test_a_job_knows_its_number_without_the_cluster_that_sbatch_names():

@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 from processes import living, until
 
+from alphaf_orch.core import signals
+from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import PACKAGE, RunPaths
+from alphaf_orch.core.record import read_manifest, write_manifest
 from alphaf_orch.core.stop import of_job, read_wish, wish
+from alphaf_orch.runs import requeues
+from alphaf_orch.runs.interrupted import interrupts_told
 
 
 @pytest.fixture
@@ -126,3 +131,38 @@ def test_a_run_that_another_one_took_over_is_written_to_no_more(begin):
     assert paths().manifest.read_bytes() == before
     assert "asked to" not in err, "nothing is waited for"
     assert not living([process.pid])
+
+
+def test_a_stage_that_meets_its_limit_twice_and_gained_nothing_is_not_started_a_third_time(monkeypatch):
+    before = {"at": "2026-01-02T03:04:05+00:00", "why": "its limit", "job": "17", "restart": 0, "limit": True}
+    stage = {"state": "running", "started": before["at"], "fingerprint": "f", "requeues": [before]}
+    paths().root.mkdir(parents=True)
+    write_manifest(paths().manifest, {**read_manifest(paths().manifest), "stages": {"sft": stage}})
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    monkeypatch.setattr(signals, "_wished", {"later": signals.Wished("the time limit of job 17", limit=True)})
+    why = "as at the start before: it is not put back into the queue"
+    with pytest.raises(RunStateError, match=why), interrupts_told(paths()):
+        raise KeyboardInterrupt
+    assert (sft()["state"], sft()["requeues"]) == ("interrupted", [before])
+
+
+@pytest.mark.parametrize(
+    ("before", "limit", "vain"),
+    [
+        ({}, True, True),
+        ({"checkpoint": "checkpoint-3"}, True, False),  # it came further
+        ({"limit": False}, True, False),  # preempted: the next time it may have longer
+        ({}, False, False),
+        ({"job": "16"}, True, False),  # submitted anew since, perhaps with a longer time
+    ],
+)
+def test_only_two_whole_times_without_a_gain_are_in_vain(before, limit, vain, monkeypatch):
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    monkeypatch.setattr(signals, "wishes", lambda: {"later": signals.Wished("its limit", limit=limit)})
+    last = {"job": "17", "restart": 1, "checkpoint": "checkpoint-5", "limit": limit}
+    entry = {"requeues": [{**last, "restart": 0, **before}, last]}
+    assert requeues.in_vain(entry) is vain
+    assert not requeues.in_vain({"requeues": entry["requeues"][:1]}), "nothing of this start is written down yet"
+    assert not requeues.in_vain({})

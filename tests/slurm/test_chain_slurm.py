@@ -150,7 +150,7 @@ def test_a_job_is_sent_back_to_the_queue_as_often_as_the_profile_says_and_no_mor
     assert cluster.wait() == {"r:sft": "FAILED", "r:merge_sft": "CANCELLED"}, cluster.outputs()
     assert [event["event"] for event in events("sft")] == ["started", "requeued", "started", "ended"]
     assert "max_requeues" in cluster.outputs()
-    assert not list(folder().glob(".stop*"))
+    assert not list(folder().glob(".stop.*"))
     fake.behave()
     sft()
     assert set(cluster.wait().values()) == {"COMPLETED"}, cluster.outputs()

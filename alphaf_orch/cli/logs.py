@@ -40,7 +40,7 @@ def logs(run: str, stage: str, follow: bool, lines: int | None) -> None:
     if stage and stage not in following.logs():
         raise ConfigError(
             f"{run} has no log {stage!r}{nearest(stage, sorted(following.logs()))}",
-            where=str(following.root.root / "logs"),
+            where=str(following.root.log("alphaf").parent),
             fix="name a stage (sft, merge_sft, ...), a file of that folder without its ending, or nothing",
         )
     page = _Page()

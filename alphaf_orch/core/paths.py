@@ -96,6 +96,10 @@ class RunPaths(AskedPaths):
         """The record that the folder has where it is an experiment's and no run's."""
         return self.root / EXPERIMENT_FILE
 
+    def arm(self, name: str) -> RunPaths:
+        """Return the paths of an arm, where the folder is an experiment's."""
+        return RunPaths(self.root / name)
+
     @property
     def lock(self) -> Path:
         """Held by the process that works on the run; what it starts bears its mark."""

@@ -155,7 +155,7 @@ class Following:
     def _of_an_arm(self, line: str) -> bool:
         """Return whether a line of an experiment repeats one of an arm that has a log of its own."""
         name, behind, _ = line.removeprefix("[").partition("] ")
-        return line.startswith("[") and bool(behind) and RunPaths(self.root.root / name).log(OWN).is_file()
+        return line.startswith("[") and bool(behind) and self.root.arm(name).log(OWN).is_file()
 
 
 def whole(tail: Tail) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from xdist.scheduler import LoadScopeScheduling
 from alphaf_orch.core.hardware import Machine
 
 REAL = Path(__file__).with_name("real")
+# A script that starts the tests with `&` has Ctrl-C ignored by them and by all they start, and alphaf heeds that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Whose tests take longest begin first, so that no worker waits for one of them at the end.
 LONG = (
     "test_chain_real.py",

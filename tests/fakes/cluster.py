@@ -116,12 +116,14 @@ class Cluster:
     def empty(self) -> None:
         """End and forget all jobs, and have both machines up again."""
         self.call("scancel", "--user=root")
-        for line in self.call("sinfo", "--noheader", "--Node", "--format=%N %T").splitlines():
-            node, state = line.split()
-            if state.rstrip("*") in ("down", "drained", "draining"):
-                self.call("scontrol", "update", f"nodename={node}", "state=resume")
         until(lambda: not self.call("squeue", "--noheader").strip(), "the queue is empty")
-        until(
-            lambda: self.call("sinfo", "--noheader", "--format=%T").split() in (["idle"], ["idle*"]),
-            "the machines are idle",
-        )
+        until(self._idle, "the machines are idle")
+
+    def _idle(self) -> bool:
+        """Return whether both are idle; one that is not up is asked to be, and may have come back by itself meanwhile."""
+        states = [line.split() for line in self.call("sinfo", "--noheader", "--Node", "--format=%N %T").splitlines()]
+        for node, state in states:
+            if state.rstrip("*") in ("down", "drained", "draining"):
+                resume = ("scontrol", "update", f"nodename={node}", "state=resume")
+                subprocess.run(resume, env=self.env, capture_output=True, timeout=60, check=False)
+        return all(state.rstrip("*") == "idle" for _, state in states)

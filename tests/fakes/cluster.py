@@ -120,7 +120,7 @@ class Cluster:
         until(self._idle, "the machines are idle")
 
     def _idle(self) -> bool:
-        """Return whether both are idle; one that is not up is asked to be, and may have come back by itself meanwhile."""
+        """Return whether both are idle; one that is down is asked to come back, and may have done so by itself."""
         states = [line.split() for line in self.call("sinfo", "--noheader", "--Node", "--format=%N %T").splitlines()]
         for node, state in states:
             if state.rstrip("*") in ("down", "drained", "draining"):

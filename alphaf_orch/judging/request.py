@@ -54,7 +54,8 @@ def judge_run(asked: JudgeOptions, console: Console, *, verbose: bool) -> tuple[
         raise ConfigError("no run is named", where="--run", fix="say --run NAME; `alphaf runs` lists them")
     paths = existing_run(asked.run)
     keep_in(paths.log("alphaf"))
-    with told_of(run_config(paths), paths, partial(tell, console)):
+    config = None if asked.summary else run_config(paths)  # figures of what is there: nothing to tell anybody of
+    with told_of(config, paths, partial(tell, console)):
         return (_vote if asked.votes else _compare)(paths, asked, console, verbose=verbose)
 
 

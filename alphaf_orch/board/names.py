@@ -57,10 +57,7 @@ SPOKEN: dict[str, Text] = {
     "time": Label("시간", "time"),
     "why": Label("비고", "remarks"),
     "run": Label("실행", "run"),
-    "base": Label("모델", "model"),
     "stages": Label("단계", "stages"),
-    "created": Label("생성 시각", "created"),
-    "reports": Label("보고서", "reports"),
     "job": Label("작업", "job"),
     "fix": Label("해결 방법", "next"),
     "memory": Label("메모리", "memory"),
@@ -74,7 +71,6 @@ SPOKEN: dict[str, Text] = {
         "이 현황판은 종료되었거나 다시 시작되었습니다. 터미널에 새로 출력된 주소를 여십시오.",
         "This board has ended or was started anew: open the address that its terminal printed.",
     ),
-    "of": Label("중", "of"),
     "none_match": Label("해당하는 실행이 없습니다.", "No run matches."),
 }
 # Of the page itself.

@@ -35,12 +35,16 @@ class Rendered:
     origins: Mapping[str, Origin] = field(default_factory=dict)
 
 
-class _OneLine(_DUMPER):  # type: ignore[misc]
+class Spelt(_DUMPER):  # type: ignore[misc]
     """Writes shared values out in full: an alias would tie two lines together."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         """Return True for every value."""
         return True
+
+
+class _OneLine(Spelt):
+    """Writes a text with line ends in quotation marks."""
 
 
 def _quoted_lines(dumper: Any, text: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -14,7 +14,6 @@ from alphaf_orch.core.values import Mistake, nearest
 from alphaf_orch.core.wording import Language
 
 Occasion = Literal["end", "failure", "stall", "requeue"]
-OCCASIONS: tuple[Occasion, ...] = get_args(Occasion)
 # Ours: what a person waits for at a prompt at most, and a third of the 30 s that Slurm leaves between SIGTERM and
 # SIGKILL (KillWait).
 TIMEOUT_S, LONGEST_S = 10.0, 60.0

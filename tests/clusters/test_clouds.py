@@ -10,9 +10,9 @@ import yaml
 
 from alphaf_orch.clusters.chain import chain_jobs, needs_of
 from alphaf_orch.clusters.clouds.kubernetes import job_set_file, set_name
-from alphaf_orch.clusters.clouds.pipelines import Pipeline, pipelines, waves
+from alphaf_orch.clusters.clouds.pipelines import Pipeline, pipelines
 from alphaf_orch.clusters.clouds.skypilot import pipeline_file, pipeline_name
-from alphaf_orch.clusters.clouds.values import documents, label, seconds, timed
+from alphaf_orch.clusters.clouds.values import documents, label, limited, timed
 from alphaf_orch.clusters.jobs import Job, Needs
 from alphaf_orch.clusters.scheduler import Place
 from alphaf_orch.core.errors import ConfigError
@@ -110,6 +110,14 @@ def test_every_record_is_of_a_file():
     assert {path.name for path in GOLDEN.iterdir()} == expected
 
 
+def waves(found: tuple[Pipeline, ...]) -> tuple[tuple[Pipeline, ...], ...]:
+    """Return the pipelines by what may be handed over at once: the second ones wait for some of the first."""
+    level: dict[str, int] = {}
+    for pipeline in found:
+        level[pipeline.key] = 1 + max((level[key] for key in pipeline.waits), default=-1)
+    return tuple(tuple(p for p in found if level[p.key] == n) for n in sorted(set(level.values())))
+
+
 def test_what_other_arms_wait_for_is_a_pipeline_of_its_own_and_the_report_comes_last(eight_gpus, tmp_path):
     jobs = ablation(eight_gpus, tmp_path, 1)
     found = pipelines(jobs)
@@ -161,13 +169,13 @@ def test_names_fit_and_keep_apart(run):
     [("90", 5400), ("12:00:00", 43200), ("30:15", 1815), ("2-00", 172800), ("2-12:30", 217800), ("1-00:00:01", 86401)],
 )
 def test_a_time_limit_is_read_as_slurm_reads_it(time, expected):
-    assert seconds(time, "") == expected
+    assert limited(time, "") == expected
 
 
 @pytest.mark.parametrize("time", ["", "0", "1h", "-5", "1:2:3:4", "infinite"])
 def test_what_is_no_time_limit_is_refused(time):
     with pytest.raises(ConfigError, match="no time limit"):
-        seconds(time, "here")
+        limited(time, "here")
 
 
 def test_a_limit_that_leaves_no_time_before_the_checkpoint_is_refused():

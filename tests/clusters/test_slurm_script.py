@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from alphaf_orch.clusters.jobs import Job, Needs
+from alphaf_orch.clusters.limits import seconds
 from alphaf_orch.clusters.scheduler import Place
-from alphaf_orch.clusters.slurm.header import asked_before, output_pattern, quoted, seconds
+from alphaf_orch.clusters.slurm.header import asked_before, output_pattern, quoted
 from alphaf_orch.clusters.slurm.scheduler import Slurm
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths

@@ -13,7 +13,7 @@ from typing import Any
 
 from alphaf_orch.clusters.clouds.pipelines import Pipeline
 from alphaf_orch.clusters.clouds.site import portable, refuse_slurms, refuse_unseen
-from alphaf_orch.clusters.clouds.values import documents, label, seconds, shell, timed
+from alphaf_orch.clusters.clouds.values import documents, label, limited, shell, timed
 from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.clusters.profiles import Granted, granted
 from alphaf_orch.clusters.scheduler import Place
@@ -125,7 +125,7 @@ def _job(job: Job, profile: Profile, image: Container, place: Place, own: Mappin
         completions=given.nodes,
         completionMode="Indexed",
         # Each start has the time limit, and a stage that was asked to make room is started again.
-        activeDeadlineSeconds=seconds(given.time, where) * starts if given.time else None,
+        activeDeadlineSeconds=limited(given.time, where) * starts if given.time else None,
         backoffLimit=profile.max_requeues * given.nodes,
         podFailurePolicy=_failures(),
         template={"spec": _pod(job, profile, image, place, given, own)},

@@ -54,14 +54,6 @@ def pipelines(jobs: Sequence[Job]) -> tuple[Pipeline, ...]:
     return _in_order(found)
 
 
-def waves(found: Sequence[Pipeline]) -> tuple[tuple[Pipeline, ...], ...]:
-    """Return the pipelines by what may be handed over at once: the second ones wait for some of the first."""
-    level: dict[str, int] = {}
-    for pipeline in found:
-        level[pipeline.key] = 1 + max((level[key] for key in pipeline.waits), default=-1)
-    return tuple(tuple(p for p in found if level[p.key] == n) for n in sorted(set(level.values())))
-
-
 def _awaited(ordered: Sequence[Job]) -> set[str]:
     """Return the keys of what jobs of other runs need, and of all that those jobs need."""
     by_key = {job.key: job for job in ordered}

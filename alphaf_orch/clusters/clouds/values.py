@@ -10,22 +10,18 @@ from typing import Any
 
 import yaml
 
+from alphaf_orch.clusters.limits import seconds
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.render import Spelt
 
-_DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 # Written bare: no reader of YAML 1.1 or 1.2 takes it for anything but itself. Go's takes 1e3 for a number where
 # PyYAML's does not, so that a digit at the beginning is quoted.
 _BARE = re.compile(r"[A-Za-z/][A-Za-z0-9_./-]*")
 _WORDS = re.compile(r"(y|n|yes|no|on|off|true|false|null|nan|inf)$", re.IGNORECASE)
-_TIME = re.compile(r"(?:(?P<days>\d+)-)?(?P<first>\d+)(?::(?P<second>\d+))?(?::(?P<third>\d+))?")
 
 
-class _Readable(_DUMPER):  # type: ignore[misc]
+class _Readable(Spelt):
     """Block style, lines of shell as they are, every text quoted that somebody could take for another thing."""
-
-    def ignore_aliases(self, _data: Any) -> bool:
-        """Return True for every value."""
-        return True
 
 
 def _text(dumper: Any, text: str) -> Any:
@@ -58,21 +54,16 @@ def label(text: str, longest: int) -> str:
     return f"{found[: longest - 9].rstrip('-')}-{mark}".strip("-")
 
 
-def seconds(time: str, where: str) -> int:
-    """Return a time limit in seconds, written as Slurm takes it: MINUTES, HH:MM:SS, D-HH:MM:SS and what lies between.
-
-    Raises ConfigError for what is none (sbatch(1), --time).
-    """
-    found = _TIME.fullmatch(time.strip())
-    if found:
-        days, first, second, third = (int(found[name] or 0) for name in ("days", "first", "second", "third"))
-        if found["days"] is not None or found["third"] is not None:
-            hours, minutes, rest = first, second, third
-        else:
-            hours, minutes, rest = 0, first, second
-        if total := ((days * 24 + hours) * 60 + minutes) * 60 + rest:
-            return total
-    raise ConfigError(f"{time!r} is no time limit", where=where, fix="write it as 2-00:00:00, 12:00:00 or 90 (minutes)")
+def limited(time: str, where: str) -> int:
+    """Return a time limit in seconds; raise ConfigError for what is none, and for no limit, which is left out here."""
+    try:
+        found = seconds(time.strip())
+    except ValueError:
+        found = None
+    if not found:
+        fix = "write it as 2-00:00:00, 12:00:00 or 90 (minutes)"
+        raise ConfigError(f"{time!r} is no time limit", where=where, fix=fix)
+    return found
 
 
 def timed(argv: Sequence[str], time: str | None, stop_before: int, where: str) -> tuple[str, ...]:
@@ -82,7 +73,7 @@ def timed(argv: Sequence[str], time: str | None, stop_before: int, where: str) -
     """
     if time is None:
         return tuple(argv)
-    limit = seconds(time, where)
+    limit = limited(time, where)
     if limit <= stop_before:
         raise ConfigError(
             f"the time limit {time} leaves nothing before the {stop_before} s that a checkpoint gets",

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 
 from alphaf_orch.clusters.jobs import Job
+from alphaf_orch.clusters.limits import seconds
 from alphaf_orch.clusters.profiles import granted
 from alphaf_orch.clusters.scheduler import Place
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.settings.clusters import Profile
 
-# sbatch(1), --time: minutes, m:s, h:m:s, d-h, d-h:m, d-h:m:s; or none.
-_TIME = re.compile(r"(?:(\d+)-(\d+)(?::(\d+)(?::(\d+))?)?|(\d+)(?::(\d+)(?::(\d+))?)?)$")
-_NO_LIMIT = ("unlimited", "infinite")
 _MEMORY = re.compile(r"\d+([KMGT]B?)?$", re.IGNORECASE)  # sbatch(1), --mem: megabytes where no unit is said
 _MOST_SIGNAL_S = 65535  # sbatch(1), --signal
 # Where it is submitted, of whoever does it: shells and caches need them. --export=NONE takes no names beside it.
@@ -44,21 +42,6 @@ def header(job: Job, profile: Profile, paths: RunPaths, place: Place) -> str:
     }
     lines = [_line(name, value) for name, value in options.items() if value is not None]
     return "\n".join([*lines, *(_extra(line) for line in given.extra)])
-
-
-def seconds(time: str) -> int | None:
-    """Return a time limit as Slurm reads it; None for no limit. Raises ValueError for what is none."""
-    if time.lower() in (*_NO_LIMIT, "0"):
-        return None
-    found = _TIME.match(time)
-    if not found:
-        raise ValueError(time)
-    days, hours, minutes, secs, first, second, third = (int(part or 0) for part in found.groups())
-    if found[1]:
-        return ((days * 24 + hours) * 60 + minutes) * 60 + secs
-    if found[7]:
-        return (first * 60 + second) * 60 + third
-    return first * 60 + second
 
 
 def asked_before(profile: Profile, job: Job) -> int:

@@ -13,6 +13,7 @@ from alphaf_orch.clusters.scheduler import JobState, Place
 from alphaf_orch.clusters.slurm.asking import CANCEL_S, LOOK_S, SUBMIT_S, called, in_words, require_command
 from alphaf_orch.clusters.slurm.script import script
 from alphaf_orch.clusters.slurm.states import MINE_QUESTION, accounted, accounts_question, queue_question, queued
+from alphaf_orch.clusters.submitted import bare
 from alphaf_orch.core.command import Answer
 from alphaf_orch.core.errors import ToolError
 from alphaf_orch.core.paths import RunPaths
@@ -41,7 +42,7 @@ class Slurm:
     def command(self, script: Path, job: Job, after: Sequence[str], behind: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002
         """Return the call of sbatch that hands the job over."""
         waits = [
-            f"{kind}:{':'.join(map(_number, ids))}" for kind, ids in (("afterok", after), ("afterany", behind)) if ids
+            f"{kind}:{':'.join(map(bare, ids))}" for kind, ids in (("afterok", after), ("afterany", behind)) if ids
         ]
         return ("sbatch", "--parsable", *([f"--dependency={','.join(waits)}"] if waits else []), str(script))
 
@@ -110,7 +111,7 @@ def _accounts(argv: tuple[str, ...], cluster: str) -> str:
 
 def _by_cluster(ids: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
     """Return the clusters, empty for the one that is meant where none is named, each with its numbers and their ids."""
-    parts = sorted((name.partition(";")[2], _number(name), name) for name in ids)
+    parts = sorted((name.partition(";")[2], bare(name), name) for name in ids)
     return [
         (cluster, {number: name for _, number, name in those})
         for cluster, those in itertools.groupby(parts, key=lambda part: part[0])
@@ -119,10 +120,6 @@ def _by_cluster(ids: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
 
 def _of(cluster: str) -> tuple[str, ...]:
     return (f"--clusters={cluster}",) if cluster else ()
-
-
-def _number(name: str) -> str:
-    return name.partition(";")[0]
 
 
 def _next(found: Answer, job: Job) -> str:

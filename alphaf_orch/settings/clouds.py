@@ -14,7 +14,7 @@ SHARED_MEMORY = "16Gi"
 class SkyPilot(BaseModel):
     """Keys of a task that no other scheduler has, as docs.skypilot.co/en/latest/reference/yaml-spec.html means them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     infra: str | None = None  # kubernetes, kubernetes/CONTEXT, aws/us-east-1, ...; None: wherever SkyPilot finds it
     accelerator: str | None = None  # the card by SkyPilot's name: H100
@@ -33,7 +33,7 @@ class SkyPilot(BaseModel):
 class Claim(BaseModel):
     """A PersistentVolumeClaim that jobs share."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     claim: str
     path: str  # where jobs see it, and where whoever submits sees it
@@ -44,7 +44,7 @@ class Claim(BaseModel):
 class Toleration(BaseModel):
     """A taint of machines that jobs may run on all the same."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     taint: str | None = None  # its key; None with `Exists`: every taint
     operator: Literal["Exists", "Equal"] = "Exists"
@@ -55,7 +55,7 @@ class Toleration(BaseModel):
 class Kubernetes(BaseModel):
     """Keys of pods that no other scheduler has."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     namespace: str | None = None
     volumes: tuple[Claim, ...] = ()

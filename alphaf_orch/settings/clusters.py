@@ -38,7 +38,7 @@ class On:
 class Resources(BaseModel):
     """What one kind of job gets; what is not said is the profile's own."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     partition: str | None = None
     qos: str | None = None
@@ -52,7 +52,7 @@ class Resources(BaseModel):
 class Container(BaseModel):
     """The image that a job runs in."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     runtime: Literal["pyxis", "enroot", "apptainer", "image"]  # `image` where the scheduler itself starts containers
     image: str

@@ -137,7 +137,9 @@ def with_holder(run: Run, held: tuple[str, Holder] | None, *, stopping: bool) ->
     begun = [stage for stage in run.stages if stage.state == "running"]
     if held is None and not begun and stopping == run.stopping:
         return run
-    last = max(begun, key=lambda stage: stage.started or "", default=None) if held and held[0] == "stage" else None
+    # Of those that began in one second, the last of the chain.
+    newest = max(reversed(begun), key=lambda stage: stage.started or "", default=None)
+    last = newest if held and held[0] == "stage" else None
     stages = tuple(
         # A job that runs is the scheduler's word for it, and may not have begun to hold anything.
         replace(stage, state="interrupted") if stage in begun and stage is not last and not stage.job else stage

@@ -11,6 +11,7 @@ import pytest
 import report_runs
 
 from alphaf_orch.board import known
+from alphaf_orch.board.described import Run, Stage, with_holder
 from alphaf_orch.board.followed import MOST_POINTS, Followed, tail
 from alphaf_orch.board.known import Known
 from alphaf_orch.board.payload import encoded, everything
@@ -284,3 +285,11 @@ def test_a_log_is_shown_as_on_paper_and_its_secrets_are_not(monkeypatch, tmp_pat
     assert tail(tmp_path / "none") == ()
     os.mkfifo(tmp_path / "pipe")
     assert tail(tmp_path / "pipe") == ()
+
+
+def test_of_two_stages_begun_in_one_second_the_later_is_at_work():
+    """The first was killed, and the next began before the clock went on."""
+    at = now()
+    run = Run("r", runs_dir() / "r", "begun", (Stage("sft", "running", at), Stage("merge_sft", "running", at)))
+    found = with_holder(run, ("stage", myself()), stopping=False)
+    assert [stage.state for stage in found.stages] == ["interrupted", "running"]

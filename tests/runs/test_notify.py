@@ -23,10 +23,10 @@ from alphaf_orch.core import signals
 from alphaf_orch.core.errors import ConfigError, GoesOnLater, StageError, Stalled, interrupted
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
-from alphaf_orch.core.record import now
+from alphaf_orch.core.record import FORMAT, now, write_manifest
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.notify.call import told_by_jobs, told_of
-from alphaf_orch.runs.notify.message import message
+from alphaf_orch.runs.notify.message import message, with_standing
 from alphaf_orch.runs.notify.send import send
 from alphaf_orch.runs.watch import stall
 from alphaf_orch.runs.watch.stage import StageWatch
@@ -424,3 +424,15 @@ def test_nobody_is_told_any_more_once_notify_is_null(fake, alphaf, monkeypatch):
     done = alphaf("sft", "--run", "tiny", "--config", str(fake.config))
     assert done.exit_code == 0 and "will be told" not in done.output
     assert "notify" not in yaml.safe_load(paths.config.read_text("utf-8"))
+
+
+def test_of_stages_begun_in_one_second_the_last_is_told(tmp_path):
+    """Moments are whole seconds, and the last name of the alphabet is no later stage."""
+    paths, at = RunPaths(tmp_path / "r"), now()
+    begun = {"state": "done", "started": at, "ended": at, "fingerprint": "0", "log": "logs/x.log", "spec": {}}
+    paths.root.mkdir()
+    write_manifest(paths.manifest, {"format": FORMAT, "stages": {"sft": begun, "merge_sft": begun, "dpo": begun}})
+    paths.metrics("sft").parent.mkdir(parents=True)
+    paths.metrics("sft").write_text(json.dumps({"step": 5, "max_steps": 10, "loss": 1.0}) + "\n", encoding="utf-8")
+    told = with_standing(message("end", paths), paths, at)
+    assert (told.stage, told.step) == ("dpo", None)

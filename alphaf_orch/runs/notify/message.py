@@ -6,6 +6,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Literal
 
 from alphaf_orch import __version__
@@ -111,7 +112,8 @@ def with_standing(told: Message, paths: RunPaths, begun: str) -> Message:
     except RunStateError:  # damaged: the error that is told says so itself
         return told
     since = [(entry.get("started") or "", name) for name, entry in stages.items() if isinstance(entry, Mapping)]
-    stage = max(((at, name) for at, name in since if at >= begun), default=("", ""))[1]
+    # Moments are whole seconds: of those begun in one, the last that the manifest names began last.
+    stage = max(reversed([(at, name) for at, name in since if at >= begun]), key=itemgetter(0), default=("", ""))[1]
     return standing_at(replace(told, stage=stage), paths) if stage else told
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from golden import recorded
 
 from alphaf_orch.clusters.chain import chain_jobs, needs_of
 from alphaf_orch.clusters.clouds.kubernetes import job_set_file, set_name
@@ -97,11 +98,7 @@ def texts(scheduler: str, jobs) -> dict[str, str]:
 def test_the_files_of_eeve_are_as_recorded(scheduler, kind, nodes, eight_gpus, tmp_path):
     jobs = {"chain": chain, "ablation": ablation}[kind](eight_gpus, tmp_path, nodes)
     found = "".join(f"#### {name}\n{text}" for name, text in texts(scheduler, jobs).items())
-    file = GOLDEN / f"eeve-{nodes}x8-{kind}.{scheduler}.yaml"
-    if os.environ.get("ALPHAF_WRITE_GOLDEN"):
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(found, encoding="utf-8")
-    assert found == file.read_text(encoding="utf-8")
+    assert found == recorded(GOLDEN / f"eeve-{nodes}x8-{kind}.{scheduler}.yaml", found)
 
 
 def test_every_record_is_of_a_file():

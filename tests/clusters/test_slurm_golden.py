@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from functools import partial
 from pathlib import Path
 
 import pytest
+from golden import recorded
 
 from alphaf_orch.clusters.chain import chain_jobs, needs_of
 from alphaf_orch.clusters.jobs import Job, in_order
@@ -57,11 +57,7 @@ def shown(job: Job, root: Path, *, whole: bool) -> str:
 def compared(name: str, text: str, tmp_path: Path) -> None:
     for place, word in {str(tmp_path): "", str(PACKAGE): "/PACKAGE", str(template_folders()[-1]): "/TEMPLATES"}.items():
         text = text.replace(place, word)
-    file = GOLDEN / name
-    if os.environ.get("ALPHAF_WRITE_GOLDEN"):
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text, "utf-8")
-    assert text == file.read_text("utf-8")
+    assert text == recorded(GOLDEN / name, text)
 
 
 @pytest.mark.parametrize("nodes", [1, 2])

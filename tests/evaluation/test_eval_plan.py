@@ -1,13 +1,13 @@
 """The processes of an evaluation as values: whole files and command lines, and what the keys depend on."""
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from eval_run import write_model, write_run, write_tasks
+from golden import recorded
 
 from alphaf_orch.core.command import child_env
 from alphaf_orch.core.errors import ModelError
@@ -76,11 +76,7 @@ def shown(stage, tmp_path):
 
 
 def compare(name, text):
-    file = GOLDEN / name
-    if os.environ.get("ALPHAF_WRITE_GOLDEN"):
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    assert text == file.read_text(encoding="utf-8")
+    assert text == recorded(GOLDEN / name, text)
 
 
 @pytest.mark.parametrize("name", TARGETS)

@@ -6,11 +6,11 @@ or the number of GPUs changed; of a case that is refused the message. `make gold
 
 import itertools
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from golden import recorded
 
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.nodes import Node
@@ -63,11 +63,7 @@ def test_what_each_engine_launches_is_as_recorded(model, adapter, eight_gpus, tm
         cases.setdefault(text, []).append(f"{nodes} x {gpus} {engine or '(none named)'}")
     text = "\n\n".join(f"## {', '.join(named)}\n{text}" for text, named in cases.items()) + "\n"
     text = text.replace(str(tmp_path), "/TMP")
-    file = GOLDEN / f"{model}-{adapter}.txt"
-    if os.environ.get("ALPHAF_WRITE_GOLDEN"):
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    assert text == file.read_text(encoding="utf-8")
+    assert text == recorded(GOLDEN / f"{model}-{adapter}.txt", text)
 
 
 def test_every_record_is_used():

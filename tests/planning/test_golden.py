@@ -1,9 +1,9 @@
 """The whole text of every rendered recipe, as recorded; `make golden` rewrites the records, nothing else does."""
 
-import os
 from pathlib import Path
 
 import pytest
+from golden import recorded
 
 from alphaf_orch.core.paths import PACKAGE, template_folders
 from alphaf_orch.planning.context import Scope
@@ -53,11 +53,7 @@ def rendered(case, machine, tmp_path) -> dict[str, str]:
 def test_a_rendered_file_is_as_recorded(name, eight_gpus, tmp_path):
     case, path = FILES[name]
     text = rendered(case, eight_gpus, tmp_path)[path]
-    file = GOLDEN / name
-    if os.environ.get("ALPHAF_WRITE_GOLDEN"):
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    assert text == file.read_text(encoding="utf-8")
+    assert text == recorded(GOLDEN / name, text)
 
 
 def test_every_record_is_used():

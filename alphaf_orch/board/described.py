@@ -14,6 +14,7 @@ from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.holder import Holder
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.record import latest
 from alphaf_orch.experiments.experiment import ExperimentPaths, read_record
 from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.watch.findings import Finding, recorded
@@ -137,9 +138,7 @@ def with_holder(run: Run, held: tuple[str, Holder] | None, *, stopping: bool) ->
     begun = [stage for stage in run.stages if stage.state == "running"]
     if held is None and not begun and stopping == run.stopping:
         return run
-    # Of those that began in one second, the last of the chain.
-    newest = max(reversed(begun), key=lambda stage: stage.started or "", default=None)
-    last = newest if held and held[0] == "stage" else None
+    last = latest(begun, lambda stage: stage.started or "") if held and held[0] == "stage" else None
     stages = tuple(
         # A job that runs is the scheduler's word for it, and may not have begun to hold anything.
         replace(stage, state="interrupted") if stage in begun and stage is not last and not stage.job else stage

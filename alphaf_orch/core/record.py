@@ -8,10 +8,10 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -21,6 +21,7 @@ from alphaf_orch.core.shapes import Manifest, Shape, WholeStage
 from alphaf_orch.core.stored import Unreadable, checked, first_mistake, read_object, unreadable, usable
 
 FORMAT = 1
+T = TypeVar("T")
 
 
 def fingerprint(value: Any) -> str:
@@ -128,6 +129,11 @@ def write_with_copy(path: Path, value: Mapping[str, Any]) -> None:
 def now() -> str:
     """Return the time as ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def latest(each: Sequence[T], moment: Callable[[T], str]) -> T | None:
+    """Return which of things in their order has the newest `moment` of `now`: of those in one second, the last."""
+    return max(reversed(each), key=moment, default=None)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -6,7 +6,6 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from operator import itemgetter
 from typing import Any, Literal
 
 from alphaf_orch import __version__
@@ -15,7 +14,7 @@ from alphaf_orch.core.errors import AlphafError, RunStateError
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.progress import clock, read_metrics
-from alphaf_orch.core.record import now, read_manifest
+from alphaf_orch.core.record import latest, now, read_manifest
 from alphaf_orch.core.tail import one_line
 from alphaf_orch.core.wording import Label, Language, in_language
 
@@ -111,9 +110,8 @@ def with_standing(told: Message, paths: RunPaths, begun: str) -> Message:
         stages = read_manifest(paths.manifest)["stages"]
     except RunStateError:  # damaged: the error that is told says so itself
         return told
-    since = [(entry.get("started") or "", name) for name, entry in stages.items() if isinstance(entry, Mapping)]
-    # Moments are whole seconds: of those begun in one, the last that the manifest names began last.
-    stage = max(reversed([(at, name) for at, name in since if at >= begun]), key=itemgetter(0), default=("", ""))[1]
+    since = {name: entry.get("started") or "" for name, entry in stages.items() if isinstance(entry, Mapping)}
+    stage = latest([name for name, at in since.items() if at >= begun], since.__getitem__)
     return standing_at(replace(told, stage=stage), paths) if stage else told
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from alphaf_orch.clusters.jobs import Job
-from alphaf_orch.clusters.scheduler import Place, Scheduler
+from alphaf_orch.clusters.scheduler import Place, Scheduler, Single
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.settings.clusters import Profile
 
@@ -52,6 +52,9 @@ class Pipelined(Scheduler, Protocol):
         """Hand a file over that lies there, and return the ids of its jobs by key. Raises ToolError."""
 
 
+AnyScheduler = Single | Pipelined
+
+
 def ready(
     files: Sequence[File], scheduler: Pipelined, known: Mapping[str, str]
 ) -> tuple[tuple[File, ...], tuple[File, ...]]:
@@ -64,7 +67,7 @@ def ready(
 
 
 def files_of(
-    jobs: Sequence[Job], profile: Profile, scheduler: Scheduler, paths_of: Callable[[str], RunPaths], place: Place
+    jobs: Sequence[Job], profile: Profile, scheduler: AnyScheduler, paths_of: Callable[[str], RunPaths], place: Place
 ) -> tuple[File, ...]:
     """Return every file that a scheduler would be given, with the call that would hand it over; jobs are named there.
 

@@ -1,4 +1,4 @@
-"""What every scheduler answers to: a job's file, handing it over, what became of it, and taking it back."""
+"""What a scheduler answers to: a job's file, handing it over, what became of it, and taking it back."""
 
 from __future__ import annotations
 
@@ -55,6 +55,21 @@ class Scheduler(Protocol):
     def require(self) -> None:
         """Raise ToolError where its commands are not on this machine; nothing is asked of it."""
 
+    def states(self, ids: Sequence[str]) -> Mapping[str, JobState]:
+        """Return what the scheduler says of each job, in one call of it; of one that has left the queue, in another.
+
+        Every id is answered, `unknown` where the scheduler has forgotten it; none where nobody is asked. Raises
+        ToolError where it is not there or does not answer within seconds: callers go by the run's files then, and say
+        so.
+        """
+
+    def cancel(self, ids: Sequence[str]) -> None:
+        """Ask the scheduler to end the jobs, in one call; one that is over already is no error. Raises ToolError."""
+
+
+class Single(Scheduler, Protocol):
+    """A scheduler that is given one job at a time."""
+
     def script(self, job: Job, profile: Profile, paths: RunPaths, place: Place) -> tuple[Path, str]:
         """Return the file that the scheduler is given, and where it belongs; nothing is written or asked.
 
@@ -70,17 +85,6 @@ class Scheduler(Protocol):
         `after` are ids of jobs that must have succeeded, `behind` of jobs that must have ended. Raises ToolError in the
         scheduler's own words where it refuses, where it is not there, or does not answer.
         """
-
-    def states(self, ids: Sequence[str]) -> Mapping[str, JobState]:
-        """Return what the scheduler says of each job, in one call of it; of one that has left the queue, in another.
-
-        Every id is answered, `unknown` where the scheduler has forgotten it; none where nobody is asked. Raises
-        ToolError where it is not there or does not answer within seconds: callers go by the run's files then, and say
-        so.
-        """
-
-    def cancel(self, ids: Sequence[str]) -> None:
-        """Ask the scheduler to end the jobs, in one call; one that is over already is no error. Raises ToolError."""
 
 
 @runtime_checkable

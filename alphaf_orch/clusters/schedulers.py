@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from alphaf_orch.clusters.scheduler import Scheduler
+from alphaf_orch.clusters.pipelined import AnyScheduler
 from alphaf_orch.core.errors import ConfigError
 
 
-def scheduler_named(name: str) -> Scheduler:
+def scheduler_named(name: str) -> AnyScheduler:
     """Return the scheduler of that name; raise ConfigError for one that jobs cannot be handed to."""
     if name == "slurm":
         from alphaf_orch.clusters.slurm.scheduler import Slurm

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from alphaf_orch.clusters.jobs import Job, levels
-from alphaf_orch.clusters.pipelined import File, Pipelined, ready
+from alphaf_orch.clusters.pipelined import AnyScheduler, File, Pipelined, ready
 from alphaf_orch.clusters.profiles import granted
 from alphaf_orch.clusters.scheduler import JobState, Place, Scheduler, Searched
 from alphaf_orch.clusters.submitted import Submitted, bare, read_events, read_submitted, write_submitted
@@ -27,7 +27,7 @@ AT_ONCE = 8  # ours: a call waits for the controller and for the disk; more of t
 def submit_jobs(
     jobs: Sequence[Job],
     profile: Profile,
-    scheduler: Scheduler,
+    scheduler: AnyScheduler,
     paths_of: Callable[[str], RunPaths],
     place: Place,
     say: Say,
@@ -46,7 +46,7 @@ def submit_jobs(
     if isinstance(scheduler, Pipelined):
         return _submit_files(jobs, profile, scheduler, paths_of, place, say, on=on, known=known or {})
     made = [
-        [_Made(job, paths_of(job.run), *_script(job, profile, scheduler, paths_of, place)) for job in level]
+        [_Made(job, paths_of(job.run), *scheduler.script(job, profile, paths_of(job.run), place)) for job in level]
         for level in levels(jobs)
     ]
     ids, handed = dict(known or {}), dict[str, str]()
@@ -221,12 +221,6 @@ class _Made:
         """Return after which ids it comes, and behind which."""
         after, behind = ([ids[key] for key in keys if key in ids] for keys in (self.job.after, self.job.behind))
         return after, behind
-
-
-def _script(
-    job: Job, profile: Profile, scheduler: Scheduler, paths_of: Callable[[str], RunPaths], place: Place
-) -> tuple[Path, str]:
-    return scheduler.script(job, profile, paths_of(job.run), place)
 
 
 def _text(path: Path) -> str | None:

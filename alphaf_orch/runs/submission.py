@@ -12,10 +12,10 @@ from rich.console import Console
 
 from alphaf_orch.clusters.chain import chain_jobs, check_fits
 from alphaf_orch.clusters.jobs import Job
-from alphaf_orch.clusters.pipelined import files_of
+from alphaf_orch.clusters.pipelined import AnyScheduler, files_of
 from alphaf_orch.clusters.place import place_here
 from alphaf_orch.clusters.profiles import described, load_profile, profile_file
-from alphaf_orch.clusters.scheduler import Place, Scheduler
+from alphaf_orch.clusters.scheduler import Place
 from alphaf_orch.clusters.schedulers import scheduler_named
 from alphaf_orch.clusters.submit import Live, Say, live_jobs, submit_jobs
 from alphaf_orch.core.disk import writing
@@ -49,7 +49,7 @@ class Site:
 
     on: On
     profile: Profile
-    scheduler: Scheduler
+    scheduler: AnyScheduler
     folders: tuple[Path, ...]  # of templates
 
     @property

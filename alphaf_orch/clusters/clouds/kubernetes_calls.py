@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from alphaf_orch.clusters.clouds.kubernetes import apply_command, job_id, job_set_file, wait_command
 from alphaf_orch.clusters.clouds.pipelines import Pipeline, pipelines
@@ -37,23 +36,10 @@ class Kubernetes:
             made.append(File(path, text, pipeline.jobs, apply_command(path), pipeline.behind, waits))
         return tuple(made)
 
-    def script(self, job: Job, profile: Profile, paths: RunPaths, place: Place) -> tuple[Path, str]:
-        """Return the manifest of a JobSet of one job."""
-        return job_set_file(Pipeline(job.run, job.name, (job,)), profile, paths, place)
-
-    def command(self, script: Path, job: Job, after: Sequence[str], behind: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002
-        """Return what its user types."""
-        return apply_command(script)
-
-    def submit(self, script: Path, job: Job, after: Sequence[str], behind: Sequence[str]) -> str:  # noqa: ARG002
-        """Return the id that the job will have when its user has applied the manifest."""
-        return job_id(Pipeline(job.run, job.name, (job,)), job)
-
     def hand_over(self, file: File) -> Mapping[str, str]:
         """Return the ids that the jobs will have when their user has applied the manifest."""
-        (pipeline,) = pipelines(file.jobs)
-        named = Pipeline(pipeline.run, file.path.name.removesuffix(".jobset.yaml"), file.jobs)
-        return {job.key: job_id(named, job) for job in file.jobs}
+        pipeline = Pipeline(file.jobs[0].run, file.path.name.removesuffix(".jobset.yaml"), file.jobs)
+        return {job.key: job_id(pipeline, job) for job in file.jobs}
 
     def states(self, ids: Sequence[str]) -> Mapping[str, JobState]:  # noqa: ARG002
         """Return nothing: what a job wrote down of itself says how it stands."""

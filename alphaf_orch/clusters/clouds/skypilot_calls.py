@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from alphaf_orch.clusters.clouds.pipelines import Pipeline, pipelines
@@ -48,18 +47,6 @@ class SkyPilot:
     ) -> tuple[File, ...]:
         """Return a pipeline's file for each run, behind those that it waits for."""
         return tuple(_file(pipeline, profile, paths_of(pipeline.run), place) for pipeline in pipelines(jobs))
-
-    def script(self, job: Job, profile: Profile, paths: RunPaths, place: Place) -> tuple[Path, str]:
-        """Return the file of a pipeline of one job."""
-        return pipeline_file(Pipeline(job.run, job.name, (job,)), profile, paths, place)
-
-    def command(self, script: Path, job: Job, after: Sequence[str], behind: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG002
-        """Return the call that hands over a pipeline of one job."""
-        return command(script, pipeline_name(Pipeline(job.run, job.name, (job,))), ())
-
-    def submit(self, script: Path, job: Job, after: Sequence[str], behind: Sequence[str]) -> str:
-        """Launch a pipeline of one job and return its id."""
-        return self.hand_over(File(script, "", (job,), self.command(script, job, after, behind)))[job.key]
 
     def hand_over(self, file: File) -> Mapping[str, str]:
         """Launch a pipeline and return the ids of its tasks; raise ToolError in SkyPilot's words where it refuses."""

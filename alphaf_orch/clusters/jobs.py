@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from alphaf_orch.settings.clusters import Role
 
@@ -44,21 +44,41 @@ class Job:
         """What the jobs of one submission know each other by."""
         return f"{self.run}:{self.name}"
 
+    @property
+    def waits(self) -> tuple[str, ...]:
+        """What has to end before it starts, by key."""
+        return (*self.after, *self.behind)
 
-def in_order(jobs: Sequence[Job]) -> tuple[Job, ...]:
-    """Return the jobs so that each stands behind what it waits for; raise ValueError where they go in a circle."""
-    return tuple(job for level in levels(jobs) for job in level)
+
+class Waiting(Protocol):
+    """What waits for others of its kind, by key: a job, or a pipeline of several."""
+
+    @property
+    def key(self) -> str:
+        """What others know it by."""
+
+    @property
+    def waits(self) -> tuple[str, ...]:
+        """What it waits for."""
 
 
-def levels(jobs: Sequence[Job]) -> tuple[tuple[Job, ...], ...]:
-    """Return the jobs in groups that wait for earlier groups alone; raise ValueError where they go in a circle."""
-    left, placed, found = list(jobs), set[str](), list[tuple[Job, ...]]()
-    known = {job.key for job in jobs}
+W = TypeVar("W", bound=Waiting)
+
+
+def in_order(every: Sequence[W]) -> tuple[W, ...]:
+    """Return them so that each stands behind what it waits for; raise ValueError where they go in a circle."""
+    return tuple(each for level in levels(every) for each in level)
+
+
+def levels(every: Sequence[W]) -> tuple[tuple[W, ...], ...]:
+    """Return them in groups that wait for earlier groups alone; raise ValueError where they go in a circle."""
+    left, placed, found = list(every), set[str](), list[tuple[W, ...]]()
+    known = {each.key for each in every}
     while left:
-        ready = tuple(job for job in left if not ((set(job.after) | set(job.behind)) & known) - placed)
+        ready = tuple(each for each in left if not (set(each.waits) & known) - placed)
         if not ready:
-            raise ValueError(f"jobs wait for each other: {', '.join(job.key for job in left)}")
+            raise ValueError(f"these wait for each other: {', '.join(each.key for each in left)}")
         found.append(ready)
-        placed |= {job.key for job in ready}
-        left = [job for job in left if job.key not in placed]
+        placed |= {each.key for each in ready}
+        left = [each for each in left if each.key not in placed]
     return tuple(found)

@@ -6,7 +6,7 @@ handed over when that one has ended.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from alphaf_orch.clusters.jobs import Job, in_order
@@ -51,7 +51,7 @@ def pipelines(jobs: Sequence[Job]) -> tuple[Pipeline, ...]:
         behind = tuple(key for key in _needed(members) if part_of.get(key) != part)
         waits = dict.fromkeys(f"{run}:{names[run, of_all]}" for run, of_all in _parts(behind, part_of))
         found.append(Pipeline(part[0], names[part], tuple(members), behind, tuple(waits)))
-    return _in_order(found)
+    return in_order(found)
 
 
 def _awaited(ordered: Sequence[Job]) -> set[str]:
@@ -65,7 +65,7 @@ def _awaited(ordered: Sequence[Job]) -> set[str]:
 
 
 def _needed(members: Sequence[Job]) -> list[str]:
-    return list(dict.fromkeys(key for job in members for key in (*job.after, *job.behind)))
+    return list(dict.fromkeys(key for job in members for key in job.waits))
 
 
 def _parts(keys: Sequence[str], part_of: Mapping[str, _Part]) -> list[_Part]:
@@ -76,15 +76,3 @@ def _name(part: _Part, members: Sequence[Job]) -> str:
     if len(members) == 1:
         return members[0].name
     return "shared" if part[1] else "chain"
-
-
-def _in_order(found: Collection[Pipeline]) -> tuple[Pipeline, ...]:
-    left, placed = list(found), list[Pipeline]()
-    while left:
-        known = {pipeline.key for pipeline in placed}
-        ready = [pipeline for pipeline in left if set(pipeline.waits) <= known]
-        if not ready:
-            raise ValueError(f"pipelines wait for each other: {', '.join(pipeline.key for pipeline in left)}")
-        placed += ready
-        left = [pipeline for pipeline in left if pipeline not in ready]
-    return tuple(placed)

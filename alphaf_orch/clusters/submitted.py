@@ -49,7 +49,6 @@ class Submitted:
     stage: str | None = None
     role: str = ""
     profile: str = ""
-    cluster: str = ""  # where the scheduler serves several
     at: str = ""
     by: str = ""  # user@host
     argv: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
+from alphaf_orch.clusters.reasons import NEVER
 from alphaf_orch.clusters.scheduler import JobState, State
 
 # squeue -O: each field with its width (what is longer is cut off) and what stands behind it.
@@ -19,7 +20,6 @@ _ACCOUNTS = ("JobIDRaw", "State", "Reason", "ExitCode", "Submit", "Start", "End"
 _ENDED: dict[str, State] = {"COMPLETED": "done", "CANCELLED": "cancelled", "REVOKED": "cancelled"}
 _FAILED = ("FAILED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "BOOT_FAIL", "DEADLINE", "LAUNCH_FAILED")
 _AGAIN = ("REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
-_NEVER = "DependencyNeverSatisfied"
 _SAYS_NOTHING = ("", "None", "NonZeroExitCode", "(null)")
 
 
@@ -62,8 +62,8 @@ def _state(
     nodes = "" if nodes in ("None assigned", "(null)") else nodes
     submitted, started, over = (_time(text) for text in times)
     code, signal = ended or (None, 0)
-    if word == "CANCELLED" and reason == _NEVER:
-        return JobState("failed", _NEVER, "", over, restarts)
+    if word == "CANCELLED" and reason == NEVER:
+        return JobState("failed", NEVER, "", over, restarts)
     if word in _ENDED:
         # Of a job that was cancelled squeue keeps the reason that it waited for.
         return JobState(_ENDED[word], _by(more), nodes, over, restarts, code if word == "COMPLETED" else None)

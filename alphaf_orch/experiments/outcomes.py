@@ -63,7 +63,7 @@ def _outcome(
     told: Told,
     before: Mapping[str, Any],
 ) -> Outcome:
-    stages = read_manifest(run.manifest)["stages"] if run.manifest.is_file() else {}
+    stages = read_manifest(run.manifest)["stages"]
     last = stages.get(stage_name("merge", experiment.sections[-1]), {})
     own = jobs.get(f"{experiment.name}/{arm.name}")
     seconds = sum(entry.get("seconds") or 0.0 for entry in stages.values() if "shared_from" not in entry)
@@ -108,7 +108,7 @@ def _cause(found: Standing, told: Told) -> Standing:
 def _why(found: Standing) -> str:
     """Return what went wrong with a job: the scheduler's word, then the stage's own or those of alphaf in it."""
     run = submitted_paths(found.job.run)
-    stages = read_manifest(run.manifest)["stages"] if run.manifest.is_file() else {}
+    stages = read_manifest(run.manifest)["stages"]
     said = stages.get(found.job.stage or "", {}).get("error") if found.state == "failed" else ""
     mine = () if found.open else of_job(found.job, read_events(run, found.job.name))
     ended = next((event.why for event in reversed(mine) if event.why), "")

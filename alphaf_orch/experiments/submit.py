@@ -151,7 +151,7 @@ def submit_experiment(
     plans, lacking = plan_arms(experiment, paths, site, online=online, dry=False)
     for plan in plans.values():
         check_recipe(plan, partial(tell, console), launches=not site.profile.container)
-    if not (site.profile.container or site.profile.python):  # what is in there is not to be seen from here
+    if site.tools_here:
         require_tasks(experiment)
     created = now()
     with working_on(paths):
@@ -186,7 +186,7 @@ def _under_way(paths: ExperimentPaths, site: Site) -> dict[str, Live]:
 
 def _check_here(plans: Mapping[str, Plan], wanted: Wanted, site: Site) -> None:
     """Raise what would stop the jobs and can be seen from here: tools that lack, and a disk without room for an arm."""
-    if site.profile.container or site.profile.python:
+    if not site.tools_here:
         return
     seen: set[str] = set()
     for plan in plans.values():

@@ -60,7 +60,7 @@ class Site:
     @property
     def tools_here(self) -> bool:
         """Whether the tools of the jobs are those of this machine; of an image's nothing is to be seen from here."""
-        return self.profile.container is None and self.profile.python is None
+        return not (self.profile.container or self.profile.python)
 
     @property
     def place(self) -> Place:

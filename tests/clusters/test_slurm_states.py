@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from alphaf_orch.clusters.jobs import Job, Needs
-from alphaf_orch.clusters.slurm import asking
 from alphaf_orch.clusters.slurm.scheduler import Slurm
 from alphaf_orch.clusters.slurm.states import accounted, queued
 from alphaf_orch.core.errors import ToolError
@@ -164,7 +163,6 @@ def test_clusters_are_asked_each_of_its_own(commands):
     ],
 )
 def test_a_slurm_that_does_not_answer_is_an_error_within_seconds(commands, monkeypatch, body, words):
-    monkeypatch.setattr(asking, "LOOK_S", 0.5)
     monkeypatch.setattr("alphaf_orch.clusters.slurm.scheduler.LOOK_S", 0.5)
     commands("squeue", body)
     with pytest.raises(ToolError, match=words):

@@ -74,10 +74,9 @@ def evaluations(experiment: Experiment, arm: Arm, plan: Plan) -> list[Job]:
 
 def require_tasks(experiment: Experiment) -> None:
     """Raise what an evaluation would be refused for behind the trainings: a suite that is none, rows that lack."""
-    config = experiment.arms[0].config
+    config, env = experiment.arms[0].config, child_env({}, online=False)
+    found = find_tasks(template_folders(config.templates), tool_python(config, "axolotl"), env)
     for request in experiment.evaluations:
-        env = child_env({}, online=False)
-        found = find_tasks(template_folders(config.templates), tool_python(config, "axolotl"), env)
         require_data(select_tasks(found, suites_asked(request), request.tasks), env)
 
 

@@ -48,15 +48,14 @@ def plan_jobs(
     *,
     parallel: int | None = None,
     live: Collection[str] = (),
-    share: bool = True,
 ) -> Planned:
     """Return the jobs that make what the arms lack, but none whose key is in `live`: it is under way already.
 
     With `parallel`, so many arms train at a time: the first own training of an arm waits for the end of the arms before
-    it in its lane, however they ended. Without `share` each arm makes all of its own.
+    it in its lane, however they ended.
     """
     ordered = sorted(works, key=_furthest_first)
-    makers = _makers(ordered) if share else {}
+    makers = _makers(ordered)
     shared = {
         work.run: taken for work in ordered if (taken := {stage.name: maker for stage, maker in _taken(work, makers)})
     }
@@ -79,16 +78,15 @@ def fresh_jobs(
     parallel: int | None,
     live: Collection[str],
     queued: Collection[str],
-    share: bool = True,
 ) -> tuple[Planned, frozenset[str]]:
     """Return the jobs to submit, and which of the `queued` ones, of those under way, are to be taken back before.
 
     Such a one waits for a job that failed and is submitted anew: it would wait for ever, or be ended by the scheduler.
     """
-    waits = {job.key: set(job.after) for job in plan_jobs(works, needs_of, share=share).jobs}
+    waits = {job.key: set(job.after) for job in plan_jobs(works, needs_of).jobs}
     left = set(live)
     while True:
-        found = plan_jobs(works, needs_of, parallel=parallel, live=left, share=share)
+        found = plan_jobs(works, needs_of, parallel=parallel, live=left)
         new = {job.key for job in found.jobs}
         stale = {key for key in left & set(queued) if waits.get(key, set()) & new}
         if not stale:

@@ -186,12 +186,6 @@ def test_lanes_and_shared_stages_never_wait_in_a_circle():
         in_order(plan_jobs(works, needs_of, parallel=parallel).jobs)
 
 
-def test_without_sharing_each_arm_makes_all_of_its_own():
-    planned = plan_jobs([work("a", stages(**SFT)), work("b", stages(**SFT))], needs_of, share=False)
-    assert len(planned.jobs) == 10
-    assert planned.shared == {}
-
-
 def test_answers_are_asked_for_however_far_an_arm_came():
     run = "E/a"
     works = [work("a", stages(**SFT), anyway=(ask(run, "answers", "judge"),))]

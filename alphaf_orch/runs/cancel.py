@@ -72,8 +72,7 @@ def cancel_jobs(every: Sequence[RunPaths], by: str) -> list[Live]:
             except ToolError as error:
                 raise _said_whose(error, live.values()) from None
         for each in live.values():
-            place = next(paths for paths in every if each.record in read_submitted(paths))
-            note(place, each.record.name, cancelled(each.record, by))
+            note(each.paths, each.record.name, cancelled(each.record, by))
         found += live.values()
     return found
 

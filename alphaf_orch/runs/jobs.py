@@ -94,10 +94,9 @@ def _standings(kept: Mapping[RunPaths, Kept], answers: Answers) -> dict[RunPaths
     found: dict[RunPaths, list[Standing]] = {paths: [] for paths in kept}
     for paths, jobs in kept.items():
         for job, events in jobs:
-            each = standing(job, events, None)
-            if each.job_id:
-                each = standing(job, events, answers.get((job.scheduler, each.job_id)))
-            found[paths].append(each)
+            by_files = standing(job, events, None)
+            told = answers.get(_key(by_files))
+            found[paths].append(standing(job, events, told) if told else by_files)
     by_id = {_key(each): each for several in found.values() for each in several if each.job_id}
     causes: dict[Key, Standing | None] = {}
     return {

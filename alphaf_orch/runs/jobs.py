@@ -18,7 +18,7 @@ from alphaf_orch.clusters.schedulers import scheduler_named
 from alphaf_orch.clusters.submitted import Event, Submitted, read_events, read_submitted
 from alphaf_orch.core.errors import AlphafError, RunStateError
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.runs.standing import OPEN, Settled, Standing, by_job, of_job, standing
+from alphaf_orch.runs.standing import OPEN, Settled, Standing, of_job, settled, standing
 
 Named = Callable[[str], Scheduler]
 Kept = tuple[tuple[Submitted, tuple[Event, ...]], ...]
@@ -140,7 +140,7 @@ def settle(entries: Mapping[str, Any], paths: RunPaths, told: Told) -> Mapping[s
     """Return how each stage stands that has a job, with that job."""
     events = {job.name: found for job, found in told.kept.get(paths, ())}
     return {
-        each.job.stage: (by_job(entries.get(each.job.stage), each, events[each.job.name]), each)
+        each.job.stage: (settled(entries.get(each.job.stage), each, events[each.job.name]), each)
         for each in told.standings.get(paths, ())
         if each.job.stage
     }

@@ -114,6 +114,11 @@ def slurm_job(env: Mapping[str, str]) -> str:
     return job if job.isalnum() else ""  # it is part of a file's name
 
 
+def job_id_of(env: Mapping[str, str]) -> str:
+    """Return that job's id, of whatever scheduler: a job of another one than Slurm is given it (clusters/clouds)."""
+    return slurm_job(env) or env.get("ALPHAF_JOB_ID", "")
+
+
 def restart_of(env: Mapping[str, str]) -> int:
     """Return how often that job was sent back to the queue before this start."""
     count = env.get("SLURM_RESTART_COUNT", "")

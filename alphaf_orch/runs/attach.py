@@ -5,11 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from alphaf_orch.core.calls import Call, read_call
 from alphaf_orch.core.errors import RunStateError
-from alphaf_orch.core.holder import SILENT_S, Holder
+from alphaf_orch.core.holder import SILENT_S, Holder, Signs
 from alphaf_orch.core.names import named_folder
 from alphaf_orch.core.paths import RunPaths, runs_dir
 
@@ -67,8 +66,7 @@ class Pulse:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self._touched = self._sign()
-        self._heard = time.monotonic()
+        self._signs = Signs(call.lock)
         self.code: int | None = None
 
     def stopped(self) -> bool:
@@ -82,15 +80,4 @@ class Pulse:
     def _gone(self) -> bool:
         if self.call.holder.is_here():
             return self.call.holder.lives(0) is False
-        sign = self._sign()
-        if sign != self._touched:
-            self._touched, self._heard = sign, time.monotonic()
-        return time.monotonic() - self._heard > 2 * SILENT_S
-
-    def _sign(self) -> int:
-        lock: Path = self.call.lock
-        try:
-            with lock.open("rb") as file:  # opened: a network disk is asked anew
-                return file.seek(0, 2) and lock.stat().st_mtime_ns
-        except OSError:
-            return 0
+        return self._signs.silent_s() > 2 * SILENT_S

@@ -23,9 +23,10 @@ def attach(run: str) -> None:
     Ctrl-C leaves it alone. Of one that has ended, what it said last is repeated. Where jobs of a scheduler wait or work
     on it, their lines and states are followed to the last one's end, and the code is what a call here would end with.
     """
-    if any_open(ask(with_arms(root_of(run).root))):
+    paths = root_of(run)
+    if any_open(ask(with_arms(paths.root))):
         sys.exit(follow_jobs(run, say=_say))
-    call = attached_call(run)
+    call = attached_call(paths)
     click.echo(f"{call.command}  ({call.holder})", err=True)
     try:
         for text in follow(call):

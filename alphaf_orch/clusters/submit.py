@@ -150,8 +150,9 @@ def _say_file(file: File, ids: Mapping[str, str], scheduler: Pipelined, say: Say
 
 @dataclass(frozen=True)
 class Live:
-    """A job that waits or runs: its record, and what its scheduler says."""
+    """A job that waits or runs: of which run, its record, and what its scheduler says."""
 
+    paths: RunPaths
     record: Submitted
     state: JobState
 
@@ -174,14 +175,15 @@ def live_jobs(every: Iterable[RunPaths], scheduler: Scheduler) -> dict[str, Live
     over and writing that down, is looked for in one call more. Raises ToolError where it does not answer.
     """
     open_ones = {
-        f"{job.run}:{job.name}": job
+        f"{job.run}:{job.name}": (paths, job)
         for paths, job in _with_ids(every, scheduler)
         if job.job_id and not ended(paths, job)
     }
     if not open_ones:
         return {}
-    states = scheduler.states(tuple(job.job_id for job in open_ones.values()))
-    found = {key: Live(job, states.get(job.job_id, JobState("unknown"))) for key, job in open_ones.items()}
+    states = scheduler.states(tuple(job.job_id for _, job in open_ones.values()))
+    unknown = JobState("unknown")
+    found = {key: Live(paths, job, states.get(job.job_id, unknown)) for key, (paths, job) in open_ones.items()}
     return {key: live for key, live in found.items() if live.state.state in ("queued", "running", "requeued")}
 
 

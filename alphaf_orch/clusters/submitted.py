@@ -15,7 +15,7 @@ from typing import Any, Literal
 from alphaf_orch.core import shapes
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.errors import Interrupted, RunStateError
-from alphaf_orch.core.holder import restart_of
+from alphaf_orch.core.holder import job_id_of, restart_of
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import now, stored_json, write_atomic
@@ -108,9 +108,7 @@ def note(paths: RunPaths, name: str, event: Event) -> None:
 def happened(event: Happened, **facts: Any) -> Event:
     """Return an event of this moment, in the job that this process is part of."""
     env = os.environ
-    # What is rendered for other schedulers than Slurm says the id itself (clusters/clouds).
-    job_id = env.get("SLURM_JOB_ID") or env.get("ALPHAF_JOB_ID", "")
-    return Event(event, now(), job_id, restart_of(env), env.get("SLURM_JOB_NODELIST", ""), **facts)
+    return Event(event, now(), job_id_of(env), restart_of(env), env.get("SLURM_JOB_NODELIST", ""), **facts)
 
 
 def started(paths: RunPaths, job: Submitted) -> Event:

@@ -100,6 +100,29 @@ def holder_of(path: Path) -> Holder | None:
         return None
 
 
+class Signs:
+    """The signs of life of who holds a lock on another machine: whether it was touched since, by our own clock."""
+
+    def __init__(self, lock: Path) -> None:
+        self._lock = lock
+        self._touched = self._look()
+        self._heard = time.monotonic()
+
+    def silent_s(self) -> float:
+        """Return the seconds since the last new one that was seen here."""
+        touched = self._look()
+        if touched != self._touched:
+            self._touched, self._heard = touched, time.monotonic()
+        return time.monotonic() - self._heard
+
+    def _look(self) -> int:
+        try:
+            with self._lock.open("rb") as file:  # opened: a network disk is asked anew
+                return os.fstat(file.fileno()).st_mtime_ns
+        except OSError:
+            return 0
+
+
 def job_of(env: Mapping[str, str]) -> str:
     """Return the job of a scheduler that this process is part of, in words; empty where it is of none."""
     for name, kind in _JOBS.items():
@@ -112,6 +135,11 @@ def slurm_job(env: Mapping[str, str]) -> str:
     """Return the number of the Slurm job that this process is part of, empty where it is of none."""
     job = env.get("SLURM_JOB_ID", "")
     return job if job.isalnum() else ""  # it is part of a file's name
+
+
+def job_id_of(env: Mapping[str, str]) -> str:
+    """Return that job's id, of whatever scheduler: a job of another one than Slurm is given it (clusters/clouds)."""
+    return slurm_job(env) or env.get("ALPHAF_JOB_ID", "")
 
 
 def restart_of(env: Mapping[str, str]) -> int:

@@ -270,3 +270,9 @@ class RunPaths(AskedPaths):
     def counterpart(self, path: Path, other: RunPaths) -> Path:
         """Return where this run has what lies at `path` in another one."""
         return self.root / path.relative_to(other.root)
+
+
+def asked_as(paths: RunPaths) -> str:
+    """Return the name that a command takes the run by: of an experiment's arm with that of the experiment."""
+    arm = (paths.root.parent / EXPERIMENT_FILE).is_file()
+    return f"{paths.root.parent.name}/{paths.name}" if arm else paths.name

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from alphaf_orch.core.calls import Call, read_call
 from alphaf_orch.core.errors import RunStateError
-from alphaf_orch.core.holder import SILENT_S, Holder
-from alphaf_orch.core.names import named_folder
-from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.holder import SILENT_S, Holder, Signs
+from alphaf_orch.core.paths import RunPaths, asked_as
 
 _POLL_S = 0.2
 _KILLED = 137  # what a shell says of a program that SIGKILL ended
@@ -27,18 +25,13 @@ class Attached:
     call: Call
 
 
-def attached_call(name: str) -> Attached:
-    """Return the newest call that held a run or an experiment (EXPERIMENT/ARM: one arm); raise RunStateError."""
-    parts = name.split("/")
-    root = runs_dir()
-    for part in parts:
-        root = named_folder(root, part)
-    found = read_call(RunPaths(root).log("alphaf"))
+def attached_call(paths: RunPaths) -> Attached:
+    """Return the newest call that held a run, an experiment or an arm; raise RunStateError where none did."""
+    found = read_call(paths.log("alphaf"))
     if found is None:
-        there = root.is_dir()
         raise RunStateError(
-            f"no alphaf has worked on {name} here" if there else f"there is no run {name}",
-            where=str(root),
+            f"no alphaf has worked on {asked_as(paths)} here",
+            where=str(paths.root),
             fix="alphaf runs lists what there is; one that waits for its turn holds nothing yet",
         )
     return Attached(found.command, found.holder, _KILLED, found)
@@ -67,8 +60,7 @@ class Pulse:
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self._touched = self._sign()
-        self._heard = time.monotonic()
+        self._signs = Signs(call.lock)
         self.code: int | None = None
 
     def stopped(self) -> bool:
@@ -82,15 +74,4 @@ class Pulse:
     def _gone(self) -> bool:
         if self.call.holder.is_here():
             return self.call.holder.lives(0) is False
-        sign = self._sign()
-        if sign != self._touched:
-            self._touched, self._heard = sign, time.monotonic()
-        return time.monotonic() - self._heard > 2 * SILENT_S
-
-    def _sign(self) -> int:
-        lock: Path = self.call.lock
-        try:
-            with lock.open("rb") as file:  # opened: a network disk is asked anew
-                return file.seek(0, 2) and lock.stat().st_mtime_ns
-        except OSError:
-            return 0
+        return self._signs.silent_s() > 2 * SILENT_S

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from alphaf_orch.clusters.schedulers import scheduler_named
 from alphaf_orch.clusters.submit import Live, live_jobs, who
 from alphaf_orch.clusters.submitted import bare, cancelled, note, read_submitted
 from alphaf_orch.core.errors import RunStateError, ToolError
-from alphaf_orch.core.holder import SILENT_S, Holder, holder_of
+from alphaf_orch.core.holder import SILENT_S, Holder, Signs, holder_of
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.stop import forget, read_wish, wish
 
@@ -24,15 +24,14 @@ _WAIT_S = 400.0
 Say = Callable[[str], None]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Working:
-    """A process that holds a lock of a run, and when it gave its last new sign of life by this machine's clock."""
+    """A process that holds a lock of a run, and the signs of life that it gives elsewhere."""
 
     paths: RunPaths
     lock: Path
     holder: Holder
-    sign: int = 0
-    heard: float = field(default_factory=time.monotonic)
+    signs: Signs
 
     def gone(self) -> bool:
         """Return whether it has let go or is dead: one on another machine touches its lock every few seconds."""
@@ -40,10 +39,7 @@ class Working:
             return True
         if self.holder.is_here():
             return self.holder.lives(0) is False
-        sign = _touched(self.lock)
-        if sign != self.sign:
-            self.sign, self.heard = sign, time.monotonic()
-        return time.monotonic() - self.heard > SILENT_S
+        return self.signs.silent_s() > SILENT_S
 
 
 def folders(paths: RunPaths) -> list[RunPaths]:
@@ -72,8 +68,7 @@ def cancel_jobs(every: Sequence[RunPaths], by: str) -> list[Live]:
             except ToolError as error:
                 raise _said_whose(error, live.values()) from None
         for each in live.values():
-            place = next(paths for paths in every if each.record in read_submitted(paths))
-            note(place, each.record.name, cancelled(each.record, by))
+            note(each.paths, each.record.name, cancelled(each.record, by))
         found += live.values()
     return found
 
@@ -101,7 +96,7 @@ def working(every: Iterable[RunPaths], cancelled: Iterable[Live]) -> list[Workin
         for lock in locks:
             holder = holder_of(lock)
             if holder and holder.host and holder.job not in jobs and not (holder.is_here() and not holder.lives(0)):
-                found.append(Working(paths, lock, holder, _touched(lock)))
+                found.append(Working(paths, lock, holder, Signs(lock)))
         if found and paths.experiment.is_file() and found[-1].paths == paths:
             break
     return found
@@ -150,14 +145,3 @@ def refuse_folder_of_others(each: Working) -> None:
         where=str(folder),
         fix=f"{owner} can: it is asked by a file there; at work is {each.holder}",
     )
-
-
-def _touched(lock: Path) -> int:
-    try:
-        handle = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)  # opened: a network disk is asked anew
-    except OSError:
-        return 0
-    try:
-        return os.fstat(handle).st_mtime_ns
-    finally:
-        os.close(handle)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaf_orch.core.errors import RunStateError
-from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths
+from alphaf_orch.core.paths import RunPaths, asked_as
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.stages import MERGE_MODELS, MERGES, STAGE_ORDER, Stage, stage_name
 from alphaf_orch.runs.sums import Damaged, How, found_damage
@@ -127,9 +127,3 @@ def set_aside(stage: Stage, paths: RunPaths) -> Path | None:
             os.rename(file, new)  # noqa: PTH104  (one step, also of a folder)
             moved = True
     return target if moved else None
-
-
-def asked_as(paths: RunPaths) -> str:
-    """Return the name that a command takes the run by: of an experiment's arm with that of the experiment."""
-    arm = (paths.root.parent / EXPERIMENT_FILE).is_file()
-    return f"{paths.root.parent.name}/{paths.name}" if arm else paths.name

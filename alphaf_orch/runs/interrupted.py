@@ -11,7 +11,7 @@ from alphaf_orch.core.errors import AlphafError, GoesOnLater, Interrupted, RunSt
 from alphaf_orch.core.heart import require_held
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import read_metrics
-from alphaf_orch.core.record import now, read_manifest, write_manifest
+from alphaf_orch.core.record import latest, now, read_manifest, write_manifest
 from alphaf_orch.runs import checkpoints, requeues
 
 _SAME = "the same command goes on from the last checkpoint"
@@ -105,8 +105,8 @@ class _Standing:
 def _standing(paths: RunPaths) -> _Standing | None:
     """Return where the training stands that was interrupted last, None where none was that has steps."""
     stages = read_manifest(paths.manifest)["stages"]
-    stopped = [(entry.get("ended", ""), name) for name, entry in stages.items() if entry.get("state") == "interrupted"]
-    name = max(stopped)[1] if stopped else ""
+    stopped = {name: entry.get("ended", "") for name, entry in stages.items() if entry.get("state") == "interrupted"}
+    name = latest(list(stopped), stopped.__getitem__) or ""
     rows = [row for row in read_metrics(paths.metrics(name)) if "max_steps" in row] if name else []
     if not rows:
         return None

@@ -18,7 +18,7 @@ from alphaf_orch.clusters.schedulers import scheduler_named
 from alphaf_orch.clusters.submitted import Event, Submitted, read_events, read_submitted
 from alphaf_orch.core.errors import AlphafError, RunStateError
 from alphaf_orch.core.paths import RunPaths
-from alphaf_orch.runs.standing import OPEN, Settled, Standing, by_job, of_job, standing
+from alphaf_orch.runs.standing import OPEN, Settled, Standing, of_job, settled, standing
 
 Named = Callable[[str], Scheduler]
 Kept = tuple[tuple[Submitted, tuple[Event, ...]], ...]
@@ -94,10 +94,9 @@ def _standings(kept: Mapping[RunPaths, Kept], answers: Answers) -> dict[RunPaths
     found: dict[RunPaths, list[Standing]] = {paths: [] for paths in kept}
     for paths, jobs in kept.items():
         for job, events in jobs:
-            each = standing(job, events, None)
-            if each.job_id:
-                each = standing(job, events, answers.get((job.scheduler, each.job_id)))
-            found[paths].append(each)
+            by_files = standing(job, events, None)
+            told = answers.get(_key(by_files))
+            found[paths].append(standing(job, events, told) if told else by_files)
     by_id = {_key(each): each for several in found.values() for each in several if each.job_id}
     causes: dict[Key, Standing | None] = {}
     return {
@@ -141,7 +140,7 @@ def settle(entries: Mapping[str, Any], paths: RunPaths, told: Told) -> Mapping[s
     """Return how each stage stands that has a job, with that job."""
     events = {job.name: found for job, found in told.kept.get(paths, ())}
     return {
-        each.job.stage: (by_job(entries.get(each.job.stage), each, events[each.job.name]), each)
+        each.job.stage: (settled(entries.get(each.job.stage), each, events[each.job.name]), each)
         for each in told.standings.get(paths, ())
         if each.job.stage
     }

@@ -149,17 +149,8 @@ def _ended(known: Standing, last: Event, *, forgotten: bool) -> Standing:
     return replace(known, state="failed" if code else "done", reason=reason, why=last.why)
 
 
-def settled(entry: Entry | None, job: Submitted | None, events: Sequence[Event], told: JobState | None) -> Settled:
-    """Return how a stage stands, from all four sources; raise ValueError where there is neither entry nor job."""
-    if job is None:
-        if entry is None:
-            raise ValueError("a stage without an entry and without a job")
-        return Settled(entry["state"])
-    return by_job(entry, standing(job, events, told), of_job(job, events))
-
-
-def by_job(entry: Entry | None, found: Standing, own: Sequence[Event]) -> Settled:
-    """Return the same once it is known how the stage's newest job stands."""
+def settled(entry: Entry | None, found: Standing, own: Sequence[Event]) -> Settled:
+    """Return how a stage stands that has a job: by its entry, how its newest job stands, and what that wrote down."""
     job = Settled(found.state, found.reason, found.why)
     if entry is None:
         if found.state == "done":

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alphaf_orch.core.errors import RunStateError
-from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.paths import RunPaths, asked_as
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.stages import SECTIONS, STAGE_ORDER, stage_name
 from alphaf_orch.runs import checkpoints
-from alphaf_orch.runs.damage import asked_as
 from alphaf_orch.runs.status import hashed
 from alphaf_orch.runs.sums import Damaged, found_damage, record_files, recorded
 from alphaf_orch.runs.unrecorded import outputs, tree

@@ -59,6 +59,22 @@ def test_all_jobs_of_an_experiment_that_have_not_ended_are_ended_in_one_call(alp
     assert len(slurm.cancelled) == 1
 
 
+def test_a_job_that_is_submitted_anew_meanwhile_is_noted_as_cancelled_all_the_same(alphaf, slurm, experiment):
+    """Its record was looked for again by what it said before, and was another one by then."""
+    cancel_all = slurm.cancel
+
+    def cancelled(ids):
+        cancel_all(ids)
+        submitted("비교/a", "merge_sft", "105")
+
+    slurm.cancel = cancelled
+    done = alphaf("cancel", "비교/a")
+    assert done.exit_code == 0, done.output
+    assert [(event.job_id, event.why[:12]) for event in read_events(experiment, "merge_sft")] == [
+        ("102", "cancelled by")
+    ]
+
+
 def test_an_arm_alone_is_cancelled(alphaf, slurm, experiment):
     assert alphaf("cancel", "비교/a").exit_code == 0
     assert [set(ids) for ids in slurm.cancelled] == [{"101", "102"}]

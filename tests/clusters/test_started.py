@@ -6,6 +6,7 @@ from alphaf_orch.clusters.submitted import Event, Submitted, note, read_events, 
 from alphaf_orch.core.errors import GoesOnLater, RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.runs.in_job import written_down
+from alphaf_orch.runs.notify.message import message
 
 JOB = Submitted("r", "sft", "kubernetes", "alphaf-r-chain/sft", at="2026-01-02T00:00:00+00:00", max_requeues=2)
 
@@ -32,6 +33,13 @@ def test_slurm_counts_itself(paths, monkeypatch):
     assert started(paths, JOB).restart == 0
     monkeypatch.setenv("SLURM_RESTART_COUNT", "4")
     assert started(paths, JOB).restart == 4
+
+
+def test_the_job_that_an_event_names_is_the_one_that_people_are_told_of(paths, monkeypatch):
+    monkeypatch.setenv("SKYPILOT_TASK_ID", "sky-managed-2026-01-02_r_7-0")
+    assert message("failure", paths).job_id == started(paths, JOB).job_id == JOB.job_id
+    monkeypatch.delenv("ALPHAF_JOB_ID")
+    assert message("failure", paths).job_id == "sky-managed-2026-01-02_r_7-0", "a task of the user's own"
 
 
 def test_a_job_goes_on_later_as_often_as_its_profile_allows(paths):

@@ -13,6 +13,7 @@ from alphaf_orch.core.errors import DiskError
 from alphaf_orch.core.holder import myself
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.runs.attach import attached_call
+from alphaf_orch.runs.follow import root_of
 
 
 def written(log, begins=0):
@@ -40,4 +41,4 @@ def test_a_name_in_the_other_spelling_is_attached_to(tmp_path, monkeypatch):
     monkeypatch.setenv("ALPHAF_RUNS", str(tmp_path))
     name = unicodedata.normalize("NFD", "실험")
     written(RunPaths(runs_dir() / name).log("alphaf"))
-    assert attached_call("실험").command == "alphaf"
+    assert attached_call(root_of("실험")).command == "alphaf"

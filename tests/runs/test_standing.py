@@ -10,7 +10,9 @@ from alphaf_orch.cli.job_view import requeue_lines
 from alphaf_orch.clusters.reasons import FORGOTTEN, NEVER, NOT_HANDED
 from alphaf_orch.clusters.scheduler import JobState
 from alphaf_orch.clusters.submitted import Event, Submitted
-from alphaf_orch.runs.standing import settled, standing
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.runs.look import _stage
+from alphaf_orch.runs.standing import of_job, settled, standing
 
 AT = "2026-01-02T10:00:{:02}+00:00".format
 JOB = Submitted("run", "sft", "slurm", "12", stage="sft", at=AT(10))
@@ -28,6 +30,11 @@ def event(what, at=15, restart=0, job="12", **more):
 STARTED, BACK, AGAIN = event("started"), event("requeued", 30, why="time limit"), event("started", 50, 1)
 WELL, ILL = event("ended", 40, exit_code=0), event("ended", 40, exit_code=7, why="sft exited with 1")
 STOPPED = event("ended", 40, exit_code=130, why="sft was interrupted")
+
+
+def stands(manifest, job, events, told):
+    """Return how a stage stands, from all four sources."""
+    return settled(manifest, standing(job, events, told), of_job(job, events))
 
 
 def says(state, reason="", **more):
@@ -132,13 +139,13 @@ TABLE = {
 @pytest.mark.parametrize("case", TABLE)
 def test_how_a_stage_stands(case):
     manifest, events, told, state, reason = TABLE[case]
-    found = settled(manifest, JOB, events, told)
+    found = stands(manifest, JOB, events, told)
     assert (found.state, found.reason) == (state, reason)
 
 
 @pytest.mark.parametrize("state", ["done", "running", "failed", "interrupted"])
-def test_a_stage_without_a_job_is_as_the_manifest_has_it(state):
-    assert settled(entry(state, job=None), None, (), None).state == state
+def test_a_stage_without_a_job_is_as_the_manifest_has_it(state, tmp_path):
+    assert _stage("sft", entry(state, job=None), RunPaths(tmp_path), None)["state"] == state
 
 
 CUT_OFF = replace(JOB, job_id="")
@@ -158,15 +165,15 @@ CUT_OFF = replace(JOB, job_id="")
 def test_a_job_whose_submission_was_cut_off_is_known_by_what_it_wrote_itself(
     manifest, events, told, state, reason, number
 ):
-    found = settled(manifest, CUT_OFF, events, told)
+    found = stands(manifest, CUT_OFF, events, told)
     assert (found.state, found.reason) == (state, reason)
     assert standing(CUT_OFF, events, told).job_id == number
 
 
 def test_a_scheduler_without_numbers_in_the_environment_is_told_by_times():
     job = replace(JOB, scheduler="skypilot")
-    assert settled(entry("running", job=None), job, (), says("failed", "NODE_FAIL")).state == "failed"
-    assert settled(entry("running", 1, job=None), job, (), WAITS).state == "queued"
+    assert stands(entry("running", job=None), job, (), says("failed", "NODE_FAIL")).state == "failed"
+    assert stands(entry("running", 1, job=None), job, (), WAITS).state == "queued"
 
 
 def test_a_job_that_was_done_before_it_could_be_cancelled_is_done():
@@ -202,4 +209,4 @@ def test_a_job_that_was_to_go_back_and_did_not_was_not_requeued():
 def test_a_job_knows_its_number_without_the_cluster_that_sbatch_names():
     job = replace(JOB, job_id="12;north")
     assert standing(job, (STARTED, ILL), None).exit_code == 7
-    assert settled(WORKS, job, (STARTED,), NODE).reason == "NODE_FAIL"
+    assert stands(WORKS, job, (STARTED,), NODE).reason == "NODE_FAIL"

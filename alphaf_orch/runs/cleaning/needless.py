@@ -11,7 +11,7 @@ from typing import Any
 
 from alphaf_orch.core.errors import AlphafError, RunStateError
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, asked_as, runs_dir
 from alphaf_orch.core.places import freed, last_used
 from alphaf_orch.core.record import read_manifest, stored_json
 from alphaf_orch.core.shapes import Experiment
@@ -20,7 +20,6 @@ from alphaf_orch.planning.stages import MERGE_MODELS, SECTIONS, Section, stage_n
 from alphaf_orch.runs.chain import MADE, model_folder, newest
 from alphaf_orch.runs.checkpoints import newest_first
 from alphaf_orch.runs.cleaned import was_cleaned
-from alphaf_orch.runs.damage import asked_as
 from alphaf_orch.runs.sums import Damaged, found_damage
 
 CLEANED = ".cleaned"  # what a folder's name ends in from its rename to the end of its deletion

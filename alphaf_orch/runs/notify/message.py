@@ -11,8 +11,9 @@ from typing import Any, Literal
 from alphaf_orch import __version__
 from alphaf_orch.core.disk import disk_error
 from alphaf_orch.core.errors import AlphafError, RunStateError
+from alphaf_orch.core.holder import job_id_of
 from alphaf_orch.core.masking import mask
-from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.paths import RunPaths, asked_as
 from alphaf_orch.core.progress import clock, read_metrics
 from alphaf_orch.core.record import latest, now, read_manifest
 from alphaf_orch.core.tail import one_line
@@ -22,8 +23,6 @@ FORMAT = 1
 Event = Literal["end", "failure", "stall", "requeue", "test"]
 # Ours: what a chat shows without folding it; the rest is in the run. Of several lines the first is what failed.
 _LONGEST = 500
-# What a scheduler calls the job that this process is part of.
-_JOB_IDS = ("SLURM_JOB_ID", "SKYPILOT_TASK_ID")
 
 _HAPPENED: Mapping[str, Label] = {
     "end": Label("끝났습니다", "done"),
@@ -89,18 +88,12 @@ class Message:
         return found
 
 
-def run_name(paths: RunPaths) -> str:
-    """Return what a run, an arm or an experiment is called: its folder from that of all runs on."""
-    root, runs = paths.root, runs_dir()
-    return str(root.relative_to(runs)) if root.is_relative_to(runs) else root.name
-
-
 def message(event: Event, paths: RunPaths, command: str = "", **facts: Any) -> Message:
     """Return what is told of a run at this moment, by whoever works on it here."""
-    job_id = next((os.environ[name] for name in _JOB_IDS if os.environ.get(name)), "")
-    about = {"name": run_name(paths), "where": str(paths.root)}
+    job = job_id_of(os.environ) or os.environ.get("SKYPILOT_TASK_ID", "")  # or a task that the user wrote himself
+    about = {"name": asked_as(paths), "where": str(paths.root)}
     # Of a Slurm node the name that its users know, which need not be that of the machine.
-    about |= {"host": os.environ.get("SLURMD_NODENAME") or platform.node(), "job_id": job_id, "at": now()}
+    about |= {"host": os.environ.get("SLURMD_NODENAME") or platform.node(), "job_id": job, "at": now()}
     return Message(event=event, command=command, **{**about, **facts})
 
 

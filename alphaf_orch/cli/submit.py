@@ -17,7 +17,7 @@ from alphaf_orch.clusters.chain import named_here
 from alphaf_orch.clusters.jobs import Job, Needs
 from alphaf_orch.clusters.pipelined import File, files_of
 from alphaf_orch.core.command import printable
-from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.paths import RunPaths, run_name
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
@@ -40,17 +40,12 @@ def site_of(config: RunConfig, on: str | None = None) -> Site | None:
     return None if found.scheduler == "local" else submission.find_site(found, config.templates)
 
 
-def run_name(paths: RunPaths) -> str:
-    """Return what `--run` says of a run: its name, or EXPERIMENT/ARM."""
-    return str(paths.root.relative_to(runs_dir()))
-
-
 def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: How) -> None:
     """Submit what is to do of a run and print the ids; with --wait follow it to its end, and exit as it does.
 
     With --dry-run every file is printed, and nothing asked of the scheduler.
     """
-    run = run_name(paths)
+    run = run_name(paths.root)
     if site.unsaid(config):
         click.echo(site.unsaid(config), err=True)
     if scope.dry:
@@ -69,7 +64,7 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
 
 def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Site, how: How) -> None:
     """Submit this very call of `alphaf COMMAND` on a run, named after what it does; with --dry-run print its file."""
-    run = run_name(paths)
+    run = run_name(paths.root)
     words = said_again(run)
     rest = [word for word in words if word not in ("--run", "-r", run)]
     name = re.sub(r"[^\w.-]", "_", f"{command}-{what}")[:80] + (f"-{fingerprint(rest)[:6]}" if rest else "")

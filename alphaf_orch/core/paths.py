@@ -24,6 +24,12 @@ def runs_dir() -> Path:
     return real(expanded(os.environ.get("ALPHAF_RUNS") or "runs"))
 
 
+def run_name(root: Path) -> str:
+    """Return by what name commands take a run, an arm or an experiment: its folder from that of all runs on."""
+    runs = runs_dir()
+    return str(root.relative_to(runs)) if root.is_relative_to(runs) else root.name
+
+
 def cache_dir() -> Path:
     """Return the folder of converted base models: ALPHAF_CACHE, else the user's cache folder."""
     if "ALPHAF_CACHE" in os.environ:

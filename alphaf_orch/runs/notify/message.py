@@ -12,7 +12,7 @@ from alphaf_orch import __version__
 from alphaf_orch.core.disk import disk_error
 from alphaf_orch.core.errors import AlphafError, RunStateError
 from alphaf_orch.core.masking import mask
-from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.paths import RunPaths, run_name
 from alphaf_orch.core.progress import clock, read_metrics
 from alphaf_orch.core.record import latest, now, read_manifest
 from alphaf_orch.core.tail import one_line
@@ -89,16 +89,10 @@ class Message:
         return found
 
 
-def run_name(paths: RunPaths) -> str:
-    """Return what a run, an arm or an experiment is called: its folder from that of all runs on."""
-    root, runs = paths.root, runs_dir()
-    return str(root.relative_to(runs)) if root.is_relative_to(runs) else root.name
-
-
 def message(event: Event, paths: RunPaths, command: str = "", **facts: Any) -> Message:
     """Return what is told of a run at this moment, by whoever works on it here."""
     job_id = next((os.environ[name] for name in _JOB_IDS if os.environ.get(name)), "")
-    about = {"name": run_name(paths), "where": str(paths.root)}
+    about = {"name": run_name(paths.root), "where": str(paths.root)}
     # Of a Slurm node the name that its users know, which need not be that of the machine.
     about |= {"host": os.environ.get("SLURMD_NODENAME") or platform.node(), "job_id": job_id, "at": now()}
     return Message(event=event, command=command, **{**about, **facts})

@@ -14,6 +14,8 @@ from alphaf_orch.board.state import Folder, Snapshot
 from alphaf_orch.cli.options import command, out_console
 from alphaf_orch.cli.watch_view import View, detail, overview
 from alphaf_orch.core import signals
+from alphaf_orch.core.names import named_folder
+from alphaf_orch.core.paths import run_name, runs_dir
 from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
 from alphaf_orch.experiments.experiment import is_experiment
 from alphaf_orch.runs.find import existing_run
@@ -33,16 +35,18 @@ def watch(run: str | None, once: bool) -> None:
 
     Without a terminal it is shown once.
     """
-    experiment = run if run and is_experiment(run) else ""
-    if run and not experiment:
-        existing_run(run)
+    experiment, one = "", ""
+    if run and is_experiment(run):
+        experiment = named_folder(runs_dir(), run).name
+    elif run:
+        one = run_name(existing_run(run).root)
     console, folder = out_console(), Folder()
 
     def shown(look: Snapshot) -> RenderableType:
         size = console.size
         live = console.is_terminal and not once
         view = View(size.width, size.height if live else 0, (console.encoding or "").startswith("utf"))
-        found = folder.run(run) if run and not experiment else None
+        found = folder.run(one)
         if found:
             return detail(look, found, folder.curve, view)
         return overview(look, folder.curve, view, experiment)

@@ -98,7 +98,7 @@ def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site) -> None:
     for file in files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place):
         console.rule(f"{', '.join(job.name for job in file.jobs)} on {site.on}", align="left")
         print_file(console, file)
-    click.echo(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written")
+    click.echo(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written into the run")
 
 
 def print_file(console: Console, file: File) -> None:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from alphaf_orch.cli.arms import dry_arms, print_jobs, submit_arms
 from alphaf_orch.cli.detect_view import print_outlook
+from alphaf_orch.cli.execute import refuse_waiting
 from alphaf_orch.cli.options import Finite, How, command, log_console, out_console, with_options
 from alphaf_orch.cli.submit import site_of
 from alphaf_orch.cli.views import print_arms, print_expected
@@ -78,6 +79,7 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float |
                 report_ablation(experiment, paths, record_outcomes(experiment, paths), how.lang)
             sys.exit(code or 0)
         return
+    refuse_waiting(how)
     machine = detect_machine()
     if how.dry_run:
         _dry_run(experiment, paths, machine)

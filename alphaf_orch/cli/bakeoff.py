@@ -11,6 +11,7 @@ import click
 from rich.table import Table
 
 from alphaf_orch.cli.arms import dry_arms, print_jobs, submit_arms
+from alphaf_orch.cli.execute import refuse_waiting
 from alphaf_orch.cli.options import How, command, log_console, out_console, with_options
 from alphaf_orch.cli.submit import site_of
 from alphaf_orch.cli.views import print_arms, print_expected
@@ -79,6 +80,7 @@ def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | 
     if site:
         _on_site(replace(planned, experiment=for_jobs(planned.experiment)), paths, site, how, parallel)
         return
+    refuse_waiting(how)
     if how.dry_run:
         _print_dry_run(planned)
         return

@@ -154,7 +154,7 @@ samples: $(SETUP) ## remake the Korean sample data
 # Two workers take groups of tests that share what is made once, the longest first.
 SPREAD = -n 2 --dist loadscope --no-loadscope-reorder
 
-# Where DeepSpeed or the auditing tools cannot be fetched their few tests say so and are skipped.
+# Where DeepSpeed, the auditing tools or SkyPilot cannot be fetched their few tests say so and are skipped.
 test: $(SETUP) ## every test, the ones with real tools included (minutes)
 	-@$(MAKE) --no-print-directory SKIP_SETUP=1 setup-deepspeed setup-audit setup-skypilot
 	$(PY) -m pytest $(SPREAD) $(ARGS)

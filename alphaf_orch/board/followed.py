@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from alphaf_orch.core.file_kinds import NotAFile, open_file
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.progress import new_metrics, time_left
 from alphaf_orch.core.tail import on_paper
+from alphaf_orch.core.values import finite
 
 # What is drawn, in the order in which it is shown; a row has those that its trainer logs.
 FIGURES = (
@@ -138,7 +138,7 @@ class Followed:
             # It went back to a checkpoint: what came behind that is no part of these weights.
             self._points = [point for point in self._points if point.step < step]
             self._life += 1
-        figures = {name: float(row[name]) for name in FIGURES if _finite(row.get(name))}
+        figures = {name: float(row[name]) for name in FIGURES if finite(row.get(name))}
         self._points.append(Point(step, row.get("time"), figures))
 
     def _thin(self) -> None:
@@ -165,7 +165,3 @@ def tail(log: Path, lines: int = 200) -> tuple[str, ...]:
     while cut and not cut[-1].strip():
         cut.pop()
     return tuple(cut[-lines:])
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

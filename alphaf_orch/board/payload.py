@@ -7,11 +7,9 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from alphaf_orch.board.state import Curve, Experiment, Run, Snapshot, Working
+from alphaf_orch.board.state import QUIET_S, Curve, Experiment, Run, Snapshot, Stage, Working
 
 Href = Callable[[str], str]
-# Ours: below it a stage is only at work; a step of a large model takes a minute.
-_QUIET_S = 120
 
 
 def everything(snapshot: Snapshot, href: Href) -> dict[str, Any]:
@@ -68,7 +66,7 @@ def _run(run: Run, href: Href) -> dict[str, Any]:
                 "started": stage.started,
                 "told": stage.told,
                 "job": stage.job,
-                "findings": [{"kind": each.kind, "step": each.step, "what": each.what} for each in stage.findings],
+                "findings": _findings(stage),
             }
             for stage in run.stages
         ],
@@ -76,6 +74,10 @@ def _run(run: Run, href: Href) -> dict[str, Any]:
         "fix": run.fix,
         "pages": _pages(f"{run.name}/", run.pages, href),
     }
+
+
+def _findings(stage: Stage) -> list[dict[str, Any]]:
+    return [{"kind": each.kind, "step": each.step, "what": each.what} for each in stage.findings]
 
 
 def _experiment(each: Experiment, runs: Sequence[Run], href: Href) -> dict[str, Any]:
@@ -117,9 +119,7 @@ def _working(work: Working, run: Run) -> dict[str, Any]:
         "figures": dict(work.progress.figures),
         "at": work.at,
         "log": list(work.log),
-        "quiet_s": quiet - quiet % 10 if quiet >= _QUIET_S else None,
-        "findings": [{"kind": each.kind, "step": each.step, "what": each.what} for each in found.findings]
-        if found
-        else [],
+        "quiet_s": quiet - quiet % 10 if quiet >= QUIET_S else None,
+        "findings": _findings(found) if found else [],
         "stopping": run.stopping,
     }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +22,9 @@ __all__ = ["Curve", "Experiment", "Folder", "Progress", "Run", "Snapshot", "Stag
 
 # Ours: NVML itself averages over up to a second (nvmlDeviceGetUtilizationRates), and a look takes some milliseconds.
 _CARDS_S = 2.0
+# Ours: from it on it is said that neither log nor metrics grew; below it a stage is only at work, for a step of a large
+# model may take a minute.
+QUIET_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,3 @@ def time_of(path: Path) -> float | None:
         return path.stat().st_mtime
     except OSError:
         return None
-
-
-def counts(snapshot: Snapshot) -> Mapping[str, int]:
-    """Return how many runs are in each state."""
-    found: dict[str, int] = {}
-    for run in snapshot.runs:
-        found[run.state] = found.get(run.state, 0) + 1
-    return found

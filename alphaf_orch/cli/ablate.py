@@ -10,9 +10,11 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from alphaf_orch.cli.arms import dry_arms, print_jobs, site_of, submit_arms
+from alphaf_orch.cli.arms import dry_arms, print_jobs, submit_arms
 from alphaf_orch.cli.detect_view import print_outlook
+from alphaf_orch.cli.execute import refuse_waiting
 from alphaf_orch.cli.options import Finite, How, command, log_console, out_console, with_options
+from alphaf_orch.cli.submit import site_of
 from alphaf_orch.cli.views import print_arms, print_expected
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import Machine, detect_machine
@@ -66,7 +68,7 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float |
         seeds = len({arm.seed for arm in experiment.arms})
         print_outlook(out_console(), outlook(experiment), detect, seeds)
         return
-    paths, site = experiment_paths(experiment.name), site_of(experiment)
+    paths, site = experiment_paths(experiment.name), site_of(experiment.arms[0].config)
     if site:
         experiment = for_jobs(experiment)
         if how.dry_run:
@@ -77,6 +79,7 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float |
                 report_ablation(experiment, paths, record_outcomes(experiment, paths), how.lang)
             sys.exit(code or 0)
         return
+    refuse_waiting(how)
     machine = detect_machine()
     if how.dry_run:
         _dry_run(experiment, paths, machine)

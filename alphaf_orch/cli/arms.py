@@ -28,15 +28,7 @@ from alphaf_orch.experiments.submit import (
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.notify.call import told_by_jobs
-from alphaf_orch.runs.submission import Site, find_site
-from alphaf_orch.settings.clusters import parse_on
-
-
-def site_of(experiment: Experiment) -> Site | None:
-    """Return where the arms' jobs go, None where they run here; raise ConfigError for a place that is none."""
-    config = experiment.arms[0].config
-    on = parse_on(config.on)
-    return None if on.scheduler == "local" else find_site(on, config.templates)
+from alphaf_orch.runs.submission import Site
 
 
 def submit_arms(
@@ -50,7 +42,7 @@ def submit_arms(
     """Submit what an experiment lacks and print the ids; with --wait follow it to its end, and return its code."""
     told_by_jobs(experiment.arms[0].config, site.profile.env, partial(click.echo, err=True))
     report = report_job(experiment, how.lang)
-    since = so_far(experiment.name) if paths.root.is_dir() else {}
+    since = so_far(paths.root)
     done = submit_experiment(
         experiment, paths, site, report, log_console(), beside,
         parallel=parallel, online=how.online, verbose=how.verbose,

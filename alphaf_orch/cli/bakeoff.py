@@ -10,8 +10,10 @@ from functools import partial
 import click
 from rich.table import Table
 
-from alphaf_orch.cli.arms import dry_arms, print_jobs, site_of, submit_arms
+from alphaf_orch.cli.arms import dry_arms, print_jobs, submit_arms
+from alphaf_orch.cli.execute import refuse_waiting
 from alphaf_orch.cli.options import How, command, log_console, out_console, with_options
+from alphaf_orch.cli.submit import site_of
 from alphaf_orch.cli.views import print_arms, print_expected
 from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.core.calls import keep_in
@@ -74,10 +76,11 @@ def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | 
     """
     weighted = parse_weights(weights)
     planned = _with_weights(plan_bakeoff(asked), weights)
-    paths, site = experiment_paths(planned.experiment.name), site_of(planned.experiment)
+    paths, site = experiment_paths(planned.experiment.name), site_of(planned.experiment.arms[0].config)
     if site:
         _on_site(replace(planned, experiment=for_jobs(planned.experiment)), paths, site, how, parallel)
         return
+    refuse_waiting(how)
     if how.dry_run:
         _print_dry_run(planned)
         return

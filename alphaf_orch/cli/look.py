@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -20,9 +20,8 @@ from alphaf_orch.cli.views import (
 from alphaf_orch.core import signals
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.names import named_folder
-from alphaf_orch.core.paths import cache_dir, runs_dir, template_folders
-from alphaf_orch.core.stored import absent
-from alphaf_orch.experiments.experiment import ExperimentPaths, all_experiments, read_record
+from alphaf_orch.core.paths import RunPaths, cache_dir, runs_dir, template_folders
+from alphaf_orch.experiments.experiment import ExperimentPaths, all_experiments, is_experiment, read_record
 from alphaf_orch.inputs.presets import list_presets
 from alphaf_orch.inputs.weights import weights_state
 from alphaf_orch.runs.chat import talk
@@ -50,26 +49,26 @@ def models(as_json: bool) -> None:
 @with_options("as_json")
 def runs(as_json: bool) -> None:
     """List the runs and the experiments, the newest last, with the state of each."""
-    found, experiments = all_runs(), all_experiments()
-    told = ask([*found, *(each for paths in experiments for each in with_arms(paths.root))])
+    found, experiments = all_runs(), {paths: with_arms(paths.root) for paths in all_experiments()}
+    told = ask([*found, *(each for places in experiments.values() for each in places)])
     rows = [run_or_damage(paths, told) for paths in found]
     if as_json:
         echo_json(rows)
         return
     print_runs(out_console(), rows)
-    for paths in experiments:
-        click.echo(_told(paths, told))
+    for experiment, places in experiments.items():
+        click.echo(_told(experiment, places, told))
     if told.note:
         click.echo(f"jobs: {told.note}", err=True)
 
 
-def _told(paths: ExperimentPaths, told: Told) -> str:
+def _told(paths: ExperimentPaths, places: Sequence[RunPaths], told: Told) -> str:
     try:
         record = read_record(paths)
     except RunStateError as error:
         return f"experiment {paths.root.name}: damaged: {error.what}; next: {error.fix}"
     done = sum(arm["state"] == "done" for arm in record["arms"])
-    jobs = [job for each in with_arms(paths.root) for job in told.standings.get(each, ())]
+    jobs = [job for each in places for job in told.standings.get(each, ())]
     said = f", jobs: {counted(jobs)}" if jobs else ""
     return f"experiment {record['name']}: {done} of {len(record['arms'])} arms done{said}, report: {paths.page}"
 
@@ -79,9 +78,8 @@ def _told(paths: ExperimentPaths, told: Told) -> str:
 @with_options("as_json")
 def show(run: str, as_json: bool) -> None:
     """Show one run: the state of each stage, key metrics and paths; of an experiment that of each arm."""
-    experiment = ExperimentPaths(named_folder(runs_dir(), run)) if "/" not in run else None
-    if experiment and not absent(experiment.record):
-        whole = _experiment(experiment)
+    if is_experiment(run):
+        whole = _experiment(ExperimentPaths(named_folder(runs_dir(), run)))
         if as_json:
             echo_json(whole)
         else:

@@ -56,7 +56,7 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
         print_jobs(run_jobs(plan, run, site), paths, site)
         return
     told_by_jobs(config, site.profile.env, partial(click.echo, err=True))
-    since = _said_before(run, paths)
+    since = so_far(paths.root)
     say = _say(how)
     handed = submission.submit_run(config, paths, scope, run, site, log_console(), say, verbose=how.verbose)
     _tell(handed, run, since, how)
@@ -74,7 +74,7 @@ def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Si
         print_jobs([job], paths, site)
         return
     told_by_jobs(config, site.profile.env, partial(click.echo, err=True))
-    since = _said_before(run, paths)
+    since = so_far(paths.root)
     _tell(submission.submit_call(paths, job, site, _say(how)), run, since, how)
 
 
@@ -98,7 +98,7 @@ def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site) -> None:
     for file in files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place):
         console.rule(f"{', '.join(job.name for job in file.jobs)} on {site.on}", align="left")
         print_file(console, file)
-    click.echo(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written")
+    click.echo(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written into the run")
 
 
 def print_file(console: Console, file: File) -> None:
@@ -109,17 +109,12 @@ def print_file(console: Console, file: File) -> None:
         console.out(f"$ {printable(argv)}", highlight=False)
 
 
-def _said_before(run: str, paths: RunPaths) -> Mapping[RunPaths, int] | None:
-    """Return where the logs of a run end that jobs are to add to."""
-    return so_far(run) if paths.root.is_dir() else {}
-
-
 def _say(how: How) -> Callable[[str], None]:
     """Return what tells of each job: on stderr, where stdout is JSON's."""
     return partial(click.echo, err=how.as_json)
 
 
-def _tell(handed: Handed, run: str, since: Mapping[RunPaths, int] | None, how: How) -> None:
+def _tell(handed: Handed, run: str, since: Mapping[RunPaths, int], how: How) -> None:
     live = [each.record for each in handed.live.values()]
     if how.as_json:
         submitted = {key.rpartition(":")[2]: number for key, number in handed.ids.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 
 import click
 
@@ -15,7 +16,7 @@ from alphaf_orch.cli.views import print_run
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.signals import CODE
 from alphaf_orch.runs.follow import ASK_S, OWN, Following, begins, code_of, may_go_on, root_of, unheard
-from alphaf_orch.runs.jobs import Told
+from alphaf_orch.runs.jobs import Told, with_arms
 from alphaf_orch.runs.look import run_json
 from alphaf_orch.runs.standing import Standing
 
@@ -25,9 +26,9 @@ _CALL = "$ alphaf job "  # begins what a job says; nobody typed it
 _err = partial(click.echo, err=True)
 
 
-def so_far(name: str) -> Mapping[RunPaths, int]:
+def so_far(root: Path) -> Mapping[RunPaths, int]:
     """Return where the logs of a run or an experiment end: what jobs say that are submitted next stands behind."""
-    return {paths: _size(paths) for paths in Following(root_of(name)).places()}
+    return {paths: _size(paths) for paths in with_arms(root)} if root.is_dir() else {}
 
 
 def follow_jobs(

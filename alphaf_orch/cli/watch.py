@@ -15,8 +15,9 @@ from alphaf_orch.cli.options import command, out_console
 from alphaf_orch.cli.watch_view import View, detail, overview
 from alphaf_orch.core import signals
 from alphaf_orch.core.names import named_folder
-from alphaf_orch.core.paths import EXPERIMENT_FILE, runs_dir
+from alphaf_orch.core.paths import asked_as, runs_dir
 from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
+from alphaf_orch.experiments.experiment import is_experiment
 from alphaf_orch.runs.find import existing_run
 
 _EVERY_S = 1.0
@@ -34,20 +35,21 @@ def watch(run: str | None, once: bool) -> None:
 
     Without a terminal it is shown once.
     """
-    experiment = bool(run) and (named_folder(runs_dir(), str(run).partition("/")[0]) / EXPERIMENT_FILE).is_file()
-    if run and not (experiment and "/" not in run):
-        existing_run(run)
-        experiment = False
+    experiment, one = "", ""
+    if run and is_experiment(run):
+        experiment = named_folder(runs_dir(), run).name
+    elif run:
+        one = asked_as(existing_run(run))
     console, folder = out_console(), Folder()
 
     def shown(look: Snapshot) -> RenderableType:
         size = console.size
         live = console.is_terminal and not once
         view = View(size.width, size.height if live else 0, (console.encoding or "").startswith("utf"))
-        found = folder.run(run) if run and not experiment else None
+        found = folder.run(one)
         if found:
             return detail(look, found, folder.curve, view)
-        return overview(look, folder.curve, view, run if run and experiment else "")
+        return overview(look, folder.curve, view, experiment)
 
     if once or not console.is_terminal or console.is_dumb_terminal:
         console.print(shown(_whole(folder)))

@@ -7,16 +7,15 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from alphaf_orch.board.described import Run, Stage
+from alphaf_orch.board.described import Run, Stage, epoch
 from alphaf_orch.board.followed import Curve
-from alphaf_orch.board.state import Snapshot, Working
+from alphaf_orch.board.state import QUIET_S, Snapshot, Working
 from alphaf_orch.core.progress import clock
 from alphaf_orch.core.tail import one_line
 
@@ -28,7 +27,6 @@ _STYLE = {
 }  # fmt: skip
 _BARS, _ASCII_BARS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 _TREND, _TREND_ROWS = 12, 60  # cells, and the newest logged rows that they show; ours
-_QUIET_S = 120.0  # ours: a step of the largest model that we plan for takes some 20 s
 _LAST = 5  # runs that have ended, of those that changed last
 _LOGS = 3  # stages whose last lines are shown
 # A phone's ssh shows what and how far, a wide screen also how fast and where.
@@ -177,7 +175,7 @@ def _fitted(parts: Sequence[RenderableType], working: Sequence[Working], view: V
         return Group(*parts)
     logs: list[RenderableType] = []
     for each in working:
-        quiet = "" if each.quiet_s is None or each.quiet_s < _QUIET_S else f", quiet for {clock(each.quiet_s)}"
+        quiet = "" if each.quiet_s is None or each.quiet_s < QUIET_S else f", quiet for {clock(each.quiet_s)}"
         logs.append(_told(f"-- {each.run} {each.stage}{quiet}", "bold yellow" if quiet else "bold", view))
         logs += [_told(line, "dim", view) for line in each.log[-each_room:]]
     return Group(*parts, *logs)
@@ -228,14 +226,7 @@ def _ended(run: Run) -> str:
 def _took(look: Snapshot, stage: Stage) -> str:
     if stage.seconds is not None:
         return clock(stage.seconds)
-    return clock(max(0.0, look.at - since)) if stage.state == "running" and (since := _epoch(stage.started)) else ""
-
-
-def _epoch(moment: str | None) -> float | None:
-    try:
-        return datetime.fromisoformat(moment).timestamp() if moment else None
-    except ValueError:
-        return None
+    return clock(max(0.0, look.at - since)) if stage.state == "running" and (since := epoch(stage.started)) else ""
 
 
 def _step(each: Working) -> str:

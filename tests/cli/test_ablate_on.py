@@ -13,6 +13,7 @@ from fake_scheduler import FakeScheduler, stand_in
 from alphaf_orch.clusters.scheduler import JobState
 from alphaf_orch.clusters.submitted import happened, note
 from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.experiments.experiment import experiment_paths, read_record
 from alphaf_orch.experiments.outcomes import read_outcomes
@@ -268,6 +269,14 @@ def test_a_dry_run_prints_every_file_and_writes_nothing(ablate, site):
     assert said.rstrip().endswith("dry run: 12 jobs; nothing was submitted to slurm, and nothing was written")
     assert not experiment_paths("실험").root.exists()
     assert site.asked == []
+
+
+@pytest.mark.parametrize("words", [GRID, ("bakeoff", "--models", "tiny,smollm2", "--data", "sample")])
+def test_waiting_is_for_what_is_submitted(alphaf, words):
+    done = alphaf(*words, "--wait")
+    assert done.exit_code == 2, done.output
+    assert "add --on slurm" in done.output
+    assert not runs_dir().exists()
 
 
 def test_twelve_arms_under_two_seeds_cost_one_call_a_job_and_little_time(ablate, site):

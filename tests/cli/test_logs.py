@@ -188,7 +188,7 @@ def test_f_goes_on_over_a_requeue_and_a_log_that_is_begun_anew(alphaf, slurm, cl
 
 
 def test_wait_tells_the_lines_of_a_run_here_and_ends_as_it(alphaf, chain, slurm, capsys):
-    assert wait.follow_jobs("far", ["101", "102"], wait.so_far("far")) == 0
+    assert wait.follow_jobs("far", ["101", "102"], wait.so_far(chain.paths.root)) == 0
     shown = capsys.readouterr()
     lines = shown.err.splitlines()
     assert [line for line in lines if "(job" not in line] == [

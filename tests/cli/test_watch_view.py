@@ -11,6 +11,7 @@ import subprocess
 import sys
 import termios
 import time
+import unicodedata
 from pathlib import Path
 
 import board_runs
@@ -202,6 +203,15 @@ def test_there_is_nothing_yet_or_no_such_run(alphaf):
     report_runs.make_run(runs_dir() / "tiny")
     assert "tiny: done" in alphaf("watch").output
     assert "merge_dpo" in alphaf("watch", "tiny", "--once").output
+
+
+def test_a_name_is_that_of_the_folder_in_either_spelling(alphaf):
+    """A Mac gives Hangul in pieces (NFD)."""
+    report_runs.make_run(runs_dir() / "한글런")
+    report_runs.make_run(board_runs.experiment("비교", {"가": "done"}) / "가")
+    for typed, others in (("한글런", "비교"), ("비교", "한글런")):
+        said = alphaf("watch", unicodedata.normalize("NFD", typed)).output
+        assert typed in said and others not in said.replace(typed, ""), said
 
 
 def test_what_is_shown_once_has_the_schedulers_word_however_long_that_takes():

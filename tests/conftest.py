@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from fake_run import Fake
 from shared import once
 from xdist.scheduler import LoadScopeScheduling
 
+from alphaf_orch.core import signals
 from alphaf_orch.core.hardware import Machine
 
 REAL = Path(__file__).with_name("real")
@@ -85,6 +87,17 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     # The threads of toy models spend their time waiting for each other.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     yield
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """Leave nothing to the next test of what a test handles, has got or was asked for: commands run in this process."""
+    before, hook = {number: signal.getsignal(number) for number in signals.STOPPING}, sys.unraisablehook
+    yield
+    signals.anew()
+    sys.unraisablehook = hook
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -113,7 +113,6 @@ def test_a_program_has_what_it_has_cold_and_ends_as_it_does(how, python, kept, t
         cold = ran(started(python, tmp_path, how), tmp_path)
     finally:
         os.umask(before)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
     assert first["parent"] != os.getpid() and said(tmp_path)["parent"] == os.getpid()
     assert first["facts"] == said(tmp_path)["facts"]
     assert by_parent.exit_code == cold.exit_code

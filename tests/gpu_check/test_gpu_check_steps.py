@@ -167,11 +167,7 @@ def test_a_signal_while_the_page_is_written_is_no_traceback_and_begins_nothing(
     ran: list[str] = []
     monkeypatch.setattr(steps, "STEPS", tuple(Step(n, n, 1, lambda _, n=n: {"ran": ran.append(n)}) for n in "ab"))
     monkeypatch.setattr(steps, "write_page", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        assert steps.run_all(asked) == 0
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    assert steps.run_all(asked) == 0
     assert ran == ["a"]
 
 

@@ -67,7 +67,8 @@ def template(node: ast.JoinedStr | ast.Constant) -> str:
     parts = []
     for value in node.values:
         if isinstance(value, ast.Constant):
-            parts.append(_escaped(str(value.value)))
+            first, *later = map(_escaped, str(value.value).split("{}"))  # each `{}` is filled later, by `str.format`
+            parts += [first, *(each for n, text in enumerate(later, 1) for each in (f"{{value{n}}}", text))]
         elif isinstance(value, ast.FormattedValue):
             parts.append("{" + _named(value.value, names) + "}")
     return "".join(parts)
@@ -84,7 +85,7 @@ def _of_literal(text: str) -> str:
     except ValueError:
         return _escaped(text)
     fields = [field for _, field, _, _ in parts if field is not None]
-    if not all(field == "" or field.isidentifier() for field in fields):
+    if not fields or not all(field == "" or field.isidentifier() for field in fields):
         return _escaped(text)
     numbers = iter(range(1, len(fields) + 1))
     named = [field or f"value{next(numbers)}" for field in fields]

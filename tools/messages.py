@@ -146,6 +146,14 @@ class _Messages(ast.NodeVisitor):
         if not isinstance(node.value, ast.Constant):  # a docstring
             self.generic_visit(node)
 
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if any(
+            isinstance(each, ast.Call) and getattr(each.func, "id", "") == "command" for each in node.decorator_list
+        ):
+            for paragraph in (ast.get_docstring(node) or "").split("\n\n"):  # its help
+                self.found[_escaped(" ".join(paragraph.split()))] = None
+        self.generic_visit(node)
+
     def visit_Call(self, node: ast.Call) -> None:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if isinstance(node.func, ast.Attribute):

@@ -36,8 +36,8 @@ _ARTICLE = re.compile(r"an? [a-z]+")
 _NOT_READ = frozenset((
     "Label", "add_argument", "compile", "find_template", "rendered", "with_name", "with_suffix", "glob", "rglob",
     "Path", "search", "sub", "match", "fullmatch", "findall", "split", "getattr", "get", "setdefault", "startswith",
-    "endswith", "removeprefix", "removesuffix", "mkdtemp", "mkstemp", "strftime", "resolve_name", "Thread", "encode", "Field",
-    "open", "slug", "href", "bind", "connect", "index", "count", "replace", "partition", "rpartition",
+    "endswith", "removeprefix", "removesuffix", "mkdtemp", "mkstemp", "strftime", "resolve_name", "Thread", "encode",
+    "Field", "open", "slug", "href", "bind", "connect", "index", "count", "replace", "partition", "rpartition",
 ))
 # fmt: on
 # What libyaml says of the mistakes that people make; its source is not python.

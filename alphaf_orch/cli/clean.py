@@ -102,7 +102,7 @@ def _named(names: Sequence[str], merged: bool) -> list[Found]:
         for paths in each:
             busy = in_use(paths)
             if busy:
-                raise RunStateError(busy, where=str(paths.root), fix="clean it when that has ended")
+                raise RunStateError(busy, where=str(paths.root), fix="clean it when that has ended", code="run.in_use")
             found.append(of_run(paths, merged=merged))
     return found
 

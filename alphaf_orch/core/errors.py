@@ -24,10 +24,12 @@ def _readable(text: str) -> str:
 class AlphafError(click.ClickException):
     """Base of all errors; guarantees one printed message with what failed, where, and what to do next.
 
-    `code` names the kind of the fault, as DOMAIN.WHAT (docs/errors.md): it stays when the words change.
+    `code` names the kind of the fault, as DOMAIN.WHAT (docs/errors.md): it stays when the words change. DOMAIN is the
+    class's own, but for what is told of another error: that of a program which failed is its error's here.
     """
 
     exit_code = 1
+    domain = ""
 
     def __init__(self, what: str, *, where: str, fix: str, code: str = "") -> None:
         # Whatever a setting or a tool said, an error is shown, logged and kept in the manifest.
@@ -47,40 +49,48 @@ class AlphafError(click.ClickException):
 class ConfigError(AlphafError):
     """A setting, file or command line that cannot be used."""
 
+    domain = "config"
     exit_code = 2
 
 
 class DataError(AlphafError):
     """A training or preference file that must not be trained on."""
 
+    domain = "data"
     exit_code = 3
 
 
 class ModelError(AlphafError):
     """An unknown model, or one whose weights are not on this machine."""
 
+    domain = "model"
     exit_code = 4
 
 
 class HardwareError(AlphafError):
     """Fewer GPUs or less disk than the plan needs."""
 
+    domain = "hardware"
     exit_code = 5
 
 
 class DiskError(HardwareError):
     """A disk that is full, or takes nothing for another reason."""
 
+    domain = "disk"
+
 
 class RunStateError(AlphafError):
     """A run that is in use, unfinished, or was made from other inputs."""
 
+    domain = "run"
     exit_code = 6
 
 
 class StageError(AlphafError):
     """A stage whose process failed or whose outputs are not what was planned."""
 
+    domain = "stage"
     exit_code = 7
 
 
@@ -99,24 +109,28 @@ class OutOfMemory(StageError):
 class ContractError(AlphafError):
     """A merged model that breaks the hand-off contract."""
 
+    domain = "contract"
     exit_code = 8
 
 
 class ToolError(AlphafError):
     """A tool that is not installed or not in the pinned version, or a judge that does not answer."""
 
+    domain = "tool"
     exit_code = 9
 
 
 class JudgeError(AlphafError):
     """A judge of whose replies none can be read, or that refuses every prompt."""
 
+    domain = "judge"
     exit_code = 10
 
 
 class Interrupted(AlphafError):
     """The user stopped the run; what was finished is kept."""
 
+    domain = "interrupt"
     exit_code = 130
 
 

@@ -60,11 +60,15 @@ def read_config(path: str, needed: Iterable[str] = (), *, filled: Iterable[str] 
     try:
         given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Failure(CONFIG, f"cannot read the config: {error}", where=path, fix="Correct the file") from error
+        raise Failure(
+            CONFIG, f"cannot read the config: {error}", where=path, fix="Correct the file", code="config.unreadable"
+        ) from error
     config: dict[str, Any] = given if isinstance(given, dict) else {}
     missing = [*(key for key in needed if key not in config), *(key for key in filled if not config.get(key))]
     if missing:
-        raise Failure(CONFIG, f"missing keys: {', '.join(missing)}", where=path, fix="Add them")
+        raise Failure(
+            CONFIG, f"missing keys: {', '.join(missing)}", where=path, fix="Add them", code="config.key_missing"
+        )
     return config
 
 

@@ -12,9 +12,15 @@ import click
 
 from alphaf_orch.core import signals
 from alphaf_orch.core.masking import mask
+from alphaf_orch.core.spoken import language, spoken
 
 # Ours: a word that no screen shows whole, such as a value of 5,000 digits; a path has 4,095 bytes at most.
 _ENDLESS = re.compile(r"\S{1000,}")
+
+_LABELS = {
+    "en": ("error: ", "  where: ", "  next:  ", "  code:  "),
+    "ko": ("오류: ", "  위치: ", "  다음: ", "  코드: "),
+}
 
 
 def _readable(text: str) -> str:
@@ -42,8 +48,13 @@ class AlphafError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message and the identifier, to stderr unless told otherwise."""
-        coded = f"\n  code:  {self.code}" if self.code else ""
-        click.echo(f"error: {self.message}{coded}", file=file, err=file is None)
+        click.echo(told(self.what, self.where, self.fix, self.code), file=file, err=file is None)
+
+
+def told(what: str, where: str, fix: str, code: str) -> str:
+    """Return an error as a person reads it, in the reader's language; its identifier is the same in each."""
+    facts = [spoken(what), spoken(where), spoken(fix), code]
+    return "\n".join(label + fact for label, fact in zip(_LABELS[language()], facts, strict=True) if fact)
 
 
 class ConfigError(AlphafError):

@@ -52,9 +52,7 @@ def _made(
 ) -> Iterator[str]:
     """Plan, and unless `dry` collect and seal, under the folder's lock."""
     holding = held(work / "lock", f"the bundle {out}")
-    told = interruptible(
-        "the bundle", out, "call the same command again: it goes on with what is there", code="interrupt.stopped"
-    )
+    told = interruptible("the bundle", out, "call the same command again: it goes on with what is there")
     with writing(out), holding as lock, told:
         runner = Runner(work, lock, say)
         contents = plan_bundle(request, config, runner)

@@ -42,7 +42,6 @@ def cancel(run: str) -> None:
         "alphaf cancel",
         paths.root,
         "the wish to stop stays there, and is heeded all the same",
-        code="interrupt.stopped",
     ):
         if found:
             click.echo("waits until it has: a training finishes its step and keeps a checkpoint", err=True)

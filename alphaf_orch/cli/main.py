@@ -168,7 +168,6 @@ class _Alphaf(click.Group):
                 f"alphaf {ctx.invoked_subcommand} was interrupted by {signals.name()}",
                 where=os.path.curdir,
                 fix="what is finished is kept; the same command goes on where it stopped",
-                code="interrupt.stopped",
             ) from None
         except OSError as error:
             from alphaf_orch.core.disk import disk_error

@@ -35,9 +35,9 @@ class AlphafError(click.ClickException):
     """
 
     exit_code = 1
-    domain = ""
+    domain = "internal"
 
-    def __init__(self, what: str, *, where: str, fix: str, code: str = "") -> None:
+    def __init__(self, what: str, *, where: str, fix: str, code: str) -> None:
         # Whatever a setting or a tool said, an error is shown, logged and kept in the manifest.
         what, where, fix = (_readable(mask(text)) for text in (what, where, fix))
         super().__init__(f"{what}\n  where: {where}\n  next:  {fix}")
@@ -112,7 +112,7 @@ class Stalled(StageError):
 class OutOfMemory(StageError):
     """A stage that ran out of memory; `training` where its model was loaded, so that smaller batches may help."""
 
-    def __init__(self, what: str, *, where: str, fix: str, code: str = "", training: bool = False) -> None:
+    def __init__(self, what: str, *, where: str, fix: str, code: str, training: bool = False) -> None:
         super().__init__(what, where=where, fix=fix, code=code)
         self.training = training
 
@@ -155,17 +155,18 @@ class GoesOnLater(Interrupted):
 
 
 @contextlib.contextmanager
-def interruptible(what: str, where: Path, fix: str, *, code: str = "") -> Iterator[None]:
+def interruptible(what: str, where: Path, fix: str) -> Iterator[None]:
     """Raise Interrupted, saying that `what` was interrupted, where a signal or a wish ends what is done inside."""
     try:
         yield
     except KeyboardInterrupt:
-        raise interrupted(f"{what} was interrupted", where=str(where), fix=fix, code=code) from None
+        raise interrupted(f"{what} was interrupted", where=str(where), fix=fix) from None
 
 
-def interrupted(what: str, *, where: str, fix: str, code: str = "") -> Interrupted:
+def interrupted(what: str, *, where: str, fix: str) -> Interrupted:
     """Return the error of what was stopped: GoesOnLater where it was asked to make room and is to be started again."""
     if not signals.goes_on_later():
-        return Interrupted(what, where=where, fix=fix, code=code)
+        return Interrupted(what, where=where, fix=fix, code="interrupt.stopped")
     why = signals.name()
-    return GoesOnLater(what if why in what else f"{what}, for {why}", where=where, fix=fix, code=code)
+    told_why = what if why in what else f"{what}, for {why}"
+    return GoesOnLater(told_why, where=where, fix=fix, code="interrupt.makes_room")

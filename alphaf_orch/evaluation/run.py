@@ -68,14 +68,12 @@ class Evaluator:
         if any(item.cells for item in work) and target.backend == "hf" and target.gpus:
             require_gpus(place.python, Wanted(target.gpus), place.machine, self._evaluation.versions)
         for path in {item.cells[0].model.path for item in work if item.cells}:
-            with interruptible(
-                "eval", self._paths.root, _AGAIN, code="interrupt.stopped"
-            ):  # a large model is read for seconds
+            with interruptible("eval", self._paths.root, _AGAIN):  # a large model is read for seconds
                 refuse_model(Path(path), "use")
         begin_imports(item.stage for item in work)
         facts: dict[str, Any] = {}
         for item in work:
-            with interruptible(item.stage.name, self._paths.root, _AGAIN, code="interrupt.stopped"):
+            with interruptible(item.stage.name, self._paths.root, _AGAIN):
                 if item.cells:
                     known[item.cells[0].model.stage] |= self._ask(item, facts)
                 else:

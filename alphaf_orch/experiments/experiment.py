@@ -109,7 +109,7 @@ def working_on(paths: ExperimentPaths) -> Iterator[int]:
     what, fix = f"experiment {paths.root.name}", "the same command goes on with what is not finished"
     heed = RunPaths(paths.root).stop_wish
     with (
-        interruptible(what, paths.root, fix, code="interrupt.stopped"),
+        interruptible(what, paths.root, fix),
         held(paths.lock, f"the {what}", heed=heed) as lock_fd,
     ):
         yield lock_fd
@@ -117,13 +117,14 @@ def working_on(paths: ExperimentPaths) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an arm ended; `error` is what `alphaf` said of it."""
+    """How an arm ended; `error` is what `alphaf` said of it, `code` the identifier that it gave."""
 
     arm: str
     state: State
     exit_code: int = 0
     seconds: float = 0.0
     error: str = ""
+    code: str = ""
 
 
 def experiment_paths(name: str) -> ExperimentPaths:
@@ -180,6 +181,7 @@ def write_record(paths: ExperimentPaths, experiment: Experiment, outcomes: Seque
             "state": outcome.state if outcome else old.get("state", "not started"),
             "exit_code": outcome.exit_code if outcome else old.get("exit_code", 0),
             "error": outcome.error if outcome else old.get("error", ""),
+            "code": outcome.code if outcome else old.get("code", ""),
         }
     record = {
         "format": FORMAT,

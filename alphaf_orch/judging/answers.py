@@ -85,9 +85,7 @@ def ensure_answers(
             kept = _kept(final, key, paths, console)  # another call may have ended before the lock
             lacking = _lacking(wanted, kept)
             if lacking:
-                with interruptible(
-                    f"answers_{model.stage}", final, "the same command goes on", code="interrupt.stopped"
-                ):
+                with interruptible(f"answers_{model.stage}", final, "the same command goes on"):
                     refuse_model(Path(model.path), "use")
                 if not kept and final.is_file():
                     what = f"answers of {model.stage}: those kept are of other prompts, settings or another model"
@@ -215,7 +213,7 @@ def _generate(
     again = "the same command goes on with the prompts that lack an answer"
     line = StageLine(console, name, Path(child["progress"]), paths.log(name), verbose=verbose)
     env = {**PROGRAM_ENV, **date_env(paths)}
-    with interruptible(name, output, again, code="interrupt.stopped"):
+    with interruptible(name, output, again):
         done = launch(argv, line, lock_fd, env=env, files={file: plain(child)})
     if done.exit_code:
         raise exited(name, done, line.log, f"mend the cause; {again}")

@@ -55,7 +55,6 @@ def hold(sitting: Sitting, preset: JudgePreset, console: Console, summarize: Sum
                 "judging was interrupted",
                 where=str(sitting.path),
                 fix="the same command goes on with the questions that lack a verdict",
-                code="interrupt.stopped",
             ) from None
 
 

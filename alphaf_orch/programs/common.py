@@ -21,7 +21,7 @@ class Failure(SystemExit):
     No `except Exception` of the tool around it takes it for a fault that can be gone over.
     """
 
-    def __init__(self, exit_code: int, what: str, *, where: object, fix: str, code: str = "") -> None:
+    def __init__(self, exit_code: int, what: str, *, where: object, fix: str, code: str) -> None:
         self.message = f"error: {what}\n  where: {where}\n  next:  {fix}"
         super().__init__(self.message)
         self.code = exit_code  # python's own name: what the process ends with
@@ -29,8 +29,7 @@ class Failure(SystemExit):
 
     def show(self) -> None:
         """Print the message as the orchestrator reads it out of a log."""
-        coded = f"\n  code:  {self.identifier}" if self.identifier else ""
-        print(f"{self.message}{coded}", file=sys.stderr, flush=True)
+        print(f"{self.message}\n  code:  {self.identifier}", file=sys.stderr, flush=True)
 
 
 def program(main: Callable[[list[str]], int | None]) -> None:

@@ -65,9 +65,7 @@ def written_down(paths: RunPaths, record: Submitted, *, first: bool = True) -> I
         try:
             with (
                 heeded,
-                interruptible(
-                    f"job {begun.job_id or record.job_id} ({record.name})", paths.root, fix, code="interrupt.stopped"
-                ),
+                interruptible(f"job {begun.job_id or record.job_id} ({record.name})", paths.root, fix),
             ):
                 yield
         except GoesOnLater as error:

@@ -36,9 +36,7 @@ def interrupts_told(paths: RunPaths) -> Iterator[None]:
         stage = _note(paths)
         if not stage:
             raise
-        raise _told(
-            paths, interrupted(f"{stage} was interrupted", where=str(paths.root), fix=_SAME, code="interrupt.stopped")
-        ) from None
+        raise _told(paths, interrupted(f"{stage} was interrupted", where=str(paths.root), fix=_SAME)) from None
     except Interrupted as stop:
         raise _told(paths, stop) from None
 
@@ -69,7 +67,7 @@ def _told(paths: RunPaths, stop: Interrupted) -> AlphafError:
             f"{stop.what}{standing.told if standing else ''}", where=stop.where, fix=stop.fix, code=stop.code
         )
     if standing is None:
-        return interrupted(stop.what, where=stop.where, fix=stop.fix, code=stop.code)
+        return interrupted(stop.what, where=stop.where, fix=stop.fix)
     return GoesOnLater(standing.later(signals.name()), where=stop.where, fix=_BY_ITSELF, code=stop.code)
 
 

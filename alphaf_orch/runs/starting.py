@@ -78,9 +78,7 @@ def find_start(stage: Stage, recorded: bool, console: Console) -> Start | None:
 
 def resumably(stage: Stage, paths: RunPaths) -> contextlib.AbstractContextManager[None]:
     """Raise Interrupted, which says how the run goes on, where Ctrl-C ends what is done inside."""
-    return interruptible(
-        stage.name, paths.root, "the same command goes on from the last checkpoint", code="interrupt.stopped"
-    )
+    return interruptible(stage.name, paths.root, "the same command goes on from the last checkpoint")
 
 
 def already_published(stage: Stage, manifest: Mapping[str, Any]) -> bool:

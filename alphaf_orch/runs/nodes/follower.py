@@ -78,7 +78,7 @@ class _Follower:
     def run(self) -> None:
         """Follow the first machine to its end."""
         what = f"machine {self._rank} of the run {self._paths.name}"
-        stopped = interruptible(what, self._paths.root, _AGAIN, code="interrupt.stopped")
+        stopped = interruptible(what, self._paths.root, _AGAIN)
         with held(self._paths.node_lock(self._rank), what) as lock_fd, self._voice, self._leaving(), stopped:
             self._voice.say("waits")
             self._tell(f"{what}: does its part of the trainings; machine 0 plans, judges and records")
@@ -100,7 +100,7 @@ class _Follower:
             yield
         except AlphafError as error:
             if not self._said_why:
-                self._voice.say("left", error=error.what, where=error.where, fix=error.fix)
+                self._voice.say("left", error=error.what, where=error.where, fix=error.fix, code=error.code)
             raise
 
     def _until(self, state: str, wanted: Callable[[str], bool]) -> Word:
@@ -162,7 +162,7 @@ class _Follower:
             self._voice.say("trains", **about)
             self._launch(word, lock_fd)
         except AlphafError as error:
-            self._voice.say(state, **about, error=error.what, where=error.where, fix=error.fix)
+            self._voice.say(state, **about, error=error.what, where=error.where, fix=error.fix, code=error.code)
             raise
         except BaseException as error:
             what = "it was interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__

@@ -103,7 +103,7 @@ class Leader:
                         f"machine {other.rank} refuses to take part in {stage.name}: {word['error']}",
                         where=word["where"],
                         fix=word["fix"],
-                        code="run.machine_refuses",
+                        code=word.get("code") or "run.machine_refuses",
                     )
                 if not mine or word["state"] == before:
                     missing.append(str(other.rank))
@@ -129,7 +129,7 @@ class Leader:
         if word.get("attempt") == self._attempt and word.get("state") == "failed":
             return StageError(
                 f"machine {other.rank} failed: {word['error']}", where=word["where"], fix="the same command, on all"
-                " machines, goes on from the last checkpoint", code="stage.machine_failed",
+                " machines, goes on from the last checkpoint", code=word.get("code") or "stage.machine_failed",
             )  # fmt: skip
         return None
 
@@ -166,12 +166,12 @@ def leading(paths: RunPaths, seat: Seat, nodes: int, patience: float, say: Say) 
         try:
             yield Leader(paths, seat, nodes, patience, voice, say)
         except AlphafError as error:
-            voice.say("failed", error=error.what, exit_code=error.exit_code)
+            voice.say("failed", error=error.what, exit_code=error.exit_code, code=error.code)
             raise
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)
             what = "it was interrupted" if stopped else f"{type(error).__name__}"
-            code = interrupted("", where="", fix="", code="interrupt.stopped").exit_code if stopped else 1
+            code = interrupted("", where="", fix="").exit_code if stopped else 1
             voice.say("failed", error=what, exit_code=code)
             raise
         voice.say("ended")

@@ -127,6 +127,4 @@ def _command() -> str:
 def _stopped(paths: RunPaths) -> Interrupted:
     """Return what a bare interrupt becomes further up."""
     fix = "the same command goes on where it stopped"
-    return interrupted(
-        f"it was interrupted by {signals.name()}", where=str(paths.root), fix=fix, code="interrupt.stopped"
-    )
+    return interrupted(f"it was interrupted by {signals.name()}", where=str(paths.root), fix=fix)

@@ -35,7 +35,7 @@ class AlphafError(click.ClickException):
     """
 
     exit_code = 1
-    domain = "internal"
+    domain = "alphaf"
 
     def __init__(self, what: str, *, where: str, fix: str, code: str) -> None:
         # Whatever a setting or a tool said, an error is shown, logged and kept in the manifest.

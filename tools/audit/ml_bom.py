@@ -189,7 +189,7 @@ def written(paths: RunPaths) -> Path:
             "the bill is no valid CycloneDX",
             where=str(problem.data)[:500],
             fix="this is a defect of ours",
-            code="internal.defect",
+            code="alphaf.defect",
         )
     place = paths.root / FILE
     write_atomic(place, text)

@@ -108,7 +108,7 @@ def _texts(node: ast.expr) -> Iterator[str]:
         yield "".join(str(part.value) if isinstance(part, ast.Constant) else _ANY for part in node.values)
     elif isinstance(node, ast.IfExp):
         yield from (*_texts(node.body), *_texts(node.orelse))
-    elif isinstance(node, ast.BoolOp) or isinstance(node, ast.Dict):
+    elif isinstance(node, ast.BoolOp | ast.Dict):
         yield from (text for value in node.values for text in _texts(value))
 
 

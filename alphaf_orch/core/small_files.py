@@ -27,7 +27,7 @@ def small_bytes(
         with open_file(path) as file:
             data = file.read(most + 1)
     except NotAFile as found:
-        what = f"{subject or 'it is '}{found.kind}, not a file"
+        what = f"{subject or 'it is '}not a file, but {found.kind}"
         raise error(what, where=str(path), fix="name a file", code=f"{error.domain}.not_a_file") from None
     except FileNotFoundError:
         if path.is_symlink():
@@ -44,10 +44,11 @@ def small_bytes(
             what, where=str(path), fix="name a file that can be read", code=f"{error.domain}.unreadable"
         ) from None
     if len(data) > most:
-        size = f"{path.stat().st_size:,} bytes" if path.is_file() else "no end"
+        number = path.stat().st_size if path.is_file() else None
+        size = "no end" if number is None else f"{number:,} bytes"
         what = f"{subject}too large: it has {size}, and at most {most:,} are read"
         raise error(
-            what, where=str(path), fix="look whether it is the file that was meant", code=f"{error.domain}.unreadable"
+            what, where=str(path), fix="look whether it is the file that was meant", code=f"{error.domain}.too_large"
         )
     return data
 

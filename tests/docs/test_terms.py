@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,32 +15,37 @@ GLOSSARY = ROOT / "docs" / "terms.ko.md"
 ASKED = re.compile(r"^templates/(judge/.*\.j2|.*\.jsonl)$")
 ROOTS = {
     "pages": ["*.ko.md", "docs/**/*.ko.md", "mkdocs.yml", "Makefile", "CONTRIBUTING.md", "CHANGELOG.md"],
-    "catalogues": ["alphaf_orch/locale/**/*.po"],
+    "catalogues": ["alphaf_orch/locale/ko/*.*"],
     "package": ["alphaf_orch/**/*.*"],
     "templates": ["templates/**/*.*"],
     "tools": ["tools/*.*", "requirements/**/*.*", "docs/overrides/**/*.*", "docs/schemas/*.json"],
 }
-UNREAD = {".pyc", ".mo", ".po", ".png", ".ico", ".woff2", ".gz"}
+UNREAD = {".pyc", ".mo", ".png", ".ico", ".woff2", ".gz"}
 
 
+@cache
 def banned() -> list[str]:
     """Return the last column of every row of the glossary's tables, word by word."""
     rows = re.findall(r"^\| (?!용어|---)(.+) \|([^|]*)\|$", GLOSSARY.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return [word.strip() for _, words in rows for word in words.split(",") if word.strip()]
 
 
+@cache
+def patterns() -> dict[str, re.Pattern[str]]:
+    """Return how each is looked for: a whole word, with any particle behind and any blanks within (심사모델은)."""
+    return {word: re.compile(r"(?<![가-힣])" + r"\s*".join(map(re.escape, word.split()))) for word in banned()}
+
+
 def found(text: str) -> list[str]:
-    """Return the banned words in the text: whole words, with any particle behind and any blanks within (심사모델은)."""
-    pattern = {word: r"(?<![가-힣])" + r"\s*".join(map(re.escape, word.split())) for word in banned()}
-    return [word for word, look in pattern.items() if re.search(look, text)]
+    return [word for word, pattern in patterns().items() if pattern.search(text)]
 
 
 def korean(root: str) -> list[Path]:
     """Return the files of the root that hold Korean, but for the glossary, which lists what is not used."""
     paths = {path for pattern in ROOTS[root] for path in ROOT.glob(pattern) if path.is_file() and path != GLOSSARY}
-    if root != "catalogues":
-        paths = {path for path in paths if path.suffix not in UNREAD}
-    kept = sorted(path for path in paths if not ASKED.match(path.relative_to(ROOT).as_posix()))
+    if root == "package":
+        paths = {path for path in paths if "locale" not in path.parts}
+    kept = sorted(p for p in paths if p.suffix not in UNREAD and not ASKED.match(p.relative_to(ROOT).as_posix()))
     return [path for path in kept if re.search("[가-힣]", path.read_text(encoding="utf-8"))]
 
 
@@ -79,4 +85,5 @@ def test_the_roots_hold_korean() -> None:
     """The package's texts and pages are looked at: an empty list of files would prove nothing."""
     assert len(korean("pages")) >= 5
     assert len(korean("package")) >= 5
+    assert korean("catalogues")
     assert korean("templates")

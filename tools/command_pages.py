@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Container
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,12 +50,13 @@ WORDS = {
     "en": {
         "suffix": "",
         "title": "Commands",
-        "made": "Written from the commands themselves by `make commands`; options and defaults are those of this version.",
-        "called": "How `alphaf` is called, and how to put it on the PATH: [concepts](../concepts.md#how-alphaf-is-called)."
+        "made": "Written from the commands themselves by `make commands`: options and defaults of this version.",
+        "called": "How `alphaf` is called, and how it gets on the PATH:"
+        " [concepts](../concepts.md#how-alphaf-is-called)."
         " Every option with the commands that take it: [configuration](../configuration.md).",
         "head": "| Command | What it does |",
         "more": "More",
-        "all": "all commands",
+        "all": "All commands",
     },
     "ko": {
         "suffix": ".ko",
@@ -94,26 +96,35 @@ def asked(language: str) -> dict[str, tuple[str, str]]:
     return {name: (sentence, text) for name, (sentence, text) in json.loads(said).items()}
 
 
-def pages(language: str) -> dict[str, str]:
-    """Return file name and text of every page in that language, the index among them."""
-    words, told = WORDS[language], asked(language)
-    end = words["suffix"] + ".md"
-    rows = "".join(f"| [`alphaf {name}`]({name}.md) | {told[name][0]} |\n" for name in told)
-    made = {"README" + end: f"# {words['title']}\n\n{words['made']} {words['called']}\n\n{words['head']}\n|---|---|\n{rows}"}
-    for name, (_, text) in told.items():
-        more = ", ".join(f"[{page}](../{page}.md)" for page in MORE.get(name, ()))
-        more = f"{words['more']}: {more}. " if more else ""
-        shown = text.replace(f": alphaf {name}", f": .venv/bin/alphaf {name}", 1)
-        made[name + end] = f"# alphaf {name}\n\n```text\n{shown}\n```\n\n{more}[{words['all'].capitalize()}](README.md).\n"
+def pages(language: str, told: dict[str, tuple[str, str]], there: Container[str]) -> dict[str, str]:
+    """Return file name and text of the pages in that language of the commands in `there`, and of the index."""
+    words = WORDS[language]
+    suffix = words["suffix"]
+
+    def place(name: str) -> str:
+        return f"{name}{suffix if name in there else ''}.md"
+
+    rows = "".join(f"| [`alphaf {name}`]({place(name)}) | {told[name][0]} |\n" for name in told)
+    top = f"# {words['title']}\n\n{words['made']}\n{words['called']}\n\n"
+    made = {f"README{suffix}.md": f"{top}{words['head']}\n|---|---|\n{rows}"}
+    for name in (each for each in told if each in there):
+        more = [_more(page, suffix) for page in MORE.get(name, ())]
+        said = f"{words['more']}: {', '.join(more)}. " if more else ""
+        shown = told[name][1].replace(f": alphaf {name}", f": .venv/bin/alphaf {name}", 1)
+        made[place(name)] = f"# alphaf {name}\n\n```text\n{shown}\n```\n\n{said}[{words['all']}](README{suffix}.md).\n"
     return made
 
 
+def _more(page: str, suffix: str) -> str:
+    translated = (FOLDER.parent / f"{page}{suffix}.md").is_file()
+    return f"[{page}](../{page}{suffix if translated else ''}.md)"
+
+
 def wanted() -> dict[str, str]:
-    """Return all pages as they should be, by file name."""
-    return {file: text for language in LANGUAGES for file, text in pages(language).items()}
-
-
-LANGUAGES = ("en",)
+    """Return all pages as they should be, by file name; a Korean one of each command whose help is said in Korean."""
+    english, korean = asked("en"), asked("ko")
+    said = [name for name in korean if korean[name] != english[name]]
+    return pages("en", english, list(english)) | pages("ko", korean, said)
 
 
 def main() -> int:

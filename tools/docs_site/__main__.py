@@ -1,4 +1,4 @@
-"""Build the pages as a site in English and Korean, strictly, with no network, and check what was built (`make docs`)."""
+"""Build the pages as a site in English and Korean, strictly and with no network, and check it (`make docs`)."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def main() -> int:
     """Build, check, and say where the site is."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT / "site", help="the site's folder (site)")
-    parser.add_argument("--staged", type=Path, default=ROOT / "build" / "docs_site", help="where the pages are put together")
+    parser.add_argument(
+        "--staged", type=Path, default=ROOT / "build" / "docs_site", help="where the pages are put together"
+    )
     parser.add_argument("--root", type=Path, default=ROOT, help="the checkout whose pages they are")
     given = parser.parse_args()
     begun = time.monotonic()

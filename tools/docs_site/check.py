@@ -10,7 +10,14 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 # What a browser fetches by itself; a link that a reader follows may lead out.
-_FETCHED = {("script", "src"), ("img", "src"), ("iframe", "src"), ("source", "src"), ("object", "data"), ("form", "action")}
+_FETCHED = {
+    ("script", "src"),
+    ("img", "src"),
+    ("iframe", "src"),
+    ("source", "src"),
+    ("object", "data"),
+    ("form", "action"),
+}
 _URL = re.compile(r"url\(\s*['\"]?([^'\")]+)|@import\s+['\"]([^'\"]+)")
 
 
@@ -83,7 +90,10 @@ def _leads(site: Path, page: Path, address: str) -> Iterator[str]:
         target /= "index.html"
     if not target.is_relative_to(site.resolve()) or not target.is_file():
         yield f"{address} leads nowhere"
-    elif parts.fragment and target.suffix == ".html":
-        # The theme's own: the top of a page, and the switches of its menus.
-        if unquote(parts.fragment) not in _seen(target).anchors and not parts.fragment.startswith("__"):
-            yield f"{address}: no such place in that page"
+    elif target.suffix == ".html" and not _is_place(target, unquote(parts.fragment)):
+        yield f"{address}: no such place in that page"
+
+
+def _is_place(page: Path, anchor: str) -> bool:
+    """Return whether the page has that anchor, or the theme: the top of a page, the switches of its menus."""
+    return not anchor or anchor.startswith("__") or anchor in _seen(page).anchors

@@ -9,7 +9,15 @@ from docs_site.stage import english
 SECTIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("First steps", "시작하기"): ("concepts", "walks", "data", "models", "chat-templates", "configuration", "errors"),
     ("Closed networks", "폐쇄망"): ("offline", "container", "security", "licences", "disk"),
-    ("Training", "학습"): ("estimate", "doctor", "engines", "several-nodes", "trackers", "hand-off-contract", "model-merging"),
+    ("Training", "학습"): (
+        "estimate",
+        "doctor",
+        "engines",
+        "several-nodes",
+        "trackers",
+        "hand-off-contract",
+        "model-merging",
+    ),
     ("Experiments", "실험"): ("bakeoff", "ablation", "neftune", "lora-or-full"),
     ("Results", "결과"): ("evaluation", "metrics", "own-benchmarks", "human-preference", "reports"),
     ("Clusters", "클러스터"): ("clusters", "clusters-cloud", "clusters-design"),
@@ -36,7 +44,9 @@ def navigation(pages: list[str]) -> list[Any]:
     commands = {COMMANDS[0]: taken([name for name in left if name.startswith("docs/commands/")])}
     code = {CODE[0]: taken(list(_CODE))}
     rest = {REST[0]: taken(list(left))}
-    return [section for section in (*made, commands, rest, code) if not isinstance(section, dict) or any(section.values())]
+    return [
+        section for section in (*made, commands, rest, code) if not isinstance(section, dict) or any(section.values())
+    ]
 
 
 def korean() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The repository's pages as a folder that mkdocs builds from: laid out as they are here, what they link to beside them."""
+"""The repository's pages as a folder that mkdocs builds from, laid out as they are here, with what they link to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ ASSETS = Path(__file__).with_name("assets")
 _FENCE = re.compile(r"^ *```.*?^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\(([^)\s]+)\)")
 # The site has a switch for that; on its own line the words stand alone.
-_OTHER_LANGUAGE = re.compile(r"(?:^|,? *)(?:한국어|Korean|영어|English): \[[^\]]*\]\([^)\s]+\.md\)\.?(?:\n\n)?", re.MULTILINE)
+_OTHER_LANGUAGE = re.compile(
+    r"(?:^|,? *)(?:한국어|Korean|영어|English): \[[^\]]*\]\([^)\s]+\.md\)\.?(?:\n\n)?", re.MULTILINE
+)
 
 
 def sources(root: Path) -> list[str]:
@@ -51,7 +53,9 @@ def with_anchors_of(original: str, translated: str) -> str:
     """
     theirs, ours = headings(original), headings(translated)
     if len(theirs) != len(ours):
-        return re.sub(r"^(# .+)$", rf"\1{''.join(_anchor(name, ours) for name in theirs)}", translated, count=1, flags=re.M)
+        return re.sub(
+            r"^(# .+)$", rf"\1{''.join(_anchor(name, ours) for name in theirs)}", translated, count=1, flags=re.M
+        )
     names = iter(theirs)
     return _outside_fences(
         translated,

@@ -91,9 +91,10 @@ class _Page:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(self._name), address))
         if target in self._pages:
             return f"[{words}]({english(address)}{'#' * bool(anchor)}{anchor})"
-        if not (self._root / target).is_file():
-            return words  # a folder: there is nothing of it in a site
-        self._linked.add(target)
+        if (self._root / target).is_dir():
+            return words  # there is nothing of a folder in a site
+        if (self._root / target).is_file():
+            self._linked.add(target)
         return f"[{words}]({address})"
 
 

@@ -47,7 +47,7 @@ def size(count: float, digits: int = 1) -> str:
         if round(value, digits if unit else 0) < 1024:
             break
         value, unit = value / 1024, larger
-    return f"{value:.{digits}f} {unit}" if unit else f"{value:.0f} byte{'s' if round(value) != 1 else ''}"
+    return f"{value:.{digits}f} {unit}" if unit else _bytes(round(value))
 
 
 def sizes(one: int, other: int) -> tuple[str, str]:
@@ -56,7 +56,11 @@ def sizes(one: int, other: int) -> tuple[str, str]:
         told = size(one, digits), size(other, digits)
         if one == other or told[0] != told[1]:
             return told
-    return f"{one:,} bytes", f"{other:,} bytes"
+    return _bytes(one), _bytes(other)
+
+
+def _bytes(number: int) -> str:
+    return f"{number:,} byte{'s' if number != 1 else ''}"
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ def small_bytes(
         with open_file(path) as file:
             data = file.read(most + 1)
     except NotAFile as found:
-        what = f"{subject or 'it is '}{found.kind}, not a file"
+        what = f"{subject or 'it is '}not a file, but {found.kind}"
         raise error(what, where=str(path), fix="name a file") from None
     except FileNotFoundError:
         if path.is_symlink():
@@ -37,7 +37,8 @@ def small_bytes(
         what = f"{subject}not readable: {why_not(problem)}"
         raise error(what, where=str(path), fix="name a file that can be read") from None
     if len(data) > most:
-        size = f"{path.stat().st_size:,} bytes" if path.is_file() else "no end"
+        number = path.stat().st_size if path.is_file() else None
+        size = "no end" if number is None else f"{number:,} bytes"
         what = f"{subject}too large: it has {size}, and at most {most:,} are read"
         raise error(what, where=str(path), fix="look whether it is the file that was meant")
     return data

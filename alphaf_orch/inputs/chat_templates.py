@@ -29,6 +29,7 @@ from alphaf_orch.inputs.sources import Source
 from alphaf_orch.programs import turn_end
 
 OWN = "tokenizer_default"  # axolotl's name for the template in the model's tokenizer
+_REFUSED = "which the chat template refuses"
 EOS = "{eos_token}"  # stands for the model's eos in the recorded tails
 # What a template's expressions may raise on values that they are not made for.
 _BROKEN = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
@@ -167,13 +168,13 @@ def refuse_systems(template: ChatTemplate | None, sources: Sequence[Source]) -> 
     """Raise DataError where rows have a system turn and the chat template takes none, or leaves it out."""
     if template is None or (template.takes_system and not template.drops_system):
         return
-    does = "leaves out without a word" if template.takes_system else "refuses"
+    done = "which the chat template leaves out without a word" if template.takes_system else _REFUSED
     # Gemma's own markers: gemma3 puts the system's text into the first question, as Google's later templates do.
     other = "gemma3" if "<end_of_turn>" in template.tails[0] else "chatml"
     for source in sources:
         if source.systems:
             raise DataError(
-                f"{source.systems} rows begin with a system turn, which the chat template {does}",
+                f"{source.systems} rows begin with a system turn, {done}",
                 where=f"{source.path}; chat_template: {template.name}",
                 fix="move the text into the user's first turn, or train another template"
                 f" (such as --set sft.chat_template={other})",

@@ -84,7 +84,7 @@ def _form(file: Path, want: Kind, name: Path, unit: Unit) -> Format | None:
         stage = "DPO" if form == "preference" else "SFT"
         raise DataError(
             f"a row in the format '{form}' where {want} rows are needed",
-            where=f"{name} {unit} {number}",
+            where=f"{name} line {number}" if unit == "line" else f"{name} row {number}",
             fix=f"{NEEDED[want]}; give this file to {stage}",
         )
     return form

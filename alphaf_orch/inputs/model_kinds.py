@@ -113,9 +113,8 @@ def _adapter(folder: Path) -> Refusal:
             "merge it into its base once, with peft's merge_and_unload() and save_pretrained() of model and tokenizer"
             " to a new folder, and pass that"
         )
-    return Refusal(
-        f"this is an adapter{f' to {base}' if base else ''}, no whole model", str(folder / "adapter_config.json"), fix
-    )
+    what = f"this is an adapter to {base}, no whole model" if base else "this is an adapter, no whole model"
+    return Refusal(what, str(folder / "adapter_config.json"), fix)
 
 
 def _no_config(folder: Path) -> Refusal:

@@ -47,9 +47,9 @@ def generic_preset(
     recipe = read_preset(first_file("generic.yaml", folders))
     local = expanded(path_or_hub_id)
     if not local.is_dir() and (local.is_file() or not is_repo_id(path_or_hub_id)):
-        what = "a file, not a model's folder" if local.is_file() else "neither a folder nor a hub id"
+        file, neither = "is a file, not a model's folder", "is neither a folder nor a hub id"
         raise ModelError(
-            f"{path_or_hub_id!r} is {what}",
+            f"{path_or_hub_id!r} {file if local.is_file() else neither}",
             where=f"--model {path_or_hub_id}",
             fix="give the path of a folder with config, tokenizer and weights, or a hub id such as ORG/NAME",
         )
@@ -149,7 +149,7 @@ def _chat_facts(folder: Path, asked: str | None) -> dict[str, Any]:
     if not any(all((folder / name).is_file() for name in group) for group in COMPLETE):
         raise ModelError(
             "the folder has no tokenizer",
-            where=f"{folder}: neither {', nor '.join(' + '.join(group) for group in COMPLETE)}",
+            where=f"{folder}: none of {', '.join(' + '.join(group) for group in COMPLETE)}",
             fix="copy the tokenizer's files there from the model it was made from",
         )
     known = read_vocabulary(folder)

@@ -76,15 +76,19 @@ class Mistakes:
 
     def _place(self, mistake: Mistake) -> str:
         key = f", key {mistake.key}" if mistake.key else ""
-        return f"{self.path} {self.unit} {mistake.number}{key}"
+        return f"{self.path} {self._at(mistake)}{key}"
+
+    def _at(self, mistake: Mistake) -> str:
+        return f"line {mistake.number}" if self.unit == "line" else f"row {mistake.number}"
 
     def _listed(self) -> str:
         shown = f", the first {len(self.first)} of them" if len(self) > len(self.first) else ""
-        lines = [f"{len(self):,} {self.unit}s that must not be trained on{shown} by kind:"]
+        found = f"{len(self):,} lines" if self.unit == "line" else f"{len(self):,} rows"
+        lines = [f"{found} that must not be trained on{shown} by kind:"]
         for kind in _once(mistake.kind for mistake in self.first):
             here = [mistake for mistake in self.first if mistake.kind == kind]
             lines.append(f"  {kind} ({self.kinds[kind]:,})")
-            lines += [f"    {self.unit} {m.number}{_detail(m)}" for m in here]
+            lines += [f"    {self._at(m)}{_detail(m)}" for m in here]
         rest = self.kinds.copy()
         rest.subtract(mistake.kind for mistake in self.first)
         more = [f"{count:,} x {kind}" for kind, count in rest.most_common(SHOWN) if count > 0]

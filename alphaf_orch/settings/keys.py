@@ -160,8 +160,8 @@ def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], wher
 
 def numbers_of(entry: Mapping[str, Any]) -> str:
     """Return which numbers a key takes, in words."""
-    words: str = entry["range"].told(whole="number" not in entry["types"])
-    return f"{words}, or null" if "null" in entry["types"] else words
+    span: str = entry["range"].told(whole="number" not in entry["types"])
+    return f"{span}, or null" if "null" in entry["types"] else span
 
 
 def _no_such_type(key: str, value: Any, entry: Mapping[str, Any], where: str) -> ConfigError:
@@ -169,7 +169,8 @@ def _no_such_type(key: str, value: Any, entry: Mapping[str, Any], where: str) ->
     if "range" in entry and set(entry["types"]) <= {*_NUMBERS, "null"}:
         fix = f"give {key} {numbers_of(entry)}"
     else:
-        fix = f"give {key} a {wanted}" + (f", one of: {', '.join(entry['enum'])}" if "enum" in entry else "")
+        fix = f"give {key} a value of the type {wanted}"
+        fix = f"{fix}, one of: {', '.join(entry['enum'])}" if "enum" in entry else fix
     said = f"{key} has no value" if value is None else f"{key} is {value!r}, which is no {wanted}"
     if value is False and "no" in entry.get("enum", ()):
         fix = f'YAML takes no for false: write {key}: "no"'
@@ -183,7 +184,8 @@ def _check_name(key: str, value: str, entry: Mapping[str, Any], where: str) -> N
     fits = any(re.search(pattern, value) for pattern in entry.get("patterns", ()))
     if fits and (not value.startswith(_FALLBACK) or value.removeprefix(_FALLBACK) in names):
         return
-    raise ConfigError(f"{key} is {value!r}{nearest(value, names)}", where=where, fix=f"use one of: {', '.join(names)}")
+    what = f"{key} is {value!r}, none of its values{nearest(value, names)}"
+    raise ConfigError(what, where=where, fix=f"use one of: {', '.join(names)}")
 
 
 def check_rendered(section: str, values: Mapping[str, Any], where: str, text: str = "") -> None:

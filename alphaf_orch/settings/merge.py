@@ -146,8 +146,8 @@ def check_recipe(recipe: Mapping[str, Any], where: str) -> None:
     for key, low, high in (("t", 0.0, 1.0), ("select_topk", 0.0, 1.0), ("lambda", -math.inf, math.inf)):
         value = recipe.get(key, 0.0)
         if not finite(value) or not low <= value <= high:
-            span = f" from {low:g} to {high:g}" if math.isfinite(low) else ""
-            raise bad(key, f"is {value!r}", f"give a number{span}")
+            fix = f"give a number from {low:g} to {high:g}" if math.isfinite(low) else "give a number"
+            raise bad(key, f"is {value!r}", fix)
     if "epsilon" in recipe:
         pairs = zip(per_model(recipe, "density"), per_model(recipe, "epsilon"), strict=True)
         if any(d < 1 and (d + e >= 1 or d - e <= 0) for d, e in pairs):

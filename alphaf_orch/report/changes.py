@@ -164,7 +164,7 @@ def method(table: ScoreTable) -> tuple[Note, ...]:
             "Comparisons pair the same rows (by id). ↑ higher is better, ↓ lower is better.",
         ),
         (
-            "0/1 지표는 맥니마 정확 검정, 그 밖의 지표는 두 모델의 결과를 문항마다 맞바꾸는"
+            "0/1 지표는 맥니머(McNemar) 정확 검정, 그 밖의 지표는 두 모델의 결과를 문항마다 맞바꾸는"
             f" 대응 순열 검정({flips}회)입니다.",
             "0/1 metrics are tested by McNemar's exact test, others by a paired permutation test that exchanges the"
             f" two models' results row by row ({flips} times).",

@@ -59,7 +59,7 @@ def judge_warnings(found: Sequence[Judged]) -> list[Note]:
     notes = []
     for each in found:
         summary = each.summary
-        where = join([Label("심사", "Judge"), _title(summary) if each.pair else each.folder.name])
+        where = join([Label("평가 모델", "Judge"), _title(summary) if each.pair else each.folder.name])
         bias = (summary.get("position_bias") or {}).get("value")
         if bias is not None and abs(bias - 0.5) > _BIAS:
             text = Label(

@@ -171,7 +171,7 @@ def _method(result: AblationResult) -> tuple[Note, ...]:
             " weight.",
         ),
         Label(
-            "두 실험군은 같은 시드, 같은 문항끼리 짝지어 비교합니다. 문항과 시드는 모두 표본이므로 구간에는 두 흔들림이"
+            "두 비교군은 같은 시드, 같은 문항끼리 짝지어 비교합니다. 문항과 시드는 모두 표본이므로 구간에는 두 흔들림이"
             " 함께 들어갑니다.",
             "Two arms are compared on the same rows under the same seed. Rows and seeds are both samples, so the"
             " interval holds the noise of both.",

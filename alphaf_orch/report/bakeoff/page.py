@@ -40,7 +40,7 @@ def bakeoff_report(findings: Findings, weights: Weights, *, chosen: bool) -> Rep
     sections += comparison_sections(runs) if len(runs) > 1 else []
     experiment = findings.bakeoff.experiment
     asked = ", ".join(map(str, experiment.request["models"]))
-    return page(experiment.name, [Label("원본 모델 비교", "Base model bake-off"), asked], sections)
+    return page(experiment.name, [Label("베이스 모델 비교", "Base model bake-off"), asked], sections)
 
 
 def _ranking(criteria: Criteria, weights: Weights, *, chosen: bool) -> list[Block]:

@@ -156,7 +156,7 @@ def _preferences(runs: Sequence[RunData]) -> Table | None:
     for name in sorted({name for each in by_run for name in each}):
         rows.append((Cell(name), *(win_rate(each[name]) if name in each else Cell(NONE, "muted") for each in by_run)))
     header: tuple[Text, ...] = (
-        Label("선호 심사: a의 승률", "Judged preference: win rate of a"),
+        Label("선호 평가: a의 승률", "Judged preference: win rate of a"),
         *(run.name for run in runs),
     )
     return Table(header, tuple(rows)) if rows else None

@@ -70,7 +70,7 @@ def _run_sections(run: RunData, cases: int, prefix: str, group: str) -> list[Sec
     if table:
         parts.append(("scores", Label("점수", "Scores"), score_blocks(table, f"{prefix}score-bars")))
     if found:
-        parts.append(("judge", Label("선호 심사", "Human preference, judged"), judge_blocks(run.paths, found, cases)))
+        parts.append(("judge", Label("선호 평가(LLM-as-a-Judge)", "Human preference, judged"), judge_blocks(run.paths, found, cases)))
     pairs = [
         ((run.paths, before, named(STAGES, first)), (run.paths, after, named(STAGES, second)))
         for first, second, before, after in _pairs(run)

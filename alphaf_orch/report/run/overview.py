@@ -32,7 +32,7 @@ def head(run: RunData) -> KeyValues:
     where = [device, str(machine.get("system", "")), f"Python {machine['python']}" if "python" in machine else ""]
     rows: list[tuple[Text, Cell]] = [
         (Label("실행", "Run"), Cell(run.name)),
-        (Label("원본 모델", "Base model"), Cell(place(manifest.get("base_model") or NONE, run.paths))),
+        (Label("베이스 모델", "Base model"), Cell(place(manifest.get("base_model") or NONE, run.paths))),
         (Label("라이선스", "Licence"), Cell(str(manifest.get("licence") or NONE))),
         *_allowed(manifest),
         (Label("시작", "Started"), Cell(moment(manifest.get("created")))),

@@ -80,7 +80,7 @@ def _contract(run: RunData) -> Iterator[Note]:
     for name in MERGES:
         for line in run.reports.get(name, {}).get("lines", []):
             if not line.get("ok"):
-                broken = Label("인계 계약 위반: ", "hand-off contract broken: ")
+                broken = Label("모델 정합성 검증 실패: ", "hand-off contract broken: ")
                 detail = hide(line.get("detail") or "", run.paths)
                 yield Note(join([join([broken, str(line.get("line"))], ""), detail]), "error", named(PROCESSES, name))
 

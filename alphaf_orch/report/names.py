@@ -89,6 +89,7 @@ VERDICTS = {
     "refused": Label("비교하지 않음", "not compared"),
 }
 LEVELS = {
+    "worse": Label("나빠짐", "worse"),
     "error": Label("오류", "error"),
     "warning": Label("주의", "warning"),
     "info": Label("참고", "note"),

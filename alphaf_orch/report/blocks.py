@@ -124,6 +124,7 @@ class Figure:
     y_title: Text
     values: Table
     ticks: tuple[Text, ...] = ()
+    paper: bool = True
 
 
 @dataclass(frozen=True)

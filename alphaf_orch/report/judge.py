@@ -50,7 +50,11 @@ def judge_blocks(paths: RunPaths, found: Sequence[Judged], shown: int) -> list[B
     for each in pairs:
         cases = judged_cases(paths, each.folder, each.pair, shown) if each.pair else []
         if cases:
-            blocks.append(Fold(join([Label("판정 사례", "Judged conversations"), _title(each.summary)]), tuple(cases)))
+            blocks.append(
+                Fold(
+                    join([Label("판정 사례", "Judged conversations"), _title(each.summary)]), tuple(cases), paper=False
+                )
+            )
     return blocks
 
 

@@ -18,6 +18,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 _POINTS = 1500  # more than a screen has columns
 _TICK_CHARS = 24
+_SCREEN = {"learning_rate", "grad_norm"}  # what nobody decides by is not printed
 _PAIRED = {"loss": "eval_loss", "rewards/chosen": "rewards/rejected"}
 
 
@@ -56,7 +57,8 @@ def _curves(id_prefix: str, title: Text, runs: Sequence[tuple[str, Rows]]) -> li
                     lines.append(line)
         if lines:
             heading = join([title, _pair_title(key) if key in _PAIRED else CURVES[key]])
-            figures.append(line_figure(f"{id_prefix}-{key.replace('/', '-')}", heading, lines))
+            figure = line_figure(f"{id_prefix}-{key.replace('/', '-')}", heading, lines)
+            figures.append(replace(figure, paper=key not in _SCREEN))
     return figures
 
 

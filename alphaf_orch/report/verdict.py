@@ -15,6 +15,10 @@ from alphaf_orch.scores.difference import Difference
 from alphaf_orch.scores.table import Key, ScoreTable
 
 FEW_ROWS = 50
+ONCE = Label(
+    "한 번씩만 학습했으므로 시드를 늘려 확인한 뒤 고르세요",
+    "each was trained only once, train with more seeds before you choose",
+)
 _NAMED = 2  # changes that one sentence names
 
 
@@ -122,10 +126,7 @@ def _advice(found: Sequence[Step]) -> tuple[Label, Tone]:
     step = found[-1]
     after, before = (step.table.title(name) for name in (step.after, _kept(found)))
     if step.one_seed:
-        return Label(
-            "한 번씩만 학습했으므로 시드를 늘려 확인한 뒤 고르세요",
-            "each was trained only once, train with more seeds before you choose",
-        ), "warn"
+        return ONCE, "warn"
     if step.better and step.worse:
         return _both(
             "어느 쪽이 중요한지 정하기 전에는 {} 모델을 유지하세요",
@@ -191,23 +192,27 @@ def _nothing(found: Sequence[Step], *, whole: bool) -> Label:
 
     They are named where they are not the whole chain.
     """
-    table, rows = found[0].table, max(step.rows for step in found)
+    table = found[0].table
     pairs = join([*([] if whole else [table.pair(step.after) for step in found])], ", ")
-    if not any(step.tested for step in found):
-        told = Label("결과를 서로 비교할 수 없습니다.", "the results cannot be compared with each other.")
-    elif _few(found):
-        told = Label(
-            f"문항이 {rows}개뿐이라 어느 모델이 나은지 판단하기에 부족합니다. 문항을 늘려 다시 평가하세요.",
-            f"not enough questions to say which model is better ({rows} asked): ask more before you choose.",
-        )
-    else:
-        told = Label(
-            f"모델 간 차이가 확인되지 않았습니다(문항 {rows:,}개). 이 점수만으로는 모델을 바꿀 이유가 없습니다.",
-            f"no difference between the models was shown ({rows:,} questions): no reason to change the model.",
-        )
+    told = Label("결과를 서로 비교할 수 없습니다.", "the results cannot be compared with each other.")
+    if any(step.tested for step in found):
+        told = nothing_shown(max(step.rows for step in found))
     if whole:
         return Label(told.ko, told.en[0].upper() + told.en[1:])
     return Label(f"{in_language(pairs, 'ko')}: {told.ko}", f"{in_language(pairs, 'en')}: {told.en}")
+
+
+def nothing_shown(rows: int) -> Label:
+    """Return in words that no difference was shown, or that so few questions could show none."""
+    if rows < FEW_ROWS:
+        return Label(
+            f"문항이 {rows}개뿐이라 어느 모델이 나은지 판단하기에 부족합니다. 문항을 늘려 다시 평가하세요.",
+            f"not enough questions to say which model is better ({rows} asked): ask more before you choose.",
+        )
+    return Label(
+        f"모델 간 차이가 확인되지 않았습니다(문항 {rows:,}개). 이 점수만으로는 모델을 바꿀 이유가 없습니다.",
+        f"no difference between the models was shown ({rows:,} questions): no reason to change the model.",
+    )
 
 
 def _few(found: Sequence[Step]) -> bool:

@@ -46,7 +46,7 @@
       hoverlabel: { bgcolor: colour("--card"), bordercolor: line, font: { color: ink } },
       xaxis: { ...own.xaxis, ...axis(texts.titles[0]) },
       yaxis: { ...own.yaxis, ...axis(texts.titles[1]), ...(wide && { ticktext: ticks }) },
-      height: wide ? tall : 260,
+      height: wide ? tall : printing ? 190 : 260,
       ...(printing ? { width: paper, autosize: false } : { autosize: true }),
     };
     Plotly.react(element, data, layout, {
@@ -58,6 +58,7 @@
   function fit() {
     const tables = [...document.querySelectorAll(".scroll")];
     tables.forEach((each) => each.classList.remove("stacked"));
+    if (printing) return; // on paper the cells wrap
     tables.filter((each) => each.scrollWidth > each.clientWidth + 1).forEach((each) => each.classList.add("stacked"));
   }
 

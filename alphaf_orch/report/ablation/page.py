@@ -160,5 +160,5 @@ def arm_blocks(result: AblationResult) -> list[Block]:
         *failed,
         Table(header, tuple(rows), text_columns=5),
         Table((Label("요청", "Asked for"), VALUE), tuple((Cell(key), cell) for key, cell in asked), text_columns=2),
-        Fold(Label("비교군마다의 명령", "A command for each arm"), (Code("\n".join(commands)),)),
+        Fold(Label("비교군마다의 명령", "A command for each arm"), (Code("\n".join(commands)),), paper=False),
     ]

@@ -82,17 +82,17 @@ def lineage_blocks(run: RunData) -> list[Block]:
     contract = _contract(run)
     found += [contract] if contract else []
     found += [_recipe_table(run, name) for name in ("sft", "dpo") if recipe_changes(run, name)]
-    found.append(Fold(Label("단계별 지문", "Fingerprints of the stages"), (_fingerprints(run),)))
+    found.append(Fold(Label("단계별 지문", "Fingerprints of the stages"), (_fingerprints(run),), paper=False))
     commands = tuple(
         Code(command(entry["argv"], run.paths), named(PROCESSES, name))
         for name, entry in run.stages.items()
         if entry.get("argv")
     )
     if commands:
-        found.append(Fold(Label("실행한 명령", "Commands"), commands))
+        found.append(Fold(Label("실행한 명령", "Commands"), commands, paper=False))
     versions = _versions(run)
     if versions.rows:
-        found.append(Fold(Label("도구 버전", "Versions of the tools"), (versions,)))
+        found.append(Fold(Label("도구 버전", "Versions of the tools"), (versions,), paper=False))
     return found
 
 

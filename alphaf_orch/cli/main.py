@@ -100,6 +100,10 @@ COMMANDS = {
     "run": ("train:run", "Run the whole chain: data, SFT, merge, DPO, merge."),
     "runs": ("look:runs", "List the runs and the experiments, the newest last, with the state of each."),
     "sft": ("train:sft", "Fine-tune a model with axolotl, merge the adapter and check the hand-off."),
+    "schema": (
+        "schema:schema",
+        "Print the JSON schema by which editors complete and check a YAML file of yours; without NAME list them.",
+    ),
     "show": (
         "look:show",
         "Show one run: the state of each stage, key metrics and paths; of an experiment that of each arm.",

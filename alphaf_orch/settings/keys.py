@@ -35,7 +35,7 @@ _NUMBERS = {"integer", "number"}
 # A name that axolotl's schema takes as none; transformers' trainer does not (training_args.py, OptimizerNames).
 _NEEDED_NAMES = {"optimizer"}
 ADAPTERS = ("qlora", "lora", "full")  # each an SFT recipe of its own; axolotl's name for full is null
-_FALLBACK = "tokenizer_default_fallback_"  # before the chat template that is taken where the tokenizer has none
+FALLBACK = "tokenizer_default_fallback_"  # before the chat template that is taken where the tokenizer has none
 
 
 @cache
@@ -181,7 +181,7 @@ def _check_name(key: str, value: str, entry: Mapping[str, Any], where: str) -> N
     if not names or value in names:
         return
     fits = any(re.search(pattern, value) for pattern in entry.get("patterns", ()))
-    if fits and (not value.startswith(_FALLBACK) or value.removeprefix(_FALLBACK) in names):
+    if fits and (not value.startswith(FALLBACK) or value.removeprefix(FALLBACK) in names):
         return
     raise ConfigError(f"{key} is {value!r}{nearest(value, names)}", where=where, fix=f"use one of: {', '.join(names)}")
 

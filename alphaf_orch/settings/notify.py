@@ -19,6 +19,7 @@ Occasion = Literal["end", "failure", "stall", "requeue"]
 TIMEOUT_S, LONGEST_S = 10.0, 60.0
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ADDRESS = re.compile(r"(?i)https?://")
+_PLACES = ("webhook_env", "webhook_file")
 HOW = (
     "the address often is the secret itself: put it into a file that only you can read and name that"
     " (`notify: {webhook_file: ~/.config/alphaf-webhook}`), or into a variable (`notify: {webhook_env: NAME}`)"
@@ -28,14 +29,27 @@ HOW = (
 class Notify(BaseModel):
     """What is told and to whom: a command (arguments, no shell), a webhook, or both."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "anyOf": [{"required": [name]} for name in ("command", *_PLACES)],
+            "not": {"properties": {name: {"type": "string"} for name in _PLACES}, "required": list(_PLACES)},
+        },
+    )
 
     on: Annotated[tuple[Occasion, ...], Field(min_length=1)] = ("end", "failure", "stall")
+    """When somebody is told."""
     command: tuple[str, ...] = ()
-    webhook_env: str | None = None  # the name of the variable that holds the address
-    webhook_file: str | None = None  # the file that holds it
-    lang: Language = "ko"  # of the one text in it that people read
+    """A program with its arguments, one entry a word; no shell."""
+    webhook_env: str | None = None
+    """The name of the environment variable that holds the webhook's address."""
+    webhook_file: str | None = None
+    """The file, readable by you alone, that holds the webhook's address."""
+    lang: Language = "ko"
+    """The language of the text that people read."""
     timeout: Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)] = TIMEOUT_S
+    """Seconds that the command or the webhook gets."""
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:

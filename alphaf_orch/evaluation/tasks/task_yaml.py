@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,12 +13,15 @@ from typing import Any
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.names import expanded
-from alphaf_orch.core.paths import SCHEMAS
 from alphaf_orch.core.values import nearest
 from alphaf_orch.core.yaml_files import LOADER, read_document
+from alphaf_orch.evaluation.tasks.metrics import record
 
 # What `datasets` builds rows from when no hub repository is meant; their file names are relative to the YAML here.
 BUILDERS = ("json", "csv", "parquet", "arrow", "text", "xml")
+NEEDED = ("doc_to_text", "doc_to_target")  # beside rows and a split
+# Results are stored under the task's name, and lm-eval splits its list of tasks at commas.
+NAME = r"\w[\w.+-]{0,119}"
 OUTPUT_TYPES = ("generate_until", "multiple_choice", "loglikelihood", "loglikelihood_rolling")
 
 
@@ -61,8 +63,7 @@ class TaskFile:
 @cache
 def legal_keys() -> dict[str, tuple[str, ...]]:
     """Return the keys that the pinned lm-eval takes, as recorded from it: {"task": ..., "group": ...}."""
-    record = json.loads((SCHEMAS / "lm_eval.json").read_text(encoding="utf-8"))
-    return {kind: tuple(keys) for kind, keys in record["keys"].items()}
+    return {kind: tuple(keys) for kind, keys in record()["keys"].items()}
 
 
 def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
@@ -177,7 +178,7 @@ def check_task(file: TaskFile) -> None:
             fix=f"use one of {', '.join(OUTPUT_TYPES)}",
         )
     needed = ["dataset_path"] if "custom_dataset" not in file.values else []
-    for key in (*needed, "doc_to_text", "doc_to_target"):
+    for key in (*needed, *NEEDED):
         if key not in file.values:
             raise ConfigError(f"the task has no {key}", where=file.where("task"), fix=f"add a line `{key}: ...`")
     if not any(file.values.get(key) for key in ("test_split", "validation_split")):

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from alphaf_orch.core.line_shapes import MetricsRow
 from alphaf_orch.core.masking import mask
+from alphaf_orch.core.spoken import spoken
 from alphaf_orch.core.streams import keep_line
 from alphaf_orch.programs.json_lines import whole_rows
 
@@ -71,7 +72,7 @@ def _read_from(path: Path, offset: int) -> bytes:
 
 def tell(console: Console, text: str, style: str | None = None) -> None:
     """Print a line as it is: what stands in brackets is no markup, and a path is not broken."""
-    console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+    console.print(spoken(text), style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 class LogLine(ABC):
@@ -106,7 +107,7 @@ class LogLine(ABC):
             self._stream()
         worth_a_line = self._look()
         if self._live:
-            self._live.update(Text(self.line()), refresh=True)
+            self._live.update(Text(spoken(self.line())), refresh=True)
         if time.monotonic() - self._shown > _PLAIN_EVERY_S and worth_a_line:
             self._shown = time.monotonic()
             if self._live:  # which is written over, and no line of the run's own log

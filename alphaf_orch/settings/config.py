@@ -12,7 +12,7 @@ from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.stored import mending
 from alphaf_orch.core.values import Mistake, nearest, validated
-from alphaf_orch.core.yaml_files import read_document
+from alphaf_orch.core.yaml_files import place_of, read_document
 from alphaf_orch.settings.notify import Notify, mistaken, refuse_addresses
 
 Tool = Literal["axolotl", "dpo", "mergekit", "vllm"]
@@ -117,19 +117,25 @@ def read_remembered(path: Path) -> dict[str, Any]:
 
 
 def build_config(values: dict[str, Any], where: str) -> RunConfig:
-    """Return the checked settings; raise ConfigError naming the key and the nearest known one, or a secret's key."""
+    """Return the checked settings; raise ConfigError naming every wrong key, in a file its line, or a secret's key.
+
+    `where` is the file that has them, or says in words where they are.
+    """
+
+    def place(keys: tuple[str, ...]) -> str:
+        return place_of(Path(where), keys) if Path(where).is_file() else f"{where}, key {'.'.join(keys)}"
 
     def told(mistake: Mistake) -> ConfigError:
         if mistake.keys[0] == "notify":
-            return mistaken(mistake, where)
-        key, place = mistake.key, f"{where}, key {mistake.key}"
+            return mistaken(mistake, place(mistake.keys))
+        key, at = mistake.key, place(mistake.keys)
         if mistake.unknown:
             known = RunConfig.model_fields
             fix = f"known keys: {', '.join(known)}; axolotl's own go under `sft:`"
-            return ConfigError(f"unknown key {key}{nearest(key, known)}", where=place, fix=fix)
-        return ConfigError(f"{key}: {mistake.message.lower()}", where=place, fix=f"mend the value of {key}")
+            return ConfigError(f"unknown key {key}{nearest(key, known)}", where=at, fix=fix)
+        return ConfigError(f"{key}: {mistake.message.lower()}", where=at, fix=f"mend the value of {key}")
 
-    refuse_addresses(values.get("notify"), where)
+    refuse_addresses(values.get("notify"), lambda *keys: place(keys))
     refuse_credentials(values, where)
     return validated(RunConfig, values, told)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -71,7 +71,7 @@ def with_places(value: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def refuse_addresses(value: Any, where: str) -> None:
+def refuse_addresses(value: Any, place: Callable[..., str]) -> None:
     """Raise ConfigError where `notify:` itself holds an address, which a run would remember; it is not repeated."""
     if not isinstance(value, Mapping):
         return
@@ -79,27 +79,24 @@ def refuse_addresses(value: Any, where: str) -> None:
         if key != "command" and isinstance(each, str) and _ADDRESS.match(each.strip()):
             raise ConfigError(
                 f"notify.{key} holds an address, and a run remembers its settings",
-                where=f"{where}, key notify.{key}",
+                where=place("notify", str(key)),
                 fix=HOW,
             )
     name = value.get("webhook_env")
     if isinstance(name, str) and not _VARIABLE.fullmatch(name):
-        raise ConfigError(
-            "notify.webhook_env is no name of a variable", where=f"{where}, key notify.webhook_env", fix=HOW
-        )
+        raise ConfigError("notify.webhook_env is no name of a variable", where=place("notify", "webhook_env"), fix=HOW)
     command = value.get("command")
     if command is not None and not (isinstance(command, list | tuple) and command):
         raise ConfigError(
             "notify.command is no list of arguments",
-            where=f"{where}, key notify.command",
+            where=place("notify", "command"),
             fix="write one entry a word, as in `command: [/home/me/tell, --room, gpu]`; there is no shell",
         )
 
 
-def mistaken(mistake: Mistake, where: str) -> ConfigError:
+def mistaken(mistake: Mistake, place: str) -> ConfigError:
     """Return what is wrong in `notify:`; its values are not repeated."""
     key = mistake.key
-    place = f"{where}, key {key}"
     if mistake.unknown:
         name = mistake.keys[-1]
         known = ", ".join(Notify.model_fields)

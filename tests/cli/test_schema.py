@@ -20,11 +20,13 @@ from alphaf_orch.cli.schema import SCHEMAS, header, schema_text
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.json_schema import of_model
 from alphaf_orch.core.paths import template_folders
+from alphaf_orch.core.several import raise_all
 from alphaf_orch.core.yaml_files import LOADER, parse_document
 from alphaf_orch.evaluation.tasks import metrics as task_metrics
 from alphaf_orch.evaluation.tasks import task_yaml
 from alphaf_orch.evaluation.tasks.metrics import record as lm_eval_record
 from alphaf_orch.evaluation.tasks.schema import _ABOUT, task_schema
+from alphaf_orch.evaluation.tasks.written import mistakes
 from alphaf_orch.inputs.presets import ModelPreset, read_preset
 from alphaf_orch.judging.preset import JudgePreset
 from alphaf_orch.planning import preset_schema
@@ -244,6 +246,7 @@ def test_a_task_that_is_refused_is_refused(change: dict[str, Any], tmp_path: Pat
     file.write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
     with pytest.raises(ConfigError):
         task_yaml.check_task(task_yaml.read_task_file(file))
+        raise_all(list(mistakes(task_yaml.read_task_file(file))))
 
 
 def test_plugins_open_their_keys_and_a_foreign_one_opens_all() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
 from alphaf_orch.core.errors import ConfigError, ToolError
 from alphaf_orch.core.paths import PROGRAMS
+from alphaf_orch.core.several import raise_all
 from alphaf_orch.core.values import nearest
 from alphaf_orch.evaluation.tasks.clusters import cluster_columns
 from alphaf_orch.evaluation.tasks.rows import count_rows, data_identity, hub_id, local_files, render_tasks, require_data
@@ -27,6 +28,7 @@ from alphaf_orch.evaluation.tasks.task_yaml import (
     read_task_file,
 )
 from alphaf_orch.evaluation.tasks.titles import title_of
+from alphaf_orch.evaluation.tasks.written import mistakes
 
 __all__ = ["Task", "find_tasks", "render_tasks", "require_data", "select_tasks"]
 
@@ -115,6 +117,7 @@ def _read_folder(folder: Path) -> tuple[dict[str, TaskFile], dict[str, TaskFile]
         place[name] = file
         if not is_group:
             check_task(file)
+            raise_all(list(mistakes(file)))
     return tasks, groups
 
 

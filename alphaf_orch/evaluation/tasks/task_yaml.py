@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,16 @@ class TaskFile:
     values: Mapping[str, Any]
     lines: Mapping[str, int]
     read: tuple[Path, ...]
+    inner: Mapping[tuple[str, ...], int] = field(default_factory=dict)  # of what stands in its own keys
 
     def where(self, key: str | None = None) -> str:
         """Return the file and, for a key that stands in it, the line."""
         line = self.lines.get(key or "")
+        return f"{self.path} line {line}" if line else str(self.path)
+
+    def place(self, *keys: str) -> str:
+        """Return the file and, where the key stands in it, the line, or the nearest one above it."""
+        line = next((self.inner[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in self.inner), None)
         return f"{self.path} line {line}" if line else str(self.path)
 
 
@@ -70,7 +76,7 @@ def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
     """Return the YAML merged as lm-eval merges it; raise ConfigError with file and line where that fails."""
     if path in outer:
         raise ConfigError("the file includes itself", where=f"{outer[-1]}, key include", fix="remove that include")
-    own, lines = _parse(path)
+    own, lines, inner = _parse(path)
     _check_kinds(own, TaskFile(path, own, lines, (path,)))
     own = _with_absolute_data(own, path.parent)
     merged: dict[str, Any] = {}
@@ -88,7 +94,7 @@ def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
         included = read_task_file(file, (*outer, path))
         merged.update(included.values)
         read += included.read
-    return TaskFile(path, {**merged, **own}, lines, tuple(read))
+    return TaskFile(path, {**merged, **own}, lines, tuple(read), inner)
 
 
 def _check_kinds(values: Mapping[str, Any], file: TaskFile) -> None:
@@ -126,10 +132,11 @@ def _texts(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
 
 
-def _parse(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+def _parse(path: Path) -> tuple[dict[str, Any], dict[str, int], dict[tuple[str, ...], int]]:
     example = "write lm-eval's keys: `task: NAME`, `dataset_path: ...`"
     document = read_document(path, loader=_Loader, example=example)
-    return document.values, {keys[0]: line for keys, line in document.lines.items() if len(keys) == 1}
+    own = {keys[0]: line for keys, line in document.lines.items() if len(keys) == 1}
+    return document.values, own, document.lines
 
 
 def _with_absolute_data(values: dict[str, Any], folder: Path) -> dict[str, Any]:

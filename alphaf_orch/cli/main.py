@@ -73,6 +73,10 @@ COMMANDS = {
         "evaluate:evaluate",
         "Score the models of a run on finance benchmarks, offline; what is known already is not asked again.",
     ),
+    "init": (
+        "init:init",
+        "Write a folder to start from: commented settings, an example of data, a walk-through; say the next commands.",
+    ),
     "judge": ("judge:judge", "Let a judge model say which of two models of a run answers better."),
     "logs": (
         "logs:logs",

@@ -114,6 +114,7 @@ def _laid_over(
     file = {k: numbers(v) if k in ("sft", "dpo") and isinstance(v, dict) else v for k, v in file.items()}
     if isinstance(file.get("sft"), dict):
         file["sft"] = _with_its_place(file["sft"])
+    file |= {key: _beside(options.config, file[key]) for key in ("data", "dpo_data") if key in file and options.config}
     for key, value in file.items():
         added_to = key in ("sft", "dpo", "tools", "trackers", "merge")
         merged = added_to and isinstance(value, dict) and isinstance(values.get(key, {}), dict)
@@ -164,6 +165,18 @@ def _piped(name: Any) -> Any:
     """Return the name of data; what comes through a pipe has one when it was copied, for a run remembers it."""
     place = Path(name) if isinstance(name, str) and name.startswith("/") else None
     return str(as_file(place)) if place and place.exists() else name
+
+
+def _beside(config: Path, names: Any) -> Any:
+    """Return the names of data that a config file has, those that are not here and lie beside it with its folder."""
+    if not isinstance(names, list):
+        return names
+
+    def found(name: Any) -> Any:
+        beside = config.parent / name if isinstance(name, str) and not expanded(name).is_absolute() else None
+        return str(beside) if beside and beside.exists() and not expanded(name).exists() else name
+
+    return [found(name) for name in names]
 
 
 def _with_its_place(keys: dict[str, Any]) -> dict[str, Any]:

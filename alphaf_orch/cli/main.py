@@ -86,7 +86,7 @@ COMMANDS = {
         "merge:merge_models",
         "Merge a run's newest finished model with others by mergekit, and check the hand-off again.",
     ),
-    "models": ("look:models", "List the model presets, and whether their weights are on this machine."),
+    "models": ("models:models", "List the model presets, and whether their weights are on this machine."),
     "notify": (
         "notify:notify",
         "Send a test message to whoever the settings of a run, or a config file, name under `notify:`.",

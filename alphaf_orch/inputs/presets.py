@@ -116,6 +116,17 @@ def list_presets(folders: Sequence[Path]) -> tuple[ModelPreset, ...]:
     return tuple(load_preset(name, folders) for name in preset_names(folders))
 
 
+def readable_presets(folders: Sequence[Path]) -> tuple[tuple[ModelPreset, ...], dict[str, ConfigError]]:
+    """Return the presets that can be read, sorted by name, and of the others by name what is wrong with each."""
+    found, wrong = [], {}
+    for name in preset_names(folders):
+        try:
+            found.append(load_preset(name, folders))
+        except ConfigError as error:
+            wrong[name] = error
+    return tuple(found), wrong
+
+
 def is_own(name: str, folders: Sequence[Path]) -> bool:
     """Return whether a name means a folder or a hub id, not a preset.
 

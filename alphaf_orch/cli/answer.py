@@ -1,4 +1,4 @@
-"""What a command prints with --json: one value when it ends, an answer, an error, or an answer with the error behind it.
+"""What a command prints with --json: one value when it ends, an answer, an error, or an answer with its error.
 
 What else the command prints on standard output goes to standard errors then, so that nothing stands beside the value.
 """
@@ -28,6 +28,7 @@ class _Held:
     def __init__(self) -> None:
         self.value: dict[str, Any] = {}
         self.quiet = False
+        self.out = sys.stdout
 
 
 _held: _Held | None = None
@@ -93,7 +94,7 @@ def defect(what: str, where: str, fix: str, exit_code: int) -> None:
 def _failed(error: click.ClickException) -> None:
     kind = type(error).__name__
     if isinstance(error, AlphafError):
-        code = getattr(error, "code", "") or _snake(kind)
+        code = error.code or _snake(kind)
         failed(kind, code, error.exit_code, error.what, error.where, error.fix)
         return
     context = getattr(error, "ctx", None)
@@ -108,8 +109,9 @@ def _snake(name: str) -> str:
 
 def _print(value: Mapping[str, Any]) -> None:
     with unkept():  # the run's own log is for people
-        click.echo(json.dumps(mask_values(value), indent=1, ensure_ascii=False))
-        sys.stdout.flush()
+        out = _held.out if _held else sys.stdout
+        click.echo(json.dumps(mask_values(value), indent=1, ensure_ascii=False), file=out)
+        out.flush()
 
 
 @contextlib.contextmanager

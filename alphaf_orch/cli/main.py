@@ -152,15 +152,15 @@ class _Named(click.Command):
 class _Alphaf(click.Group):
     """The commands; an interrupt and an error of the disk or of a path, wherever they came up, are told as such."""
 
-    def main(self, args: Sequence[str] | None = None, *words: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
         """Call the command that the words name; where they say --json, an error of any kind is JSON too."""
-        said = list(sys.argv[1:] if args is None else args)
-        if standalone_mode and "--json" in said:
+        words = list(sys.argv[1:] if args is None else args)
+        if standalone_mode and "--json" in words:
             from alphaf_orch.cli.answer import asked, told
 
-            if asked(said):
-                told(partial(super().main, said, *words, standalone_mode=False, **extra))
-        return super().main(args, *words, standalone_mode=standalone_mode, **extra)
+            if asked(words):
+                told(partial(super().main, words, standalone_mode=False, **extra))
+        return super().main(args, standalone_mode=standalone_mode, **extra)
 
     def invoke(self, ctx: click.Context) -> object:
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -110,8 +111,17 @@ def _snake(name: str) -> str:
 def _print(value: Mapping[str, Any]) -> None:
     with unkept():  # the run's own log is for people
         out = _held.out if _held else sys.stdout
-        click.echo(json.dumps(mask_values(value), indent=1, ensure_ascii=False), file=out)
+        click.echo(json.dumps(_finite(mask_values(value)), indent=1, ensure_ascii=False), file=out)
         out.flush()
+
+
+def _finite(value: Any) -> Any:
+    """Return the value with null for what is no number: a loss may be NaN, which no JSON is."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list) else value
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ import pytest
 import report_runs
 from bakeoff_runs import found as bakeoff_found
 from fake_scheduler import stand_in
+from jsonschema.exceptions import ValidationError
 from own_process import environment
 from told_server import Told
 
@@ -67,7 +68,7 @@ def test_a_schema_refuses_what_is_not_said_and_what_lacks() -> None:
     good = {"schema": "alphaf/notify/1", "told": ["a"]}
     assert answers.checked(json.dumps(good)) == good
     for wrong in ({**good, "new": 1}, {"schema": "alphaf/notify/1"}, {**good, "told": "a"}):
-        with pytest.raises(Exception, match="is not|required|unexpected"):
+        with pytest.raises(ValidationError):
             answers.checked(json.dumps(wrong))
 
 
@@ -122,18 +123,16 @@ def test_jobs_are_told_before_and_once_they_are_submitted(told, trained, fake, t
     planned = told("run", "--model", "tiny", "--run", "새-실행", *there, "--dry-run")
     assert planned["jobs"][0]["text"].startswith("#!")
     call = ("judge", "--run", RUN, "--a", "dpo", "--b", "sft", *there[2:])
-    assert told(*call, "--dry-run")["jobs"][0]["jobs"] == [f"{RUN}:judge-dpo-vs-sft"]
+    assert told(*call, "--dry-run")["jobs"][0]["jobs"][0].startswith(f"{RUN}:judge-dpo-vs-sft")
     submitted = told("run", "--model", "tiny", "--run", "새-실행", *there)["submitted"]
     assert "sft" in submitted
     assert told("show", "새-실행")["stages"]["sft"]["job"]["id"] == submitted["sft"]
     assert told("cancel", "새-실행")["cancelled"][0]["run"] == "새-실행"
 
 
-def test_an_experiment_with_its_report(told, tmp_path, monkeypatch) -> None:
-    bakeoff_found()
-    value = bakeoff_json(
-        bakeoff_found(), {"versatility": 1.0, "korean": 1.0, "performance": 1.0}, [tmp_path / "쪽.html"]
-    )
+def test_a_ranking(tmp_path) -> None:
+    weights = {"versatility": 1.0, "korean": 1.0, "performance": 1.0}
+    value = bakeoff_json(bakeoff_found(), weights, [tmp_path / "쪽.html"])
     answers.checked(json.dumps({"schema": "alphaf/bakeoff/1", **value}))
 
 
@@ -225,12 +224,13 @@ def test_who_asks_for_it(words: list[str], asks: bool) -> None:
     assert asked(words) is asks
 
 
-def test_a_defect_of_ours_and_an_interrupt_are_told_too(tmp_path) -> None:
+def test_a_defect_of_ours_is_told_too(tmp_path) -> None:
     broken = "import alphaf_orch.cli.look as look\nlook.list_presets = lambda _: 1 / 0\n"
-    script = (
-        f"import sys; sys.argv = ['alphaf', 'models', '--json']\n{broken}from alphaf_orch.cli.start import main\nmain()"
+    called = "import sys; sys.argv = ['alphaf', 'models', '--json']\n"
+    script = f"{called}{broken}from alphaf_orch.cli.start import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment(tmp_path), capture_output=True, text=True, check=False
     )
-    done = subprocess.run([sys.executable, "-c", script], env=environment(tmp_path), capture_output=True, text=True)
     assert done.returncode == 70, done.stderr
     error = answers.checked(done.stdout)["error"]
     assert (error["kind"], error["code"], error["exit_code"]) == ("Defect", "alphaf.defect", 70)

@@ -32,6 +32,7 @@ def notify(options: Options, as_json: bool) -> None:
             "nobody is named to be told",
             where=where if options.config or options.run else "--run or --config",
             fix="name a run or a config whose `notify:` says whom; see docs/notify.md",
+            code="config.nothing_named",
         )
     who = " and ".join(checked(asked))
     if found := readable_by_others(asked):
@@ -39,7 +40,12 @@ def notify(options: Options, as_json: bool) -> None:
     told = message("test", paths, "notify", **({} if options.run else {"name": "test", "where": ""}))
     problems = send(asked, told)
     if problems:
-        raise ToolError("; ".join(problems), where=f"the test message to {who}", fix="mend that and try again")
+        raise ToolError(
+            "; ".join(problems),
+            where=f"the test message to {who}",
+            fix="mend that and try again",
+            code="tool.notify_failed",
+        )
     if as_json:
         answer("notify", {"told": list(checked(asked))})
     else:

@@ -53,7 +53,9 @@ def repair(run: str, mend: bool, as_json: bool) -> None:
     if as_json:
         answer("repair", {**told, "mended": dead_end is None})
     if dead_end:
-        raise RunStateError(f"not mended: {dead_end.what}", where=str(dead_end.path), fix=dead_end.remedy)
+        raise RunStateError(
+            f"not mended: {dead_end.what}", where=str(dead_end.path), fix=dead_end.remedy, code="run.not_mended"
+        )
     if as_json:
         return
     click.echo(f"mended; `alphaf run --run {run}` goes on" if isinstance(places[0], RunPaths) else "mended")
@@ -71,7 +73,9 @@ def _places(name: str) -> list[Place]:
         root = named_folder(root, arm)
     if not root.is_dir():
         known = ", ".join(paths.name for paths in all_runs()) or "none yet"
-        raise RunStateError(f"there is no run {name}", where=str(runs_dir()), fix=f"use one of: {known}")
+        raise RunStateError(
+            f"there is no run {name}", where=str(runs_dir()), fix=f"use one of: {known}", code="run.not_found"
+        )
     record = ExperimentPaths(root).record
     if absent(record) and absent(copy_of(record)):
         return [RunPaths(root), *_candidates(root)]

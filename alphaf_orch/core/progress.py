@@ -16,6 +16,7 @@ from rich.text import Text
 
 from alphaf_orch.core.line_shapes import MetricsRow
 from alphaf_orch.core.masking import mask
+from alphaf_orch.core.spoken import spoken
 from alphaf_orch.core.stamps import stamped
 from alphaf_orch.core.streams import keep_line
 from alphaf_orch.programs.json_lines import whole_rows
@@ -71,13 +72,12 @@ def _read_from(path: Path, offset: int) -> bytes:
 
 
 def tell(console: Console, text: str, style: str | None = None) -> None:
-    """Print a line as it is, with the time where there is no terminal.
+    """Print a line in the reader's language, with the time where there is no terminal.
 
     What stands in brackets is no markup, and a path is not broken.
     """
-    console.print(
-        text if console.is_terminal else stamped(text), style=style, highlight=False, soft_wrap=True, markup=False
-    )
+    said = spoken(text) if console.is_terminal else stamped(spoken(text))
+    console.print(said, style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 class LogLine(ABC):
@@ -113,7 +113,7 @@ class LogLine(ABC):
             self._stream()
         self._news = self._look() or self._news
         if self._live:
-            self._live.update(Text(self.line()), refresh=True)
+            self._live.update(Text(spoken(self.line())), refresh=True)
         if time.monotonic() - self._shown > _PLAIN_EVERY_S and self._news:
             self._shown, self._news = time.monotonic(), False
             if self._live:  # which is written over, and no line of the run's own log

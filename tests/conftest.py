@@ -80,6 +80,7 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     for name in list(os.environ):
         if name.startswith(("ALPHAF_", "HF_", "ACCELERATE_", "CUDA_")) and name != "ALPHAF_WRITE_GOLDEN":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("ALPHAF_CALLED", "alphaf")  # whatever python or program a test starts it by
     monkeypatch.setenv("ALPHAF_RUNS", str(tmp_path / "실행"))
     monkeypatch.setenv("ALPHAF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))

@@ -73,7 +73,7 @@ def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Subm
         return
     name = experiment.name
     click.echo(f"experiment {name}: {len(done.ids) or 'no'} job(s) submitted to {site.on}")
-    click.echo(f"state: alphaf show {name}; output: alphaf logs {name} -f; take it back: alphaf cancel {name}")
+    click.echo(f"state: `alphaf show {name}`; output: `alphaf logs {name} -f`; take it back: `alphaf cancel {name}`")
 
 
 def _as_they_come(live: Live) -> tuple[str, int]:

@@ -8,6 +8,7 @@ import click
 
 from alphaf_orch.cli.options import command
 from alphaf_orch.cli.wait import follow_jobs
+from alphaf_orch.core.called import as_called
 from alphaf_orch.core.signals import CODE
 from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
 from alphaf_orch.runs.attach import attached_call, follow
@@ -35,7 +36,8 @@ def attach(run: str) -> None:
             if viewer_gone():
                 sys.exit(VIEWER_GONE)
     except KeyboardInterrupt:
-        click.echo(f"left alone: {run} goes on ({call.holder}); alphaf attach {run} follows it again", err=True)
+        left = f"left alone: {run} goes on ({call.holder}); `alphaf attach {run}` follows it again"
+        click.echo(as_called(left), err=True)
         sys.exit(CODE)
     sys.exit(call.code)
 

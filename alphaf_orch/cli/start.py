@@ -17,6 +17,7 @@ def main() -> None:
     make_lasting()
     from alphaf_orch.cli.main import UNFORESEEN
     from alphaf_orch.cli.main import main as command
+    from alphaf_orch.core.called import here
 
     if AWAITED in os.environ:
         from alphaf_orch.core.calls import take_up
@@ -24,7 +25,7 @@ def main() -> None:
         take_up()
     code = UNFORESEEN
     try:
-        command()
+        command(prog_name=here().alphaf, complete_var="_ALPHAF_COMPLETE")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         raise

@@ -17,7 +17,7 @@ from alphaf_orch.clusters.chain import named_here
 from alphaf_orch.clusters.jobs import Job, Needs
 from alphaf_orch.clusters.pipelined import File, files_of
 from alphaf_orch.core.command import printable
-from alphaf_orch.core.paths import RunPaths, asked_as
+from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
@@ -45,7 +45,7 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
 
     With --dry-run every file is printed, and nothing asked of the scheduler.
     """
-    run = asked_as(paths)
+    run = paths.asked
     if site.unsaid(config):
         click.echo(site.unsaid(config), err=True)
     if scope.dry:
@@ -64,7 +64,7 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
 
 def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Site, how: How) -> None:
     """Submit this very call of `alphaf COMMAND` on a run, named after what it does; with --dry-run print its file."""
-    run = asked_as(paths)
+    run = paths.asked
     words = said_again(run)
     rest = [word for word in words if word not in ("--run", "-r", run)]
     name = re.sub(r"[^\w.-]", "_", f"{command}-{what}")[:80] + (f"-{fingerprint(rest)[:6]}" if rest else "")
@@ -133,4 +133,6 @@ def _tell_lines(handed: Handed, run: str, *, waits: bool) -> None:
     if not handed.ids and not handed.live:
         click.echo(f"run {run}: nothing to submit, all of it is done")
     elif not waits:
-        click.echo(f"follow it: alphaf logs {run} -f; state: alphaf show {run}; take it back: alphaf cancel {run}")
+        click.echo(
+            f"follow it: `alphaf logs {run} -f`; state: `alphaf show {run}`; take it back: `alphaf cancel {run}`"
+        )

@@ -50,7 +50,7 @@ def follow_jobs(
         told = _followed(following, ids, say)
     except KeyboardInterrupt:
         left = ", ".join(job.job_id for job in _meant(following.look(), ids) if job.open)
-        say(f"left alone: job {left or 'none'} goes on; alphaf attach {name} follows, alphaf cancel {name} ends it")
+        say(f"left alone: job {left or 'none'} goes on; `alphaf attach {name}` follows, `alphaf cancel {name}` ends it")
         return CODE
     jobs = list(_meant(told, ids))
     arms = following.root.experiment.is_file()
@@ -58,7 +58,7 @@ def follow_jobs(
     if not code and not arms and any(job.job.stage for job in jobs):  # a call here ends with it
         print_run(out_console(), run_json(following.root, told))
     if code:
-        say(f"{name}: not finished; alphaf show {name} says what is, and the same command submits the rest")
+        say(f"{name}: not finished; `alphaf show {name}` says what is, and the same command submits the rest")
     return code
 
 

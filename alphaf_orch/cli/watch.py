@@ -15,7 +15,7 @@ from alphaf_orch.cli.options import command, out_console
 from alphaf_orch.cli.watch_view import View, detail, overview
 from alphaf_orch.core import signals
 from alphaf_orch.core.names import named_folder
-from alphaf_orch.core.paths import asked_as, runs_dir
+from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
 from alphaf_orch.experiments.experiment import is_experiment
 from alphaf_orch.runs.find import existing_run
@@ -39,7 +39,7 @@ def watch(run: str | None, once: bool) -> None:
     if run and is_experiment(run):
         experiment = named_folder(runs_dir(), run).name
     elif run:
-        one = asked_as(existing_run(run))
+        one = existing_run(run).asked
     console, folder = out_console(), Folder()
 
     def shown(look: Snapshot) -> RenderableType:

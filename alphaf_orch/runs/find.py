@@ -28,7 +28,7 @@ def existing_run(name: str) -> RunPaths:
     raise RunStateError(
         f"there is no run {name}",
         where=str(runs_dir()),
-        fix=f"use one of: {known}; or start one with alphaf run",
+        fix=f"use one of: {known}; or start one with `alphaf run`",
     )
 
 
@@ -59,7 +59,7 @@ def newest_run() -> RunPaths:
     """Return the newest run; raise RunStateError where there is none."""
     found = all_runs()
     if not found:
-        raise RunStateError("there is no run yet", where=str(runs_dir()), fix="start one with alphaf run")
+        raise RunStateError("there is no run yet", where=str(runs_dir()), fix="start one with `alphaf run`")
     return found[-1]
 
 
@@ -75,7 +75,7 @@ def last_finished_sft(
         try:
             entry = read_manifest(paths.manifest)["stages"].get(_MERGED, {})
         except RunStateError as error:
-            damaged.append((_age(paths), paths.name, error))
+            damaged.append((_age(paths), paths.asked, error))
             continue
         if entry.get("state") == "done":
             done.append((entry.get("ended") or "", paths))
@@ -106,7 +106,7 @@ def finished_sft(paths: RunPaths) -> str:
     if state == "done":
         state = f"done, its merge is {merge.get('state', 'not started')}"
     raise RunStateError(
-        f"the SFT of run {paths.name} is not finished: {state}",
+        f"the SFT of run {paths.asked} is not finished: {state}",
         where=str(paths.manifest),
-        fix=f"run `alphaf sft --run {paths.name}`: it goes on where it stopped",
+        fix=f"run `alphaf sft --run {paths.asked}`: it goes on where it stopped",
     )

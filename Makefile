@@ -39,7 +39,7 @@ export ALPHAF_MAKE = $(if $(filter $(value PWD),$(CURDIR)),1,$(CURDIR))
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE KILLS SEED COUNT
 
-.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit setup-skypilot audit bom offline-check lock browser slurm sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast test-slurm fuzz lint types fmt golden models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean-runs clean
+.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit setup-skypilot audit bom offline-check lock browser slurm sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast test-slurm fuzz lint types fmt golden messages models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean-runs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -184,6 +184,9 @@ fmt: $(SETUP) ## mend style and formatting in place, remake the index of modules
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 	$(PY) tools/module_index.py
+
+messages: $(SETUP) ## bring the catalogues of Korean texts up to date with the messages of the sources
+	$(PY) tools/messages.py $(ARGS)
 
 golden: $(SETUP) ## rewrite the recorded outputs that tests compare with
 	ALPHAF_WRITE_GOLDEN=1 $(PY) -m pytest -m "not real" $(ARGS)

@@ -14,6 +14,7 @@ from alphaf_orch.cli.submit import print_file
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.pipelined import files_of
 from alphaf_orch.clusters.submit import Live
+from alphaf_orch.core.spoken import say
 from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.experiments.submit import (
@@ -73,7 +74,7 @@ def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Subm
         return
     name = experiment.name
     click.echo(f"experiment {name}: {len(done.ids) or 'no'} job(s) submitted to {site.on}")
-    click.echo(f"state: `alphaf show {name}`; output: `alphaf logs {name} -f`; take it back: `alphaf cancel {name}`")
+    say(f"state: `alphaf show {name}`; output: `alphaf logs {name} -f`; take it back: `alphaf cancel {name}`")
 
 
 def _as_they_come(live: Live) -> tuple[str, int]:

@@ -8,8 +8,8 @@ import click
 
 from alphaf_orch.cli.options import command
 from alphaf_orch.cli.wait import follow_jobs
-from alphaf_orch.core.called import as_called
 from alphaf_orch.core.signals import CODE
+from alphaf_orch.core.spoken import say
 from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
 from alphaf_orch.runs.attach import attached_call, follow
 from alphaf_orch.runs.follow import root_of
@@ -37,12 +37,12 @@ def attach(run: str) -> None:
                 sys.exit(VIEWER_GONE)
     except KeyboardInterrupt:
         left = f"left alone: {run} goes on ({call.holder}); `alphaf attach {run}` follows it again"
-        click.echo(as_called(left), err=True)
+        say(left, err=True)
         sys.exit(CODE)
     sys.exit(call.code)
 
 
 def _say(text: str) -> None:
-    click.echo(text)
+    say(text)
     if viewer_gone():
         sys.exit(VIEWER_GONE)

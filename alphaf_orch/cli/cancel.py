@@ -35,7 +35,7 @@ def cancel(run: str) -> None:
         click.echo(f"warning: {failure.what}", err=True)  # before the wait
     for each in found:
         refuse_folder_of_others(each)
-        click.echo(f"asked to stop: {each.paths.asked}: {each.holder}")
+        click.echo(f"asked to stop: {each.paths.full_name}: {each.holder}")
     with interruptible("alphaf cancel", paths.root, "the wish to stop stays there, and is heeded all the same"):
         if found:
             click.echo("waits until it has: a training finishes its step and keeps a checkpoint", err=True)

@@ -18,10 +18,10 @@ from alphaf_orch.cli.views import (
     print_runs,
 )
 from alphaf_orch.core import signals
-from alphaf_orch.core.called import as_called
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.names import named_folder
 from alphaf_orch.core.paths import RunPaths, cache_dir, runs_dir, template_folders
+from alphaf_orch.core.spoken import spoken
 from alphaf_orch.experiments.experiment import ExperimentPaths, all_experiments, is_experiment, read_record
 from alphaf_orch.inputs.presets import list_presets
 from alphaf_orch.inputs.weights import weights_state
@@ -58,7 +58,7 @@ def runs(as_json: bool) -> None:
         return
     print_runs(out_console(), rows)
     for experiment, places in experiments.items():
-        click.echo(as_called(_told(experiment, places, told)))
+        click.echo(spoken(_told(experiment, places, told)))
     if told.note:
         click.echo(f"jobs: {told.note}", err=True)
 

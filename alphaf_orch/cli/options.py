@@ -15,9 +15,9 @@ from typing import IO, Any, TypeVar, cast, get_type_hints
 import click
 from rich.console import Console
 
-from alphaf_orch.core.called import as_called
 from alphaf_orch.core.masking import MaskedStream, mask_values
 from alphaf_orch.core.paths import runs_dir
+from alphaf_orch.core.spoken import spoken
 from alphaf_orch.core.wording import Language
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -159,7 +159,7 @@ def _detach() -> None:
         sys.exit(log)
     call, name = read_call(log), log.parents[1].relative_to(runs_dir())
     click.echo(f"{name}: goes on without this terminal ({call.holder if call else 'it has ended'}), log {log}")
-    click.echo(as_called(f"follow it:  alphaf attach {name}"))
+    click.echo(spoken(f"follow it:  alphaf attach {name}"))
 
 
 def log_console() -> Console:

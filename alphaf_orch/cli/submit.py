@@ -19,6 +19,7 @@ from alphaf_orch.clusters.pipelined import File, files_of
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint
+from alphaf_orch.core.spoken import say
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.runs import submission
@@ -45,7 +46,7 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
 
     With --dry-run every file is printed, and nothing asked of the scheduler.
     """
-    run = paths.asked
+    run = paths.full_name
     if site.unsaid(config):
         click.echo(site.unsaid(config), err=True)
     if scope.dry:
@@ -64,7 +65,7 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
 
 def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Site, how: How) -> None:
     """Submit this very call of `alphaf COMMAND` on a run, named after what it does; with --dry-run print its file."""
-    run = paths.asked
+    run = paths.full_name
     words = said_again(run)
     rest = [word for word in words if word not in ("--run", "-r", run)]
     name = re.sub(r"[^\w.-]", "_", f"{command}-{what}")[:80] + (f"-{fingerprint(rest)[:6]}" if rest else "")
@@ -133,6 +134,4 @@ def _tell_lines(handed: Handed, run: str, *, waits: bool) -> None:
     if not handed.ids and not handed.live:
         click.echo(f"run {run}: nothing to submit, all of it is done")
     elif not waits:
-        click.echo(
-            f"follow it: `alphaf logs {run} -f`; state: `alphaf show {run}`; take it back: `alphaf cancel {run}`"
-        )
+        say(f"follow it: `alphaf logs {run} -f`; state: `alphaf show {run}`; take it back: `alphaf cancel {run}`")

@@ -56,7 +56,7 @@ def dpo(options: Options, how: How) -> None:
     named = options.run or (default_run_name(options.model) if options.model else None)
     if not (how.dry_run and options.model):
         paths = existing_run(named) if named else last_finished_sft()
-        named, upstream = paths.asked, _upstream(paths, options)
+        named, upstream = paths.full_name, _upstream(paths, options)
     # Here --data and --gpus speak of the DPO.
     meant = replace(
         options, run=named, data=(), dpo_data=options.data, gpus=None, dpo_gpus=options.gpus, default_section="dpo"

@@ -20,12 +20,12 @@ from alphaf_orch.cli.job_view import (
     stages_words,
     waiting_lines,
 )
-from alphaf_orch.core.called import as_called
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.progress import clock
 from alphaf_orch.core.record import read_manifest
+from alphaf_orch.core.spoken import spoken
 from alphaf_orch.estimates.measured import read_measured
 from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.inputs.sources import Source, taken_as
@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # `alphaf plan` shows no experiment and need not import one
 def plan_json(plan: Plan, statuses: Sequence[Status], found: Forecast, scratch: Path | None = None) -> dict[str, Any]:
     """Return the plan with each stage's state, argv and rendered files, and what it will take."""
     return {
-        "run": plan.paths.asked,
+        "run": plan.paths.full_name,
         "folder": str(plan.paths.root),
         "model": plan.preset.name,
         "gpus": dict(plan.gpus),
@@ -73,7 +73,9 @@ def print_plan(
     console: Console, plan: Plan, statuses: Sequence[Status], found: Forecast, scratch: Path | None = None
 ) -> None:
     """Print what would run and why, every rendered file, the exact command of each stage, and what it will take."""
-    table = Table("stage", "state", "why", title=f"run {plan.paths.asked} ({plan.preset.name})", title_justify="left")
+    table = Table(
+        "stage", "state", "why", title=f"run {plan.paths.full_name} ({plan.preset.name})", title_justify="left"
+    )
     for status in statuses:
         table.add_row(status.stage.name, status.state, status.reason)
     console.print(table)
@@ -164,7 +166,7 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
         console.out(line, highlight=False)
     if run["model"]:
         console.out(f"model: {run['model']}", highlight=False)
-        console.out(as_called(f"chat:  alphaf chat {run['run']}"), highlight=False)
+        console.out(spoken(f"chat:  alphaf chat {run['run']}"), highlight=False)
 
 
 def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -180,7 +182,7 @@ def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
     for row in rows:
         if "damaged" in row:
-            console.out(as_called(f"{row['run']}: {row['damaged']}\n  next:  {row['next']}"), highlight=False)
+            console.out(spoken(f"{row['run']}: {row['damaged']}\n  next:  {row['next']}"), highlight=False)
 
 
 def print_experiment(console: Console, whole: Mapping[str, Any]) -> None:
@@ -230,7 +232,7 @@ def print_verified(console: Console, part: Verified, root: Path) -> None:
     for one in part.damaged:
         console.out(f"  {one.path.relative_to(root)} {one.what}", highlight=False)
     if part.damaged:
-        console.out(as_called(f"  next: {part.fix}"), highlight=False)
+        console.out(spoken(f"  next: {part.fix}"), highlight=False)
 
 
 def print_arms(console: Console, experiment: Experiment, commands: Callable[[Arm], Sequence[Sequence[str]]]) -> None:
@@ -241,7 +243,7 @@ def print_arms(console: Console, experiment: Experiment, commands: Callable[[Arm
     console.print(table)
     for arm in experiment.arms:
         for command in commands(arm):
-            console.out(as_called(f"$ {printable(('alphaf', *command))}"), highlight=False)
+            console.out(spoken(f"$ {printable(('alphaf', *command))}"), highlight=False)
 
 
 def print_expected(console: Console, plans: Mapping[str, Plan], machine: Machine) -> None:

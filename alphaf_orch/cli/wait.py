@@ -7,14 +7,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-import click
-
 from alphaf_orch.cli.job_view import Changes
 from alphaf_orch.cli.logs import output_lines
 from alphaf_orch.cli.options import out_console
 from alphaf_orch.cli.views import print_run
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.signals import CODE
+from alphaf_orch.core.spoken import say
 from alphaf_orch.runs.follow import ASK_S, OWN, Following, begins, code_of, may_go_on, root_of, unheard
 from alphaf_orch.runs.jobs import Told, with_arms
 from alphaf_orch.runs.look import run_json
@@ -23,7 +22,7 @@ from alphaf_orch.runs.standing import Standing
 _POLL_S = 0.3
 _LAST = 20  # lines of what a job printed that never came to alphaf
 _CALL = "$ alphaf job "  # begins what a job says; nobody typed it
-_err = partial(click.echo, err=True)
+_err = partial(say, err=True)
 
 
 def so_far(root: Path) -> Mapping[RunPaths, int]:

@@ -39,7 +39,7 @@ def watch(run: str | None, once: bool) -> None:
     if run and is_experiment(run):
         experiment = named_folder(runs_dir(), run).name
     elif run:
-        one = existing_run(run).asked
+        one = existing_run(run).full_name
     console, folder = out_console(), Folder()
 
     def shown(look: Snapshot) -> RenderableType:

@@ -83,9 +83,9 @@ def called(program: str, argv: Sequence[str], environment: Mapping[str, str]) ->
     make, folder = _make(environment) if environment.get(BY_MAKE) else ("", "")
     spelled = environment.get(SPELLED)
     if not spelled and Path(program).name == "__main__.py" and "-m" in argv:  # its own argv[0] is a file of ours
-        spelled = shlex.join([argv[0], "-m", argv[argv.index("-m") + 1]])
+        spelled = " ".join(map(_quoted, [argv[0], "-m", argv[argv.index("-m") + 1]]))
     elif not spelled:
-        spelled = shlex.quote(_as_typed(program, environment.get("PATH", ""), folder))
+        spelled = _quoted(_as_typed(program, environment.get("PATH", ""), folder))
     return Called(spelled, make)
 
 
@@ -104,7 +104,12 @@ def _make(environment: Mapping[str, str]) -> tuple[str, str]:
     _, _, given = f" {environment.get('MAKEFLAGS', '')}".partition(" -- ")
     said = [word.replace("$$", "$") for word in shlex.split(given) if word.startswith(("VENV=", "SKIP_SETUP="))]
     folder = environment[BY_MAKE] if environment[BY_MAKE] != "1" else ""
-    return shlex.join(["make", *(["-C", folder] if folder else []), *said]), folder
+    return " ".join(map(_quoted, ["make", *(["-C", folder] if folder else []), *said])), folder
+
+
+def _quoted(word: str) -> str:
+    """Return a word as a shell takes it: a Korean one as it is, which shlex.quote would put between quotes."""
+    return word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word)
 
 
 def respelt(text: str, called: Called) -> str:
@@ -148,7 +153,7 @@ def _target(command: str) -> str | None:
             return None
     if not all(_fits(name, values) for name, values in given.items()) or (name == "compare" and left):
         return None
-    return " ".join([target, *(f"{variable}={shlex.quote(' '.join(values))}" for variable, values in given.items())])
+    return " ".join([target, *(f"{variable}={_quoted(' '.join(values))}" for variable, values in given.items())])
 
 
 def _fits(variable: str, values: Sequence[str]) -> bool:

@@ -11,8 +11,8 @@ from typing import IO, Any
 import click
 
 from alphaf_orch.core import signals
-from alphaf_orch.core.called import as_called
 from alphaf_orch.core.masking import mask
+from alphaf_orch.core.spoken import spoken
 
 # Ours: a word that no screen shows whole, such as a value of 5,000 digits; a path has 4,095 bytes at most.
 _ENDLESS = re.compile(r"\S{1000,}")
@@ -37,7 +37,7 @@ class AlphafError(click.ClickException):
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message, to stderr unless told otherwise."""
-        click.echo(as_called(f"error: {self.message}"), file=file, err=file is None)
+        click.echo(spoken(f"error: {self.message}"), file=file, err=file is None)
 
 
 class ConfigError(AlphafError):

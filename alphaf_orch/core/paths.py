@@ -82,7 +82,7 @@ class RunPaths(AskedPaths):
         return self.root.name
 
     @property
-    def asked(self) -> str:
+    def full_name(self) -> str:
         """The name that a command takes the run by: of an experiment's arm with that of the experiment."""
         arm = (self.root.parent / EXPERIMENT_FILE).is_file()
         return f"{self.root.parent.name}/{self.name}" if arm else self.name

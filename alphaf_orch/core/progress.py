@@ -14,9 +14,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from alphaf_orch.core.called import as_called
 from alphaf_orch.core.line_shapes import MetricsRow
 from alphaf_orch.core.masking import mask
+from alphaf_orch.core.spoken import spoken
 from alphaf_orch.core.streams import keep_line
 from alphaf_orch.programs.json_lines import whole_rows
 
@@ -72,7 +72,7 @@ def _read_from(path: Path, offset: int) -> bytes:
 
 def tell(console: Console, text: str, style: str | None = None) -> None:
     """Print a line as it is: what stands in brackets is no markup, and a path is not broken."""
-    console.print(as_called(text), style=style, highlight=False, soft_wrap=True, markup=False)
+    console.print(spoken(text), style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 class LogLine(ABC):

@@ -16,7 +16,7 @@ from typing import Self
 
 from rich.console import Console
 
-from alphaf_orch.core.called import BY_MAKE, SPELLED, as_called
+from alphaf_orch.core.called import BY_MAKE, SPELLED
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.processes import Stop, interrupts_noted
@@ -152,8 +152,9 @@ def _run_arm(
     verbose: bool,
 ) -> Outcome:
     started = time.monotonic()
-    # What an arm says is kept, and spelled for who reads it when it is shown.
-    env = {**slot.env(), "ALPHAF_RUNS": str(runs_dir()), SPELLED: "alphaf", BY_MAKE: "", **passed_on()}
+    # What an arm says is kept as it is written, and respelled and translated when it is shown.
+    plainly = {SPELLED: "alphaf", BY_MAKE: "", "ALPHAF_LANG": "en"}
+    env = {**slot.env(), "ALPHAF_RUNS": str(runs_dir()), **plainly, **passed_on()}
     for command in arm_commands(experiment, arm, paths):
         line = _ArmLine(arm.name, paths.log(arm.name), console, shared.stopped, verbose=verbose)
         argv = (sys.executable, "-m", "alphaf_orch", *command)
@@ -188,4 +189,4 @@ class _ArmLine(LogLine):
     def _stream(self, *, final: bool = False) -> None:
         for line in self._printed(final=final).splitlines():
             if self._all or (_WORTH_A_LINE.match(line) and not _NOT_WORTH.match(line)):
-                tell(self._console, f"[{self._arm}] {as_called(line)}")
+                tell(self._console, f"[{self._arm}] {line}")

@@ -30,7 +30,7 @@ def attached_call(paths: RunPaths) -> Attached:
     found = read_call(paths.log("alphaf"))
     if found is None:
         raise RunStateError(
-            f"no alphaf has worked on {paths.asked} here",
+            f"no alphaf has worked on {paths.full_name} here",
             where=str(paths.root),
             fix="`alphaf runs` lists what there is; one that waits for its turn holds nothing yet",
         )

@@ -67,10 +67,10 @@ def refuse(paths: RunPaths, stages: Collection[str], how: How) -> None:
     for name in stages:
         if name in hurt:
             raise RunStateError(
-                f"{name} of run {paths.asked} is damaged: {told(hurt[name], paths.root)}",
+                f"{name} of run {paths.full_name} is damaged: {told(hurt[name], paths.root)}",
                 where=str(hurt[name][0].path),
-                fix=f"`alphaf verify {paths.asked}` names all that is; bring the files back from a copy, or"
-                f" `alphaf run --run {paths.asked}` sets them aside and makes them anew",
+                fix=f"`alphaf verify {paths.full_name}` names all that is; bring the files back from a copy, or"
+                f" `alphaf run --run {paths.full_name}` sets them aside and makes them anew",
             )
 
 

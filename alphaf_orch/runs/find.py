@@ -75,7 +75,7 @@ def last_finished_sft(
         try:
             entry = read_manifest(paths.manifest)["stages"].get(_MERGED, {})
         except RunStateError as error:
-            damaged.append((_age(paths), paths.asked, error))
+            damaged.append((_age(paths), paths.full_name, error))
             continue
         if entry.get("state") == "done":
             done.append((entry.get("ended") or "", paths))
@@ -106,7 +106,7 @@ def finished_sft(paths: RunPaths) -> str:
     if state == "done":
         state = f"done, its merge is {merge.get('state', 'not started')}"
     raise RunStateError(
-        f"the SFT of run {paths.asked} is not finished: {state}",
+        f"the SFT of run {paths.full_name} is not finished: {state}",
         where=str(paths.manifest),
-        fix=f"run `alphaf sft --run {paths.asked}`: it goes on where it stopped",
+        fix=f"run `alphaf sft --run {paths.full_name}`: it goes on where it stopped",
     )

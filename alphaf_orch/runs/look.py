@@ -28,7 +28,7 @@ def run_or_damage(paths: RunPaths, told: Told | None = None) -> dict[str, Any]:
             raise unreadable(paths.manifest, "it is gone")
         return run_json(paths, told)
     except RunStateError as error:
-        return {"run": paths.asked, "folder": str(paths.root), "damaged": error.what, "next": error.fix}
+        return {"run": paths.full_name, "folder": str(paths.root), "damaged": error.what, "next": error.fix}
 
 
 def run_json(paths: RunPaths, told: Told | None = None) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def run_json(paths: RunPaths, told: Told | None = None) -> dict[str, Any]:
         if name in hurt:
             stages[name] |= {"state": "damaged", "error": damage(hurt[name], paths.root)}
     return {
-        "run": paths.asked,
+        "run": paths.full_name,
         "folder": str(paths.root),
         "base": manifest.get("model"),
         "base_model": manifest.get("base_model"),

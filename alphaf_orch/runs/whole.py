@@ -78,7 +78,7 @@ def refusal(found: Sequence[Verified], paths: RunPaths) -> RunStateError | None:
     if not broken:
         return None
     return RunStateError(
-        f"{len(broken)} of the files of run {paths.asked} are not what was written",
+        f"{len(broken)} of the files of run {paths.full_name} are not what was written",
         where=str(broken[0].path),
         fix=next(each.fix for each in found if each.damaged),
     )
@@ -95,7 +95,7 @@ def _stage(name: str, entry: Mapping[str, Any], paths: RunPaths, manifest: Mappi
 
 
 def _next(name: str, found: Iterable[Damaged], paths: RunPaths) -> str:
-    asked = paths.asked
+    asked = paths.full_name
     if any(one.needed for one in found):
         return (
             f"bring the files back from a copy, or `alphaf run --run {asked}`, which sets them aside and makes {name}"

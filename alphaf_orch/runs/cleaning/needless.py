@@ -77,7 +77,7 @@ def of_run(paths: RunPaths, *, merged: bool) -> Found:
     With `merged` also the models of the chain that only its next stage read.
     """
     arm = (paths.root.parent / EXPERIMENT_FILE).is_file()
-    name = paths.asked
+    name = paths.full_name
     kept = _why_kept(paths, arm=arm) or in_use(paths)
     if kept:
         return Found(paths, name, kept=(kept,))

@@ -91,7 +91,7 @@ class Message:
 def message(event: Event, paths: RunPaths, command: str = "", **facts: Any) -> Message:
     """Return what is told of a run at this moment, by whoever works on it here."""
     job = job_id_of(os.environ) or os.environ.get("SKYPILOT_TASK_ID", "")  # or a task that the user wrote himself
-    about = {"name": paths.asked, "where": str(paths.root)}
+    about = {"name": paths.full_name, "where": str(paths.root)}
     # Of a Slurm node the name that its users know, which need not be that of the machine.
     about |= {"host": os.environ.get("SLURMD_NODENAME") or platform.node(), "job_id": job, "at": now()}
     return Message(event=event, command=command, **{**about, **facts})

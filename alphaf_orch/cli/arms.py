@@ -18,6 +18,7 @@ from alphaf_orch.core.spoken import say
 from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.experiments.submit import (
+    REPORT,
     Beside,
     Submission,
     Wanted,
@@ -52,7 +53,7 @@ def submit_arms(
     if not how.wait or not (done.ids or done.live):
         return None
     ids = [*done.ids.values(), *(each.record.job_id for each in done.live.values())]
-    return follow_jobs(experiment.name, ids, None if done.live else since)
+    return follow_jobs(experiment.name, ids, None if done.live else since, retold=(REPORT,))
 
 
 def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Submission) -> None:

@@ -37,16 +37,17 @@ def follow_jobs(
     *,
     say: Callable[[str], None] = _err,
     every_s: float = ASK_S,
+    retold: Collection[str] = (),
 ) -> int:
     """Follow jobs of a run or an experiment until all have ended; return the code that a call here would end with.
 
     `ids` are those meant, else all that the run has; `since` is where their lines begin (so_far), else those of
     whoever works on it now. The scheduler is asked every `every_s` seconds at most. Ctrl-C ends the following alone:
-    the jobs go on, which is said, and the code is 130.
+    the jobs go on, which is said, and the code is 130. `retold` are jobs whose output the caller says itself.
     """
     following = Following(root_of(name), "", begins if since is None else lambda it: since.get(it, 0), every_s=every_s)
     try:
-        told = _followed(following, ids, say)
+        told = _followed(following, ids, say, retold)
     except KeyboardInterrupt:
         left = ", ".join(job.job_id for job in _meant(following.look(), ids) if job.open)
         say(f"left alone: job {left or 'none'} goes on; `alphaf attach {name}` follows, `alphaf cancel {name}` ends it")
@@ -61,7 +62,9 @@ def follow_jobs(
     return code
 
 
-def _followed(following: Following, ids: Collection[str] | None, say: Callable[[str], None]) -> Told:
+def _followed(
+    following: Following, ids: Collection[str] | None, say: Callable[[str], None], retold: Collection[str]
+) -> Told:
     changes = Changes()
     while True:
         # Asked first, read then: what is there once all have ended is all of it.
@@ -73,7 +76,7 @@ def _followed(following: Following, ids: Collection[str] | None, say: Callable[[
         for line in changes.lines(told, following.label):
             say(line)
         if over:
-            for line in _unsaid(following, told, ids):
+            for line in _unsaid(following, told, ids, retold):
                 say(line)
             return told
         time.sleep(_POLL_S)
@@ -85,11 +88,11 @@ def _meant(told: Told, ids: Collection[str] | None) -> Iterator[Standing]:
     yield from (job for job in sorted(jobs, key=lambda job: job.job.at) if ids is None or job.job_id in ids)
 
 
-def _unsaid(following: Following, told: Told, ids: Collection[str] | None) -> Iterator[str]:
+def _unsaid(following: Following, told: Told, ids: Collection[str] | None, retold: Collection[str]) -> Iterator[str]:
     meant = list(_meant(told, ids))
     for paths in following.places():
         for job in unheard(paths, told):
-            if job in meant:
+            if job in meant and job.job.name not in retold:
                 yield from output_lines(paths, job, following.label(paths), _LAST)
 
 

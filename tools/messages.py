@@ -57,15 +57,41 @@ _NO_MESSAGES = ("locale", "schemas", "programs/models", "programs/warm", "progra
 
 
 def template(node: ast.JoinedStr | ast.Constant) -> str:
-    """Return the template of a literal or an f-string: its text with `{name}` for each value, braces doubled."""
+    """Return the template of a literal or an f-string: its text with `{name}` for each value, braces doubled.
+
+    A literal with names in braces is a template already, which `str.format` fills.
+    """
+    if isinstance(node, ast.Constant):
+        return _of_literal(str(node.value))
     names: dict[str, str] = {}
     parts = []
-    for value in node.values if isinstance(node, ast.JoinedStr) else [node]:
+    for value in node.values:
         if isinstance(value, ast.Constant):
-            parts.append(str(value.value).replace("{", "{{").replace("}", "}}"))
+            first, *later = map(_escaped, str(value.value).split("{}"))  # each `{}` is filled later, by `str.format`
+            parts += [first, *(each for n, text in enumerate(later, 1) for each in (f"{{value{n}}}", text))]
         elif isinstance(value, ast.FormattedValue):
             parts.append("{" + _named(value.value, names) + "}")
     return "".join(parts)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _of_literal(text: str) -> str:
+    """Return the template of a literal; names in braces, or none (`{}`), are values that `str.format` fills."""
+    try:
+        parts = list(string.Formatter().parse(text))
+    except ValueError:
+        return _escaped(text)
+    fields = [field for _, field, _, _ in parts if field is not None]
+    if not fields or not all(field == "" or field.isidentifier() for field in fields):
+        return _escaped(text)
+    numbers = iter(range(1, len(fields) + 1))
+    named = [field or f"value{next(numbers)}" for field in fields]
+    return "".join(
+        _escaped(literal) + ("{" + named.pop(0) + "}" if field is not None else "") for literal, field, _, _ in parts
+    )
 
 
 def _named(value: ast.expr, names: dict[str, str]) -> str:
@@ -119,6 +145,14 @@ class _Messages(ast.NodeVisitor):
     def visit_Expr(self, node: ast.Expr) -> None:
         if not isinstance(node.value, ast.Constant):  # a docstring
             self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if any(
+            isinstance(each, ast.Call) and getattr(each.func, "id", "") == "command" for each in node.decorator_list
+        ):
+            for paragraph in (ast.get_docstring(node) or "").split("\n\n"):  # its help
+                self.found[_escaped(" ".join(paragraph.split()))] = None
+        self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

@@ -13,11 +13,13 @@ from typing import Any
 import click
 
 from alphaf_orch import __version__
+from alphaf_orch.cli.help import SpokenHelp
 from alphaf_orch.core.masking import mask
 
 # What is made while a command starts stays: to look through it for garbage again and again is 20 of its 500 ms.
 gc.set_threshold(100_000, 20, 20)
 
+click.Context.formatter_class = SpokenHelp
 UNFORESEEN = 70  # EX_SOFTWARE of sysexits.h
 
 # Each command's place, and the sentence that its help begins with: the list of commands imports none of them.
@@ -130,6 +132,10 @@ def load(name: str) -> click.Command:
 
 class _Named(click.Command):
     """A command known by its name and first sentence; its module is imported when it is called."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002
+        """Return the sentence, whole: one that is cut says as little in the list as nothing."""
+        return str(self.help)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any

@@ -54,7 +54,7 @@ _LISTS = ("DATA", "SET", "PARTNER", "WHAT")  # what make cuts at blanks
 
 _QUOTED = re.compile(r"`(alphaf [^`\n]+)`")
 # A line that is a command, behind a prompt or a label of at most three words, in any language: `chat:  alphaf chat X`.
-_LINE = re.compile(rf"(?m)^([^\S\n]*(?:\$ |[^\W\d_]\w*(?: \w+){{0,2}}: +)?)(alphaf (?:{'|'.join(NAMES)})(?= |$).*)$")
+_LINE = re.compile(rf"(?m)^([^\S\n]*(?:\$ |[^\W\d_]\w*(?: \w+){{0,2}}: +))(alphaf (?:{'|'.join(NAMES)})(?= |$).*)$")
 
 
 @dataclass(frozen=True)

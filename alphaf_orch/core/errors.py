@@ -1,4 +1,4 @@
-"""Every failure a user can meet, each with its own exit code and three facts: what, where, what next."""
+"""Every failure a user can meet, each with an exit code, an identifier and three facts: what, where, what next."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ import click
 
 from alphaf_orch.core import signals
 from alphaf_orch.core.masking import mask
-from alphaf_orch.core.spoken import spoken
+from alphaf_orch.core.spoken import language, spoken
 
 # Ours: a word that no screen shows whole, such as a value of 5,000 digits; a path has 4,095 bytes at most.
 _ENDLESS = re.compile(r"\S{1000,}")
+
+_LABELS = {
+    "en": ("error: ", "  where: ", "  next:  ", "  code:  "),
+    "ko": ("오류: ", "  위치: ", "  다음: ", "  코드: "),
+}
 
 
 def _readable(text: str) -> str:
@@ -23,21 +28,31 @@ def _readable(text: str) -> str:
 
 
 class AlphafError(click.ClickException):
-    """Base of all errors; guarantees one printed message with what failed, where, and what to do next."""
+    """Base of all errors; guarantees one printed message with what failed, where, and what to do next.
+
+    `code` names the kind of the fault, as DOMAIN.WHAT (docs/errors.md): it stays when the words change.
+    """
 
     exit_code = 1
 
-    def __init__(self, what: str, *, where: str, fix: str) -> None:
+    def __init__(self, what: str, *, where: str, fix: str, code: str = "") -> None:
         # Whatever a setting or a tool said, an error is shown, logged and kept in the manifest.
         what, where, fix = (_readable(mask(text)) for text in (what, where, fix))
         super().__init__(f"{what}\n  where: {where}\n  next:  {fix}")
         self.what = what
         self.where = where
         self.fix = fix
+        self.code = code
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print the message, to stderr unless told otherwise."""
-        click.echo(spoken(f"error: {self.message}"), file=file, err=file is None)
+        """Print the message and the identifier, to stderr unless told otherwise."""
+        click.echo(told(self.what, self.where, self.fix, self.code), file=file, err=file is None)
+
+
+def told(what: str, where: str, fix: str, code: str) -> str:
+    """Return an error as a person reads it, in the reader's language; its identifier is the same in each."""
+    facts = [spoken(what), spoken(where), spoken(fix), code]
+    return "\n".join(label + fact for label, fact in zip(_LABELS[language()], facts, strict=True) if fact)
 
 
 class ConfigError(AlphafError):
@@ -87,8 +102,8 @@ class Stalled(StageError):
 class OutOfMemory(StageError):
     """A stage that ran out of memory; `training` where its model was loaded, so that smaller batches may help."""
 
-    def __init__(self, what: str, *, where: str, fix: str, training: bool = False) -> None:
-        super().__init__(what, where=where, fix=fix)
+    def __init__(self, what: str, *, where: str, fix: str, code: str = "", training: bool = False) -> None:
+        super().__init__(what, where=where, fix=fix, code=code)
         self.training = training
 
 
@@ -126,17 +141,17 @@ class GoesOnLater(Interrupted):
 
 
 @contextlib.contextmanager
-def interruptible(what: str, where: Path, fix: str) -> Iterator[None]:
+def interruptible(what: str, where: Path, fix: str, *, code: str = "") -> Iterator[None]:
     """Raise Interrupted, saying that `what` was interrupted, where a signal or a wish ends what is done inside."""
     try:
         yield
     except KeyboardInterrupt:
-        raise interrupted(f"{what} was interrupted", where=str(where), fix=fix) from None
+        raise interrupted(f"{what} was interrupted", where=str(where), fix=fix, code=code) from None
 
 
-def interrupted(what: str, *, where: str, fix: str) -> Interrupted:
+def interrupted(what: str, *, where: str, fix: str, code: str = "") -> Interrupted:
     """Return the error of what was stopped: GoesOnLater where it was asked to make room and is to be started again."""
     if not signals.goes_on_later():
-        return Interrupted(what, where=where, fix=fix)
+        return Interrupted(what, where=where, fix=fix, code=code)
     why = signals.name()
-    return GoesOnLater(what if why in what else f"{what}, for {why}", where=where, fix=fix)
+    return GoesOnLater(what if why in what else f"{what}, for {why}", where=where, fix=fix, code=code)

@@ -107,7 +107,7 @@ class LogLine(ABC):
             self._stream()
         worth_a_line = self._look()
         if self._live:
-            self._live.update(Text(self.line()), refresh=True)
+            self._live.update(Text(spoken(self.line())), refresh=True)
         if time.monotonic() - self._shown > _PLAIN_EVERY_S and worth_a_line:
             self._shown = time.monotonic()
             if self._live:  # which is written over, and no line of the run's own log

@@ -35,7 +35,7 @@ from alphaf_orch.experiments.experiment import (
 )
 from alphaf_orch.experiments.plan import Slot, arm_commands, plan_arms, slots, starting_order
 from alphaf_orch.experiments.prepare import cannot_start, prepare
-from alphaf_orch.runs.launch import launch, own_errors
+from alphaf_orch.runs.launch import Said, launch, own_errors
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.warm import warm_programs
 from alphaf_orch.settings.config import dump_config
@@ -160,7 +160,7 @@ def _run_arm(
         argv = (sys.executable, "-m", "alphaf_orch", *command)
         finished = launch(argv, line, lock_fd, env=env, patience=PATIENCE, hurry=shared.stop.hurry, is_alphaf=True)
         if finished.exit_code:
-            error = (own_errors(line.log) or [f"alphaf {command[0]} exited with {finished.exit_code}"])[-1]
+            error = (own_errors(line.log) or [Said(f"alphaf {command[0]} exited with {finished.exit_code}")])[-1].text
             state: State = "interrupted" if finished.exit_code in _STOPPED else "failed"
             return Outcome(arm.name, state, finished.exit_code, time.monotonic() - started, error)
     return Outcome(arm.name, "done", 0, time.monotonic() - started)

@@ -16,19 +16,21 @@ FAILED, CONFIG, DATA, MODEL, RUN_STATE, STAGE, CONTRACT, TOOL = 1, 2, 3, 4, 6, 7
 
 
 class Failure(SystemExit):
-    """An end with an exit code and one message: what failed, where, and what to do next.
+    """An end with an exit code and one message: what failed, where, and what to do next, and its identifier `code`.
 
     No `except Exception` of the tool around it takes it for a fault that can be gone over.
     """
 
-    def __init__(self, code: int, what: str, *, where: object, fix: str) -> None:
+    def __init__(self, exit_code: int, what: str, *, where: object, fix: str, code: str = "") -> None:
         self.message = f"error: {what}\n  where: {where}\n  next:  {fix}"
         super().__init__(self.message)
-        self.code = code
+        self.code = exit_code  # python's own name: what the process ends with
+        self.identifier = code
 
     def show(self) -> None:
         """Print the message as the orchestrator reads it out of a log."""
-        print(self.message, file=sys.stderr, flush=True)
+        coded = f"\n  code:  {self.identifier}" if self.identifier else ""
+        print(f"{self.message}{coded}", file=sys.stderr, flush=True)
 
 
 def program(main: Callable[[list[str]], int | None]) -> None:

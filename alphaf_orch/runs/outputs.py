@@ -36,9 +36,10 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
     report = paths.report(stage.name)
     if stage.kind == "merge" and finished.exit_code == ContractError.exit_code:
         raise ContractError(
-            f"{stage.name}: {said(log) or 'the hand-off contract is violated'}",
+            f"{stage.name}: {said(log).text or 'the hand-off contract is violated'}",
             where=f"{report}; log: {log}",
             fix="the merged folder is kept in .partial for inspection; nothing later was started",
+            code=said(log).code or "contract.broken",
         )
     if finished.exit_code and stage.kind != "train":
         raise _refused(stage, finished, log) or exited(stage.name, finished, log, _NEXT)
@@ -93,7 +94,8 @@ def _check_ranks(stage: Stage, paths: RunPaths) -> None:
 def _refused(stage: Stage, finished: Finished, log: Path) -> AlphafError | None:
     """Return the refusal with which a data stage ended, or None where it failed otherwise."""
     kind = _REFUSALS.get(finished.exit_code)
-    facts = _FACTS.fullmatch(said(log))
+    told = said(log)
+    facts = _FACTS.fullmatch(told.text)
     if stage.kind != "data" or kind is None or facts is None:
         return None
-    return kind(facts[1], where=f"{facts[2]}; log: {log}", fix=facts[3])
+    return kind(facts[1], where=f"{facts[2]}; log: {log}", fix=facts[3], code=told.code)

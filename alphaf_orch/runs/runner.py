@@ -246,7 +246,7 @@ def _run_stage(
         keep()
         if cut and spread:
             fix = "the same command, on all machines, goes on from the last checkpoint with the smaller cut"
-            error = OutOfMemory(error.what, where=error.where, fix=fix, training=True)
+            error = OutOfMemory(error.what, where=error.where, fix=fix, code=error.code, training=True)
         if not cut or spread:  # the other machines ended too: the same command, on all of them, makes the next try
             raise error from None
         _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)

@@ -21,6 +21,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "alphaf_orch"
 CATALOGUES = PACKAGE / "locale" / "ko"
 _WORD = re.compile(r"(?<![\w{])[A-Za-z][a-z']+(?![\w}])")
+_PATTERN = re.compile(
+    r"\\[wbdsS.(]|\(\?|\.\*|\w\|\w|\[\w-\]|#include|\$\("
+)  # a regular expression, or a program's text
 # What is called with texts that nobody reads, patterns, paths and keys, or that have both languages already.
 _NOT_READ = frozenset(
     (
@@ -131,6 +134,8 @@ def _name(value: ast.expr) -> str:
 
 def is_message(text: str) -> bool:
     """Return whether a template reads as words of a language: two of them at least, with a space between."""
+    if _PATTERN.search(text):
+        return False
     plain = re.sub(r"\{\w+\}", " ", text)
     return " " in text.strip() and len(_WORD.findall(plain)) >= 2
 

@@ -180,10 +180,11 @@ lint: $(SETUP) ## check style, formatting and the one-way order of imports
 types: $(SETUP) ## check types
 	$(PY) -m mypy
 
-fmt: $(SETUP) ## mend style and formatting in place, remake the index of modules
+fmt: $(SETUP) ## mend style and formatting in place, remake the index of modules and what shells complete
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 	$(PY) tools/module_index.py
+	$(PY) tools/completion_words.py
 
 messages: $(SETUP) ## bring the catalogues of Korean texts up to date with the messages of the sources
 	$(PY) tools/messages.py $(ARGS)

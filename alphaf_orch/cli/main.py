@@ -57,6 +57,10 @@ COMMANDS = {
         "report:compare",
         "Write two runs side by side: what was set otherwise, and what that did to the scores.",
     ),
+    "completion": (
+        "completion:completion",
+        "Print what makes a shell complete commands, options and names of runs, models, suites: `source` it.",
+    ),
     "doctor": (
         "doctor:doctor",
         "Look at this machine before a run: one line a check, what was seen and what to do; fetches nothing.",

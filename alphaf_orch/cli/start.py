@@ -12,6 +12,11 @@ from alphaf_orch.core.signals import AWAITED
 def main() -> None:
     """Run the command; a signal at any moment, or a reader that is gone, ends or harms nothing half-way."""
     signals.begin()  # the first instruction
+    if "_ALPHAF_COMPLETE" in os.environ:  # a shell asks, at each TAB
+        from alphaf_orch.cli.completion import complete
+
+        complete()
+        return
     from alphaf_orch.core.streams import make_lasting
 
     make_lasting()
@@ -25,7 +30,7 @@ def main() -> None:
         take_up()
     code = UNFORESEEN
     try:
-        command(prog_name=here().alphaf, complete_var="_ALPHAF_COMPLETE")
+        command(prog_name=here().alphaf)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         raise

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ BY_MAKE = (
 
 # Every command that people type, as cli.main has them.
 NAMES = (
-    "ablate", "attach", "bakeoff", "board", "bundle", "cancel", "chat", "clean", "compare", "doctor", "dpo", "estimate",
-    "eval", "judge", "logs", "merge-models", "models", "notify", "plan", "repair", "report", "run", "runs", "sft",
-    "show", "verify", "watch",
+    "ablate", "attach", "bakeoff", "board", "bundle", "cancel", "chat", "clean", "compare", "completion", "doctor",
+    "dpo", "estimate", "eval", "judge", "logs", "merge-models", "models", "notify", "plan", "repair", "report", "run",
+    "runs", "sft", "show", "verify", "watch",
 )  # fmt: skip
 
 _CHAIN = {"--model": "MODEL", "--run": "RUN", "--config": "CONFIG", "--gpus": "GPUS", "--data": "DATA", "--set": "SET"}
@@ -93,7 +92,8 @@ def _as_typed(program: str, path: str, folder: str) -> str:
     """Return a program as its caller would type it: by its bare name where the PATH leads to that file."""
     if Path(program).name != "alphaf":  # a test's, or a program that has ours inside
         return "alphaf"
-    found = shutil.which("alphaf", path=path)
+    places = (os.path.join(each or ".", "alphaf") for each in path.split(":"))  # noqa: PTH118  (as a shell spells it)
+    found = next((place for place in places if os.access(place, os.X_OK)), "")  # shutil costs more than the rest of us
     if found and os.path.normpath(found) == os.path.normpath(program):
         return "alphaf"
     return str(Path(folder, program)) if folder else program

@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from alphaf_orch.cli.options import How, log_console
+from alphaf_orch.cli.plan_view import print_arms_end
 from alphaf_orch.cli.submit import print_file
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.pipelined import files_of
@@ -106,10 +107,16 @@ def dry_arms(
     return plans, wanted_jobs(experiment, paths, plans, site, report, beside, parallel=parallel, live={})
 
 
-def print_jobs(console: Console, wanted: Wanted, paths: ExperimentPaths, site: Site) -> None:
-    """Print every file, whole: what each stage reads, what the scheduler is given, the command that hands it over."""
+def print_jobs(
+    console: Console, wanted: Wanted, paths: ExperimentPaths, site: Site, plans: Mapping[str, Plan], how: How
+) -> None:
+    """Print what all of it takes; where all is asked for, before that every file, whole.
+
+    These are what each stage reads, what the scheduler is given, and the command that hands it over.
+    """
     here, shown = site.place, set[Path]()
-    for file in files_of(wanted.jobs, site.profile, site.scheduler, partial(places, paths), here):
+    files = files_of(wanted.jobs, site.profile, site.scheduler, partial(places, paths), here)
+    for file in files if how.full else ():
         console.rule(f"{', '.join(job.key for job in file.jobs)} on {site.on}", align="left")
         stages = [stage for job in file.jobs if (stage := wanted.stages.get(job.key))]
         for path, rendered in [item for stage in stages for item in stage.files.items()]:
@@ -118,5 +125,6 @@ def print_jobs(console: Console, wanted: Wanted, paths: ExperimentPaths, site: S
                 console.out(f"# {path}", highlight=False)
                 console.out(rendered.text, highlight=False)
         print_file(console, file)
+    print_arms_end(console, plans, lambda plan: site.machine(plan.config), how, tools_here=False)
     count = len(wanted.jobs)
     click.echo(f"dry run: {count} jobs; nothing was submitted to {site.on.scheduler}, and nothing was written")

@@ -13,8 +13,9 @@ from rich.table import Table
 from alphaf_orch.cli.arms import dry_arms, print_jobs, submit_arms
 from alphaf_orch.cli.execute import refuse_waiting
 from alphaf_orch.cli.options import How, command, log_console, out_console, with_options
+from alphaf_orch.cli.plan_view import print_arms_end
 from alphaf_orch.cli.submit import site_of
-from alphaf_orch.cli.views import print_arms, print_expected
+from alphaf_orch.cli.views import print_arms
 from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.errors import StageError
@@ -67,7 +68,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.option(
     "--prompts", type=click.IntRange(min=0), default=PROMPTS, show_default=True, help="Prompts for the sheet."
 )
-@with_options("warm", "nodes", "on", "wait", "dry_run", "detach", "verbose")
+@with_options("warm", "nodes", "on", "wait", "dry_run", "full", "detach", "verbose")
 def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | None) -> None:
     """Compare base models before and after the same SFT: versatility, Korean ability, performance, in one report.
 
@@ -82,7 +83,7 @@ def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | 
         return
     refuse_waiting(how)
     if how.dry_run:
-        _print_dry_run(planned)
+        _print_dry_run(planned, how)
         return
     keep_in(paths.log("alphaf"))
     console = log_console()
@@ -141,21 +142,21 @@ def _on_site(planned: Bakeoff, paths: ExperimentPaths, site: Site, how: How, par
             outcomes = record_outcomes(planned.experiment, paths)
             report_bakeoff(planned.experiment, paths, outcomes, how.lang, verbose=how.verbose)
         sys.exit(code or 0)
-    _, wanted = dry_arms(planned.experiment, paths, site, how.lang, parallel, beside)
+    plans, wanted = dry_arms(planned.experiment, paths, site, how.lang, parallel, beside)
     print_arms(out_console(), planned.experiment, lambda _: ())
-    print_jobs(out_console(), wanted, paths, site)
+    print_jobs(out_console(), wanted, paths, site, plans, how)
 
 
-def _print_dry_run(planned: Bakeoff) -> None:
+def _print_dry_run(planned: Bakeoff, how: How) -> None:
     experiment = planned.experiment
     paths = experiment_paths(experiment.name)
     machine = detect_machine()
     plans, _ = plan_arms(experiment, paths, machine, online=False, dry=True)
-    print_arms(out_console(), experiment, lambda arm: arm_commands(experiment, arm, paths))
-    print_expected(out_console(), plans, machine)
+    print_arms(out_console(), experiment, lambda arm: arm_commands(experiment, arm, paths) if how.full else ())
     for candidate in find_candidates(experiment, paths):
         if candidate.lacks:
             click.echo(f"{candidate.arm.name}: {candidate.lacks}")
+    print_arms_end(out_console(), plans, lambda _: machine, how)
     click.echo("dry run: nothing was launched or written")
 
 

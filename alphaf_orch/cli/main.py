@@ -93,7 +93,7 @@ COMMANDS = {
     ),
     "plan": (
         "plan:plan",
-        "Show what `alphaf run` would do and why, with every rendered file and command; launches nothing.",
+        "Show what `alphaf run` would do and take: stages, rows, steps, time, memory, what lacks; launches nothing.",
     ),
     "repair": (
         "repair:repair",

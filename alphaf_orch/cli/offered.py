@@ -66,8 +66,8 @@ def _stems(folder: str, ending: str = "yaml") -> Callable[[Mapping[str, Any], st
     return found
 
 
-def _models(*_: Any) -> Iterator[str]:
-    yield from (name for name in _stems("models")() if name != "generic")
+def _models(said: Mapping[str, Any], incomplete: str) -> Iterator[str]:
+    yield from (name for name in _stems("models")(said, incomplete) if name != "generic")
 
 
 def _data(*_: Any) -> Iterator[str]:

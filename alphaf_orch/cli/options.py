@@ -85,6 +85,7 @@ OPTIONS: dict[str, partial[Any]] = {
     ),
     "max_new_tokens": declared("--max-new-tokens", type=click.IntRange(min=1)),
     "dry_run": declared("--dry-run", is_flag=True, help="Render everything, print it, launch nothing."),
+    "full": declared("--full", is_flag=True, help="With --dry-run: show every rendered file and command."),
     "verbose": declared("--verbose", "-v", is_flag=True, help="Stream what the tools print."),
     "warm": declared("--warm/--no-warm", default=None, help="Import the tools once for all stages; on CPU alone."),
     "detach": declared("--detach", is_flag=True, help="Go on without this terminal; `alphaf attach` follows it."),
@@ -100,6 +101,7 @@ class How:
 
     online: bool = False
     dry_run: bool = False
+    full: bool = False
     verbose: bool = False
     detach: bool = False
     wait: bool = False
@@ -139,6 +141,8 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
                 taken: kind(**{field.name: given.pop(field.name) for field in fields(kind) if field.name in given})
                 for taken, kind in kinds.items()
             }
+            if any(isinstance(made, How) and made.full and not made.dry_run for made in objects.values()):
+                raise click.UsageError("--full shows more of a dry run: add --dry-run, or leave it out.")
             if any(isinstance(made, How) and made.detach for made in objects.values()):
                 _detach()
             else:

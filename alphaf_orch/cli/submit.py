@@ -12,6 +12,7 @@ from rich.console import Console
 
 from alphaf_orch.cli.dry_run import print_dry_run
 from alphaf_orch.cli.options import How, echo_json, log_console, out_console
+from alphaf_orch.cli.plan_view import WORDS
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.chain import named_here
 from alphaf_orch.clusters.jobs import Job, Needs
@@ -32,7 +33,6 @@ from alphaf_orch.settings.config import RunConfig
 
 # What a job leaves out of the call that it makes again, with a value behind it or alone: where it runs, how it is told.
 _WITH_VALUE, _ALONE = ("--on",), ("--wait", "--detach", "--dry-run", "--verbose", "-v", "--json")
-WORDS = "alphaf.words"  # of main: in a command's context: the words that it was called with
 
 
 def site_of(config: RunConfig, on: str | None = None) -> Site | None:
@@ -53,8 +53,8 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
         machine = site.machine(config)
         plan = make_plan(config, machine, paths.root, scope)
         check_recipe(plan, lambda text: click.echo(text, err=True))
-        print_dry_run(plan, machine)
-        print_jobs(run_jobs(plan, run, site), paths, site)
+        print_dry_run(plan, machine, full=how.full, tools_here=False)
+        print_jobs(run_jobs(plan, run, site), paths, site, full=how.full)
         return
     told_by_jobs(config, site.profile.env, partial(click.echo, err=True))
     since = so_far(paths.root)
@@ -72,7 +72,7 @@ def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Si
     config = run_config(paths)
     job = Job(run, name, needs, argv=(command, *words, "--on", "local"), reads=named_here(config))
     if how.dry_run:
-        print_jobs([job], paths, site)
+        print_jobs([job], paths, site, full=True)
         return
     told_by_jobs(config, site.profile.env, partial(click.echo, err=True))
     since = so_far(paths.root)
@@ -93,10 +93,16 @@ def said_again(run: str) -> list[str]:
     return found if named else ["--run", run, *found]
 
 
-def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site) -> None:
-    """Print every file that the scheduler would be given, whole, and the command that would hand it over."""
+def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site, *, full: bool) -> None:
+    """Print every file that the scheduler would be given, whole, and the command that would hand it over.
+
+    Without `full` only which jobs these are.
+    """
     console = out_console()
-    for file in files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place):
+    files = files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place)
+    if not full:
+        console.out(f"{len(jobs)} jobs on {site.on}: {', '.join(job.name for job in jobs)}", highlight=False)
+    for file in files if full else ():
         console.rule(f"{', '.join(job.name for job in file.jobs)} on {site.on}", align="left")
         print_file(console, file)
     click.echo(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written into the run")

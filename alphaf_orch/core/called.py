@@ -51,6 +51,7 @@ TARGETS: Mapping[str, tuple[str, Mapping[str, str], Sequence[str]]] = {
 }
 _LISTS = ("DATA", "SET", "PARTNER", "WHAT")  # what make cuts at blanks
 
+_PLAIN = re.compile(r"[\w@%+=:,./-]+")
 _QUOTED = re.compile(r"`(alphaf [^`\n]+)`")
 # A line that is a command, behind a prompt or a label of at most three words, in any language: `chat:  alphaf chat X`.
 _LINE = re.compile(rf"(?m)^([^\S\n]*(?:\$ |[^\W\d_]\w*(?: \w+){{0,2}}: +))(alphaf (?:{'|'.join(NAMES)})(?= |$).*)$")
@@ -109,7 +110,7 @@ def _make(environment: Mapping[str, str]) -> tuple[str, str]:
 
 def _quoted(word: str) -> str:
     """Return a word as a shell takes it: a Korean one as it is, which shlex.quote would put between quotes."""
-    return word if re.fullmatch(r"[\w@%+=:,./-]+", word) else shlex.quote(word)
+    return word if _PLAIN.fullmatch(word) else shlex.quote(word)
 
 
 def respelt(text: str, called: Called) -> str:
@@ -139,21 +140,27 @@ def _target(command: str) -> str | None:
         return None
     target, options, places = TARGETS[name]
     given: dict[str, list[str]] = {}
-    left = list(places)
+    left, rest = list(places), list[str]()
     while words:
         word = words.pop(0)
         if word == "--dry-run" and word in options:
             given["DRY_RUN"] = ["1"]
         elif word in options and words:
             given.setdefault(options[word], []).append(words.pop(0))
-        elif not word.startswith("-") and left:
+        elif word.startswith("-"):  # of what has no variable the value is not told from a word of its own
+            rest += [word, *words]
+            words = []
+        elif left:
             variable = left[0] if left[0] in _LISTS else left.pop(0)
             given.setdefault(variable, []).append(word)
         else:
             return None
     if not all(_fits(name, values) for name, values in given.items()) or (name == "compare" and left):
         return None
-    return " ".join([target, *(f"{variable}={_quoted(' '.join(values))}" for variable, values in given.items())])
+    if any(not _PLAIN.fullmatch(word) for word in rest):  # make's ARGS go through a shell
+        return None
+    values = {variable: " ".join(words) for variable, words in (given | ({"ARGS": rest} if rest else {})).items()}
+    return " ".join([target, *(f"{variable}={_quoted(value)}" for variable, value in values.items())])
 
 
 def _fits(variable: str, values: Sequence[str]) -> bool:

@@ -34,10 +34,10 @@ def runs():
         (runs_dir() / "실행1" / "logs" / f"{log}.log").touch()
 
 
-def asked(words: str, at: int, shell: str = "bash", **environment: str) -> list[str]:
+def asked(words: str, at: int, kind: str = "bash", **environment: str) -> list[str]:
     """Return what is answered to a shell, line by line; nothing must be said on stderr."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "_ALPHAF_COMPLETE": f"{shell}_complete", **environment}
-    env |= {"COMP_WORDS": words, "COMP_CWORD": str(at) if shell != "fish" else words.rpartition(" ")[2]}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "_ALPHAF_COMPLETE": f"{kind}_complete", **environment}
+    env |= {"COMP_WORDS": words, "COMP_CWORD": str(at) if kind != "fish" else words.rpartition(" ")[2]}
     argv = [sys.executable, "-m", "alphaf_orch"]
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True, timeout=60)
     assert done.stderr == ""
@@ -86,7 +86,7 @@ def test_what_a_word_may_become(runs, words, expected):
 
 def test_nothing_is_said_where_it_fails(runs, tmp_path):
     assert asked("alphaf sft --model ", 3, ALPHAF_TEMPLATES=str(tmp_path / "없음")) == []
-    assert asked("alphaf show '실행1", 2, shell="nonsense") == []
+    assert asked("alphaf show '실행1", 2, kind="nonsense") == []
     assert asked('alphaf show "실', 2) == ["plain,실행1", "plain,실행2"]
     (runs_dir() / "실행2").chmod(0)
     assert asked("alphaf show 실행1", 2) == ["plain,실행1"]

@@ -62,11 +62,13 @@ def test_a_command_is_spelled_as_alphaf_was_called(text, spelled):
         ("alphaf run --run a --dry-run", "make run RUN=a DRY_RUN=1"),
         ("alphaf clean", "make clean-runs"),
         ("alphaf compare a b", "make compare A=a B=b"),
+        ("alphaf clean --yes", "make clean-runs ARGS=--yes"),
+        ("alphaf plan --run a --nodes 2 --full", "make plan RUN=a ARGS='--nodes 2 --full'"),
         # No target does this, and nothing else:
         ("alphaf show a", ".venv/bin/alphaf show a"),
-        ("alphaf clean --merged", ".venv/bin/alphaf clean --merged"),
+        ("alphaf clean 가 $HOME", ".venv/bin/alphaf clean 가 $HOME"),
+        ("alphaf run --run NEW --note 'x y'", ".venv/bin/alphaf run --run NEW --note 'x y'"),
         ("alphaf compare a", ".venv/bin/alphaf compare a"),
-        ("alphaf run --run NEW --set sft.lr=1 --online", ".venv/bin/alphaf run --run NEW --set sft.lr=1 --online"),
         ("alphaf sft --data 'a b.jsonl'", ".venv/bin/alphaf sft --data 'a b.jsonl'"),
         ("alphaf run --run it's", ".venv/bin/alphaf run --run it's"),
     ],
@@ -164,6 +166,7 @@ def test_a_target_is_the_command_it_stands_for(tmp_path, name):
     for option in options:
         value = WORDS.get(option, "가$b%#'c")
         words += [option] if value is None else [option, value]
+    words += ["--nodes", "2", "--더"]  # of which no target has a variable
     said = tmp_path / "said"
     program = tmp_path / "venv" / "bin" / "alphaf"
     program.parent.mkdir(parents=True)

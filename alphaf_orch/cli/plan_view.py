@@ -61,7 +61,7 @@ def print_arms_end(
         print_plan(console, plan, found[name], costs[name])
     table = _table("arm", "stages", "steps", "time", "memory", title="in all")
     for name, forecast in list(costs.items())[:_ARMS]:
-        table.add_row(name, _stages(found[name]), *_arm_amounts(forecast))
+        table.add_row(name, spoken(_stages(found[name])), *_arm_amounts(forecast))
     if len(costs) > _ARMS:
         table.add_row(spoken(f"and {len(costs) - _ARMS} more"), "", "", "", "")
     console.print(table)
@@ -96,7 +96,8 @@ def same_words(*more: str) -> str:
 
 def _stages(found: Sequence[Status]) -> str:
     to_do = sum(status.to_do for status in found)
-    return f"{to_do} to do" + (f", {len(found) - to_do} done" if to_do < len(found) else "")
+    done = len(found) - to_do
+    return f"{to_do} to do, {done} done" if done else f"{to_do} to do"
 
 
 def _arm_amounts(costs: Forecast) -> tuple[str, str, str]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from alphaf_orch.cli.estimate_view import amounts, arms_lines, short_lines, time_and_hours
 from alphaf_orch.cli.options import How
@@ -16,8 +15,10 @@ from alphaf_orch.cli.views import data_lines, facts_lines, plan_title, print_pla
 from alphaf_orch.core.disk import existing, size
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import runs_dir
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.core.spoken import spoken
+from alphaf_orch.core.tables import Table
 from alphaf_orch.estimates.cost import StageCost
 from alphaf_orch.estimates.measured import read_measured
 from alphaf_orch.planning.forecast import Forecast
@@ -41,7 +42,7 @@ def print_brief(console: Console, plan: Plan, found: Sequence[Status], costs: Fo
         table.add_row(status.stage.name, spoken(status.state), *amounts(cost), spoken(status.reason))
     console.print(table)
     for line in (*facts_lines(plan), *data_lines(plan, _SOURCES), *short_lines(costs)):
-        console.out(spoken(line), highlight=False)
+        tell(console, line)
     print_end(console, lacking, [], plan.disk_bytes)
 
 
@@ -76,16 +77,16 @@ def print_end(
 ) -> None:
     """Print what lacks, what all takes, and with which words the same command shows every file."""
     for each in lacking[:_MANY]:
-        console.out(spoken(f"lacks: {each}"), highlight=False)
+        tell(console, f"lacks: {each}")
     if len(lacking) > _MANY:
-        console.out(spoken(f"lacks: {len(lacking) - _MANY} more, which a launch would tell"), highlight=False)
+        tell(console, f"lacks: {len(lacking) - _MANY} more, which a launch would tell")
     for line in lines:
-        console.out(spoken(line), highlight=False)
+        tell(console, line)
     if disk is not None:
         free = shutil.disk_usage(existing(runs_dir())).free
-        console.out(spoken(f"disk needed: about {size(disk)}, {size(free)} are free"), highlight=False)
+        tell(console, f"disk needed: about {size(disk)}, {size(free)} are free")
     if not full:
-        console.out(spoken(f"in full:  {same_words('--full')}"), highlight=False)
+        tell(console, f"in full:  {same_words('--full')}")
 
 
 def same_words(*more: str) -> str:
@@ -109,4 +110,4 @@ def _arm_amounts(costs: Forecast) -> tuple[str, str, str]:
 
 
 def _table(*heads: str, title: str) -> Table:
-    return Table(*map(spoken, heads), title=spoken(title), title_justify="left")
+    return Table(*heads, title=title, title_justify="left")

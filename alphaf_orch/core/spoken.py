@@ -21,13 +21,15 @@ _CATALOGUES = Path(__file__).resolve().parents[1] / "locale"
 # Between the parts of a text, and what is said there; `and` only where both of its sides are texts of ours.
 _SEPARATORS = {"; ": "; ", " · ": " · ", ": ": ": ", ", ": ", ", " and ": ", "}
 _MARKS = ":;,. "
-# What may stand around a text: spaces, then bullets, then a point or a colon too, and how often it was met.
+# What may stand around a text: how often it was met, else spaces, then bullets, then a point or a colon too.
 _FRAMES = [
     re.compile(each, re.DOTALL)
     for each in (
+        r"(\s*)(.*)( \([\d,]+\))",
+        r"(\s*[\d,]+ x )(.*)()",
         r"(\s*)(.*?)(\s*)",
         r"([\s\-*#>·|]*)(.*?)(\s*)",
-        r"([\s\-*#>·|]*(?:[\d,]+ x )?)(.*?)((?: \([\d,]+\))?[\s:.;,]*)",
+        r"([\s\-*#>·|]*)(.*?)([\s:.;,]*)",
     )
 ]
 # What is wrong with a key behind its name (`messages[0].content is blank`), and a name with a text about it in brackets.
@@ -79,10 +81,10 @@ class Catalogue:
         if depth > _DEPTH:
             return text
         for frame in _FRAMES:
-            before, inner, after = _cut(frame, text)
-            whole = self._whole(inner, depth)
-            if whole is not None:
-                return before + whole + after
+            found = frame.fullmatch(text)
+            whole = self._whole(found[2], depth) if found else None
+            if found and whole is not None:
+                return found[1] + whole + found[3]
         return self._in_parts(text, depth)
 
     def _whole(self, text: str, depth: int) -> str | None:
@@ -155,12 +157,6 @@ class Template:
                 made += f"(?P={name})" if name in seen else f"(?P<{name}>{value})"
                 seen.add(name)
         return re.compile(made, re.DOTALL)
-
-
-def _cut(frame: re.Pattern[str], text: str) -> tuple[str, str, str]:
-    found = frame.fullmatch(text)
-    assert found  # each of them matches any text
-    return found[1], found[2], found[3]
 
 
 @functools.cache

@@ -45,8 +45,8 @@ class Mistakes:
         return self.kinds.total()
 
     def add(self, number: int, what: str, *, fix: str, key: str = "") -> None:
-        """Count the mistake of one row; rows come in their order."""
-        self._add(Mistake(number, what, fix, key))
+        """Count the mistake of one row; rows come in their order. Of the key `row`, the whole of it, nothing is told."""
+        self._add(Mistake(number, what, fix, "" if key == "row" else key))
 
     def extend(self, later: Mistakes, before: int) -> None:
         """Add what was found in the next part of the file, whose first row has `before` rows in front of it."""

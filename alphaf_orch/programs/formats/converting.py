@@ -93,8 +93,7 @@ def _written(found: Reading, wanted: Wanted, target: IO[bytes], error: Callable[
             if form and taken.format != form:
                 raise RowError("row", f"is in the format '{taken.format}', the rows before are in '{form}'")
         except RowError as mistake:
-            key = "" if mistake.key == "row" else mistake.key
-            mistakes.add(number, str(mistake), fix=_FIX, key=key)
+            mistakes.add(number, str(mistake), fix=_FIX, key=mistake.key)
             if not form and len(mistakes) == _HOPELESS:
                 break  # no file of rows that can be mended one by one
             continue

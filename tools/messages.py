@@ -26,6 +26,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "alphaf_orch"
 CATALOGUES = PACKAGE / "locale" / "ko"
 _WORD = re.compile(r"(?<![\w{])[A-Za-z][a-z']+(?![\w}])")
+_PATTERN = re.compile(
+    r"\\[wbdsS.(]|\(\?|\.\*|\w\|\w|\[\w-\]|#include|\$\("
+)  # a regular expression, or a program's text
 _ARTICLE = re.compile(r"an? [a-z]+")
 # What is called with texts that nobody reads, patterns, paths and keys, or that have both languages already.
 _NOT_READ = frozenset(
@@ -152,6 +155,8 @@ def _name(value: ast.expr) -> str:
 
 def is_message(text: str) -> bool:
     """Return whether a template reads as words of a language: two of them, or one with a value or an article."""
+    if _PATTERN.search(text):
+        return False
     plain = re.sub(r"\{\w+\}", " ", text)
     words = len(_WORD.findall(plain)) + (plain != text) + bool(_ARTICLE.fullmatch(text))
     return " " in text.strip() and words >= 2

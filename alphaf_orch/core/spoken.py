@@ -32,13 +32,15 @@ _FRAMES = [
         r"([\s\-*#>·|]*)(.*?)([\s:.;,]*)",
     )
 ]
-# What is wrong with a key behind its name (`messages[0].content is blank`), and a name with a text about it in brackets.
-_KEYED = re.compile(r"('[^']+'|\S*\w\S*(?<![:;,.])) ((?:and|are|asks|differs|has|holds|is|marks|masks|may|says) .+)", re.DOTALL)
+# What is wrong with a key behind its name (`messages[0].content is blank`), and a name with a text in brackets.
+_VERBS = "and|are|asks|differs|has|holds|is|marks|masks|may|says"
+_KEYED = re.compile(rf"('[^']+'|\S*\w\S*(?<![:;,.])) ((?:{_VERBS}) .+)", re.DOTALL)
 _LEAST = 8  # ours: letters of a text that is looked for behind a key; `is {value}` is found behind any word
 _BRACKETED = re.compile(r"(\S+) \((.+)\)", re.DOTALL)
 # Values of which the form is known, behind a word or by their names: a short template would be found in other texts.
 _NUMBER = r"-?[\d,.]+"
 _NUMBERED = re.compile(r"(?:^|\W)line $")
+_BEHIND = r"(?:(?:: |; |, | \().*?)?"  # right behind another value: `{name}{nearest}`
 _VALUES = {
     **dict.fromkeys(("low", "high", "number", "count"), _NUMBER),
     "s": "s?",
@@ -154,6 +156,7 @@ class Template:
             made += re.escape(literal)
             if name is not None:
                 value = _NUMBER if _NUMBERED.search(literal) else _VALUES.get(name.rstrip(string.digits), ".*?")
+                value = _BEHIND if seen and not literal else value
                 made += f"(?P={name})" if name in seen else f"(?P<{name}>{value})"
                 seen.add(name)
         return re.compile(made, re.DOTALL)

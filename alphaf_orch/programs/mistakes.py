@@ -45,7 +45,7 @@ class Mistakes:
         return self.kinds.total()
 
     def add(self, number: int, what: str, *, fix: str, key: str = "") -> None:
-        """Count the mistake of one row; rows come in their order. Of the key `row`, the whole of it, nothing is told."""
+        """Count the mistake of one row, in the rows' order; the key `row` is the whole of it, and is not told."""
         self._add(Mistake(number, what, fix, "" if key == "row" else key))
 
     def extend(self, later: Mistakes, before: int) -> None:

@@ -83,6 +83,8 @@ class Catalogue:
         """Return one line as it is said in the other language, spaces, bullets and points around it as they were."""
         if depth > _DEPTH:
             return text
+        if (both := self._side_by_side(text, depth)) is not None:
+            return both
         for frame in _FRAMES:
             found = frame.fullmatch(text)
             whole = self._whole(found[2], depth) if found else None
@@ -116,6 +118,19 @@ class Catalogue:
             if values is not None:
                 return template, values
         return None, {}
+
+    def _side_by_side(self, text: str, depth: int) -> str | None:
+        """Return what is said of two texts of ours with a semicolon between; None of others, and of a text with one."""
+        keyed = _KEYED.fullmatch(text.strip())
+        made_by = [self.recognised(part)[0] for part in (text.strip(), keyed[2] if keyed else "") if ";" in text]
+        if any(template and ";" in template.text for template in made_by):
+            return None
+        for found in re.finditer("; ", text):
+            parts = text[: found.start()], text[found.end() :]
+            said = [self.said(part, depth + 1) for part in parts]
+            if said[0] != parts[0] and said[1] != parts[1]:
+                return "; ".join(said)
+        return None
 
     def _in_parts(self, text: str, depth: int) -> str:
         for separator, joined in _SEPARATORS.items():

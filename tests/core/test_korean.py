@@ -108,7 +108,8 @@ def test_a_config_that_cannot_be_read(text: str, lines: list[str]) -> None:
 
 
 def test_a_model_and_data_that_are_not_there(tmp_path: Path) -> None:
-    assert told(lambda: load_preset("eeve-instruc", template_folders()))[0] == (
+    presets = [folder / "models" for folder in template_folders()]
+    assert told(lambda: load_preset("eeve-instruc", presets))[0] == (
         "오류: 'eeve-instruc'이라는 모델이 없습니다; 'eeve-instruct'을(를) 쓰려 했습니까?"
     )
     assert told(lambda: parse_source("여신.jsonl")) == [
@@ -133,8 +134,8 @@ def test_several_mistakes_of_a_data_file(tmp_path: Path) -> None:
         "  잘못된 JSON: 값이 필요함 (1)",
         "    4번째 줄: 잘못된 JSON: 값이 필요함(1번째 칸)",
         f"  위치: {tmp_path / '여신.jsonl'} 1번째 줄, 키 messages[1].content",
-        "  다음: 이 행을 고치거나 삭제하세요. SFT에는 'messages'(role, content) 또는 ShareGPT 'conversations'(from, value)가"
-        " 있는 행이 필요합니다; 한 줄에 완전한 JSON 객체 하나씩 쓰세요",
+        "  다음: 이 행을 고치거나 삭제하세요. SFT에는 'messages'(role, content) 또는 ShareGPT"
+        " 'conversations'(from, value)가 있는 행이 필요합니다; 한 줄에 완전한 JSON 객체 하나씩 쓰세요",
     ]
 
 
@@ -154,6 +155,6 @@ def test_a_machine_that_nobody_numbered() -> None:
 
     assert told(refuse)[::2] == [
         "오류: 이 머신이 2대 중 몇 번째인지 알 수 없습니다",
-        "  다음: 각 머신에서 ALPHAF_NODE_RANK를 0, 1, …(으)로 지정하고 `alphaf`를 하나씩 실행하세요. 첫 번째 머신의 호스트"
-        " 이름으로 접속되지 않으면 ALPHAF_NODE_ADDRESS도 접속할 수 있는 이름으로 지정하세요",
+        "  다음: 각 머신에서 ALPHAF_NODE_RANK를 0, 1, …(으)로 지정하고 `alphaf`를 하나씩 실행하세요. 첫 번째"
+        " 머신의 호스트 이름으로 접속되지 않으면 ALPHAF_NODE_ADDRESS도 접속할 수 있는 이름으로 지정하세요",
     ]

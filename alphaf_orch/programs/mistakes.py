@@ -46,8 +46,8 @@ class Mistakes:
         return self.kinds.total()
 
     def add(self, number: int, what: str, *, fix: str, code: str, key: str = "") -> None:
-        """Count the mistake of one row; rows come in their order."""
-        self._add(Mistake(number, what, fix, code, key))
+        """Count the mistake of one row, in the rows' order; the key `row` is the whole of it, and is not told."""
+        self._add(Mistake(number, what, fix, code, "" if key == "row" else key))
 
     def extend(self, later: Mistakes, before: int) -> None:
         """Add what was found in the next part of the file, whose first row has `before` rows in front of it."""

@@ -30,7 +30,7 @@ _FRAMES = [
         r"([\s\-*#>·|]*(?:[\d,]+ x )?)(.*?)((?: \([\d,]+\))?[\s:.;,]*)",
     )
 ]
-# What is wrong with a key behind its name (`messages[0].content is blank`), and a name with a text about it in brackets.
+# What is wrong with a key behind its name (`messages[0].content is blank`), a name with a text about it in brackets.
 _KEYED = re.compile(
     r"('[^']+'|\S*\w\S*(?<![:;,.])) ((?:and|are|asks|differs|has|holds|is|marks|masks|may|says) .+)", re.DOTALL
 )

@@ -68,7 +68,8 @@ class Mistakes:
 
     def _code(self, *, alone: bool) -> str:
         codes = {mistake.code for mistake in self.first[: 1 if alone else None]}
-        return codes.pop() if len(codes) == 1 else "data.several_mistakes"
+        code = codes.pop() if len(codes) == 1 else "data.several_mistakes"
+        return code
 
     def _add(self, mistake: Mistake) -> None:
         if len(self.first) < SHOWN:

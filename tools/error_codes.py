@@ -30,7 +30,7 @@ for each in CLASSES.values():
 # A class that a caller chooses: each of its domains has the identifier then.
 _ANY = "*"
 _CODE = re.compile(rf"(?:{'|'.join(DOMAINS)}|\{_ANY})\.[a-z0-9_]+")
-_NAMES = ("code", "kind", "_CODES")
+_NAMES = ("code", "kind", "_CODES", "SEVERAL_CODE")
 # Where the message comes from elsewhere: what it says.
 _SAYS = {
     "config.does_not_fit": "a model trained whole does not fit the memory of the cards",

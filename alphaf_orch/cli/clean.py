@@ -11,7 +11,8 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from alphaf_orch.cli.options import command, echo_json, out_console, with_options
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.options import command, out_console, with_options
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.names import named_folder
@@ -94,7 +95,7 @@ def clean(
     elif not as_json:
         _next(found, gone)
     if as_json:
-        echo_json(told)
+        answer("clean", told)
 
 
 def _named(names: Sequence[str], merged: bool) -> list[Found]:

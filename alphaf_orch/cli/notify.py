@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.core.errors import ConfigError, ToolError
 from alphaf_orch.core.paths import RunPaths, runs_dir
@@ -16,8 +17,8 @@ from alphaf_orch.settings.options import Options
 
 
 @command()
-@with_options("run", "config")
-def notify(options: Options) -> None:
+@with_options("run", "config", "as_json")
+def notify(options: Options, as_json: bool) -> None:
     """Send a test message to whoever the settings of a run, or a config file, name under `notify:`."""
     paths = existing_run(options.run) if options.run else RunPaths(runs_dir())
     values = read_remembered(paths.config) if options.run else {"model": ""}
@@ -45,4 +46,7 @@ def notify(options: Options) -> None:
             fix="mend that and try again",
             code="tool.notify_failed",
         )
-    click.echo(f"told {who}")
+    if as_json:
+        answer("notify", {"told": list(checked(asked))})
+    else:
+        click.echo(f"told {who}")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from alphaf_orch.core.called import as_called
 from alphaf_orch.core.wording import Language
 
 _CATALOGUES = Path(__file__).resolve().parents[1] / "locale"
@@ -30,7 +31,7 @@ _FRAMES = [
         r"([\s\-*#>·|]*(?:[\d,]+ x )?)(.*?)((?: \([\d,]+\))?[\s:.;,]*)",
     )
 ]
-# What is wrong with a key behind its name (`messages[0].content is blank`), a name with a text about it in brackets.
+# What is wrong with a key behind its name (`messages[0].content is blank`), and a name with a text in brackets.
 _KEYED = re.compile(
     r"('[^']+'|\S*\w\S*(?<![:;,.])) ((?:and|are|asks|differs|has|holds|is|marks|masks|may|says) .+)", re.DOTALL
 )
@@ -44,6 +45,7 @@ _VALUES = {
     "s": "s?",
     "span": r"(?:an? |\d).*?",  # numbers in words: `a whole number of 1 or more`
 }
+_BEHIND = r"(?:[\s:;,(.].*?)?"  # of two values side by side the second is something that may be said of the first
 _DEPTH = 4  # ours: a message in a message in a message; what is deeper stays as it is
 
 
@@ -56,10 +58,10 @@ def language() -> Language:
 
 
 def spoken(text: str) -> str:
-    """Return a text of ours in the reader's language; a part that is no text of ours stays as it is."""
+    """Return a text of ours in the reader's language, its commands as alphaf was called; what is not ours as it is."""
     if language() == "en" or not text:
-        return text
-    return "\n".join(_catalogue().said(line) for line in text.split("\n"))
+        return as_called(text)
+    return as_called("\n".join(_catalogue().said(line) for line in text.split("\n")))
 
 
 def say(text: str = "", *, err: bool = False) -> None:
@@ -150,10 +152,12 @@ class Template:
     @functools.cached_property
     def _pattern(self) -> re.Pattern[str]:
         made, seen = "", set()
-        for literal, name in self._parts:
+        for n, (literal, name) in enumerate(self._parts):
             made += re.escape(literal)
             if name is not None:
                 value = _NUMBER if _NUMBERED.search(literal) else _VALUES.get(name.rstrip(string.digits), ".*?")
+                if n and not literal and value == ".*?":
+                    value = _BEHIND
                 made += f"(?P={name})" if name in seen else f"(?P<{name}>{value})"
                 seen.add(name)
         return re.compile(made, re.DOTALL)

@@ -64,4 +64,4 @@ def _chosen(datasets: Any, folder: str, name: str, config: str | None, split: st
 
 def _listed(name: str, configs: list[str]) -> str:
     shown = ", ".join(f"{name}:{config}:train" for config in configs[:20])
-    return f"give {shown}{' …' if len(configs) > 20 else ''}"
+    return f"give one of {shown}{' …' if len(configs) > 20 else ''}"

@@ -35,7 +35,7 @@ _MANY = 3  # things that lack
 def print_brief(console: Console, plan: Plan, found: Sequence[Status], costs: Forecast, lacking: Sequence[str]) -> None:
     """Print a plan without its files and commands: what each stage takes, the data, what lacks, the sum."""
     by_name = {cost.name: cost for cost in costs.stages}
-    table = _table("stage", "state", "rows", "steps", "time", "memory", "why", title=plan_title(plan))
+    table = Table(*_stage_heads(), title=spoken(plan_title(plan)), title_justify="left")
     for status in found:
         cost = by_name.get(status.stage.name, StageCost(status.stage.name, memory_basis="", time_basis=""))
         table.add_row(status.stage.name, spoken(status.state), *amounts(cost), spoken(status.reason))
@@ -59,7 +59,7 @@ def print_arms_end(
     costs = {name: forecast_of(plan, machine(plan), found[name], kept) for name, plan in plans.items()}
     for name, plan in plans.items() if how.full and tools_here else ():
         print_plan(console, plan, found[name], costs[name])
-    table = _table("arm", "stages", "steps", "time", "memory", title="in all")
+    table = Table(*_arm_heads(), title=spoken("in all"), title_justify="left")
     for name, forecast in list(costs.items())[:_ARMS]:
         table.add_row(name, spoken(_stages(found[name])), *_arm_amounts(forecast))
     if len(costs) > _ARMS:
@@ -108,5 +108,10 @@ def _arm_amounts(costs: Forecast) -> tuple[str, str, str]:
     return steps, time_and_hours(costs), amounts(widest)[3] if widest else ""
 
 
-def _table(*heads: str, title: str) -> Table:
-    return Table(*map(spoken, heads), title=spoken(title), title_justify="left")
+def _stage_heads() -> tuple[str, ...]:
+    amounts = (spoken("rows"), spoken("steps"), spoken("time"), spoken("memory"))
+    return spoken("stage"), spoken("state"), *amounts, spoken("why")
+
+
+def _arm_heads() -> tuple[str, ...]:
+    return spoken("arm"), spoken("stages"), spoken("steps"), spoken("time"), spoken("memory")

@@ -136,12 +136,20 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
 
 @pytest.fixture
 def alphaf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that runs the `alphaf` command in this process, in an empty folder."""
+    """Return a function that runs the `alphaf` command in this process, in an empty folder.
+
+    Whatever it prints with --json is held to the published schema.
+    """
+    from answers import checked
+
     from alphaf_orch.cli.main import main
 
     monkeypatch.chdir(tmp_path)
 
     def call(*args: str) -> Result:
-        return CliRunner().invoke(main, list(args), catch_exceptions=False)
+        result = CliRunner().invoke(main, list(args), catch_exceptions=False)
+        if "--json" in args:
+            checked(result.stdout)
+        return result
 
     return call

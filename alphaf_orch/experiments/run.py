@@ -23,6 +23,7 @@ from alphaf_orch.core.processes import Stop, interrupts_noted
 from alphaf_orch.core.progress import LogLine, tell
 from alphaf_orch.core.record import now, write_atomic
 from alphaf_orch.core.signals import CODE, LATER_CODE
+from alphaf_orch.core.stamps import unstamped
 from alphaf_orch.core.warm import passed_on
 from alphaf_orch.experiments.experiment import (
     Arm,
@@ -187,6 +188,6 @@ class _ArmLine(LogLine):
         return self._arm
 
     def _stream(self, *, final: bool = False) -> None:
-        for line in self._printed(final=final).splitlines():
+        for line in map(unstamped, self._printed(final=final).splitlines()):
             if self._all or (_WORTH_A_LINE.match(line) and not _NOT_WORTH.match(line)):
                 tell(self._console, f"[{self._arm}] {line}")

@@ -2,13 +2,16 @@
 
 A message is written in English where it comes up, as a literal or an f-string. Its template, `{name}` for each value,
 is the key in `alphaf_orch/locale/ko/PACKAGE.json`; the Korean text stands beside it, "" where it is lacking and null
-where nobody is shown the text. click's own words, which it marks itself, are the catalogue `click.json`.
+where nobody is shown the text. What click marks for translation is `click.json`, what pydantic and json say of a value
+is `libraries.json`.
 """
 
 from __future__ import annotations
 
 import ast
+import inspect
 import json
+import json.decoder
 import re
 import string
 import sys
@@ -17,6 +20,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pydantic_core._pydantic_core import list_all_errors
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "alphaf_orch"
 CATALOGUES = PACKAGE / "locale" / "ko"
@@ -24,38 +29,33 @@ _WORD = re.compile(r"(?<![\w{])[A-Za-z][a-z']+(?![\w}])")
 _PATTERN = re.compile(
     r"\\[wbdsS.(]|\(\?|\.\*|\w\|\w|\[\w-\]|#include|\$\("
 )  # a regular expression, or a program's text
+_SMALL = frozenset(("of", "and", "in", "on", "is", "an", "the", "by", "to", "or", "with", "at", "from", "for", "was"))
+_ARTICLE = re.compile(r"an? [a-z]+")
 # What is called with texts that nobody reads, patterns, paths and keys, or that have both languages already.
-_NOT_READ = frozenset(
-    (
-        *("Label", "add_argument", "compile", "find_template", "rendered", "with_name", "with_suffix", "glob", "rglob"),
-        *(
-            "Path",
-            "search",
-            "sub",
-            "match",
-            "fullmatch",
-            "findall",
-            "split",
-            "getattr",
-            "get",
-            "setdefault",
-            "startswith",
-        ),
-        *(
-            "endswith",
-            "removeprefix",
-            "removesuffix",
-            "mkdtemp",
-            "mkstemp",
-            "strftime",
-            "resolve_name",
-            "Thread",
-            "encode",
-        ),
-        *("Field", "open", "slug", "href", "bind", "connect", "index", "count", "replace", "partition", "rpartition"),
-    )
+# fmt: off
+_NOT_READ = frozenset((
+    "Label", "add_argument", "compile", "find_template", "rendered", "with_name", "with_suffix", "glob", "rglob",
+    "Path", "search", "sub", "match", "fullmatch", "findall", "split", "getattr", "get", "setdefault", "startswith",
+    "endswith", "removeprefix", "removesuffix", "mkdtemp", "mkstemp", "strftime", "resolve_name", "Thread", "encode",
+    "Field", "open", "slug", "href", "bind", "connect", "index", "count", "replace", "partition", "rpartition",
+))
+# fmt: on
+# What libyaml says of the mistakes that people make; its source is not python.
+_YAML = (
+    "mapping values are not allowed in this context",
+    "block sequence entries are not allowed in this context",
+    "did not find expected key",
+    "did not find expected node content",
+    "did not find expected '-' indicator",
+    "did not find expected ',' or ']'",
+    "did not find expected ',' or '}'",
+    "could not find expected ':'",
+    "found character that cannot start any token",
+    "found unexpected end of stream",
+    "found undefined alias",
+    "but found another document",
 )
-_SHOWN = frozenset({"spoken"})  # whose literals are messages whatever their length
+_SHOWN = frozenset({"spoken", "RowError"})  # whose literals are messages whatever their length
 _NO_MESSAGES = ("locale", "schemas", "programs/models", "programs/warm", "programs/architectures", "report")
 
 
@@ -133,11 +133,14 @@ def _name(value: ast.expr) -> str:
 
 
 def is_message(text: str) -> bool:
-    """Return whether a template reads as words of a language: two of them at least, with a space between."""
+    """Return whether a template reads as words of a language: two of them, or one with a value or an article."""
     if _PATTERN.search(text):
         return False
     plain = re.sub(r"\{\w+\}", " ", text)
-    return " " in text.strip() and len(_WORD.findall(plain)) >= 2
+    words = _WORD.findall(plain)
+    # Values with nothing between them but "of" or "and" are found in anybody's sentence.
+    said = len(words) + (plain != text) + bool(_ARTICLE.fullmatch(text)) if set(words) - _SMALL else 0
+    return " " in text.strip() and said >= 2
 
 
 class _Messages(ast.NodeVisitor):
@@ -223,10 +226,18 @@ def _click_text(node: ast.expr) -> str | None:
     return re.sub(r"!r\}", "}", text).strip() if isinstance(text, str) and "%(" not in text else None
 
 
+def of_libraries() -> list[str]:
+    """Return the templates of what pydantic, json and yaml say of a value or a text, behind messages of ours."""
+    said = [each["message_template_python"] for each in list_all_errors()]
+    calls = (node for node in ast.walk(ast.parse(inspect.getsource(json.decoder))) if isinstance(node, ast.Call))
+    named = (node.args[0] for node in calls if getattr(node.func, "id", "") == "JSONDecodeError")
+    return [*said, *(str(node.value) for node in named if isinstance(node, ast.Constant)), *map(_escaped, _YAML)]
+
+
 def of_sources() -> dict[str, list[str]]:
     """Return the templates of all messages by catalogue; one that several packages have is the first one's."""
-    catalogues: dict[str, list[str]] = {"click": of_click()}
-    seen = set(catalogues["click"])
+    catalogues: dict[str, list[str]] = {"click": of_click(), "libraries": of_libraries()}
+    seen = {text for found in catalogues.values() for text in found}
     for package in sorted(each for each in PACKAGE.iterdir() if each.is_dir() and each.name != "__pycache__"):
         found: list[str] = []
         for path in sorted(package.rglob("*.py")):

@@ -7,6 +7,8 @@ import io
 import os
 import pkgutil
 import sys
+from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -164,6 +166,16 @@ class _Named(click.Command):
 class _Alphaf(click.Group):
     """The commands; an interrupt and an error of the disk or of a path, wherever they came up, are told as such."""
 
+    def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
+        """Call the command that the words name; where they say --json, an error of any kind is JSON too."""
+        words = list(sys.argv[1:] if args is None else args)
+        if standalone_mode and "--json" in words:
+            from alphaf_orch.cli.answer import asked, told
+
+            if asked(words):
+                told(partial(super().main, words, standalone_mode=False, **extra))
+        return super().main(args, standalone_mode=standalone_mode, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             result = super().invoke(ctx)
@@ -220,8 +232,10 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
         last = traceback.extract_tb(trace)[-1]
         where = f"{last.filename}:{last.lineno}; the trace could not be kept: {problem.strerror}"
     message = mask(f"alphaf itself failed: {kind.__name__}: {error}")
-    click.echo(
-        f"error: {message}\n  where: {where}\n  next:  report it with that; what is finished is kept",
-        err=True,
-    )
+    answer = sys.modules.get("alphaf_orch.cli.answer")
+    if answer:  # else no JSON is asked for
+        answer.defect(message, where, "report it with that; what is finished is kept", UNFORESEEN)
+    from alphaf_orch.core.errors import told
+
+    click.echo(told(message, where, "report it with that; what is finished is kept", "alphaf.defect"), err=True)
     os._exit(UNFORESEEN)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import click
 
-from alphaf_orch.cli.options import command, echo_json, with_options
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.core.json_schema import Schema, document, of_model
 from alphaf_orch.evaluation.tasks.schema import task_schema
 from alphaf_orch.judging.preset import JudgePreset
@@ -45,7 +46,7 @@ def schema(name: str | None, as_json: bool) -> None:
         return
     rows = [{"name": each, "of": about} for each, (about, _) in SCHEMAS.items()]
     if as_json:
-        echo_json({"schema": "alphaf/schemas/1", "schemas": rows})
+        answer("schemas", {"schemas": rows})
         return
     for row in rows:
         click.echo(f"{row['name']:8} {row['of']}")

@@ -18,12 +18,33 @@ import click
 from alphaf_orch.core.wording import Language
 
 _CATALOGUES = Path(__file__).resolve().parents[1] / "locale"
-_SEPARATORS = ("; ", " · ", ": ", ", ")
-# What may stand around a text: spaces, then bullets, then a point or a colon too.
+# Between the parts of a text, and what is said there; `and` only where both of its sides are texts of ours.
+_SEPARATORS = {"; ": "; ", " · ": " · ", ": ": ": ", ", ": ", ", " and ": ", "}
+_MARKS = ":;,. "
+# What may stand around a text: spaces, then bullets, then a point or a colon too, and how often it was met.
 _FRAMES = [
     re.compile(each, re.DOTALL)
-    for each in (r"(\s*)(.*?)(\s*)", r"([\s\-*#>·|]*)(.*?)(\s*)", r"([\s\-*#>·|]*)(.*?)([\s:.;,]*)")
+    for each in (
+        r"(\s*)(.*?)(\s*)",
+        r"([\s\-*#>·|]*)(.*?)(\s*)",
+        r"([\s\-*#>·|]*(?:[\d,]+ x )?)(.*?)((?: \([\d,]+\))?[\s:.;,]*)",
+    )
 ]
+# What is wrong with a key behind its name (`messages[0].content is blank`), and a name with a text in brackets.
+_KEYED = re.compile(
+    r"('[^']+'|\S*\w\S*(?<![:;,.])) ((?:and|are|asks|differs|has|holds|is|marks|masks|may|says) .+)", re.DOTALL
+)
+_LEAST = 8  # ours: letters of a text that is looked for behind a key; `is {value}` is found behind any word
+_BRACKETED = re.compile(r"(\S+) \((.+)\)", re.DOTALL)
+# Values of which the form is known, behind a word or by their names: a short template would be found in other texts.
+_NUMBER = r"-?[\d,.]+"
+_NUMBERED = re.compile(r"(?:^|\W)line $")
+_VALUES = {
+    **dict.fromkeys(("low", "high", "number", "count"), _NUMBER),
+    "s": "s?",
+    "span": r"(?:an? |\d).*?",  # numbers in words: `a whole number of 1 or more`
+}
+_BEHIND = r"(?:[\s:;,(.].*?)?"  # of two values side by side the second is something that may be said of the first
 _DEPTH = 4  # ours: a message in a message in a message; what is deeper stays as it is
 
 
@@ -54,6 +75,7 @@ class Catalogue:
         made = sorted((Template(text, said) for text, said in texts.items()), key=lambda each: -each.literal)
         self._exact = {each.needle: each for each in made if not each.has_values}
         self._templates = [each for each in made if each.has_values]
+        self.recognised = functools.lru_cache(maxsize=4096)(self._recognised)
 
     def said(self, text: str, depth: int = 0) -> str:
         """Return one line as it is said in the other language, spaces, bullets and points around it as they were."""
@@ -61,14 +83,29 @@ class Catalogue:
             return text
         for frame in _FRAMES:
             before, inner, after = _cut(frame, text)
-            template, values = self.recognised(inner)
-            if template:
-                return (
-                    before + template.filled({key: self.said(each, depth + 1) for key, each in values.items()}) + after
-                )
+            whole = self._whole(inner, depth)
+            if whole is not None:
+                return before + whole + after
         return self._in_parts(text, depth)
 
-    def recognised(self, text: str) -> tuple[Template | None, dict[str, str]]:
+    def _whole(self, text: str, depth: int) -> str | None:
+        """Return what is said of a text that a template makes, or one behind a key or in brackets; None of others."""
+        if said := self._made(text, depth):
+            return said
+        keyed, bracketed = _KEYED.fullmatch(text), _BRACKETED.fullmatch(text)
+        if keyed and (problem := self._made(keyed[2], depth, least=_LEAST)):
+            return f"{self.said(keyed[1], depth + 1)}: {problem}"
+        if bracketed and (about := self.said(bracketed[2], depth + 1)) != bracketed[2]:
+            return f"{bracketed[1]}({about})"
+        return None
+
+    def _made(self, text: str, depth: int, *, least: int = 0) -> str | None:
+        template, values = self.recognised(text)
+        if template is None or template.literal < least:
+            return None
+        return template.filled({key: self.said(each, depth + 1) for key, each in values.items()})
+
+    def _recognised(self, text: str) -> tuple[Template | None, dict[str, str]]:
         """Return the template that a text is made by, with the values in it; None where it is no text of ours."""
         if text in self._exact:
             return self._exact[text], {}
@@ -79,11 +116,14 @@ class Catalogue:
         return None, {}
 
     def _in_parts(self, text: str, depth: int) -> str:
-        for separator in _SEPARATORS:
+        for separator, joined in _SEPARATORS.items():
             first, found, rest = text.partition(separator)
+            if not found:
+                continue
             parts = [self.said(part, depth + 1) for part in (first, rest)]
-            if found and parts != [first, rest]:
-                return separator.join(parts)
+            known = [part != given for part, given in zip(parts, (first, rest), strict=True)]
+            if all(known) or (any(known) and joined == separator):
+                return joined.join(parts)
         return text
 
 
@@ -111,10 +151,13 @@ class Template:
     @functools.cached_property
     def _pattern(self) -> re.Pattern[str]:
         made, seen = "", set()
-        for literal, name in self._parts:
+        for n, (literal, name) in enumerate(self._parts):
             made += re.escape(literal)
             if name is not None:
-                made += f"(?P={name})" if name in seen else f"(?P<{name}>.*?)"
+                value = _NUMBER if _NUMBERED.search(literal) else _VALUES.get(name.rstrip(string.digits), ".*?")
+                if n and not literal and value == ".*?":
+                    value = _BEHIND
+                made += f"(?P={name})" if name in seen else f"(?P<{name}>{value})"
                 seen.add(name)
         return re.compile(made, re.DOTALL)
 
@@ -129,5 +172,10 @@ def _cut(frame: re.Pattern[str], text: str) -> tuple[str, str, str]:
 def _catalogue() -> Catalogue:
     texts: dict[str, str] = {}
     for path in sorted((_CATALOGUES / "ko").glob("*.json")):
-        texts |= {text: said for text, said in json.loads(path.read_text(encoding="utf-8")).items() if said}
-    return Catalogue(texts)
+        found = {text: said for text, said in json.loads(path.read_text(encoding="utf-8")).items() if said}
+        if path.stem == "libraries":  # what they say is put behind a text of ours
+            found |= {text[0].lower() + text[1:]: said for text, said in found.items()}
+        texts |= found
+    # What stands before or behind another text is met without its mark too, where that was taken for a separator.
+    plain = {text.strip(_MARKS): said.strip(_MARKS) for text, said in texts.items() if text != text.strip(_MARKS)}
+    return Catalogue(plain | texts)

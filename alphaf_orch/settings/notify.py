@@ -81,16 +81,23 @@ def refuse_addresses(value: Any, place: Callable[..., str]) -> None:
                 f"notify.{key} holds an address, and a run remembers its settings",
                 where=place("notify", str(key)),
                 fix=HOW,
+                code="config.holds_secret",
             )
     name = value.get("webhook_env")
     if isinstance(name, str) and not _VARIABLE.fullmatch(name):
-        raise ConfigError("notify.webhook_env is no name of a variable", where=place("notify", "webhook_env"), fix=HOW)
+        raise ConfigError(
+            "notify.webhook_env is no name of a variable",
+            where=place("notify", "webhook_env"),
+            fix=HOW,
+            code="config.not_a_variable",
+        )
     command = value.get("command")
     if command is not None and not (isinstance(command, list | tuple) and command):
         raise ConfigError(
             "notify.command is no list of arguments",
             where=place("notify", "command"),
             fix="write one entry a word, as in `command: [/home/me/tell, --room, gpu]`; there is no shell",
+            code="config.wrong_type",
         )
 
 
@@ -101,6 +108,10 @@ def mistaken(mistake: Mistake, place: str) -> ConfigError:
         name = mistake.keys[-1]
         known = ", ".join(Notify.model_fields)
         fix = HOW if name in ("webhook", "url", "webhook_url", "address") else f"known keys: {known}"
-        return ConfigError(f"unknown key {key}{nearest(name, Notify.model_fields)}", where=place, fix=fix)
+        return ConfigError(
+            f"unknown key {key}{nearest(name, Notify.model_fields)}", where=place, fix=fix, code="config.unknown_key"
+        )
     message = mistake.message.removeprefix("Value error, ")
-    return ConfigError(f"{key}: {message[:1].lower()}{message[1:]}", where=place, fix="see docs/notify.md")
+    return ConfigError(
+        f"{key}: {message[:1].lower()}{message[1:]}", where=place, fix="see docs/notify.md", code="config.wrong_value"
+    )

@@ -27,7 +27,7 @@ def check_trackers(values: Mapping[str, Any], where: str | Path) -> None:
         place = f"{where}, key trackers.{key}" if isinstance(where, str) else place_of(where, ("trackers", key))
         if key not in known:
             what = f"{key}{nearest(key, known) or ': no such tracker key'}"
-            raise ConfigError(what, where=place, fix=f"use axolotl's own: {', '.join(KEYS)}")
+            raise ConfigError(what, where=place, fix=f"use axolotl's own: {', '.join(KEYS)}", code="config.unknown_key")
         check_key(key, value, known, place)
 
     raise_all(found_in(partial(check, key, value) for key, value in values.items()))

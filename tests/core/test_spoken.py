@@ -82,15 +82,20 @@ def test_every_message_of_the_sources_has_its_korean_text() -> None:
 
 
 def test_every_template_is_recognised_as_itself() -> None:
-    templates = [
-        text for path in messages.CATALOGUES.glob("*.json") for text, said in messages.read(path).items() if said
-    ]
-    known = Catalogue({text: text for text in templates})
+    texts: dict[str, str] = {}
+    for path in messages.CATALOGUES.glob("*.json"):
+        texts |= {text: said for text, said in messages.read(path).items() if said}
+    known = Catalogue(texts)
     mistaken = {}
-    for text in templates:
-        names = {name for _, name, _, _ in string.Formatter().parse(text) if name}
-        values = {name: f"<{number}>" for number, name in enumerate(sorted(names))}
+    for text, said in texts.items():
+        parts = [(literal, name) for literal, name, _, _ in string.Formatter().parse(text) if name]
+        # Numbers, which some values must be; of two side by side the second is something that is said of the first.
+        values = {
+            name: "s" if name.rstrip(string.digits) == "s" else str(n) if literal or n == 101 else f": {n}"
+            for n, (literal, name) in enumerate(parts, 101)
+        }
         template, found = known.recognised(text.format_map(values))
-        if template is None or template.text != text or found != values:
-            mistaken[text] = template and template.text
+        shown = template and template.filled(found)
+        if shown != said.format_map(values):
+            mistaken[text] = shown
     assert mistaken == {}

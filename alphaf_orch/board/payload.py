@@ -36,6 +36,24 @@ def moving(snapshot: Snapshot, version: str) -> dict[str, Any]:
     }
 
 
+def look_json(snapshot: Snapshot, only: Sequence[str] | None, experiment: str) -> dict[str, Any]:
+    """Return one look whole, with the paths of its pages; with `only` no more than those runs and the experiment."""
+
+    def place(name: str) -> str:
+        return str(snapshot.root / name)
+
+    whole = {**everything(snapshot, place), **moving(snapshot, "")}
+    whole = {"at": snapshot.at, **{key: value for key, value in whole.items() if key not in ("version", "pages")}}
+    if only is None:
+        return whole
+    return {
+        **whole,
+        "runs": [run for run in whole["runs"] if run["name"] in only],
+        "experiments": [each for each in whole["experiments"] if each["name"] == experiment],
+        "working": [work for work in whole["working"] if work["run"] in only],
+    }
+
+
 def curve_json(curve: Curve) -> dict[str, Any]:
     """Return the points of a curve as short rows: the step and the figures."""
     return {

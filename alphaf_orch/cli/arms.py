@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
+from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import How, log_console
-from alphaf_orch.cli.submit import print_file
+from alphaf_orch.cli.submit import file_json, print_file
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.pipelined import files_of
 from alphaf_orch.clusters.submit import Live
@@ -47,11 +49,22 @@ def submit_arms(
         experiment, paths, site, report, log_console(), beside,
         parallel=parallel, online=how.online, verbose=how.verbose,
     )  # fmt: skip
-    _tell(experiment, paths, site, done)
+    if how.as_json:
+        answer("submission", _told_json(experiment, done))
+    else:
+        _tell(experiment, paths, site, done)
     if not how.wait or not (done.ids or done.live):
         return None
     ids = [*done.ids.values(), *(each.record.job_id for each in done.live.values())]
-    return follow_jobs(experiment.name, ids, None if done.live else since)
+    code = follow_jobs(experiment.name, ids, None if done.live else since)
+    if how.as_json:
+        answer("submission", {**_told_json(experiment, done), "exit_code": code})
+    return code
+
+
+def _told_json(experiment: Experiment, done: Submission) -> dict[str, Any]:
+    under_way = {f"{each.record.run}:{each.record.name}": each.record.job_id for each in done.live.values()}
+    return {"run": experiment.name, "submitted": dict(done.ids), "under_way": under_way}
 
 
 def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Submission) -> None:
@@ -102,6 +115,12 @@ def dry_arms(
     plans, _ = plan_arms(experiment, paths, site, online=False, dry=True)
     report = report_job(experiment, language)
     return plans, wanted_jobs(experiment, paths, plans, site, report, beside, parallel=parallel, live={})
+
+
+def jobs_of_arms(wanted: Wanted, paths: ExperimentPaths, site: Site) -> list[dict[str, Any]]:
+    """Return the files that a scheduler would be given as JSON values."""
+    files = files_of(wanted.jobs, site.profile, site.scheduler, partial(places, paths), site.place)
+    return [file_json(file) for file in files]
 
 
 def print_jobs(console: Console, wanted: Wanted, paths: ExperimentPaths, site: Site) -> None:

@@ -6,7 +6,8 @@ import sys
 
 from rich.console import Console
 
-from alphaf_orch.cli.options import command, echo_json, out_console, with_options
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.options import command, out_console, with_options
 from alphaf_orch.runs.doctor import Report, examine, report_json
 from alphaf_orch.runs.machine.checks import Check
 from alphaf_orch.settings.config import build_config, read_config
@@ -26,7 +27,7 @@ def doctor(options: Options, as_json: bool) -> None:
     else:  # the machine alone, in the environments that a config file names
         report = examine(build_config({**file, "model": ""}, str(options.config)), None)
     if as_json:
-        echo_json(report_json(report))
+        answer("doctor", report_json(report))
     else:
         _print(out_console(), report)
     sys.exit(report.exit_code)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
+from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import log_console, out_console
-from alphaf_orch.cli.views import print_plan
+from alphaf_orch.cli.views import plan_json, print_plan
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.record import read_manifest
@@ -25,14 +28,18 @@ def tell_notes(plan: Plan) -> None:
         log_console().print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
 
 
-def print_dry_run(plan: Plan, machine: Machine) -> None:
-    """Print what would run and put the rendered files into a temporary folder."""
+def print_dry_run(plan: Plan, machine: Machine, *, as_json: bool, jobs: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Print what would run and put the rendered files into a temporary folder; `jobs` are those of JSON."""
     scratch = Path(tempfile.mkdtemp(prefix=f"alphaf-{plan.paths.name}-"))
     chosen = statuses(plan, read_manifest(plan.paths.manifest))
     for status in chosen:
         for path, file in status.stage.files.items():
             with writing(scratch / path.name):
                 (scratch / path.name).write_text(file.text, encoding="utf-8")
-    print_plan(out_console(), plan, chosen, forecast_of(plan, machine, chosen), scratch)
+    expected = forecast_of(plan, machine, chosen)
+    if as_json:
+        answer("plan", {**plan_json(plan, chosen, expected, scratch), "jobs": list(jobs)})
+        return
+    print_plan(out_console(), plan, chosen, expected, scratch)
     tell_notes(plan)
     click.echo(f"dry run: nothing was launched; the rendered files are in {scratch}")

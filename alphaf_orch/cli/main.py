@@ -7,6 +7,8 @@ import io
 import os
 import pkgutil
 import sys
+from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -73,6 +75,10 @@ COMMANDS = {
         "evaluate:evaluate",
         "Score the models of a run on finance benchmarks, offline; what is known already is not asked again.",
     ),
+    "init": (
+        "init:init",
+        "Write a folder to start from: commented settings, an example of data, a walk-through; say the next commands.",
+    ),
     "judge": ("judge:judge", "Let a judge model say which of two models of a run answers better."),
     "logs": (
         "logs:logs",
@@ -82,7 +88,7 @@ COMMANDS = {
         "merge:merge_models",
         "Merge a run's newest finished model with others by mergekit, and check the hand-off again.",
     ),
-    "models": ("look:models", "List the model presets, and whether their weights are on this machine."),
+    "models": ("models:models", "List the model presets, and whether their weights are on this machine."),
     "notify": (
         "notify:notify",
         "Send a test message to whoever the settings of a run, or a config file, name under `notify:`.",
@@ -102,6 +108,10 @@ COMMANDS = {
     "run": ("train:run", "Run the whole chain: data, SFT, merge, DPO, merge."),
     "runs": ("look:runs", "List the runs and the experiments, the newest last, with the state of each."),
     "sft": ("train:sft", "Fine-tune a model with axolotl, merge the adapter and check the hand-off."),
+    "schema": (
+        "schema:schema",
+        "Print the JSON schema by which editors complete and check a YAML file of yours; without NAME list them.",
+    ),
     "show": (
         "look:show",
         "Show one run: the state of each stage, key metrics and paths; of an experiment that of each arm.",
@@ -155,6 +165,16 @@ class _Named(click.Command):
 
 class _Alphaf(click.Group):
     """The commands; an interrupt and an error of the disk or of a path, wherever they came up, are told as such."""
+
+    def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
+        """Call the command that the words name; where they say --json, an error of any kind is JSON too."""
+        words = list(sys.argv[1:] if args is None else args)
+        if standalone_mode and "--json" in words:
+            from alphaf_orch.cli.answer import asked, told
+
+            if asked(words):
+                told(partial(super().main, words, standalone_mode=False, **extra))
+        return super().main(args, standalone_mode=standalone_mode, **extra)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -212,8 +232,10 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
         last = traceback.extract_tb(trace)[-1]
         where = f"{last.filename}:{last.lineno}; the trace could not be kept: {problem.strerror}"
     message = mask(f"alphaf itself failed: {kind.__name__}: {error}")
-    click.echo(
-        f"error: {message}\n  where: {where}\n  next:  report it with that; what is finished is kept",
-        err=True,
-    )
+    answer = sys.modules.get("alphaf_orch.cli.answer")
+    if answer:  # else no JSON is asked for
+        answer.defect(message, where, "report it with that; what is finished is kept", UNFORESEEN)
+    from alphaf_orch.core.errors import told
+
+    click.echo(told(message, where, "report it with that; what is finished is kept", "alphaf.defect"), err=True)
     os._exit(UNFORESEEN)

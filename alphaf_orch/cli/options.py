@@ -1,9 +1,8 @@
-"""What all commands share: each option declared once, the objects they are handed as, the consoles, JSON."""
+"""What all commands share: each option declared once, the objects they are handed as, the consoles."""
 
 from __future__ import annotations
 
 import functools
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -15,7 +14,8 @@ from typing import IO, Any, TypeVar, cast, get_type_hints
 import click
 from rich.console import Console
 
-from alphaf_orch.core.masking import MaskedStream, mask_values
+from alphaf_orch.cli.answer import answer, around
+from alphaf_orch.core.masking import MaskedStream
 from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.wording import Language
 
@@ -89,7 +89,8 @@ OPTIONS: dict[str, partial[Any]] = {
     "detach": declared("--detach", is_flag=True, help="Go on without this terminal; `alphaf attach` follows it."),
     "on": declared("--on", metavar="WHERE", help="local, slurm[:PROFILE], skypilot[:PROFILE] or kubernetes[:PROFILE]."),
     "wait": declared("--wait", is_flag=True, help="Follow the submitted jobs to their end."),
-    "as_json": declared("--json", "as_json", is_flag=True, help="Print JSON."),
+    "as_json": declared("--json", "as_json", is_flag=True, help="Print one JSON value, an error too."),
+    "quiet": declared("--quiet", "-q", is_flag=True, help="Print the result and errors, nothing else."),
 }
 
 
@@ -103,6 +104,7 @@ class How:
     detach: bool = False
     wait: bool = False
     as_json: bool = False
+    quiet: bool = False
     warm: bool | None = None  # None: as the settings have it
     lang: Language = "ko"
 
@@ -134,21 +136,23 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
 
         @functools.wraps(function)
         def call(**given: Any) -> None:
+            as_json, quiet = (bool(given.get(name)) for name in ("as_json", "quiet"))
             objects = {
                 taken: kind(**{field.name: given.pop(field.name) for field in fields(kind) if field.name in given})
                 for taken, kind in kinds.items()
             }
             if any(isinstance(made, How) and made.detach for made in objects.values()):
-                _detach()
+                _detach(as_json=as_json)
             else:
-                function(**objects, **given)
+                with around(as_json=as_json, quiet=quiet):
+                    function(**objects, **given)
 
         return click.command(name or function.__name__)(call)
 
     return decorate
 
 
-def _detach() -> None:
+def _detach(*, as_json: bool) -> None:
     """Have the same command go on without this terminal; return once it holds its run, exit with it where it ended."""
     from alphaf_orch.core.calls import read_call
     from alphaf_orch.core.detached import start_detached
@@ -157,6 +161,9 @@ def _detach() -> None:
     if isinstance(log, int):
         sys.exit(log)
     call, name = read_call(log), log.parents[1].relative_to(runs_dir())
+    if as_json:
+        answer("detached", {"run": str(name), "log": str(log), "holder": str(call.holder) if call else None})
+        return
     click.echo(f"{name}: goes on without this terminal ({call.holder if call else 'it has ended'}), log {log}")
     click.echo(f"follow it: alphaf attach {name}")
 
@@ -179,8 +186,3 @@ def _console(stream: IO[str], width: int | None = None) -> Console:
 
 def _masked(stream: IO[str]) -> IO[str]:
     return cast("IO[str]", MaskedStream(stream))
-
-
-def echo_json(value: Any) -> None:
-    """Print a value as JSON, Korean as it is."""
-    click.echo(json.dumps(mask_values(value), indent=1, ensure_ascii=False))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from alphaf_orch.cli.options import command, echo_json, out_console, with_options
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.options import command, out_console, with_options
 from alphaf_orch.cli.views import plan_json, print_plan
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.record import read_manifest
@@ -29,7 +30,7 @@ def plan(options: Options, as_json: bool) -> None:
     found = statuses(made, read_manifest(paths.manifest))
     expected = forecast_of(made, machine, found)
     if as_json:
-        echo_json(plan_json(made, found, expected))
+        answer("plan", plan_json(made, found, expected))
     else:
         print_plan(out_console(), made, found, expected)
 

@@ -6,12 +6,14 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import click
 from rich.console import Console
 
+from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.dry_run import print_dry_run
-from alphaf_orch.cli.options import How, echo_json, log_console, out_console
+from alphaf_orch.cli.options import How, log_console, out_console
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.chain import named_here
 from alphaf_orch.clusters.jobs import Job, Needs
@@ -30,7 +32,7 @@ from alphaf_orch.settings.clusters import parse_on
 from alphaf_orch.settings.config import RunConfig
 
 # What a job leaves out of the call that it makes again, with a value behind it or alone: where it runs, how it is told.
-_WITH_VALUE, _ALONE = ("--on",), ("--wait", "--detach", "--dry-run", "--verbose", "-v", "--json")
+_WITH_VALUE, _ALONE = ("--on",), ("--wait", "--detach", "--dry-run", "--verbose", "-v", "--json", "--quiet", "-q")
 WORDS = "alphaf.words"  # of main: in a command's context: the words that it was called with
 
 
@@ -52,8 +54,10 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
         machine = site.machine(config)
         plan = make_plan(config, machine, paths.root, scope)
         check_recipe(plan, lambda text: click.echo(text, err=True))
-        print_dry_run(plan, machine)
-        print_jobs(run_jobs(plan, run, site), paths, site)
+        jobs = run_jobs(plan, run, site)
+        print_dry_run(plan, machine, as_json=how.as_json, jobs=jobs_json(jobs, paths, site) if how.as_json else ())
+        if not how.as_json:
+            print_jobs(jobs, paths, site)
         return
     told_by_jobs(config, site.profile.env, partial(click.echo, err=True))
     since = so_far(paths.root)
@@ -70,6 +74,9 @@ def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Si
     name = re.sub(r"[^\w.-]", "_", f"{command}-{what}")[:80] + (f"-{fingerprint(rest)[:6]}" if rest else "")
     config = run_config(paths)
     job = Job(run, name, needs, argv=(command, *words, "--on", "local"), reads=named_here(config))
+    if how.dry_run and how.as_json:
+        answer("jobs", {"run": run, "on": str(site.on), "jobs": jobs_json([job], paths, site)})
+        return
     if how.dry_run:
         print_jobs([job], paths, site)
         return
@@ -101,6 +108,17 @@ def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site) -> None:
     click.echo(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written into the run")
 
 
+def jobs_json(jobs: Sequence[Job], paths: RunPaths, site: Site) -> list[dict[str, Any]]:
+    """Return what print_jobs prints as JSON values."""
+    return [file_json(file) for file in files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place)]
+
+
+def file_json(file: File) -> dict[str, Any]:
+    """Return a file that a scheduler would be given: whose jobs, whole, and the commands that hand it over."""
+    commands = [list(argv) for argv in (*file.waits, file.command)]
+    return {"jobs": [job.key for job in file.jobs], "path": str(file.path), "text": file.text, "commands": commands}
+
+
 def print_file(console: Console, file: File) -> None:
     """Print a file that a scheduler would be given, whole, and what would hand it over."""
     console.out(f"# {file.path}", highlight=False)
@@ -111,20 +129,23 @@ def print_file(console: Console, file: File) -> None:
 
 def _say(how: How) -> Callable[[str], None]:
     """Return what tells of each job: on stderr, where stdout is JSON's."""
-    return partial(click.echo, err=how.as_json)
+    return partial(click.echo, err=how.as_json or how.quiet)
 
 
 def _tell(handed: Handed, run: str, since: Mapping[RunPaths, int], how: How) -> None:
     live = [each.record for each in handed.live.values()]
+    submitted = {key.rpartition(":")[2]: number for key, number in handed.ids.items()}
+    told = {"run": run, "submitted": submitted, "under_way": {record.name: record.job_id for record in live}}
     if how.as_json:
-        submitted = {key.rpartition(":")[2]: number for key, number in handed.ids.items()}
-        under_way = {record.name: record.job_id for record in live}
-        echo_json({"run": run, "submitted": submitted, "under_way": under_way})
+        answer("submission", told)
     else:
         _tell_lines(handed, run, waits=how.wait)
     if how.wait and (handed.ids or live):
         ids = [*handed.ids.values(), *(record.job_id for record in live)]
-        sys.exit(follow_jobs(run, ids, None if live else since))
+        code = follow_jobs(run, ids, None if live else since)
+        if how.as_json:
+            answer("submission", {**told, "exit_code": code})
+        sys.exit(code)
 
 
 def _tell_lines(handed: Handed, run: str, *, waits: bool) -> None:

@@ -38,6 +38,8 @@ from alphaf_orch.settings.options import Options, default_run_name, settings
     "dry_run",
     "detach",
     "verbose",
+    "quiet",
+    "as_json",
 )
 def sft(options: Options, how: How) -> None:
     """Fine-tune a model with axolotl, merge the adapter and check the hand-off."""
@@ -46,7 +48,7 @@ def sft(options: Options, how: How) -> None:
 
 @command()
 @with_options("model", "run", "config", "data", "sets", "gpus", "on_unhealthy", "on_oom", "stall_timeout")
-@with_options("online", "warm", "on", "wait", "dry_run", "detach", "verbose")
+@with_options("online", "warm", "on", "wait", "dry_run", "detach", "verbose", "quiet", "as_json")
 def dpo(options: Options, how: How) -> None:
     """Preference-tune a run's merged SFT model (the last finished one, unless --run names another) and merge again.
 
@@ -67,7 +69,7 @@ def dpo(options: Options, how: How) -> None:
 @command()
 @with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
 @with_options("trust_remote_code", "allow_pickle", "on_unhealthy", "on_oom", "stall_timeout", "online", "warm")
-@with_options("on", "wait", "dry_run", "detach", "verbose")
+@with_options("on", "wait", "dry_run", "detach", "verbose", "quiet", "as_json")
 def run(options: Options, how: How) -> None:
     """Run the whole chain: data, SFT, merge, DPO, merge. What is done is kept; a second call does nothing.
 

@@ -62,7 +62,7 @@ class Document(NamedTuple):
     """The mapping that a text holds, and where its keys stand in it."""
 
     values: dict[str, Any]
-    lines: dict[tuple[str, ...], int]  # of every key, with the keys above it
+    lines: dict[tuple[str, ...], int]  # of every key and entry of a list, with those above it
 
 
 def place_of(path: Path, keys: tuple[str, ...]) -> str:
@@ -102,16 +102,22 @@ def parse_document(
         twice = "is given twice" in str(error.problem)
         what = str(error.problem) if twice else f"{subject}not valid YAML: {error.problem}"
         fix = "keep one of the two" if twice else "mend that line"
-        raise ConfigError(what, where=f"{where} line {line}", fix=fix) from None
+        raise ConfigError(
+            what, where=f"{where} line {line}", fix=fix, code="config.given_twice" if twice else "config.invalid_yaml"
+        ) from None
     except yaml.YAMLError as error:
         found = _CONTROL.search(text)
         what = f"the control character U+{ord(found[0]):04X}" if found else str(error)
         place = f"{where} line {text.count(chr(10), 0, found.start()) + 1}" if found else where
-        raise ConfigError(f"{subject}not valid YAML: {what}", where=place, fix="remove that character") from None
+        raise ConfigError(
+            f"{subject}not valid YAML: {what}", where=place, fix="remove that character", code="config.invalid_yaml"
+        ) from None
     if values is None and may_be_empty:
         values = {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{subject}not a mapping of keys", where=f"{where} line 1", fix=example)
+        raise ConfigError(
+            f"{subject}not a mapping of keys", where=f"{where} line 1", fix=example, code="config.not_a_mapping"
+        )
     return Document(values, lines)
 
 
@@ -203,3 +209,7 @@ def _key_lines(node: yaml.Node, above: tuple[str, ...]) -> Iterator[tuple[tuple[
             keys = (*above, str(key.value))
             yield keys, key.start_mark.line + 1
             yield from _key_lines(value, keys)
+    if isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            yield (*above, str(number)), value.start_mark.line + 1
+            yield from _key_lines(value, (*above, str(number)))

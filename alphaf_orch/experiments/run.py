@@ -22,6 +22,7 @@ from alphaf_orch.core.processes import Stop, interrupts_noted
 from alphaf_orch.core.progress import LogLine, tell
 from alphaf_orch.core.record import now, write_atomic
 from alphaf_orch.core.signals import CODE, LATER_CODE
+from alphaf_orch.core.stamps import unstamped
 from alphaf_orch.core.warm import passed_on
 from alphaf_orch.experiments.experiment import (
     Arm,
@@ -157,9 +158,9 @@ def _run_arm(
         argv = (sys.executable, "-m", "alphaf_orch", *command)
         finished = launch(argv, line, lock_fd, env=env, patience=PATIENCE, hurry=shared.stop.hurry, is_alphaf=True)
         if finished.exit_code:
-            error = (own_errors(line.log) or [Said(f"alphaf {command[0]} exited with {finished.exit_code}")])[-1].text
+            error = (own_errors(line.log) or [Said(f"alphaf {command[0]} exited with {finished.exit_code}")])[-1]
             state: State = "interrupted" if finished.exit_code in _STOPPED else "failed"
-            return Outcome(arm.name, state, finished.exit_code, time.monotonic() - started, error)
+            return Outcome(arm.name, state, finished.exit_code, time.monotonic() - started, error.text, error.code)
     return Outcome(arm.name, "done", 0, time.monotonic() - started)
 
 
@@ -184,6 +185,6 @@ class _ArmLine(LogLine):
         return self._arm
 
     def _stream(self, *, final: bool = False) -> None:
-        for line in self._printed(final=final).splitlines():
+        for line in map(unstamped, self._printed(final=final).splitlines()):
             if self._all or (_WORTH_A_LINE.match(line) and not _NOT_WORTH.match(line)):
                 tell(self._console, f"[{self._arm}] {line}")

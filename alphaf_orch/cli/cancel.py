@@ -24,7 +24,10 @@ def cancel(run: str, as_json: bool) -> None:
     paths = submitted_paths(run)
     if not paths.root.is_dir():
         raise RunStateError(
-            f"there is no run {run}", where=str(runs_dir()), fix="alphaf runs lists what there is", code="run.not_found"
+            f"there is no run {run}",
+            where=str(runs_dir()),
+            fix="`alphaf runs` lists what there is",
+            code="run.not_found",
         )
     every, by = folders(paths), f"alphaf cancel of {who()}"
     failure: AlphafError | None = None
@@ -43,7 +46,7 @@ def cancel(run: str, as_json: bool) -> None:
         click.echo(f"warning: {failure.what}", err=True)  # before the wait
     for each in found:
         refuse_folder_of_others(each)
-        click.echo(f"asked to stop: {each.paths.name}: {each.holder}")
+        click.echo(f"asked to stop: {each.paths.full_name}: {each.holder}")
     with interruptible(
         "alphaf cancel",
         paths.root,

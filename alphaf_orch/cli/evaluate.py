@@ -89,7 +89,7 @@ def evaluate(options: EvalOptions, how: How, list_only: bool, on: str | None) ->
     with told, warm_programs(how.warm, config, machine, console):
         results = evaluation_run.evaluate(evaluation, console, verbose=how.verbose)
     if how.as_json:
-        answer("eval", results_json(paths.name, results))
+        answer("eval", results_json(paths.full_name, results))
     else:
         print_results(out_console(), results)
 

@@ -51,7 +51,7 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, how: How) -> None:
     if scope.dry:
         plan = make_plan(config, machine, paths.root, scope)
         check_recipe(plan, lambda text: click.echo(text, err=True))
-        print_dry_run(plan, machine, as_json=how.as_json)
+        print_dry_run(plan, machine, how)
     elif seat and seat.rank:
         follow(paths, seat, config.node_timeout, machine, console, verbose=how.verbose)
     else:

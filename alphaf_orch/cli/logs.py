@@ -172,6 +172,6 @@ def _nothing(run: str, stage: str, following: Following, told: Told) -> RunState
     return RunStateError(
         f"{what} has no log yet{waits}",
         where=str(log_of(following.root, stage)),
-        fix=f"alphaf logs {run}{f' {stage}' if stage else ''} -f waits for it; alphaf show {run} says what is done",
+        fix=f"`alphaf logs {run}{f' {stage}' if stage else ''} -f` waits for it; `alphaf show {run}` says what is done",
         code="run.no_log",
     )

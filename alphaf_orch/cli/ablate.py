@@ -24,6 +24,7 @@ from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.signals import CODE
+from alphaf_orch.core.spoken import say
 from alphaf_orch.core.wording import in_language
 from alphaf_orch.experiments.ablation.detect import outlook
 from alphaf_orch.experiments.ablation.evidence import planned_difference
@@ -130,7 +131,7 @@ def _dry_run(experiment: Experiment, paths: ExperimentPaths, machine: Machine, h
     print_arms(console, experiment, lambda arm: arm_commands(experiment, arm, paths) if how.full else ())
     _print_differences(console, experiment, plans)
     print_arms_end(console, plans, lambda _: machine, how)
-    click.echo("dry run: nothing was launched or written")
+    say("dry run: nothing was launched or written")
 
 
 def _dry_jobs(experiment: Experiment, paths: ExperimentPaths, site: Site, how: How, parallel: int | None) -> None:
@@ -156,7 +157,7 @@ def _print_differences(console: Console, experiment: Experiment, plans: Mapping[
 
 def _print(result: AblationResult, *, quiet: bool) -> None:
     for text in start_warnings(result):
-        click.echo(f"warning: {in_language(text, 'en')}", err=True)
+        say(f"warning: {in_language(text, 'en')}", err=True)
     console = out_console()
     for comparison in result.comparisons:
         if quiet:

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 
 from alphaf_orch.cli.answer import answer
@@ -45,7 +44,7 @@ def submit_arms(
     beside: Beside | None = None,
 ) -> int | None:
     """Submit what an experiment lacks and print the ids; with --wait follow it to its end, and return its code."""
-    told_by_jobs(experiment.arms[0].config, site.profile.env, partial(click.echo, err=True))
+    told_by_jobs(experiment.arms[0].config, site.profile.env, partial(say, err=True))
     report = report_job(experiment, how.lang)
     since = so_far(paths.root)
     done = submit_experiment(
@@ -76,19 +75,19 @@ def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Subm
         by_run.setdefault(job.run, []).append(f"{job.name} {done.ids.get(job.key, 'waits')}")
     for run, jobs in by_run.items():
         taken = _taken(experiment, done.wanted.shared.get(run, {}))
-        click.echo(f"[{_short(run, experiment)}] {', '.join(jobs)}{taken}")
+        say(f"[{_short(run, experiment)}] {', '.join(jobs)}{taken}")
     under_way: dict[str, list[str]] = {}
     for each in sorted(done.live.values(), key=_as_they_come):
         under_way.setdefault(each.record.run, []).append(f"{each.record.name} ({each})")
     for run, jobs in under_way.items():
-        click.echo(f"[{_short(run, experiment)}] under way already: {', '.join(jobs)}")
+        say(f"[{_short(run, experiment)}] under way already: {', '.join(jobs)}")
     failed = sum(outcome.state == "failed" for outcome in done.outcomes.values())
     if not done.ids and not done.live:
         what = f"{failed} arm(s) cannot start, the others are done" if failed else "all of it is done"
-        click.echo(f"experiment {experiment.name}: nothing to submit, {what}; report: {paths.page}")
+        say(f"experiment {experiment.name}: nothing to submit, {what}; report: {paths.page}")
         return
     name = experiment.name
-    click.echo(f"experiment {name}: {len(done.ids) or 'no'} job(s) submitted to {site.on}")
+    say(f"experiment {name}: {len(done.ids) or 'no'} job(s) submitted to {site.on}")
     say(f"state: `alphaf show {name}`; output: `alphaf logs {name} -f`; take it back: `alphaf cancel {name}`")
 
 
@@ -146,4 +145,4 @@ def print_jobs(
         print_file(console, file)
     print_arms_end(console, plans, lambda plan: site.machine(plan.config), how, tools_here=False)
     count = len(wanted.jobs)
-    click.echo(f"dry run: {count} jobs; nothing was submitted to {site.on.scheduler}, and nothing was written")
+    say(f"dry run: {count} jobs; nothing was submitted to {site.on.scheduler}, and nothing was written")

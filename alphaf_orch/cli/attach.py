@@ -33,7 +33,7 @@ def attach(run: str, as_json: bool) -> None:
             answer("attach", {"run": run, "exit_code": code, "command": None, "holder": None})
         sys.exit(code)
     call = attached_call(paths)
-    click.echo(f"{call.command}  ({call.holder})", err=True)
+    say(f"{call.command}  ({call.holder})", err=True)
     try:
         for text in follow(call):
             sys.stdout.write(text)

@@ -25,6 +25,7 @@ from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.signals import CODE
+from alphaf_orch.core.spoken import say
 from alphaf_orch.experiments.bakeoff.jobs import answers_job, facts_job
 from alphaf_orch.experiments.bakeoff.plan import (
     PROMPTS,
@@ -167,9 +168,9 @@ def _print_dry_run(planned: Bakeoff, how: How) -> None:
     print_arms(out_console(), experiment, lambda arm: arm_commands(experiment, arm, paths) if how.full else ())
     for candidate in find_candidates(experiment, paths):
         if candidate.lacks:
-            click.echo(f"{candidate.arm.name}: {candidate.lacks}")
+            say(f"{candidate.arm.name}: {candidate.lacks}")
     print_arms_end(out_console(), plans, lambda _: machine, how)
-    click.echo("dry run: nothing was launched or written")
+    say("dry run: nothing was launched or written")
 
 
 def _print(found: Findings, weights: Weights) -> None:

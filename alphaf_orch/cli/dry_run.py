@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import click
-
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import How, log_console, out_console
 from alphaf_orch.cli.plan_view import print_brief
@@ -16,6 +14,7 @@ from alphaf_orch.cli.views import plan_json, print_plan
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.record import read_manifest
+from alphaf_orch.core.spoken import say
 from alphaf_orch.planning.plan import Plan
 from alphaf_orch.planning.stages import MERGE_MODELS
 from alphaf_orch.runs.expected import forecast_of
@@ -52,4 +51,4 @@ def print_dry_run(
     else:
         print_brief(out_console(), plan, chosen, expected, lacks(plan, machine, chosen, tools_here=tools_here))
     tell_notes(plan)
-    click.echo(f"dry run: nothing was launched; the rendered files are in {scratch}")
+    say(f"dry run: nothing was launched; the rendered files are in {scratch}")

@@ -26,6 +26,7 @@ from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
+from alphaf_orch.core.spoken import say
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.sweep.choice import Choice
 from alphaf_orch.experiments.sweep.run import Candidate, Swept, candidates, failed, run_sweep, states
@@ -180,7 +181,7 @@ def _print_candidates(tried: Sequence[Candidate], machine: Machine, how: How) ->
         console.out(f"$ {printable(stage.argv)}", highlight=False)
     plans = {each.name: replace(each.plan, stages=each.plan.stages[-1:]) for each in tried}
     print_arms_end(console, plans, lambda _: machine, replace(how, full=False))
-    click.echo("dry run: nothing was launched or written")
+    say("dry run: nothing was launched or written")
 
 
 def _print_choice(swept: Swept, choice: Choice, paths: RunPaths, how: How) -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 from alphaf_orch.cli.answer import answer, around
 from alphaf_orch.core.masking import MaskedStream
 from alphaf_orch.core.paths import runs_dir
-from alphaf_orch.core.spoken import spoken
+from alphaf_orch.core.spoken import say
 from alphaf_orch.core.wording import Language
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -169,8 +169,8 @@ def _detach(*, as_json: bool) -> None:
     if as_json:
         answer("detached", {"run": str(name), "log": str(log), "holder": str(call.holder) if call else None})
         return
-    click.echo(f"{name}: goes on without this terminal ({call.holder if call else 'it has ended'}), log {log}")
-    click.echo(spoken(f"follow it:  alphaf attach {name}"))
+    say(f"{name}: goes on without this terminal ({call.holder if call else 'it has ended'}), log {log}")
+    say(f"follow it:  alphaf attach {name}")
 
 
 def log_console() -> Console:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import click
-
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, option, out_console, with_options
 from alphaf_orch.cli.plan_view import print_brief
 from alphaf_orch.cli.views import plan_json, print_plan
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.record import read_manifest
+from alphaf_orch.core.spoken import say
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.runs.expected import forecast_of
@@ -30,7 +29,7 @@ def plan(options: Options, as_json: bool, full: bool) -> None:
     chosen, paths = settings(options)
     machine = machine_of(chosen)
     made = make_plan(chosen, machine, paths.root, Scope(dry=True, merge=True))
-    check_recipe(made, lambda text: click.echo(text, err=True))
+    check_recipe(made, lambda text: say(text, err=True))
     found = statuses(made, read_manifest(paths.manifest))
     expected = forecast_of(made, machine, found)
     if as_json:

@@ -42,7 +42,7 @@ def repair(run: str, mend: bool, as_json: bool) -> None:
         answer("repair", told)
         return
     if not found:
-        click.echo(f"nothing is wrong in {run}")
+        say(f"nothing is wrong in {run}")
         return
     if not mend:
         _print(found, "would")

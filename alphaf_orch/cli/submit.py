@@ -50,21 +50,20 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
     """
     run = paths.full_name
     if site.unsaid(config):
-        click.echo(site.unsaid(config), err=True)
+        say(site.unsaid(config), err=True)
     if scope.dry:
         machine = site.machine(config)
         plan = make_plan(config, machine, paths.root, scope)
-        check_recipe(plan, lambda text: click.echo(text, err=True))
+        check_recipe(plan, lambda text: say(text, err=True))
         jobs = run_jobs(plan, run, site)
         told = jobs_json(jobs, paths, site) if how.as_json else ()
         print_dry_run(plan, machine, how, tools_here=False, jobs=told)
         if not how.as_json:
             print_jobs(jobs, paths, site, full=how.full)
         return
-    told_by_jobs(config, site.profile.env, partial(click.echo, err=True))
+    told_by_jobs(config, site.profile.env, partial(say, err=True))
     since = so_far(paths.root)
-    say = _say(how)
-    handed = submission.submit_run(config, paths, scope, run, site, log_console(), say, verbose=how.verbose)
+    handed = submission.submit_run(config, paths, scope, run, site, log_console(), _say(how), verbose=how.verbose)
     _tell(handed, run, since, how)
 
 
@@ -82,7 +81,7 @@ def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Si
     if how.dry_run:
         print_jobs([job], paths, site, full=True)
         return
-    told_by_jobs(config, site.profile.env, partial(click.echo, err=True))
+    told_by_jobs(config, site.profile.env, partial(say, err=True))
     since = so_far(paths.root)
     _tell(submission.submit_call(paths, job, site, _say(how)), run, since, how)
 
@@ -113,7 +112,7 @@ def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site, *, full: bool) 
     for file in files if full else ():
         console.rule(f"{', '.join(job.name for job in file.jobs)} on {site.on}", align="left")
         print_file(console, file)
-    click.echo(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written into the run")
+    say(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written into the run")
 
 
 def jobs_json(jobs: Sequence[Job], paths: RunPaths, site: Site) -> list[dict[str, Any]]:
@@ -137,7 +136,7 @@ def print_file(console: Console, file: File) -> None:
 
 def _say(how: How) -> Callable[[str], None]:
     """Return what tells of each job: on stderr, where stdout is JSON's."""
-    return partial(click.echo, err=how.as_json or how.quiet)
+    return partial(say, err=how.as_json or how.quiet)
 
 
 def _tell(handed: Handed, run: str, since: Mapping[RunPaths, int], how: How) -> None:
@@ -158,8 +157,8 @@ def _tell(handed: Handed, run: str, since: Mapping[RunPaths, int], how: How) -> 
 
 def _tell_lines(handed: Handed, run: str, *, waits: bool) -> None:
     for each in handed.live.values():
-        click.echo(f"{each.record.name}: is under way already: {each}")
+        say(f"{each.record.name}: is under way already: {each}")
     if not handed.ids and not handed.live:
-        click.echo(f"run {run}: nothing to submit, all of it is done")
+        say(f"run {run}: nothing to submit, all of it is done")
     elif not waits:
         say(f"follow it: `alphaf logs {run} -f`; state: `alphaf show {run}`; take it back: `alphaf cancel {run}`")

@@ -14,7 +14,7 @@ from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.keys import parse_set
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "runs" / "README.md"])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "runs" / "README.md"])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PASSED_ON = re.compile(r"^(\w[\w-]*):.*\n\t\$\(ALPHAF\) ([\w-]+)", re.MULTILINE)
 
@@ -158,6 +158,8 @@ def test_readme_is_short_and_names_every_page(name: str) -> None:
     readme = text(ROOT / name)
     assert readme.count("\n") < 300
     pages = {str(page.relative_to(ROOT)) for page in PAGES} - {"README.md", "README.ko.md"}
+    # A page each; the folder's index has their rows.
+    pages -= {page for page in pages if page.startswith("docs/commands/") and page != "docs/commands/README.md"}
     assert {page for page in pages if f"]({page})" not in readme} == {"runs/README.md"}
 
 

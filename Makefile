@@ -195,8 +195,9 @@ fmt: $(SETUP) ## mend style and formatting in place, remake the index of modules
 	$(PY) -m ruff format .
 	$(PY) tools/module_index.py
 
-messages: $(SETUP) ## bring the catalogues of Korean texts up to date with the messages of the sources
+messages: $(SETUP) ## bring the catalogues of Korean texts and docs/error-codes.md up to date with the messages of the sources
 	$(PY) tools/messages.py $(ARGS)
+	$(PY) tools/error_codes.py $(ARGS)
 
 golden: $(SETUP) ## rewrite the recorded outputs that tests compare with
 	ALPHAF_WRITE_GOLDEN=1 $(PY) -m pytest -m "not real" $(ARGS)

@@ -29,38 +29,17 @@ _WORD = re.compile(r"(?<![\w{])[A-Za-z][a-z']+(?![\w}])")
 _PATTERN = re.compile(
     r"\\[wbdsS.(]|\(\?|\.\*|\w\|\w|\[\w-\]|#include|\$\("
 )  # a regular expression, or a program's text
+_SMALL = frozenset(("of", "and", "in", "on", "is", "an", "the", "by", "to", "or", "with", "at", "from", "for", "was"))
 _ARTICLE = re.compile(r"an? [a-z]+")
 # What is called with texts that nobody reads, patterns, paths and keys, or that have both languages already.
-_NOT_READ = frozenset(
-    (
-        *("Label", "add_argument", "compile", "find_template", "rendered", "with_name", "with_suffix", "glob", "rglob"),
-        *(
-            "Path",
-            "search",
-            "sub",
-            "match",
-            "fullmatch",
-            "findall",
-            "split",
-            "getattr",
-            "get",
-            "setdefault",
-            "startswith",
-        ),
-        *(
-            "endswith",
-            "removeprefix",
-            "removesuffix",
-            "mkdtemp",
-            "mkstemp",
-            "strftime",
-            "resolve_name",
-            "Thread",
-            "encode",
-        ),
-        *("Field", "open", "slug", "href", "bind", "connect", "index", "count", "replace", "partition", "rpartition"),
-    )
-)
+# fmt: off
+_NOT_READ = frozenset((
+    "Label", "add_argument", "compile", "find_template", "rendered", "with_name", "with_suffix", "glob", "rglob",
+    "Path", "search", "sub", "match", "fullmatch", "findall", "split", "getattr", "get", "setdefault", "startswith",
+    "endswith", "removeprefix", "removesuffix", "mkdtemp", "mkstemp", "strftime", "resolve_name", "Thread", "encode",
+    "Field", "open", "slug", "href", "bind", "connect", "index", "count", "replace", "partition", "rpartition",
+))
+# fmt: on
 # What libyaml says of the mistakes that people make; its source is not python.
 _YAML = (
     "mapping values are not allowed in this context",
@@ -158,8 +137,10 @@ def is_message(text: str) -> bool:
     if _PATTERN.search(text):
         return False
     plain = re.sub(r"\{\w+\}", " ", text)
-    words = len(_WORD.findall(plain)) + (plain != text) + bool(_ARTICLE.fullmatch(text))
-    return " " in text.strip() and words >= 2
+    words = _WORD.findall(plain)
+    # Values with nothing between them but "of" or "and" are found in anybody's sentence.
+    said = len(words) + (plain != text) + bool(_ARTICLE.fullmatch(text)) if set(words) - _SMALL else 0
+    return " " in text.strip() and said >= 2
 
 
 class _Messages(ast.NodeVisitor):

@@ -49,7 +49,7 @@ SPOKEN: dict[str, Text] = {
     ),
     "stopping": Label("중지하는 중", "is stopping"),
     "report": Label("보고서", "report"),
-    "arms": Label("비교 실행", "arms"),
+    "arms": Label("비교군", "arms"),
     "details": Label("자세히", "details"),
     "hide": Label("접기", "hide"),
     "stage": Label("단계", "stage"),

@@ -177,4 +177,5 @@ def _raise_unanswered(found: Findings) -> None:
             f"{about}: {error}",
             where=str(found.paths.page),
             fix="mend the cause; the same command keeps what is finished and goes on with the rest",
+            code="stage.part_failed",
         )

@@ -75,10 +75,18 @@ def bundle(
 def _target(version: str | None, machine: str, glibc: str) -> Target:
     python = version or f"{sys.version_info.major}.{sys.version_info.minor}"
     if python not in ("3.11", "3.12"):
-        raise ConfigError(f"python {python} is none that the locks serve", where="--python", fix="give 3.11 or 3.12")
+        raise ConfigError(
+            f"python {python} is none that the locks serve",
+            where="--python",
+            fix="give 3.11 or 3.12",
+            code="config.unknown_value",
+        )
     numbers = re.fullmatch(r"(\d{1,2})\.(\d{1,3})", glibc)
     if not numbers:
         raise ConfigError(
-            f"{glibc!r} is no version of glibc", where="--glibc", fix="`ldd --version` there says it: 2.28"
+            f"{glibc!r} is no version of glibc",
+            where="--glibc",
+            fix="`ldd --version` there says it: 2.28",
+            code="config.unknown_value",
         )
     return Target(python, machine, (int(numbers[1]), int(numbers[2])))

@@ -21,7 +21,9 @@ def cancel(run: str) -> None:
     """
     paths = submitted_paths(run)
     if not paths.root.is_dir():
-        raise RunStateError(f"there is no run {run}", where=str(runs_dir()), fix="alphaf runs lists what there is")
+        raise RunStateError(
+            f"there is no run {run}", where=str(runs_dir()), fix="alphaf runs lists what there is", code="run.not_found"
+        )
     every, by = folders(paths), f"alphaf cancel of {who()}"
     failure: AlphafError | None = None
     try:
@@ -36,7 +38,11 @@ def cancel(run: str) -> None:
     for each in found:
         refuse_folder_of_others(each)
         click.echo(f"asked to stop: {each.paths.name}: {each.holder}")
-    with interruptible("alphaf cancel", paths.root, "the wish to stop stays there, and is heeded all the same"):
+    with interruptible(
+        "alphaf cancel",
+        paths.root,
+        "the wish to stop stays there, and is heeded all the same",
+    ):
         if found:
             click.echo("waits until it has: a training finishes its step and keeps a checkpoint", err=True)
         stop(found, by, lambda text: click.echo(text, err=True))

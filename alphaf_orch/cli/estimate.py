@@ -68,5 +68,6 @@ def _room(machine: Machine, card: str | None, gpu_memory: float | None) -> int:
             f"the memory of a {card} is not known",
             where="--card",
             fix="say --gpu-memory GB, or the whole name as nvidia-smi shows it",
+            code="config.unknown_name",
         )
     return room

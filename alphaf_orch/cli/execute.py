@@ -63,6 +63,7 @@ def refuse_waiting(how: How) -> None:
             "there is nothing to wait for: what runs here ends with the command",
             where="--wait",
             fix="add --on slurm, or leave it out",
+            code="config.not_together",
         )
 
 

@@ -66,6 +66,7 @@ def _submit(paths: RunPaths, asked: JudgeOptions, site: Site, how: How) -> None:
             f"the judge's key is in {judge.api_key_env}, which jobs do not get",
             where=site.file,
             fix=f"add it to the profile: `env: [{judge.api_key_env}]`; it goes through the scheduler then",
+            code="config.variable_not_passed",
         )
     _say_who(judge.url, " from the job's machine, from which it has to be reached")
     what = f"votes-{asked.task or asked.prompts or VOTED_TASK}" if asked.votes else f"{asked.a}-vs-{asked.b}"

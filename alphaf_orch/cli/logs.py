@@ -42,6 +42,7 @@ def logs(run: str, stage: str, follow: bool, lines: int | None) -> None:
             f"{run} has no log {stage!r}{nearest(stage, sorted(following.logs()))}",
             where=str(following.root.log("alphaf").parent),
             fix="name a stage (sft, merge_sft, ...), a file of that folder without its ending, or nothing",
+            code="config.unknown_name",
         )
     page = _Page()
     if follow:
@@ -149,4 +150,5 @@ def _nothing(run: str, stage: str, following: Following, told: Told) -> RunState
         f"{what} has no log yet{waits}",
         where=str(log_of(following.root, stage)),
         fix=f"alphaf logs {run}{f' {stage}' if stage else ''} -f waits for it; alphaf show {run} says what is done",
+        code="run.no_log",
     )

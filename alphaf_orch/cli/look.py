@@ -111,7 +111,7 @@ def _experiment(paths: ExperimentPaths) -> dict[str, Any]:
         "report": str(paths.page) if paths.page.is_file() else None,
         "arms": [
             {"arm": arm["name"], "variant": arm["variant"], "seed": arm["seed"], "state": state(arm)}
-            | {"error": arm["error"] or None, "run": rows.get(arm["name"])}
+            | {"error": arm["error"] or None, "code": arm.get("code") or None, "run": rows.get(arm["name"])}
             for arm in record["arms"]
         ],
         "jobs": [job_json(job, places[0]) for job in told.standings.get(places[0], ())],

@@ -212,8 +212,7 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
         last = traceback.extract_tb(trace)[-1]
         where = f"{last.filename}:{last.lineno}; the trace could not be kept: {problem.strerror}"
     message = mask(f"alphaf itself failed: {kind.__name__}: {error}")
-    click.echo(
-        f"error: {message}\n  where: {where}\n  next:  report it with that; what is finished is kept",
-        err=True,
-    )
+    from alphaf_orch.core.errors import told
+
+    click.echo(told(message, where, "report it with that; what is finished is kept", "alphaf.defect"), err=True)
     os._exit(UNFORESEEN)

@@ -18,6 +18,7 @@ from alphaf_orch.cli.submit import site_of, submit_call
 from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.command import printable
+from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
@@ -63,8 +64,8 @@ class MergeOptions:
             "method": self.method,
             "stage": self.stage,
             "base": self.base,
-            "weight": _numbers(self.weight),
-            "density": _numbers(self.density),
+            "weight": _numbers("--weight", self.weight),
+            "density": _numbers("--density", self.density),
             "t": self.t,
             "tokenizer": self.tokenizer,
         }
@@ -108,14 +109,19 @@ def merge_models(options: MergeOptions, scored: EvalOptions, how: How, on: str |
         execute(config, paths, scope, how)
 
 
-def _numbers(text: str | None) -> Any:
+def _numbers(option: str, text: str | None) -> Any:
     """Return one number, or a list of them where the text has commas."""
     if text is None:
         return None
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no number, nor a list of numbers with commas") from None
+        raise ConfigError(
+            f"{text!r} is no number, nor a list of numbers with commas",
+            where=option,
+            fix="give one number, or a list with one for each model",
+            code="config.wrong_type",
+        ) from None
     return values if len(values) > 1 else values[0]
 
 

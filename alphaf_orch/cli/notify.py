@@ -31,6 +31,7 @@ def notify(options: Options) -> None:
             "nobody is named to be told",
             where=where if options.config or options.run else "--run or --config",
             fix="name a run or a config whose `notify:` says whom; see docs/notify.md",
+            code="config.nothing_named",
         )
     who = " and ".join(checked(asked))
     if found := readable_by_others(asked):
@@ -38,5 +39,10 @@ def notify(options: Options) -> None:
     told = message("test", paths, "notify", **({} if options.run else {"name": "test", "where": ""}))
     problems = send(asked, told)
     if problems:
-        raise ToolError("; ".join(problems), where=f"the test message to {who}", fix="mend that and try again")
+        raise ToolError(
+            "; ".join(problems),
+            where=f"the test message to {who}",
+            fix="mend that and try again",
+            code="tool.notify_failed",
+        )
     click.echo(f"told {who}")

@@ -29,7 +29,12 @@ def part(experiment: str, what: str, arm: str | None, how: How) -> None:
     elif arm:
         do_answers(bakeoff, paths, arm, detect_machine(), log_console(), verbose=how.verbose)
     else:
-        raise ConfigError("no arm is named", where=f"alphaf part {experiment} {what}", fix="name one of its arms")
+        raise ConfigError(
+            "no arm is named",
+            where=f"alphaf part {experiment} {what}",
+            fix="name one of its arms",
+            code="config.nothing_named",
+        )
 
 
 def report_experiment(paths: ExperimentPaths, language: Language, *, verbose: bool = False) -> None:

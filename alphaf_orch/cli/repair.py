@@ -43,7 +43,9 @@ def repair(run: str, mend: bool) -> None:
     _print(found, "does")
     dead_end = next((each for each in _mend(places) if each.blocks), None)
     if dead_end:
-        raise RunStateError(f"not mended: {dead_end.what}", where=str(dead_end.path), fix=dead_end.remedy)
+        raise RunStateError(
+            f"not mended: {dead_end.what}", where=str(dead_end.path), fix=dead_end.remedy, code="run.not_mended"
+        )
     click.echo(f"mended; `alphaf run --run {run}` goes on" if isinstance(places[0], RunPaths) else "mended")
 
 
@@ -59,7 +61,9 @@ def _places(name: str) -> list[Place]:
         root = named_folder(root, arm)
     if not root.is_dir():
         known = ", ".join(paths.name for paths in all_runs()) or "none yet"
-        raise RunStateError(f"there is no run {name}", where=str(runs_dir()), fix=f"use one of: {known}")
+        raise RunStateError(
+            f"there is no run {name}", where=str(runs_dir()), fix=f"use one of: {known}", code="run.not_found"
+        )
     record = ExperimentPaths(root).record
     if absent(record) and absent(copy_of(record)):
         return [RunPaths(root), *_candidates(root)]

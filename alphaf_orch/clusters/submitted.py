@@ -88,6 +88,7 @@ def the_submitted(paths: RunPaths, name: str) -> Submitted:
             f"{paths.name} has no job {name}: it was taken back, or was submitted for another folder",
             where=str(paths.job(name)),
             fix="submit again; ALPHAF_RUNS has to lie on a disk that all machines share",
+            code="run.job_not_found",
         )
     return found
 

@@ -23,6 +23,15 @@ _WHAT = {
     errno.EACCES: "permission denied",
     errno.EPERM: "the system does not permit it",
 }
+_CODES = {
+    errno.ENOSPC: "disk.full",
+    errno.EDQUOT: "disk.quota_used_up",
+    errno.EFBIG: "disk.file_too_large",
+    errno.EROFS: "disk.read_only",
+    errno.EIO: "disk.broken",
+    errno.EACCES: "disk.not_permitted",
+    errno.EPERM: "disk.not_permitted",
+}
 _RIGHTS = (errno.EACCES, errno.EPERM)
 # How tools of python, Rust and C++ put it.
 _SAID = {
@@ -116,6 +125,7 @@ def _failure(number: int, what: str, place: Path) -> DiskError:
         f"{_WHAT[number]}{f': {what}' if what else ''}",
         where=_file_system(folder),
         fix=f"{fix}; then the same command goes on from what is finished",
+        code=_CODES[number],
     )
 
 

@@ -53,6 +53,7 @@ def template_folders(user: str | None = None) -> tuple[Path, ...]:
             f"the templates folder {chosen} does not exist",
             where="`templates` in the config, or ALPHAF_TEMPLATES",
             fix="name an existing folder; files it lacks are taken from the shipped templates",
+            code="config.folder_missing",
         )
     return (folder, shipped)
 
@@ -69,6 +70,7 @@ def find_template(folders: tuple[Path, ...], name: str) -> Path:
         f"there is no template {name}",
         where=", ".join(str(f) for f in folders),
         fix="reinstall alphaf_orch, or add the file to your templates folder",
+        code="config.file_missing",
     )
 
 

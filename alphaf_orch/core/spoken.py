@@ -30,8 +30,10 @@ _FRAMES = [
         r"([\s\-*#>·|]*(?:[\d,]+ x )?)(.*?)((?: \([\d,]+\))?[\s:.;,]*)",
     )
 ]
-# What is wrong with a key behind its name (`messages[0].content is blank`), and a name with a text about it in brackets.
-_KEYED = re.compile(r"('[^']+'|\S*\w\S*(?<![:;,.])) ((?:and|are|asks|differs|has|holds|is|marks|masks|may|says) .+)", re.DOTALL)
+# What is wrong with a key behind its name (`messages[0].content is blank`), and a name with a text in brackets.
+_KEYED = re.compile(
+    r"('[^']+'|\S*\w\S*(?<![:;,.])) ((?:and|are|asks|differs|has|holds|is|marks|masks|may|says) .+)", re.DOTALL
+)
 _LEAST = 8  # ours: letters of a text that is looked for behind a key; `is {value}` is found behind any word
 _BRACKETED = re.compile(r"(\S+) \((.+)\)", re.DOTALL)
 # Values of which the form is known, behind a word or by their names: a short template would be found in other texts.
@@ -42,6 +44,7 @@ _VALUES = {
     "s": "s?",
     "span": r"(?:an? |\d).*?",  # numbers in words: `a whole number of 1 or more`
 }
+_BEHIND = r"(?:[\s:;,(.].*?)?"  # of two values side by side the second is something that may be said of the first
 _DEPTH = 4  # ours: a message in a message in a message; what is deeper stays as it is
 
 
@@ -148,10 +151,12 @@ class Template:
     @functools.cached_property
     def _pattern(self) -> re.Pattern[str]:
         made, seen = "", set()
-        for literal, name in self._parts:
+        for n, (literal, name) in enumerate(self._parts):
             made += re.escape(literal)
             if name is not None:
                 value = _NUMBER if _NUMBERED.search(literal) else _VALUES.get(name.rstrip(string.digits), ".*?")
+                if n and not literal and value == ".*?":
+                    value = _BEHIND
                 made += f"(?P={name})" if name in seen else f"(?P<{name}>{value})"
                 seen.add(name)
         return re.compile(made, re.DOTALL)

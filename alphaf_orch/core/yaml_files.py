@@ -102,16 +102,22 @@ def parse_document(
         twice = "is given twice" in str(error.problem)
         what = str(error.problem) if twice else f"{subject}not valid YAML: {error.problem}"
         fix = "keep one of the two" if twice else "mend that line"
-        raise ConfigError(what, where=f"{where} line {line}", fix=fix) from None
+        raise ConfigError(
+            what, where=f"{where} line {line}", fix=fix, code="config.given_twice" if twice else "config.invalid_yaml"
+        ) from None
     except yaml.YAMLError as error:
         found = _CONTROL.search(text)
         what = f"the control character U+{ord(found[0]):04X}" if found else str(error)
         place = f"{where} line {text.count(chr(10), 0, found.start()) + 1}" if found else where
-        raise ConfigError(f"{subject}not valid YAML: {what}", where=place, fix="remove that character") from None
+        raise ConfigError(
+            f"{subject}not valid YAML: {what}", where=place, fix="remove that character", code="config.invalid_yaml"
+        ) from None
     if values is None and may_be_empty:
         values = {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{subject}not a mapping of keys", where=f"{where} line 1", fix=example)
+        raise ConfigError(
+            f"{subject}not a mapping of keys", where=f"{where} line 1", fix=example, code="config.not_a_mapping"
+        )
     return Document(values, lines)
 
 

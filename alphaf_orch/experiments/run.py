@@ -157,9 +157,9 @@ def _run_arm(
         argv = (sys.executable, "-m", "alphaf_orch", *command)
         finished = launch(argv, line, lock_fd, env=env, patience=PATIENCE, hurry=shared.stop.hurry, is_alphaf=True)
         if finished.exit_code:
-            error = (own_errors(line.log) or [Said(f"alphaf {command[0]} exited with {finished.exit_code}")])[-1].text
+            error = (own_errors(line.log) or [Said(f"alphaf {command[0]} exited with {finished.exit_code}")])[-1]
             state: State = "interrupted" if finished.exit_code in _STOPPED else "failed"
-            return Outcome(arm.name, state, finished.exit_code, time.monotonic() - started, error)
+            return Outcome(arm.name, state, finished.exit_code, time.monotonic() - started, error.text, error.code)
     return Outcome(arm.name, "done", 0, time.monotonic() - started)
 
 

@@ -104,12 +104,14 @@ def _asked(text: str, special: str, place: str, error: type[AlphafError]) -> tup
             f"the chat template cannot be used: {bound}",
             where=place,
             fix="mend the template, or name another one (such as --set sft.chat_template=chatml)",
+            code=f"{error.domain}.template_unusable",
         ) from None
     if "problem" in found:
         raise error(
             f"the chat template {found['problem']}",
             where=f"{place}, line {found['line']} of the template" if found["line"] else place,
             fix="mend the template, or name another one",
+            code=f"{error.domain}.template_unusable",
         )
     return None if "broken" in found else (tuple(found["tails"]), found["taken"], found["dropped"])
 
@@ -148,11 +150,21 @@ def eot_tokens(template: ChatTemplate | None, given: Sequence[str] | None) -> li
     if given:
         problem = turn_end.misplaced(template.tails, given) or _not_one_token(template, given)
         if problem:
-            raise ConfigError(problem, where=f"key sft.eot_tokens: {list(given)}", fix=_name_it(template))
+            raise ConfigError(
+                problem,
+                where=f"key sft.eot_tokens: {list(given)}",
+                fix=_name_it(template),
+                code="config.turn_end_unusable",
+            )
         return None
     end = template.end
     if end is None:
-        raise ConfigError(turn_end.NO_END, where=f"chat_template: {template.name}", fix=turn_end.NO_END_FIX)
+        raise ConfigError(
+            turn_end.NO_END,
+            where=f"chat_template: {template.name}",
+            fix=turn_end.NO_END_FIX,
+            code="config.turn_end_unusable",
+        )
     if end == template.eos:
         return None
     if template.text is not None and end not in template.text:
@@ -160,6 +172,7 @@ def eot_tokens(template: ChatTemplate | None, given: Sequence[str] | None) -> li
             f"axolotl trains the end of a turn only where the chat template spells it, and {end} is put together there",
             where=f"chat_template: {template.name}",
             fix=f"write {end} itself into a copy of the template: chat_template=jinja, chat_template_jinja=FILE",
+            code="config.turn_end_unusable",
         )
     return [end]
 
@@ -178,6 +191,7 @@ def refuse_systems(template: ChatTemplate | None, sources: Sequence[Source]) -> 
                 where=f"{source.path}; chat_template: {template.name}",
                 fix="move the text into the user's first turn, or train another template"
                 f" (such as --set sft.chat_template={other})",
+                code="data.system_turn_refused",
             )
 
 

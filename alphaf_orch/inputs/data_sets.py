@@ -40,5 +40,6 @@ def check_sources(
             where=texts[0].path,
             fix="train on the texts in a run of its own (`alphaf sft`), then on the conversations from its model"
             " (--model FOLDER)",
+            code="data.kinds_mixed",
         )
     return tuple(found)

@@ -95,6 +95,7 @@ def is_own(name: str, folders: Sequence[Path]) -> bool:
             f"{name!r} is a preset, and a folder here has that name too",
             where=f"--model {name}; {real(folder)}",
             fix=f"write ./{name} for the folder; for the preset, rename the folder or call alphaf elsewhere",
+            code="model.ambiguous",
         )
     return folder.is_dir()
 
@@ -111,6 +112,7 @@ def load_preset(name: str, folders: Sequence[Path]) -> ModelPreset:
             f"no model is called {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
             where=f"--model {name}; known models: {', '.join(known)}",
             fix="use a known name, the path of a model folder, or a hub id such as ORG/NAME",
+            code="model.unknown_name",
         )
     return read_preset(first_file(f"{name}.yaml", folders))
 
@@ -127,6 +129,7 @@ def require_trust(preset: ModelPreset, *, trust_remote_code: bool) -> None:
             f"{preset.name} runs python code that comes with its weights",
             where=f"{preset.base_model}: no class of transformers loads it",
             fix="read the .py files in the model's folder, then pass --trust-remote-code",
+            code="model.runs_code",
         )
 
 
@@ -152,18 +155,21 @@ def read_preset(path: Path) -> ModelPreset:
         given = next((mistake.keys[:n] for n in range(len(mistake.keys), 0, -1) if mistake.keys[:n] in lines), ())
         named = mistake.keys if mistake.kind == "missing" else given
         message = "is not a known key" if mistake.unknown else mistake.message
-        return _bad_key(path, lines.get(given, 1), named, message)
+        code = "config.unknown_key" if mistake.unknown else "config.wrong_value"
+        return _bad_key(path, lines.get(given, 1), named, message, code)
 
     preset = validated(ModelPreset, document.values, told)
     if preset.name != path.stem:
-        raise _bad_key(path, lines[("name",)], ("name",), f"is {preset.name!r}, but the file is {path.name}")
+        problem = f"is {preset.name!r}, but the file is {path.name}"
+        raise _bad_key(path, lines[("name",)], ("name",), problem, "config.wrong_value")
     return preset
 
 
-def _bad_key(path: Path, line: int, keys: tuple[str, ...], problem: str) -> ConfigError:
+def _bad_key(path: Path, line: int, keys: tuple[str, ...], problem: str, code: str) -> ConfigError:
     """Return the error for one key of a preset file."""
     return ConfigError(
         f"model preset {path.stem}: {'.'.join(keys) or 'the file'}: {problem}",
         where=f"{path} line {line}",
         fix="correct the line; `alphaf models` shows the presets that work",
+        code=code,
     )

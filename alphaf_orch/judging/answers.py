@@ -221,5 +221,5 @@ def _generate(
     left = _lacking(prompts, made)
     if left:
         what = f"{name} ended without an answer to {len(left)} prompts, the first of them {left[0].id}"
-        raise StageError(what, where=f"{output}; log: {line.log}", fix=again)
+        raise StageError(what, where=f"{output}; log: {line.log}", fix=again, code="stage.results_incomplete")
     return made

@@ -53,6 +53,7 @@ class JudgePreset(BaseModel):
                 "api_key_env is no name of an environment variable",
                 where=f"api_key_env of the judge at {self.url}",
                 fix="put the key itself into a variable, and that variable's name here",
+                code="config.not_a_variable",
             )
         key = os.environ.get(self.api_key_env, "").strip()
         if not key:
@@ -60,6 +61,7 @@ class JudgePreset(BaseModel):
                 f"the judge wants an API key and {self.api_key_env} is not set",
                 where=f"api_key_env of the judge at {self.url}",
                 fix=f"export {self.api_key_env}=... before the command; keys are never written to a file",
+                code="config.variable_not_set",
             )
         return key
 
@@ -79,7 +81,11 @@ def load_judge(
     values |= {key: value for key, value in given.items() if value is not None}
     known = f"keys are {', '.join(JudgePreset.model_fields)}"
     preset = validated(
-        JudgePreset, values, lambda found: ConfigError(f"{found.key}: {found.message}", where=str(file), fix=known)
+        JudgePreset,
+        values,
+        lambda found: ConfigError(
+            f"{found.key}: {found.message}", where=str(file), fix=known, code="config.wrong_value"
+        ),
     )
     _check_url(preset.url, "--judge" if is_url else str(file))
     preset.key()  # a missing key shows now, not after hours of answering
@@ -93,6 +99,7 @@ def _find(name: str, folders: tuple[Path, ...]) -> Path:
             f"no judge is called {name!r}",
             where="--judge",
             fix=f"use a URL such as http://127.0.0.1:8000/v1, or one of: {', '.join(known)}",
+            code="config.unknown_name",
         )
     return find_template(folders, f"judge/{name}.yaml")
 
@@ -104,10 +111,16 @@ def _check_url(url: str, where: str) -> None:
     except ValueError:
         usable = False
     if not usable:
-        raise ConfigError(f"{url!r} is no URL of a server", where=where, fix="write it like http://127.0.0.1:8000/v1")
+        raise ConfigError(
+            f"{url!r} is no URL of a server",
+            where=where,
+            fix="write it like http://127.0.0.1:8000/v1",
+            code="config.not_an_address",
+        )
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigError(
             "the URL of the judge holds more than host, port and path",
             where=where,
             fix="leave out user, password, query and fragment; a key goes into the variable that api_key_env names",
+            code="config.holds_secret",
         )

@@ -112,6 +112,7 @@ def _gpus(config: RunConfig, preset: presets.ModelPreset, machine: Machine, scop
             f"a training on {config.nodes} machines needs GPUs: on a CPU axolotl trains in one process",
             where="--nodes and --gpus, or `nodes` and `gpus` of the config",
             fix="say --gpus N, the GPUs of each machine; or --nodes 1",
+            code="config.needs_gpu",
         )
     return {"sft": sft, "dpo": config.dpo_gpus if config.dpo_gpus is not None else min(1, sft)}
 

@@ -21,7 +21,7 @@ class Failure(SystemExit):
     No `except Exception` of the tool around it takes it for a fault that can be gone over.
     """
 
-    def __init__(self, exit_code: int, what: str, *, where: object, fix: str, code: str = "") -> None:
+    def __init__(self, exit_code: int, what: str, *, where: object, fix: str, code: str) -> None:
         self.message = f"error: {what}\n  where: {where}\n  next:  {fix}"
         super().__init__(self.message)
         self.code = exit_code  # python's own name: what the process ends with
@@ -29,8 +29,7 @@ class Failure(SystemExit):
 
     def show(self) -> None:
         """Print the message as the orchestrator reads it out of a log."""
-        coded = f"\n  code:  {self.identifier}" if self.identifier else ""
-        print(f"{self.message}{coded}", file=sys.stderr, flush=True)
+        print(f"{self.message}\n  code:  {self.identifier}", file=sys.stderr, flush=True)
 
 
 def program(main: Callable[[list[str]], int | None]) -> None:
@@ -60,11 +59,15 @@ def read_config(path: str, needed: Iterable[str] = (), *, filled: Iterable[str] 
     try:
         given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Failure(CONFIG, f"cannot read the config: {error}", where=path, fix="Correct the file") from error
+        raise Failure(
+            CONFIG, f"cannot read the config: {error}", where=path, fix="Correct the file", code="config.unreadable"
+        ) from error
     config: dict[str, Any] = given if isinstance(given, dict) else {}
     missing = [*(key for key in needed if key not in config), *(key for key in filled if not config.get(key))]
     if missing:
-        raise Failure(CONFIG, f"missing keys: {', '.join(missing)}", where=path, fix="Add them")
+        raise Failure(
+            CONFIG, f"missing keys: {', '.join(missing)}", where=path, fix="Add them", code="config.key_missing"
+        )
     return config
 
 

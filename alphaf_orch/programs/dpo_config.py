@@ -91,13 +91,13 @@ def load_config(path: Path) -> DpoConfig:
         return TypeAdapter(DpoConfig).validate_python(raw)
     except OSError as error:
         what = f"cannot read the DPO config: {error.strerror}"
-        raise Failure(CONFIG, what, where=path, fix="check the path") from error
+        raise Failure(CONFIG, what, where=path, fix="check the path", code="config.unreadable") from error
     except yaml.YAMLError as error:
         what = f"the DPO config is not YAML: {error}"
-        raise Failure(CONFIG, what, where=path, fix="mend the file") from error
+        raise Failure(CONFIG, what, where=path, fix="mend the file", code="config.invalid_yaml") from error
     except ValidationError as error:
         what = f"the DPO config cannot be used: {'; '.join(_problems(error))}"
-        raise Failure(CONFIG, what, where=path, fix="mend the recipe (dpo.yaml)") from error
+        raise Failure(CONFIG, what, where=path, fix="mend the recipe (dpo.yaml)", code="config.wrong_value") from error
 
 
 def _problems(error: ValidationError) -> list[str]:

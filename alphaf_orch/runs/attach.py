@@ -33,6 +33,7 @@ def attached_call(paths: RunPaths) -> Attached:
             f"no alphaf has worked on {asked_as(paths)} here",
             where=str(paths.root),
             fix="alphaf runs lists what there is; one that waits for its turn holds nothing yet",
+            code="run.nobody_works",
         )
     return Attached(found.command, found.holder, _KILLED, found)
 

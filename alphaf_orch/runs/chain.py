@@ -69,7 +69,12 @@ def chain_models(paths: RunPaths, stages: Sequence[str] = ()) -> tuple[ChainMode
     """
     unknown = [name for name in stages if name not in CHAIN]
     if unknown:
-        raise ConfigError(f"{unknown[0]} is no stage of the chain", where="--stages", fix=f"use {', '.join(CHAIN)}")
+        raise ConfigError(
+            f"{unknown[0]} is no stage of the chain",
+            where="--stages",
+            fix=f"use {', '.join(CHAIN)}",
+            code="config.unknown_name",
+        )
     there = finished(paths, read_manifest(paths.manifest))
     missing = [name for name in stages if name not in there]
     if missing:
@@ -79,11 +84,13 @@ def chain_models(paths: RunPaths, stages: Sequence[str] = ()) -> tuple[ChainMode
                 f"the {missing[0]} model of run {paths.name} was deleted by `alphaf clean --merged`",
                 where=str(paths.manifest),
                 fix=f"`alphaf {missing[0]} --run {paths.name}` merges it anew; finished are: {', '.join(there)}",
+                code="run.model_deleted",
             )
         raise RunStateError(
             f"the {missing[0]} model of run {paths.name} is not finished",
             where=str(paths.manifest),
             fix=f"finished are: {', '.join(there)}; `alphaf run --run {paths.name}` goes on with the rest",
+            code="run.unfinished",
         )
     return tuple(_model(paths, name) for name in there if not stages or name in stages)
 
@@ -112,6 +119,7 @@ def _model(paths: RunPaths, stage: str) -> ChainModel:
                 f"the base model of run {paths.name} is not made yet",
                 where=base.name,
                 fix=f"`alphaf run --run {paths.name}` makes it",
+                code="run.unfinished",
             )
         return ChainModel(stage, base.name, base.revision, identity)
     folder = model_folder(paths, stage)
@@ -130,6 +138,7 @@ def merge_scope(config: RunConfig, paths: RunPaths, *, online: bool, dry: bool) 
             f"the {section} model of run {paths.name} is not finished",
             where=str(paths.manifest),
             fix=f"`alphaf {section} --run {paths.name}` goes on with it, or name another --stage",
+            code="run.unfinished",
         )
     refuse(paths, [stage_name("merge", section)], "look")
     upstream = manifest["stages"][stage_name("merge", section)]["fingerprint"]

@@ -21,6 +21,7 @@ def talk(paths: RunPaths, *, prompt: str | None, system: str | None, max_new_tok
             f"run {paths.name} has no finished model",
             where=str(paths.root),
             fix=f"run `alphaf run --run {paths.name}` first",
+            code="run.unfinished",
         )
     model = model_folder(paths, stage, manifest)
     refuse_model(model, "look")

@@ -71,6 +71,7 @@ def refuse(paths: RunPaths, stages: Collection[str], how: How) -> None:
                 where=str(hurt[name][0].path),
                 fix=f"`alphaf verify {asked_as(paths)}` names all that is; bring the files back from a copy, or"
                 f" `alphaf run --run {asked_as(paths)}` sets them aside and makes them anew",
+                code="run.damaged",
             )
 
 

@@ -36,7 +36,9 @@ def root_of(name: str) -> RunPaths:
     for part in name.split("/"):
         root = named_folder(root, part)
     if not root.is_dir():
-        raise RunStateError(f"there is no run {name}", where=str(root), fix="alphaf runs lists what there is")
+        raise RunStateError(
+            f"there is no run {name}", where=str(root), fix="alphaf runs lists what there is", code="run.not_found"
+        )
     return RunPaths(root)
 
 

@@ -58,12 +58,18 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
                 f"{stage.name} ended without writing {path.name}",
                 where=f"{path}; log: {log}",
                 fix="read the log",
+                code="stage.output_missing",
             )
     if stage.kind == "merge":
         problem = weights_problem(stage.outputs[0])
         contract = required_json(report)
         if problem or not contract["ok"]:
-            raise StageError(f"{stage.name}: {problem or 'contract not met'}", where=str(report), fix="read the log")
+            raise StageError(
+                f"{stage.name}: {problem or 'contract not met'}",
+                where=str(report),
+                fix="read the log",
+                code="stage.output_incomplete",
+            )
         held: dict[str, Any] = {"contract": {line["line"]: line["ok"] for line in contract["lines"]}}
         # Read now, while the files are still in memory: whoever evaluates the model finds it known.
         held["identity"] = folder_identity(stage.outputs[0])
@@ -88,6 +94,7 @@ def _check_ranks(stage: Stage, paths: RunPaths) -> None:
             f"{stage.name} was launched with {stage.processes} processes, {started[-1]} trained",
             where=f"{paths.metrics(stage.name)}; log: {paths.log(stage.name)}",
             fix="check CUDA_VISIBLE_DEVICES and the log; the global batch was not the planned one, so use --run NEW",
+            code="stage.other_ranks",
         )
 
 

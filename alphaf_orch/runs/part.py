@@ -27,4 +27,5 @@ def missing(status: Status, paths: RunPaths) -> RunStateError:
         f"{status.stage.name} of run {paths.name} has to be there first, and is not: {status.reason}",
         where=str(paths.manifest),
         fix="give the command again that submitted this: it submits what is missing, in order",
+        code="run.unfinished",
     )

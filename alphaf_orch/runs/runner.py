@@ -238,7 +238,7 @@ def _run_stage(
         raise
     except AlphafError as failure:
         error = retry.judged(failure, stage, paths, plan.config, killed=memory.kills() > kills)
-        entry |= {"state": "failed", "ended": now(), "error": error.what}
+        entry |= {"state": "failed", "ended": now(), "error": error.what, "code": error.code}
         cut = retry.next_try(error, stage, entry, paths, plan.config)
         if cut:
             entry["retries"] = [*entry.get("retries", ()), cut]

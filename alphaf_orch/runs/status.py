@@ -156,6 +156,7 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
                 f"{unrecorded} holds weights that the manifest knows nothing of",
                 where=str(plan.paths.manifest),
                 fix=f"move them away, or use --run NEW; {mending(plan.paths.manifest)}",
+                code="run.unrecorded_weights",
             )
         lost = checkpoints.beyond_the_end(stage.checkpoints) if stage.checkpoints else None
         if lost and status.to_do:
@@ -164,6 +165,7 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
                 " checkpoint up to there is left (earlier versions trained a step more at each try)",
                 where=str(lost.parent),
                 fix=f"move {lost.parent} away and give the command again to train it anew, or use --run NEW",
+                code="run.beyond_end",
             )
         if status.state == "damaged" and status.to_do and status.reason.endswith(_NO_CHECKPOINT):
             raise RunStateError(
@@ -171,6 +173,7 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
                 where=str(stage.outputs[0]),
                 fix=f"bring the file back from a copy; or, to train it from its beginning, move {stage.outputs[0]} away"
                 " and give the same command",
+                code="run.damaged",
             )
         if status.state == "changed":
             raise RunStateError(
@@ -178,6 +181,7 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
                 + difference(stage, manifest["stages"][stage.name]),
                 where=str(plan.paths.manifest),
                 fix=_other_inputs(stage, manifest["stages"][stage.name]),
+                code="run.other_inputs",
             )
     _refuse_inputs(found, plan, manifest)
     return found

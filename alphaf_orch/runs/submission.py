@@ -188,6 +188,7 @@ def _refuse_other_settings(jobs: Sequence[Job], live: Mapping[str, Live], run: s
                 f"{job.name} of run {run} is under way with other settings: {under_way}",
                 where=f"--run {run}",
                 fix=f"`alphaf cancel {run}` takes its jobs back; or use --run NEW for the new settings",
+                code="run.under_way",
             )
 
 

@@ -81,6 +81,7 @@ def refusal(found: Sequence[Verified], paths: RunPaths) -> RunStateError | None:
         f"{len(broken)} of the files of run {paths.name} are not what was written",
         where=str(broken[0].path),
         fix=next(each.fix for each in found if each.damaged),
+        code="run.damaged",
     )
 
 

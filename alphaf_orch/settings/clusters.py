@@ -89,6 +89,7 @@ def parse_on(text: str, where: str = "--on") -> On:
             f"{text!r} is no place to run{nearest(scheduler, SCHEDULERS)}",
             where=where,
             fix="say local, slurm, skypilot or kubernetes, the last three with :PROFILE where a profile is meant",
+            code="config.unknown_name",
         )
     return On(scheduler, profile)
 

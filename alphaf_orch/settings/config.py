@@ -72,10 +72,15 @@ def read_config(path: Path) -> dict[str, Any]:
         return read_document(path, "the config is ", may_be_empty=True, example=example).values
     except FileNotFoundError:
         raise ConfigError(
-            "the config file does not exist", where=str(path), fix="check the path after --config"
+            "the config file does not exist",
+            where=str(path),
+            fix="check the path after --config",
+            code="config.file_missing",
         ) from None
     except IsADirectoryError:
-        raise ConfigError("the config is a folder", where=str(path), fix="name a YAML file") from None
+        raise ConfigError(
+            "the config is a folder", where=str(path), fix="name a YAML file", code="config.not_a_file"
+        ) from None
 
 
 def read_remembered(path: Path) -> dict[str, Any]:
@@ -83,9 +88,11 @@ def read_remembered(path: Path) -> dict[str, Any]:
     try:
         found = read_config(path)
     except ConfigError as error:
-        raise ConfigError(error.what, where=error.where, fix=f"{error.fix}; {mending(path)}") from None
+        raise ConfigError(error.what, where=error.where, fix=f"{error.fix}; {mending(path)}", code=error.code) from None
     if not found:
-        raise ConfigError("the settings of the run are empty", where=str(path), fix=mending(path))
+        raise ConfigError(
+            "the settings of the run are empty", where=str(path), fix=mending(path), code="config.no_value"
+        )
     return found
 
 
@@ -99,8 +106,12 @@ def build_config(values: dict[str, Any], where: str) -> RunConfig:
         if mistake.unknown:
             known = RunConfig.model_fields
             fix = f"known keys: {', '.join(known)}; axolotl's own go under `sft:`"
-            return ConfigError(f"unknown key {key}{nearest(key, known)}", where=place, fix=fix)
-        return ConfigError(f"{key}: {mistake.message.lower()}", where=place, fix=f"mend the value of {key}")
+            return ConfigError(
+                f"unknown key {key}{nearest(key, known)}", where=place, fix=fix, code="config.unknown_key"
+            )
+        return ConfigError(
+            f"{key}: {mistake.message.lower()}", where=place, fix=f"mend the value of {key}", code="config.wrong_value"
+        )
 
     refuse_addresses(values.get("notify"), where)
     refuse_credentials(values, where)

@@ -141,6 +141,7 @@ def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], wher
             f"{key}{nearest(key, known) or ': no such key'}",
             where=where,
             fix="use one of the tool's own keys; see docs/configuration.md",
+            code="config.unknown_key",
         )
     entry = known[key]
     kind = _json_type(value)
@@ -150,12 +151,22 @@ def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], wher
         _check_name(key, value, entry, where)
     if kind in _NUMBERS and "range" in entry and not entry["range"].takes(value):
         wanted = numbers_of(entry)
-        raise ConfigError(f"{key} is {value!r}, and takes {wanted}", where=where, fix=f"give {key} {wanted}")
+        raise ConfigError(
+            f"{key} is {value!r}, and takes {wanted}",
+            where=where,
+            fix=f"give {key} {wanted}",
+            code="config.out_of_range",
+        )
     if entry.get("filled") and not value:
-        raise ConfigError(f"{key} is empty", where=where, fix=f"put at least one into {key}")
+        raise ConfigError(f"{key} is empty", where=where, fix=f"put at least one into {key}", code="config.no_value")
     check_texts(key, value, where)
     if no_number(value):
-        raise ConfigError(f"{key} has a number that is none or infinite: {value!r}", where=where, fix="give a number")
+        raise ConfigError(
+            f"{key} has a number that is none or infinite: {value!r}",
+            where=where,
+            fix="give a number",
+            code="config.not_finite",
+        )
 
 
 def numbers_of(entry: Mapping[str, Any]) -> str:
@@ -174,7 +185,7 @@ def _no_such_type(key: str, value: Any, entry: Mapping[str, Any], where: str) ->
     said = f"{key} has no value" if value is None else f"{key} is {value!r}, which is no {wanted}"
     if value is False and "no" in entry.get("enum", ()):
         fix = f'YAML takes no for false: write {key}: "no"'
-    return ConfigError(said, where=where, fix=fix)
+    return ConfigError(said, where=where, fix=fix, code="config.no_value" if value is None else "config.wrong_type")
 
 
 def _check_name(key: str, value: str, entry: Mapping[str, Any], where: str) -> None:
@@ -185,7 +196,7 @@ def _check_name(key: str, value: str, entry: Mapping[str, Any], where: str) -> N
     if fits and (not value.startswith(_FALLBACK) or value.removeprefix(_FALLBACK) in names):
         return
     what = f"{key} is {value!r}, none of its values{nearest(value, names)}"
-    raise ConfigError(what, where=where, fix=f"use one of: {', '.join(names)}")
+    raise ConfigError(what, where=where, fix=f"use one of: {', '.join(names)}", code="config.unknown_value")
 
 
 def check_rendered(section: str, values: Mapping[str, Any], where: str, text: str = "") -> None:
@@ -237,12 +248,12 @@ def parse_set(items: Iterable[str], *, default: str, named: Sequence[str] | None
         if said.key not in known_keys(section, named) and section == default == "sft" and said.key in dpo_keys():
             raise ConfigError(
                 f"{said.key}: did you mean dpo.{said.key}?", where=said.where,
-                fix=f"write --set dpo.{said.where.removeprefix('--set ')}",
+                fix=f"write --set dpo.{said.where.removeprefix('--set ')}", code="config.unknown_key",
             )  # fmt: skip
         _check(section, said, named)
         if not said.where.partition("=")[2].strip():
             fix = f"write {said.where.removeprefix('--set ').strip()}null to leave it to the tool"
-            raise ConfigError(f"{said.key} has no value", where=said.where, fix=fix)
+            raise ConfigError(f"{said.key} has no value", where=said.where, fix=fix, code="config.no_value")
         if section == "sft":
             check_free(said.key, said.value, said.where)
         top, value = said.key, said.value
@@ -268,7 +279,12 @@ def _split(item: str, default: str) -> tuple[str, Said, bool]:
     where = f"--set {item}"
     name, equals, text = item.partition("=")
     if not equals or not name.strip():
-        raise ConfigError(f"{item!r} is not key=value", where=where, fix="write for example --set lora_r=64")
+        raise ConfigError(
+            f"{item!r} is not key=value",
+            where=where,
+            fix="write for example --set lora_r=64",
+            code="config.not_key_value",
+        )
     section, dot, rest = name.strip().partition(".")
     if not dot or section not in ("sft", "dpo"):
         section, rest = default, name.strip()
@@ -299,4 +315,6 @@ def check_section(
         except ConfigError as error:
             if isinstance(where, str):
                 raise
-            raise ConfigError(error.what, where=place_of(where, (section, key)), fix=error.fix) from None
+            raise ConfigError(
+                error.what, where=place_of(where, (section, key)), fix=error.fix, code=error.code
+            ) from None

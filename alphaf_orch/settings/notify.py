@@ -67,11 +67,15 @@ def refuse_addresses(value: Any, where: str) -> None:
                 f"notify.{key} holds an address, and a run remembers its settings",
                 where=f"{where}, key notify.{key}",
                 fix=HOW,
+                code="config.holds_secret",
             )
     name = value.get("webhook_env")
     if isinstance(name, str) and not _VARIABLE.fullmatch(name):
         raise ConfigError(
-            "notify.webhook_env is no name of a variable", where=f"{where}, key notify.webhook_env", fix=HOW
+            "notify.webhook_env is no name of a variable",
+            where=f"{where}, key notify.webhook_env",
+            fix=HOW,
+            code="config.not_a_variable",
         )
     command = value.get("command")
     if command is not None and not (isinstance(command, list | tuple) and command):
@@ -79,6 +83,7 @@ def refuse_addresses(value: Any, where: str) -> None:
             "notify.command is no list of arguments",
             where=f"{where}, key notify.command",
             fix="write one entry a word, as in `command: [/home/me/tell, --room, gpu]`; there is no shell",
+            code="config.wrong_type",
         )
 
 
@@ -90,6 +95,10 @@ def mistaken(mistake: Mistake, where: str) -> ConfigError:
         name = mistake.keys[-1]
         known = ", ".join(Notify.model_fields)
         fix = HOW if name in ("webhook", "url", "webhook_url", "address") else f"known keys: {known}"
-        return ConfigError(f"unknown key {key}{nearest(name, Notify.model_fields)}", where=place, fix=fix)
+        return ConfigError(
+            f"unknown key {key}{nearest(name, Notify.model_fields)}", where=place, fix=fix, code="config.unknown_key"
+        )
     message = mistake.message.removeprefix("Value error, ")
-    return ConfigError(f"{key}: {message[:1].lower()}{message[1:]}", where=place, fix="see docs/notify.md")
+    return ConfigError(
+        f"{key}: {message[:1].lower()}{message[1:]}", where=place, fix="see docs/notify.md", code="config.wrong_value"
+    )

@@ -55,7 +55,10 @@ def run_paths(name: str) -> RunPaths:
     if (folder / EXPERIMENT_FILE).is_file():
         arms = ", ".join(f"{name}/{path.parent.name}" for path in sorted(folder.glob("*/manifest.json"))[:5])
         raise RunStateError(
-            f"{name} is an experiment, not a run", where=str(folder), fix=f"use one of its arms: {arms or 'none yet'}"
+            f"{name} is an experiment, not a run",
+            where=str(folder),
+            fix=f"use one of its arms: {arms or 'none yet'}",
+            code="run.other_kind",
         )
     return RunPaths(folder)
 
@@ -76,7 +79,12 @@ def settings(options: Options) -> tuple[RunConfig, RunPaths]:
     file = read_config(options.config) if options.config else {}
     model = options.model or file.get("model")
     if not model and not options.run:
-        raise ConfigError("no model is named", where="--model", fix="say --model NAME; `alphaf models` lists them")
+        raise ConfigError(
+            "no model is named",
+            where="--model",
+            fix="say --model NAME; `alphaf models` lists them",
+            code="config.nothing_named",
+        )
     paths = run_paths(options.run or default_run_name(str(model)))
     values: dict[str, Any] = {} if absent(paths.config) else read_remembered(paths.config)
     if model and values.get("model", model) != model:
@@ -86,6 +94,7 @@ def settings(options: Options) -> tuple[RunConfig, RunPaths]:
             f"run {paths.name} does not exist and no model is named",
             where="--model",
             fix="say --model NAME to start it",
+            code="config.nothing_named",
         )
     return _laid_over(values, file, options, str(options.config or paths.config), paths.config), paths
 
@@ -97,7 +106,12 @@ def new_settings(options: Options) -> RunConfig:
     """
     file = read_config(options.config) if options.config else {}
     if not options.model and not file.get("model"):
-        raise ConfigError("no model is named", where="--model", fix="say --model NAME; `alphaf models` lists them")
+        raise ConfigError(
+            "no model is named",
+            where="--model",
+            fix="say --model NAME; `alphaf models` lists them",
+            code="config.nothing_named",
+        )
     return _laid_over({}, file, options, str(options.config or "the command line"))
 
 

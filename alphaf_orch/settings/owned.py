@@ -29,16 +29,20 @@ def check_free(key: str, value: Any, where: str) -> None:
     Training is finished when a checkpoint stands at the planned step.
     """
     if key in _SET_BY_THE_PLAN:
-        raise ConfigError(f"{key} is set by alphaf", where=where, fix=f"use {_SET_BY_THE_PLAN[key]}")
+        raise ConfigError(
+            f"{key} is set by alphaf", where=where, fix=f"use {_SET_BY_THE_PLAN[key]}", code="config.set_by_alphaf"
+        )
     if key == "save_strategy" and value not in ("steps", "epoch", None):
         raise ConfigError(
             f"save_strategy is {value!r}: no checkpoint would prove that the training reached its end",
             where=where,
             fix="use steps or epoch; save_total_limit bounds the disk they take",
+            code="config.set_by_alphaf",
         )
     if key == "early_stopping_patience" and value:
         raise ConfigError(
             "early_stopping_patience would end the training before its planned step, as a crash does",
             where=where,
             fix="set num_epochs or max_steps; eval_loss is logged every eval_steps",
+            code="config.set_by_alphaf",
         )

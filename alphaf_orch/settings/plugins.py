@@ -67,6 +67,7 @@ def check_plugins(value: Any, where: str) -> None:
                 f"axolotl has no plugin {name}{nearest(name, known)}",
                 where=where,
                 fix=f"use one of: {', '.join(known)}",
+                code="config.unknown_name",
             )
 
 
@@ -78,4 +79,5 @@ def refuse_unnamed(key: str, where: str) -> None:
                 f"{key} is a key of axolotl's {name.rpartition('.')[2]}, which `plugins` does not name",
                 where=where,
                 fix=f"add plugins: [{name}] (--set plugins=[{name}])",
+                code="config.plugin_not_named",
             )

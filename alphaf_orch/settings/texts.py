@@ -22,10 +22,17 @@ def check_texts(key: str, value: Any, where: str) -> None:
     for each in inner:
         if not isinstance(each, str):
             what = f"{key} has {str(each)[:60]}, which is no text"
-            raise ConfigError(what, where=where, fix="write texts, in quotes where they look like numbers")
+            raise ConfigError(
+                what, where=where, fix="write texts, in quotes where they look like numbers", code="config.wrong_type"
+            )
 
 
 def check_depth(below: Sequence[str], where: str) -> None:
     """Raise ConfigError for a dotted key with more parts `below` its first than any mapping of a recipe has."""
     if len(below) > _DEEPEST:
-        raise ConfigError(f"a key of {len(below) + 1:,} parts", where=where, fix="write for example fsdp_config.a=b")
+        raise ConfigError(
+            f"a key of {len(below) + 1:,} parts",
+            where=where,
+            fix="write for example fsdp_config.a=b",
+            code="config.too_deep",
+        )

@@ -21,6 +21,7 @@ def check_trackers(values: Mapping[str, Any], where: str) -> None:
                 f"{key}{nearest(key, known) or ': no such tracker key'}",
                 where=f"{where}, key trackers.{key}",
                 fix=f"use axolotl's own: {', '.join(KEYS)}",
+                code="config.unknown_key",
             )
         check_key(key, value, known, f"{where}, key trackers.{key}")
 

@@ -22,6 +22,6 @@ def test_the_identifier_is_shown_behind_the_facts_and_is_no_part_of_the_message(
 
 def test_every_way_to_an_error_keeps_the_identifier(tmp_path: Path) -> None:
     assert OutOfMemory("x", where="y", fix="z", code="stage.out_of_memory", training=True).code == "stage.out_of_memory"
-    with pytest.raises(Interrupted) as stopped, interruptible("x", tmp_path, "z", code="interrupt.stopped"):
+    with pytest.raises(Interrupted) as stopped, interruptible("x", tmp_path, "z"):
         raise KeyboardInterrupt
     assert stopped.value.code == "interrupt.stopped"

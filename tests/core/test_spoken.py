@@ -88,10 +88,12 @@ def test_every_template_is_recognised_as_itself() -> None:
     known = Catalogue(texts)
     mistaken = {}
     for text, said in texts.items():
-        names = {name for _, name, _, _ in string.Formatter().parse(text) if name}
-        # Numbers, which some values must be; where two stand side by side, what is said of both is all that counts.
-        values = {name: str(number) for number, name in enumerate(sorted(names), 101)}
-        values |= {name: "s" for name in names if name.rstrip(string.digits) == "s"}
+        parts = [(literal, name) for literal, name, _, _ in string.Formatter().parse(text) if name]
+        # Numbers, which some values must be; of two side by side the second is something that is said of the first.
+        values = {
+            name: "s" if name.rstrip(string.digits) == "s" else str(n) if literal or n == 101 else f": {n}"
+            for n, (literal, name) in enumerate(parts, 101)
+        }
         template, found = known.recognised(text.format_map(values))
         shown = template and template.filled(found)
         if shown != said.format_map(values):

@@ -538,7 +538,7 @@ def test_gpus_that_torch_does_not_see_are_refused_before_a_model_is_asked(alphaf
 
     def refuse(python, wanted, machine, versions):
         asked.append((python, wanted.gpus, machine.gpus))
-        raise HardwareError("NVML lists 1 GPU, torch sees 0", where=python, fix="mend it")
+        raise HardwareError("NVML lists 1 GPU, torch sees 0", where=python, fix="mend it", code="hardware.x")
 
     monkeypatch.setattr("alphaf_orch.cli.evaluate.detect_machine", lambda: Machine(("GPU",), 2))
     monkeypatch.setattr("alphaf_orch.evaluation.run.require_gpus", refuse)

@@ -73,7 +73,7 @@ def test_a_program_ends_with_what_its_main_returns() -> None:
 def test_a_failure_passes_through_what_goes_over_exceptions() -> None:
     with pytest.raises(common.Failure, match="where: here"):
         try:
-            raise common.Failure(common.MODEL, "no", where="here", fix="mend it")
+            raise common.Failure(common.MODEL, "no", where="here", fix="mend it", code="model.x")
         except Exception:  # noqa: BLE001  (as tools do)
             pass
 

@@ -68,7 +68,12 @@ def legal_keys() -> dict[str, tuple[str, ...]]:
 def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
     """Return the YAML merged as lm-eval merges it; raise ConfigError with file and line where that fails."""
     if path in outer:
-        raise ConfigError("the file includes itself", where=f"{outer[-1]}, key include", fix="remove that include")
+        raise ConfigError(
+            "the file includes itself",
+            where=f"{outer[-1]}, key include",
+            fix="remove that include",
+            code="config.includes_itself",
+        )
     own, lines = _parse(path)
     _check_kinds(own, TaskFile(path, own, lines, (path,)))
     own = _with_absolute_data(own, path.parent)
@@ -83,6 +88,7 @@ def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
                 f"there is no file {name} to include",
                 where=f"{path} line {lines['include']}",
                 fix="give a file beside this one, or an absolute path",
+                code="config.file_missing",
             )
         included = read_task_file(file, (*outer, path))
         merged.update(included.values)
@@ -109,7 +115,12 @@ def _check_kinds(values: Mapping[str, Any], file: TaskFile) -> None:
     }
     for key, fits in good.items():
         if not fits:
-            raise ConfigError(f"{key} is {_KINDS[key]}", where=file.where(key), fix="see docs/own-benchmarks.md")
+            raise ConfigError(
+                f"{key} is {_KINDS[key]}",
+                where=file.where(key),
+                fix="see docs/own-benchmarks.md",
+                code="config.wrong_type",
+            )
 
 
 _KINDS = {
@@ -160,13 +171,19 @@ def check_task(file: TaskFile) -> None:
     refuse_credentials(file.values, str(file.path))
     if "class" in file.values:
         raise ConfigError(
-            "a task written as a python class", where=file.where("class"), fix="write it as a YAML with !function keys"
+            "a task written as a python class",
+            where=file.where("class"),
+            fix="write it as a YAML with !function keys",
+            code="config.not_supported",
         )
     for key in file.values:
         if key not in legal_keys()["task"]:
             hint = _ELSEWHERE.get(key) or nearest(key, legal_keys()["task"]) or ": lm-eval has no such key"
             raise ConfigError(
-                f"{key}{hint}", where=file.where(key), fix="use lm-eval's keys; see docs/own-benchmarks.md"
+                f"{key}{hint}",
+                where=file.where(key),
+                fix="use lm-eval's keys; see docs/own-benchmarks.md",
+                code="config.unknown_key",
             )
     kind = file.values.get("output_type", "generate_until")
     if kind not in OUTPUT_TYPES:
@@ -175,23 +192,40 @@ def check_task(file: TaskFile) -> None:
             f"output_type is {kind!r}{hint}",
             where=file.where("output_type"),
             fix=f"use one of {', '.join(OUTPUT_TYPES)}",
+            code="config.unknown_value",
         )
     needed = ["dataset_path"] if "custom_dataset" not in file.values else []
     for key in (*needed, "doc_to_text", "doc_to_target"):
         if key not in file.values:
-            raise ConfigError(f"the task has no {key}", where=file.where("task"), fix=f"add a line `{key}: ...`")
+            raise ConfigError(
+                f"the task has no {key}",
+                where=file.where("task"),
+                fix=f"add a line `{key}: ...`",
+                code="config.key_missing",
+            )
     if not any(file.values.get(key) for key in ("test_split", "validation_split")):
-        raise ConfigError("the task has no test_split", where=file.where("task"), fix="add a line `test_split: test`")
+        raise ConfigError(
+            "the task has no test_split",
+            where=file.where("task"),
+            fix="add a line `test_split: test`",
+            code="config.key_missing",
+        )
     if kind == "multiple_choice" and "doc_to_choice" not in file.values:
         raise ConfigError(
-            "the task has no doc_to_choice", where=file.where("output_type"), fix="list the options in it"
+            "the task has no doc_to_choice",
+            where=file.where("output_type"),
+            fix="list the options in it",
+            code="config.key_missing",
         )
     metrics = file.values.get("metric_list")
     if metrics is not None and not (
         isinstance(metrics, list) and metrics and all(isinstance(m, Mapping) and "metric" in m for m in metrics)
     ):
         raise ConfigError(
-            "metric_list is no list of `- metric: NAME`", where=file.where("metric_list"), fix="write it as one"
+            "metric_list is no list of `- metric: NAME`",
+            where=file.where("metric_list"),
+            fix="write it as one",
+            code="config.wrong_type",
         )
     for name in functions(file.values):
         _check_function(file, name)
@@ -221,6 +255,7 @@ def _check_function(file: TaskFile, name: Function) -> None:
             f"!function {name}: {what}",
             where=f"{file.path} line {line}" if line else str(file.path),
             fix=f"write {function} into {places[0]}",
+            code="config.function_unusable",
         )
 
 

@@ -140,6 +140,7 @@ def _refuse_other_result(tried: Sequence[Candidate], paths: RunPaths) -> None:
             f"run {paths.name} has a merged model of other settings already",
             where=str(paths.merged_models),
             fix="keep it, or move it away and sweep again",
+            code="run.other_settings",
         )
 
 
@@ -216,7 +217,10 @@ def publish(best: Candidate, paths: RunPaths) -> Path:
         return target
     if target.exists() and not same:
         raise RunStateError(
-            "the run has another merged model meanwhile", where=str(target), fix="move it away and sweep again"
+            "the run has another merged model meanwhile",
+            where=str(target),
+            fix="move it away and sweep again",
+            code="run.other_settings",
         )
     for told in (source.log(MERGE_MODELS), source.report(MERGE_MODELS), *source.rendered("x").parent.iterdir()):
         copy_atomic(told, paths.counterpart(told, source))
@@ -246,6 +250,7 @@ def failed(swept: Swept, tried: Sequence[Candidate], paths: RunPaths) -> StageEr
         f"{len(names)} of {len(tried)} candidates failed: {', '.join(names)}\n{first.what}",
         where=first.where,
         fix=f"mend the cause; the same command keeps what is finished in {paths.sweep.root}",
+        code="stage.arms_failed",
     )
 
 

@@ -50,6 +50,7 @@ class Message:
     what: str = ""
     where: str = ""
     next: str = ""
+    code: str = ""  # the error's identifier
     seconds: float | None = None  # of this call
     step: int | None = None
     max_steps: int | None = None
@@ -117,7 +118,8 @@ def standing_at(told: Message, paths: RunPaths) -> Message:
 def failed(error: BaseException) -> dict[str, Any]:
     """Return what a message says of an exception: what, where, what next, and the code that alphaf ends with."""
     if isinstance(error, AlphafError):
-        return {"what": error.what, "where": error.where, "next": error.fix, "exit_code": error.exit_code}
+        facts = {"what": error.what, "where": error.where, "next": error.fix, "code": error.code}
+        return {**facts, "exit_code": error.exit_code}
     of_disk = disk_error(error) if isinstance(error, OSError) else None
     return failed(of_disk) if of_disk else {"what": f"{type(error).__name__}: {error}"}
 

@@ -9,18 +9,31 @@ from typing import Any, ClassVar, Literal
 from alphaf_orch.core.wording import Text
 
 Tone = Literal["plain", "good", "bad", "warn", "muted", "code"]
-Level = Literal["error", "warning", "info"]
+Level = Literal["worse", "error", "warning", "info"]
+
+
+@dataclass(frozen=True)
+class Link:
+    """A name that leads to a part of the page; elsewhere it is the name alone."""
+
+    text: Text
+    target: str
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: its text and, in smaller type below, what the text depends on and what became of it."""
+    """One cell: its text and, in smaller type below, what the text depends on and what became of it.
+
+    `links` stand behind the text; `anchor` is what a link leads to.
+    """
 
     text: Text
     tone: Tone = "plain"
     sub: Text = ""
     change: Text = ""
     change_tone: Tone = "muted"
+    links: tuple[Link, ...] = ()
+    anchor: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,13 +56,35 @@ class KeyValues:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What is to be done, in one sentence; below it what that rests on."""
+
+    kind: ClassVar[str] = "verdict"
+    headline: Text
+    points: tuple[Text, ...] = ()
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One line of a card: whose figure, the figure, and its interval."""
+
+    name: Text
+    value: Text
+    interval: Text = ""
+    tone: Tone = "plain"
+
+
+@dataclass(frozen=True)
 class Card:
-    """One figure in large type."""
+    """One figure in large type, or one a model."""
 
     label: Text
-    value: Text
+    value: Text = ""
     note: Text = ""
     tone: Tone = "plain"
+    lines: tuple[Measured, ...] = ()
+    target: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,19 +97,20 @@ class Cards:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence or two; a level makes it a warning. `where` says what it is about."""
+    """A sentence or two; a level makes it a warning. `where` says what it is about, `target` where that stands."""
 
     kind: ClassVar[str] = "note"
     text: Text
     level: Level | None = None
     where: Text = ""
+    target: str = ""
 
 
 @dataclass(frozen=True)
 class Figure:
     """A plot for the page (plotly's `data` and `layout`) and the table of its values that stands for it elsewhere.
 
-    `names` has the name of each trace and `ticks` the names along x, where these are no numbers; they and the titles
+    `names` has the name of each trace and `ticks` the names along y, where these are no numbers; they and the titles
     are not in `layout`, because plotly knows one language only.
     """
 
@@ -88,6 +124,7 @@ class Figure:
     y_title: Text
     values: Table
     ticks: tuple[Text, ...] = ()
+    paper: bool = True
 
 
 @dataclass(frozen=True)
@@ -131,14 +168,15 @@ class Code:
 
 @dataclass(frozen=True)
 class Fold:
-    """Blocks behind a summary line, closed on the screen and open on paper."""
+    """Blocks behind a summary line, closed on the screen and open on paper, unless they are for the screen alone."""
 
     kind: ClassVar[str] = "fold"
     title: Text
     blocks: tuple[Block, ...]
+    paper: bool = True
 
 
-Block = Table | KeyValues | Cards | Note | Figure | SideBySide | Code | Fold
+Block = Verdict | Table | KeyValues | Cards | Note | Figure | SideBySide | Code | Fold
 
 
 @dataclass(frozen=True)

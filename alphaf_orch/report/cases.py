@@ -62,7 +62,13 @@ def case_blocks(before: tuple[RunPaths, Scored, Text], after: tuple[RunPaths, Sc
         f"{len(gained)} rows became right, {len(lost)} wrong; the first {shown} of each by id are shown.",
     )
     cases = [_case(old[name], new[name], metric, before[2], after[2]) for name in wanted]
-    return [Fold(join([task_title(task, after[1].result.title), pair, named(METRICS, metric)]), (Note(count), *cases))]
+    return [
+        Fold(
+            join([task_title(task, after[1].result.title), pair, named(METRICS, metric)]),
+            (Note(count), *cases),
+            paper=False,
+        )
+    ]
 
 
 def _case(old: Sample, new: Sample, metric: str, before: Text, after: Text) -> SideBySide:

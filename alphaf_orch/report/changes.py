@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from alphaf_orch.core.wording import Label, Text, join, named
-from alphaf_orch.report.blocks import Cell, Note, Table, Tone
+from alphaf_orch.report.blocks import Cell, Link, Note, Table, Tone
 from alphaf_orch.report.figures import NONE, ends, p_value, signed
 from alphaf_orch.report.names import CI, MARKS, METHODS, METRICS, ONE_SEED, POINTS, TESTS, VERDICTS, rows_in, task_title
 from alphaf_orch.scores import resampling
@@ -18,22 +20,46 @@ CLUSTERED = Label(
 )
 
 
-def outcome(table: ScoreTable) -> Table | None:
-    """Return how many metrics became better or worse from arm to arm; None where nothing was compared."""
+def outcome(table: ScoreTable, figure_id: str) -> Table | None:
+    """Return how many metrics became better or worse from arm to arm, and which; None where nothing was compared."""
     every = {change.verdict for change in table.changes.values()}
-    tones: dict[Verdict, Tone] = {"better": "good", "worse": "bad", "none": "muted", "refused": "warn"}
+    tones: dict[Verdict, Tone] = {"worse": "bad", "better": "good", "none": "muted"}
     if every & {"better_rows", "worse_rows"}:
-        tones = {"better_rows": "warn", "worse_rows": "warn", **tones}
-    kinds = tuple(tones)
+        tones = {"worse_rows": "warn", "better_rows": "warn", **tones}
+    if "refused" in every:
+        tones["refused"] = "warn"
     rows = []
     for arm in table.arms:
-        found = [change.verdict for (after, _, _), change in table.changes.items() if after == arm.name]
-        if any(verdict in kinds for verdict in found):
-            counts = [found.count(kind) for kind in kinds]
-            cells = [Cell(str(n), each if n else "muted") for n, each in zip(counts, tones.values(), strict=True)]
+        found = {key: change.verdict for key, change in table.changes.items() if key[0] == arm.name}
+        if any(verdict in tones for verdict in found.values()):
+            by_kind = [(tone, [key for key in found if found[key] == kind]) for kind, tone in tones.items()]
+            cells = [_counted(table, figure_id, keys, tone) for tone, keys in by_kind]
             rows.append((Cell(table.pair(arm.name)), *cells))
-    header: tuple[Text, ...] = (Label("지표 수", "Number of metrics"), *(VERDICTS[kind] for kind in kinds))
-    return Table(header, tuple(rows)) if rows else None
+    header: tuple[Text, ...] = (Label("지표 수", "Number of metrics"), *(VERDICTS[kind] for kind in tones))
+    return Table(header, tuple(rows), text_columns=len(header)) if rows else None
+
+
+def _counted(table: ScoreTable, figure_id: str, keys: Sequence[Key], tone: Tone) -> Cell:
+    """Return how many, and the names of those that became better or worse, which lead to their rows."""
+    if not keys:
+        return Cell("0", "muted")
+    moved = [key for key in keys if table.changes[key].verdict not in ("none", "refused")]
+    links = [Link(metric_name(table, key), anchor(table, figure_id, key)) for key in moved]
+    return Cell(str(len(keys)), tone, links=tuple(links))
+
+
+def anchor(table: ScoreTable, figure_id: str, key: Key) -> str:
+    """Return the id of the row that a change stands in; positions, because names are data."""
+    after, task, metric = key
+    group = next(i for i, (_, arms) in enumerate(table.groups) if any(arm.name == after for arm in arms))
+    return f"{figure_id}-row-{group}-{table.tasks.index(task)}-{table.metrics(task).index(metric)}"
+
+
+def metric_name(table: ScoreTable, key: Key, *, full: bool = False) -> Text:
+    """Return what a metric is called, behind its task where that is wanted or another task has such a metric."""
+    _, task, metric = key
+    several = sum(metric in table.metrics(each) for each in table.tasks) > 1
+    return join([title_of(table, task) if full or several else "", named(METRICS, metric)])
 
 
 def title_of(table: ScoreTable, task: str) -> Text:
@@ -164,7 +190,7 @@ def method(table: ScoreTable) -> tuple[Note, ...]:
             "Comparisons pair the same rows (by id). ↑ higher is better, ↓ lower is better.",
         ),
         (
-            "0/1 지표는 맥니마 정확 검정, 그 밖의 지표는 두 모델의 결과를 문항마다 맞바꾸는"
+            "0/1 지표는 맥니머(McNemar) 정확 검정, 그 밖의 지표는 두 모델의 결과를 문항마다 맞바꾸는"
             f" 대응 순열 검정({flips}회)입니다.",
             "0/1 metrics are tested by McNemar's exact test, others by a paired permutation test that exchanges the"
             f" two models' results row by row ({flips} times).",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import jinja2
@@ -25,6 +26,8 @@ def render_html(report: Report, language: Language) -> str:
     )
     environment.filters["both"] = both
     environment.filters["figure"] = figure_json
+    for each in LANGUAGES:
+        environment.filters[f"in_{each}"] = partial(in_language, language=each)
     template = environment.from_string(_read(folders, "report.html.jinja"))
     return template.render(
         report=report,

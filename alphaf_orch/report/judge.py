@@ -50,7 +50,11 @@ def judge_blocks(paths: RunPaths, found: Sequence[Judged], shown: int) -> list[B
     for each in pairs:
         cases = judged_cases(paths, each.folder, each.pair, shown) if each.pair else []
         if cases:
-            blocks.append(Fold(join([Label("판정 사례", "Judged conversations"), _title(each.summary)]), tuple(cases)))
+            blocks.append(
+                Fold(
+                    join([Label("판정 사례", "Judged conversations"), _title(each.summary)]), tuple(cases), paper=False
+                )
+            )
     return blocks
 
 
@@ -59,7 +63,7 @@ def judge_warnings(found: Sequence[Judged]) -> list[Note]:
     notes = []
     for each in found:
         summary = each.summary
-        where = join([Label("심사", "Judge"), _title(summary) if each.pair else each.folder.name])
+        where = join([Label("평가 모델", "Judge"), _title(summary) if each.pair else each.folder.name])
         bias = (summary.get("position_bias") or {}).get("value")
         if bias is not None and abs(bias - 0.5) > _BIAS:
             text = Label(

@@ -55,7 +55,11 @@ def _case(paths: RunPaths, pair: tuple[str, str], winner: str, orders: Mapping[s
         answers.append(Answer(named(STAGES, stage), text, verdict, "good" if side == winner else "bad"))
     reasons = [str(orders[order].get("reason") or "") for order in _ORDERS]
     remark = join(
-        [Label("심사 이유: ", "The judge: "), " / ".join(clip(reason, 1000) for reason in reasons if reason)], ""
+        [
+            Label("평가 모델의 판정 이유: ", "The judge: "),
+            " / ".join(clip(reason, 1000) for reason in reasons if reason),
+        ],
+        "",
     )
     wins = join([named(STAGES, pair["ab".index(winner)]), Label("우세", "preferred")], " ")
     return SideBySide(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from alphaf_orch.core.wording import Language, Text, in_language, join
 from alphaf_orch.report.blocks import (
     Block,
+    Card,
     Cards,
     Cell,
     Code,
@@ -19,6 +20,7 @@ from alphaf_orch.report.blocks import (
     Section,
     SideBySide,
     Table,
+    Verdict,
 )
 from alphaf_orch.report.names import LEVELS, WORDS
 
@@ -79,16 +81,16 @@ class _Writer:
 
     def _block(self, block: Block) -> Iterator[str]:
         match block:
+            case Verdict():
+                yield f"> **{self._text(block.headline)}**"
+                yield from (paragraph(self._text(point)) for point in block.points)
             case Table():
                 yield from self._table(block)
             case KeyValues():
                 rows = [f"| {self._text(name)} | {self._cell(cell)} |" for name, cell in block.rows]
                 yield "\n".join(["| | |", "|---|---|", *rows])
             case Cards():
-                yield "\n".join(
-                    f"- **{self._text(card.label)}**: {self._text(join([card.value, card.note]))}"
-                    for card in block.items
-                )
+                yield "\n".join(map(self._card, block.items))
             case Note():
                 yield self._note(block)
             case Figure():
@@ -103,6 +105,10 @@ class _Writer:
                 yield f"### {self._text(block.title)}"
                 yield from self._blocks(block.blocks)
 
+    def _card(self, card: Card) -> str:
+        lines = [join([each.name, join([each.value, each.interval], " ")], " ") for each in card.lines]
+        return f"- **{self._text(card.label)}**: {self._text(join([card.value, *lines, card.note]))}"
+
     def _table(self, table: Table) -> Iterator[str]:
         yield from self._caption(table.caption)
         rule = ["---" if column < table.text_columns else "---:" for column in range(len(table.header))]
@@ -114,7 +120,8 @@ class _Writer:
         yield "\n".join(lines)
 
     def _cell(self, cell: Cell) -> str:
-        return "<br>".join(filter(None, map(self._text, (cell.text, cell.sub, cell.change))))
+        links = join([link.text for link in cell.links], ", ")
+        return "<br>".join(filter(None, map(self._text, (cell.text, links, cell.sub, cell.change))))
 
     def _note(self, note: Note) -> str:
         where = f"**{self._text(note.where)}**: " if note.where else ""

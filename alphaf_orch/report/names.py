@@ -6,14 +6,14 @@ from alphaf_orch.core.wording import Label, Text
 from alphaf_orch.evaluation.tasks.titles import task_title as task_title
 
 STAGES = {
-    "base": Label("원본", "base"),
+    "base": Label("베이스", "base"),
     "sft": Label("SFT", "SFT"),
     "dpo": Label("DPO", "DPO"),
     "merged": Label("병합", "merged"),
     "merged_partner_template": Label("병합(파트너 템플릿)", "merged (partner's template)"),
 }
 PROCESSES = {
-    "base_model": Label("원본 모델 준비", "base model"),
+    "base_model": Label("베이스 모델 준비", "base model"),
     "fetch_data": Label("데이터 받기", "fetch data"),
     "fetch_dpo_data": Label("선호 데이터 받기", "fetch preference data"),
     "fetch_partners": Label("병합 파트너 받기", "fetch merge partners"),
@@ -41,9 +41,9 @@ METRICS = {
     "exact_numeric": Label("수치 정답률", "exact number"),
     "macro_f1": Label("매크로 F1", "macro F1"),
     "f1": Label("F1", "F1"),
-    "citation_format": Label("인용 형식 준수", "citation format"),
-    "citation_precision": Label("인용 정밀도", "citation precision"),
-    "citation_recall": Label("인용 재현율", "citation recall"),
+    "citation_format": Label("출처 표기 형식", "citation format"),
+    "citation_precision": Label("출처 표기 정밀도", "citation precision"),
+    "citation_recall": Label("출처 표기 재현율", "citation recall"),
     "containment": Label("정답 포함", "answer containment"),
     "overlap": Label("글자쌍 일치율", "character overlap"),
     "answered": Label("보기를 고른 비율", "names one option"),
@@ -61,14 +61,14 @@ CURVES = {
     "loss": Label("학습 손실", "training loss"),
     "eval_loss": Label("검증 손실", "eval loss"),
     "learning_rate": Label("학습률", "learning rate"),
-    "grad_norm": Label("기울기 크기", "gradient norm"),
-    "rewards/margins": Label("보상 차이", "reward margin"),
+    "grad_norm": Label("기울기 노름(grad norm)", "gradient norm"),
+    "rewards/margins": Label("보상 마진", "reward margin"),
     "rewards/accuracies": Label("보상 정확도", "reward accuracy"),
     "rewards/chosen": Label("채택 답변 보상", "reward of chosen"),
     "rewards/rejected": Label("기각 답변 보상", "reward of rejected"),
 }
 TESTS = {
-    "mcnemar": Label("맥니마 정확 검정", "McNemar, exact"),
+    "mcnemar": Label("맥니머(McNemar) 정확 검정", "McNemar, exact"),
     "exchange": Label("대응 순열 검정", "paired permutation"),
     "": Label("검정 없음", "not tested"),
 }
@@ -89,6 +89,7 @@ VERDICTS = {
     "refused": Label("비교하지 않음", "not compared"),
 }
 LEVELS = {
+    "worse": Label("나빠짐", "worse"),
     "error": Label("오류", "error"),
     "warning": Label("주의", "warning"),
     "info": Label("참고", "note"),

@@ -17,7 +17,8 @@ from alphaf_orch.report.names import CURVES, STAGES, STEP
 Rows = Sequence[Mapping[str, Any]]
 
 _POINTS = 1500  # more than a screen has columns
-_TICK_CHARS = 14
+_TICK_CHARS = 24
+_SCREEN = {"learning_rate", "grad_norm"}  # what nobody decides by is not printed
 _PAIRED = {"loss": "eval_loss", "rewards/chosen": "rewards/rejected"}
 
 
@@ -56,7 +57,8 @@ def _curves(id_prefix: str, title: Text, runs: Sequence[tuple[str, Rows]]) -> li
                     lines.append(line)
         if lines:
             heading = join([title, _pair_title(key) if key in _PAIRED else CURVES[key]])
-            figures.append(line_figure(f"{id_prefix}-{key.replace('/', '-')}", heading, lines))
+            figure = line_figure(f"{id_prefix}-{key.replace('/', '-')}", heading, lines)
+            figures.append(replace(figure, paper=key not in _SCREEN))
     return figures
 
 
@@ -85,7 +87,7 @@ def bar_figure(
     groups: Sequence[Text],
     bars: Sequence[tuple[Text, Sequence[tuple[float, float, float] | None]]],
     values: Table,
-    y_title: Text,
+    x_title: Text,
 ) -> Figure:
     """Return bars with their intervals (value, low, high), a colour for each model and a group for each score."""
     import plotly.graph_objects as go
@@ -94,9 +96,10 @@ def bar_figure(
     for _, figures in bars:
         plot.add_trace(
             go.Bar(
-                x=list(range(len(groups))),
-                y=[figure[0] if figure else None for figure in figures],
-                error_y={
+                orientation="h",
+                y=list(range(len(groups))),
+                x=[figure[0] if figure else None for figure in figures],
+                error_x={
                     "type": "data",
                     "symmetric": False,
                     "array": [figure[2] - figure[0] if figure else None for figure in figures],
@@ -104,18 +107,19 @@ def bar_figure(
                     "thickness": 1.2,
                     "width": 3,
                 },
-                hovertemplate="%{y:.1%}",
+                hovertemplate="%{x:.1%}",
             )
         )
-    plot.update_layout(barmode="group", bargap=0.28, bargroupgap=0.08, hovermode="x unified", showlegend=True)
-    plot.update_yaxes(tickformat=".0%", rangemode="tozero")
-    plot.update_xaxes(tickvals=list(range(len(groups))))
-    made = _figure(figure_id, title, plot, tuple(name for name, _ in bars), "", y_title, values)
+    # Lying bars leave the names of the scores a line of their own, on a telephone and on paper too.
+    plot.update_layout(barmode="group", bargap=0.28, bargroupgap=0.08, hovermode="y unified", showlegend=True)
+    plot.update_xaxes(tickformat=".0%", rangemode="tozero")
+    plot.update_yaxes(tickvals=list(range(len(groups))), autorange="reversed")
+    made = _figure(figure_id, title, plot, tuple(name for name, _ in bars), x_title, "", values)
     return replace(made, ticks=tuple(groups))
 
 
 def folded(text: Text) -> Text:
-    """Return the text in short lines, to stand below an axis."""
+    """Return the text in short lines, to stand beside an axis."""
     if isinstance(text, str):
         return "\n".join(textwrap.wrap(text, _TICK_CHARS)) or text
     return Label(*("\n".join(textwrap.wrap(in_language(text, each), _TICK_CHARS)) for each in LANGUAGES))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Table
-from alphaf_orch.report.changes import change_text, comparisons, method, refusals, title_of, tone
+from alphaf_orch.report.changes import anchor, change_text, comparisons, method, refusals, title_of, tone
 from alphaf_orch.report.figures import NONE, ends, number, percent
 from alphaf_orch.report.names import METRIC, METRICS, direction, rows_in
 from alphaf_orch.report.plots import bar_figure, folded
@@ -22,6 +22,13 @@ def show_score(value: float | None, *, share: bool, more: int = 0) -> str:
     if value is None:
         return NONE
     return percent(value, 1 + more) if share else number(round(value, 4 + more), 4 + more)
+
+
+def score_interval(found: Score, *, share: bool) -> str:
+    """Return the interval of a score; empty where it has none."""
+    if found.low is None or found.high is None:
+        return ""
+    return ends(found.low, found.high, lambda value, more: show_score(value, share=share, more=more))
 
 
 def error_shown(metric: Metric, sign: str, units: float | None = None) -> str:
@@ -40,26 +47,50 @@ def blocks(table: ScoreTable, figure_id: str) -> list[Block]:
     found: list[Block] = [Note(text, "warning") for text in refusals(table)]
     for position, (group, arms) in enumerate(table.groups):
         found += _figures(table, arms, group, f"{figure_id}-{position}")
-        found += [
-            _task_table(table, arms, group, task) for task in table.tasks if any(task in arm.tasks for arm in arms)
+        tasks = [task for task in table.tasks if any(task in arm.tasks for arm in arms)]
+        quiet = {
+            task: [metric for metric in table.metrics(task) if _quiet(table, arms, task, metric)] for task in tasks
+        }
+        for task in tasks:
+            rest = [metric for metric in table.metrics(task) if metric not in quiet[task]]
+            if rest:
+                found.append(_task_table(table, arms, group, task, rest, figure_id))
+        folded_away = [
+            _task_table(table, arms, group, task, metrics, figure_id) for task, metrics in quiet.items() if metrics
         ]
+        if folded_away:
+            found.append(Fold(_quiet_title(quiet), tuple(folded_away), paper=False))
     if table.changes:
-        found.append(Fold(Label("모든 비교와 검정", "Every comparison and test"), (comparisons(table),)))
+        found.append(Fold(Label("모든 비교와 검정", "Every comparison and test"), (comparisons(table),), paper=False))
     return [*found, Fold(Label("읽는 법과 통계 방법", "How to read this, and the statistics"), method(table))]
 
 
-def _task_table(table: ScoreTable, arms: Sequence[Arm], group: Text, task: str) -> Table:
+def _quiet(table: ScoreTable, arms: Sequence[Arm], task: str, metric: str) -> bool:
+    """Return whether a metric only guards against something that no answer of any model did."""
+    values = [table.scores.get((arm.name, task, metric)) for arm in arms]
+    return table.higher_is_better(task, metric) is False and all(each is None or each.value == 0 for each in values)
+
+
+def _quiet_title(quiet: Mapping[str, Sequence[str]]) -> Text:
+    names = dict.fromkeys(named(METRICS, metric) for metrics in quiet.values() for metric in metrics)
+    return join([Label("모두 0인 점검 지표", "Guards, all zero"), join(list(names), ", ")], ": ")
+
+
+def _task_table(
+    table: ScoreTable, arms: Sequence[Arm], group: Text, task: str, metrics: Sequence[str], figure_id: str
+) -> Table:
     with_it = [arm for arm in arms if task in arm.tasks]
     header: list[Text] = [METRIC, Label("문항", "n")]
     header += [join([arm.title, _against(table, arm)], " ") for arm in with_it]
     rows = []
-    for metric in table.metrics(task):
+    for metric in metrics:
         found = [table.scores.get((arm.name, task, metric)) for arm in with_it]
         counts = sorted({each.n for each in found if each})
         name = join([named(METRICS, metric), direction(table.higher_is_better(task, metric))], "")
         clusters = max((rows_in(each.n, each.clusters) for each in found if each), key=bool, default="")
         shown = Cell(" / ".join(f"{n:,}" for n in counts), sub=clusters)
-        cells = [Cell(name, sub=metric if metric in METRICS else ""), shown]
+        place = anchor(table, figure_id, (with_it[0].name, task, metric))
+        cells = [Cell(name, sub=metric if metric in METRICS else "", anchor=place), shown]
         cells += [_score_cell(table, arm, task, metric) for arm in with_it]
         rows.append(tuple(cells))
     title = title_of(table, task)
@@ -78,9 +109,7 @@ def _score_cell(table: ScoreTable, arm: Arm, task: str, metric: str) -> Cell:
     if found is None:
         return Cell(NONE, "muted")
     share = (task, metric) in table.shares
-    spread = ""
-    if found.low is not None and found.high is not None:
-        spread = ends(found.low, found.high, lambda value, more: show_score(value, share=share, more=more))
+    spread = score_interval(found, share=share)
     change = table.changes.get((arm.name, task, metric))
     if change is None:
         return Cell(show_score(found.value, share=share), sub=spread)

@@ -10,11 +10,12 @@ from alphaf_orch.core.hiding import place
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.wording import Label, Language, Text, in_language, named
 from alphaf_orch.experiments.sweep.choice import Choice, Rated
-from alphaf_orch.report.blocks import Block, Cell, Note, Report, Section, Table
+from alphaf_orch.report.blocks import Block, Cell, Note, Report, Section, Table, Tone, Verdict
 from alphaf_orch.report.changes import seen_text
 from alphaf_orch.report.figures import NONE, ends, number
 from alphaf_orch.report.names import STAGES, task_title
 from alphaf_orch.report.score_blocks import blocks as score_blocks
+from alphaf_orch.report.verdict import FEW_ROWS, nothing_shown
 from alphaf_orch.report.write import page, write_report
 from alphaf_orch.scores.difference import Difference
 from alphaf_orch.scores.loaded import load_run
@@ -49,7 +50,7 @@ def write_sweep_report(
 def sweep_report(paths: RunPaths, place_: RunPaths, choice: Choice, failures: Mapping[str, AlphafError]) -> Report:
     """Return the report: the choice in words, all candidates with their differences, every score."""
     title = Label(f"모델 병합 비교: {paths.name}", f"Merge sweep: {paths.name}")
-    chosen: list[Block] = [Note(line) for line in explained(choice)]
+    chosen: list[Block] = [_opening(choice)]
     chosen.append(_candidates(choice))
     chosen += [
         Note(f"{name}: {place(error.what, paths)}", "warning", Label("실패한 후보", "failed"))
@@ -61,6 +62,40 @@ def sweep_report(paths: RunPaths, place_: RunPaths, choice: Choice, failures: Ma
         Section("scores", Label("점수", "Scores"), tuple(_scores(place_, choice))),
     )
     return page(title, [Label("후보마다 따로 병합하고 평가함", "each candidate merged and scored apart")], sections)
+
+
+def _opening(choice: Choice) -> Verdict:
+    """Return which model to take, and what that rests on."""
+    best = choice.of(choice.best)
+    own = choice.references[0] if choice.references else None
+    found = best.against.get(own.name) if own else None
+    advice = Label(f"{best.name} 병합 모델의 종합 점수가 가장 높습니다.", f"{best.name} has the best overall score.")
+    tone: Tone = "plain"
+    if own and found:
+        ends_so: dict[str, tuple[Label, Tone]] = {
+            "better": (Label(f"{best.name} 병합 모델을 쓰세요.", f"use the merge {best.name}."), "good"),
+            "worse": (Label(f"{own.name} 모델을 유지하세요.", f"keep the {own.name} model."), "bad"),
+        }
+        nothing = nothing_shown(found.rows)
+        told, tone = ends_so.get(found.verdict, (nothing, "warn" if found.rows < FEW_ROWS else "muted"))
+        pair = f"{own.name} → {best.name}"
+        advice = Label(f"{pair}: {_figures(found)}. {told.ko}", f"{pair}: {_figures(found)}: {told.en}")
+    return Verdict(advice, tuple(_explained(choice)), tone)
+
+
+def _explained(choice: Choice) -> list[Label]:
+    """Return what `explained` says, in both languages."""
+    best, english = choice.of(choice.best), explained(choice)
+    tasks = ", ".join(in_language(task_title(task, choice.titles.get(task, {})), "ko") for task in choice.metrics)
+    korean = [f"선택: {best.name}, 종합 {best.overall:.3f}. {tasks}의 대표 지표를 같은 비중으로 평균한 값이 가장 높음"]
+    if choice.runner_up is not None:
+        second = sorted(choice.rated, key=lambda each: -each.overall)[1]
+        korean.append(f"2위 {second.name}({second.overall:.3f}) 대비: {_said(choice.runner_up).ko}")
+    for other in choice.references:
+        found = best.against.get(other.name)
+        words = _said(found).ko if found else f"{best.overall - other.overall:+.3f}, 문항별 값이 없어 검정하지 않음"
+        korean.append(f"{other.name}({other.overall:.3f}) 대비: {words}")
+    return [Label(*pair) for pair in zip(korean, english, strict=True)]
 
 
 def explained(choice: Choice) -> list[str]:
@@ -81,7 +116,12 @@ def explained(choice: Choice) -> list[str]:
 
 def said(found: Difference) -> str:
     """Return a difference with its interval, its corrected p and the verdict, as the command line prints it."""
-    return f"{_figures(found)}: {_verdict(found).en}"
+    return _said(found).en
+
+
+def _said(found: Difference) -> Label:
+    told = _verdict(found)
+    return Label(f"{_figures(found)}: {told.ko}", f"{_figures(found)}: {told.en}")
 
 
 def _verdict(found: Difference) -> Label:

@@ -23,7 +23,7 @@
         name: plain(texts.names[i]),
         line: { color: shade, width: 2 },
         marker: { color: shade, size: 5 },
-        ...(trace.error_y && { error_y: { ...trace.error_y, color: colour("--muted") } }),
+        ...(trace.error_x && { error_x: { ...trace.error_x, color: colour("--muted") } }),
       };
     });
     const axis = (title) => ({
@@ -32,10 +32,10 @@
     });
     const own = figure.layout;
     const ticks = texts.ticks.map(plain), wide = ticks.length > 0;
+    // A line of text for each bar, and for each line of a name.
+    const tall = texts.ticks.reduce((sum, tick) => sum + Math.max(tick.split("\n").length * 15, data.length * 13) + 12, 90);
     // Paper has no window to fit into: two plots beside each other, or one over the whole width.
     const paper = wide ? 660 : 320;
-    // Names below an axis need room; a narrow window scrolls.
-    const width = printing ? paper : Math.max(element.clientWidth, ticks.length * 84);
     const layout = {
       ...own,
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: ink },
@@ -44,17 +44,28 @@
       legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--muted"), activecolor: colour("--accent") },
       hoverlabel: { bgcolor: colour("--card"), bordercolor: line, font: { color: ink } },
-      xaxis: { ...own.xaxis, ...axis(texts.titles[0]), ...(wide && { ticktext: ticks, ...(width / ticks.length > 80 && { tickangle: 0 }) }) },
-      yaxis: { ...own.yaxis, ...axis(texts.titles[1]) },
-      height: wide ? 360 : 260,
-      ...(printing || width > element.clientWidth ? { width, autosize: false } : { autosize: true }),
+      xaxis: { ...own.xaxis, ...axis(texts.titles[0]) },
+      yaxis: { ...own.yaxis, ...axis(texts.titles[1]), ...(wide && { ticktext: ticks }) },
+      height: wide ? tall : printing ? 190 : 260,
+      ...(printing ? { width: paper, autosize: false } : { autosize: true }),
     };
     Plotly.react(element, data, layout, {
       responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
     });
   }
 
-  const redraw = () => document.querySelectorAll(".plot").forEach(draw);
+  // A table that is wider than its place shows each row as a list: no column is cut off.
+  function fit() {
+    const tables = [...document.querySelectorAll(".scroll")];
+    tables.forEach((each) => each.classList.remove("stacked"));
+    if (printing) return; // on paper the cells wrap
+    tables.filter((each) => each.scrollWidth > each.clientWidth + 1).forEach((each) => each.classList.add("stacked"));
+  }
+
+  const redraw = () => {
+    document.querySelectorAll(".plot").forEach(draw);
+    fit();
+  };
 
   function speak(language) {
     root.dataset.lang = root.lang = language;
@@ -70,8 +81,8 @@
     printing = begin;
     root.toggleAttribute("data-print", begin);
     document.querySelectorAll("details").forEach((each) => {
-      if (begin && !each.open) each.dataset.closed = "";
-      if (begin || "closed" in each.dataset) each.open = begin;
+      if (begin && !each.open && !each.matches(".screen")) each.dataset.closed = "";
+      if ("closed" in each.dataset) each.open = begin;
       if (!begin) delete each.dataset.closed;
     });
     redraw();
@@ -83,6 +94,8 @@
     light(now === "dark" ? "light" : "dark");
   });
   dark.addEventListener("change", redraw);
+  addEventListener("resize", fit);
+  document.querySelectorAll("details").forEach((each) => each.addEventListener("toggle", fit));
   addEventListener("beforeprint", () => print(true));
   addEventListener("afterprint", () => print(false));
 

@@ -163,6 +163,23 @@ class Page:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
 
+    def printed(self) -> bytes:
+        """Return the page as a PDF, as the browser's own print dialogue makes it."""
+        import base64
+
+        found = self.call("Page.printToPDF", printBackground=True, preferCSSPageSize=True)
+        return base64.b64decode(found["data"])
+
+    def faults(self) -> list[str]:
+        """Return the accessibility faults that axe-core calls serious or critical, each with where it is."""
+        from importlib.resources import files
+
+        self.ask(files("axe_core_python").joinpath("axe.min.js").read_text(encoding="utf-8") + "; undefined")
+        # What is folded away is as much of the page as what is open.
+        found = self.ask("axe.run(document, {resultTypes: ['violations']})")
+        grave = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
+        return [f"{each['id']}: {node['target']} {node['html'][:200]}" for each in grave for node in each["nodes"]]
+
     def picture(self, path: Path) -> None:
         """Write a picture of the whole page."""
         import base64

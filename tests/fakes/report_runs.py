@@ -114,7 +114,7 @@ def add_judge(paths: RunPaths, a: str = "dpo", b: str = "sft", seed: int = 1, bi
                     "b_chars": len("".join(said["b"])) + longer["b"],
                     "winner": winner, "reason": REASON, "error": None, "reply": None,
                     "attempts": 1, "usage": {"prompt_tokens": 300, "completion_tokens": 40}, "seconds": 0.5,
-                    "judge": "심사 모델", "keys": keys,
+                    "judge": "평가 모델", "keys": keys,
                 }
             )  # fmt: skip
     folder = paths.judge(f"{a}-vs-{b}")

@@ -124,7 +124,7 @@ def test_every_plot_is_drawn_and_nothing_is_fetched(hostile, tmp_path):
 
 def test_the_page_opens_as_asked_and_its_toggles_work(hostile, tmp_path):
     plain, english, dark, printed, after = seen(hostile, tmp_path / "profile", "?theme=light")["styles"]
-    assert (plain["lang"], plain["heading"], plain["legend"]) == ("ko", "학습 곡선", "원본")
+    assert (plain["lang"], plain["heading"], plain["legend"]) == ("ko", "학습 곡선", "베이스")
     assert (english["lang"], english["heading"], english["legend"]) == ("en", "Training curves", "base")
     assert dark["ground"] != plain["ground"]
     assert dark["tick"] != plain["tick"]

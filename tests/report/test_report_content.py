@@ -14,7 +14,7 @@ from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.wording import in_language
 from alphaf_orch.inputs.identity import folder_identity
-from alphaf_orch.report.blocks import Figure, Note, Report, SideBySide, Table, flatten
+from alphaf_orch.report.blocks import Cards, Figure, Note, Report, SideBySide, Table, flatten
 from alphaf_orch.report.html import render_html
 from alphaf_orch.report.markdown import render_markdown
 from alphaf_orch.report.run.content import comparison_of, report_of
@@ -82,8 +82,8 @@ def test_many_tasks_are_all_plotted(whole):
     bars = [figure for figure in blocks_of(report, Figure) if figure.id.startswith("score-bars")]
     assert [len(figure.ticks) for figure in bars] == [12, 12, 9]
     assert len({tick for figure in bars for tick in figure.ticks}) == 33
-    (summary,) = [section for section in report.sections if section.id == "summary"]
-    assert [in_language(card.value, "en") for card in summary.blocks[0].items[-2:]] == ["25", "3"]
+    (cards,) = blocks_of(report, Cards)
+    assert [in_language(card.value, "en") for card in cards.items[-3:]] == ["25", "8 / 8", "3"]
 
 
 def test_a_resumed_training_shows_each_step_once(whole):
@@ -367,7 +367,7 @@ def test_two_runs_were_trained_once_each_so_only_their_rows_can_be_said_to_diffe
         report_runs.add_result(whole, stage, "quiz", [report_runs.sample(f"q{i}", 0.0) for i in range(60)])
         report_runs.add_result(other, stage, "quiz", [report_runs.sample(f"q{i}", 1.0) for i in range(60)])
     english = render_markdown(comparison_of(whole, other), "en")
-    rows = [line for line in english.splitlines() if "quiz · accuracy" in line and "→" in line]
+    rows = [line for line in english.splitlines() if "quiz · accuracy" in line and line.count("|") > 6]
     assert ["rows better, cause not known (one seed)" in line for line in rows if "SFT" in line] == [True]
     assert ["| better |" in line for line in rows if "base" in line] == [True], "no training of ours made a base model"
     assert "whether the setting did it cannot be known from one seed" in english
@@ -390,8 +390,8 @@ def test_the_same_base_model_is_not_compared_with_itself(whole, other):
 
 def test_several_runs_are_one_page_that_begins_with_the_comparison(whole, other):
     report = report_of([whole, other])
-    assert [section.id for section in report.sections][:4] == [
-        "compare-differences", "compare-stages", "compare-scores", "compare-curves",
+    assert [section.id for section in report.sections][:5] == [
+        "compare-verdict", "compare-differences", "compare-stages", "compare-scores", "compare-curves",
     ]  # fmt: skip
     assert {section.group for section in report.sections} == {"한글-실행 · 둘째", "한글-실행", "둘째"}
     ids = [section.id for section in report.sections] + [figure.id for figure in blocks_of(report, Figure)]

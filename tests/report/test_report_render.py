@@ -25,6 +25,7 @@ from alphaf_orch.report.blocks import (
     Section,
     SideBySide,
     Table,
+    Verdict,
     flatten,
 )
 from alphaf_orch.report.html import render_html
@@ -96,7 +97,12 @@ def texts_of(block) -> list:
         case KeyValues():
             return [name for name, _ in block.rows]
         case Cards():
-            return [text for card in block.items for text in (card.label, card.value, card.note)]
+            lines = [
+                text for card in block.items for line in card.lines for text in (line.name, line.value, line.interval)
+            ]
+            return [text for card in block.items for text in (card.label, card.value, card.note)] + lines
+        case Verdict():
+            return [block.headline, *block.points]
         case Note():
             return [block.text, block.where]
         case Figure():
@@ -139,7 +145,7 @@ def test_page_and_markdown_hold_the_same(report, language):
                 wanted = plain(in_language(text, language))
                 assert wanted in page.text, (section.id, wanted)
                 assert wanted in markdown.text, (section.id, wanted)
-    assert kinds == {"table", "keyvalues", "cards", "note", "figure", "sidebyside", "code", "fold"}
+    assert kinds == {"verdict", "table", "keyvalues", "cards", "note", "figure", "sidebyside", "code", "fold"}
 
 
 def test_a_text_that_only_one_of_them_shows_would_be_noticed(report):

@@ -136,7 +136,7 @@ def checks(before: RunData, after: RunData, stage: str) -> list[Check]:
         _order(first, second),
         _packing(before, after, first, second),
         _same(Label("데이터(SHA-256)", "Data (SHA-256)"), _data(before), _data(after), _data(before, 12)),
-        _same(Label("원본 모델", "Base model"), before.manifest["base_revision"], after.manifest["base_revision"]),
+        _same(Label("베이스 모델", "Base model"), before.manifest["base_revision"], after.manifest["base_revision"]),
         _same(
             Label("도구 버전", "Versions of the tools"),
             _versions(before, trainer),

@@ -84,7 +84,7 @@ def _alike(first: FirstWeights, *, quantised: bool) -> Label:
     korean = f"학습하는 파라미터 {first.parameters:,}개가 같은 가중치에서 시작: 해시 {_short(first)}"
     english = f"the {first.parameters:,} trained parameters start from the same weights: hash {_short(first)}"
     if quantised:
-        korean += ". 고정된 원본은 양자화가 서로 다름"
+        korean += ". 고정된 베이스 모델은 양자화가 서로 다름"
         english += "; the frozen base is not quantised alike"
     return Label(korean, english)
 
@@ -98,7 +98,7 @@ def _different(found: str, keys: list[str]) -> Label:
             f"they start from different ones{shown}, because {names} differ" + "s" * (len(keys) == 1),
         )
     return Label(
-        f"같은 시드인데 서로 다른 가중치에서 시작{shown}. 두 실험군의 차이에는 처음 가중치의 우연이 섞여 있음",
+        f"같은 시드인데 서로 다른 가중치에서 시작{shown}. 두 비교군의 차이에는 처음 가중치의 우연이 섞여 있음",
         f"they start from different ones{shown} though the seed is the same: what tells the two arms apart is partly"
         " the luck of their first weights",
     )

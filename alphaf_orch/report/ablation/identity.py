@@ -28,7 +28,7 @@ def identity_blocks(result: AblationResult) -> list[Block]:
             seeds = ", ".join(str(number) for number, _ in by_seed) if same else str(seed)
             text = "\n".join(difference.text() for difference in each) or "="
             caption = Label(
-                f"{title}: 렌더링된 파일의 차이 (시드 {seeds}; RUN은 각 실험군의 폴더)",
+                f"{title}: 렌더링된 파일의 차이 (시드 {seeds}; RUN은 각 비교군의 폴더)",
                 f"{title}: difference of the rendered files (seeds {seeds}; RUN is each arm's own folder)",
             )
             found.append(Code(text, caption))
@@ -48,7 +48,7 @@ def begun_unlike(result: AblationResult) -> list[Block]:
     if not start_warnings(result):
         return []
     text = Label(
-        "처음 가중치가 같아야 하는데 다르거나 알 수 없는 실험군이 있습니다. 아래 ‘무엇이 다르고 무엇이 같은가’를"
+        "처음 가중치가 같아야 하는데 다르거나 알 수 없는 비교군이 있습니다. 아래 ‘무엇이 다르고 무엇이 같은가’를"
         " 보세요.",
         "Some arms that ought to start from the same weights do not, or are not known to: see “What differs, and what"
         " does not” below.",

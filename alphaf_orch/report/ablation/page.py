@@ -18,7 +18,7 @@ from alphaf_orch.report.plots import training_curves
 from alphaf_orch.report.write import page
 from alphaf_orch.scores.difference import mean_of
 
-ARM = Label("실험군", "Arm")
+ARM = Label("비교군(arm)", "Arm")
 VARIANT = Label("조건", "Variant")
 _NEFTUNE = "sft.neftune_noise_alpha"
 
@@ -36,7 +36,7 @@ def ablation_report(result: AblationResult) -> Report:
         parts.append(("noise", Label("NEFTune 잡음", "NEFTune's noise"), noise_blocks(result)))
     parts += [
         ("cost", Label("비용", "Cost"), (cost_table(result),)),
-        ("arms", Label("실험군", "The arms"), arm_blocks(result)),
+        ("arms", Label("비교군", "The arms"), arm_blocks(result)),
         ("curves", Label("학습 곡선", "Training curves"), training_curves("arms", trained, experiment.sections)),
     ]
     models = ", ".join(dict.fromkeys(arm.config.model.rpartition("/")[2] for arm in experiment.arms))
@@ -160,5 +160,5 @@ def arm_blocks(result: AblationResult) -> list[Block]:
         *failed,
         Table(header, tuple(rows), text_columns=5),
         Table((Label("요청", "Asked for"), VALUE), tuple((Cell(key), cell) for key, cell in asked), text_columns=2),
-        Fold(Label("실험군마다의 명령", "A command for each arm"), (Code("\n".join(commands)),)),
+        Fold(Label("비교군마다의 명령", "A command for each arm"), (Code("\n".join(commands)),), paper=False),
     ]

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from alphaf_orch.core.wording import LANGUAGES, Label, Text, in_language, join, named
 from alphaf_orch.experiments.ablation.results import CITATION, AblationResult, Comparison, Key
-from alphaf_orch.report.blocks import Block, Card, Cards, Cell, Fold, Note, Table
+from alphaf_orch.report.blocks import Block, Card, Cards, Cell, Fold, Note, Table, Verdict
 from alphaf_orch.report.changes import interval, marked, tone, verdict_text
 from alphaf_orch.report.figures import NONE, p_value, percent, signed
 from alphaf_orch.report.names import CI, METRICS, ONE_SEED, POINTS, VERDICTS, direction, rows_in, task_title
 from alphaf_orch.report.score_blocks import show_score
+from alphaf_orch.report.verdict import FEW_ROWS, ONCE, nothing_shown
 from alphaf_orch.scores.difference import Difference, mean_of
 from alphaf_orch.scores.significance import SIGNIFICANT
 
@@ -55,6 +56,7 @@ def verdict_blocks(result: AblationResult) -> list[Block]:
         return [Note(Label("비교할 조건이 없습니다.", "There is nothing to compare."), "warning")]
     found: list[Block] = []
     for comparison in result.comparisons:
+        found.append(_opening(comparison))
         cards = [_card(join([OVERALL, comparison.after]), comparison.overall)] if comparison.overall else []
         cards += [
             _card(_name(comparison, key), each, share=key in comparison.shares)
@@ -63,7 +65,6 @@ def verdict_blocks(result: AblationResult) -> list[Block]:
         ]
         if cards:
             found.append(Cards(tuple(cards)))
-        found.append(Note(verdict(comparison), "info" if comparison.overall else "warning"))
         for task, reason in comparison.refused.items():
             text = join([_title(comparison, task), reason], ": ")
             found.append(Note(text, "warning", comparison.after))
@@ -97,8 +98,35 @@ def verdict_blocks(result: AblationResult) -> list[Block]:
     return found
 
 
+def _opening(comparison: Comparison) -> Verdict:
+    """Return what is to be done about a comparison, and the sentence with its figures."""
+    found = comparison.overall
+    if found is None:
+        return Verdict(verdict(comparison), (), "warn")
+    before, after = comparison.before, comparison.after
+    size, up = f"{100 * abs(found.estimate):.1f}", found.estimate > 0
+    p = p_value(found.p_told)
+    p = f"p{p}" if p.startswith("<") else f"p={p}"
+    higher = Label("높음" if up else "낮음", "higher" if up else "lower")
+    said = Label(
+        f"{after}: {before}보다 종합 점수가 {size}%p {higher.ko}({p})",
+        f"{after} scored {size} points {higher.en} than {before} ({p})",
+    )
+    if found.verdict in ("better_rows", "worse_rows"):
+        text = Label(f"{said.ko}. {ONCE.ko}.", f"{said.en}: {ONCE.en}.")
+        return Verdict(text, (verdict(comparison),), "warn")
+    if found.verdict in ("better", "worse"):
+        kept = after if found.verdict == "better" else before
+        text = Label(f"{said.ko}. {kept} 설정을 쓰세요.", f"{said.en}: use {kept}.")
+        return Verdict(text, (verdict(comparison),), "good" if found.verdict == "better" else "bad")
+    told = nothing_shown(found.rows)
+    text = Label(f"{before} → {after}: {told.ko}", f"{before} → {after}: {told.en}")
+    return Verdict(text, (verdict(comparison),), "warn" if found.rows < FEW_ROWS else "muted")
+
+
 def _card(name: Text, found: Difference, *, share: bool = True) -> Card:
-    note = join([interval(found, share=share), verdict_text(found, share=share)])
+    asked = Label(f"문항 {found.rows:,}개", f"n={found.rows:,}")
+    note = join([interval(found, share=share), asked, verdict_text(found, share=share)])
     return Card(name, marked(found, share=share), note, tone(found))
 
 
@@ -171,7 +199,7 @@ def _method(result: AblationResult) -> tuple[Note, ...]:
             " weight.",
         ),
         Label(
-            "두 실험군은 같은 시드, 같은 문항끼리 짝지어 비교합니다. 문항과 시드는 모두 표본이므로 구간에는 두 흔들림이"
+            "두 비교군은 같은 시드, 같은 문항끼리 짝지어 비교합니다. 문항과 시드는 모두 표본이므로 구간에는 두 흔들림이"
             " 함께 들어갑니다.",
             "Two arms are compared on the same rows under the same seed. Rows and seeds are both samples, so the"
             " interval holds the noise of both.",

@@ -17,7 +17,7 @@ PARTS: dict[str, Text] = {
     "mergekit": "mergekit",
     "lm-eval": "lm-eval",
     "licence": Label("라이선스", "licence"),
-    "korean_score": Label("원본의 한국어 점수", "Korean score of the base"),
+    "korean_score": Label("베이스 모델의 한국어 점수", "Korean score of the base"),
     "tokenizer": Label("토크나이저 효율", "economy of the tokenizer"),
     "own_language": Label("한국어로 답한 비율", "answers in Korean"),
     "after_sft": Label("SFT 뒤 점수", "score after SFT"),
@@ -58,7 +58,7 @@ HOW = (
         " non-commercial 0.25, unknown 0).",
     ),
     Label(
-        "한국어 능력: 원본의 일반 한국어 점수, 1/(1 + 한글 한 글자당 토큰 수), SFT 모델이 한국어로 답한 비율의"
+        "한국어 능력: 베이스 모델의 일반 한국어 점수, 1/(1 + 한글 한 글자당 토큰 수), SFT 모델이 한국어로 답한 비율의"
         " 평균입니다.",
         "Korean ability: the mean of the base's score on general Korean, 1/(1 + tokens per Korean syllable), and the"
         " share of the SFT model's answers that stay in Korean.",

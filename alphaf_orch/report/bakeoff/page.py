@@ -13,7 +13,7 @@ from alphaf_orch.report.bakeoff.evidence import evidence
 from alphaf_orch.report.bakeoff.names import CANDIDATE, CRITERIA, HOW, PARTS, WEIGHTS_CHOSEN, WEIGHTS_SOURCE, listed
 from alphaf_orch.report.bakeoff.sheet import sheet_blocks
 from alphaf_orch.report.bakeoff.tables import quantities, score_tables
-from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Report, Section, Table
+from alphaf_orch.report.blocks import Block, Cell, Fold, Note, Report, Section, Table, Verdict
 from alphaf_orch.report.figures import NONE, number
 from alphaf_orch.report.run.compare import comparison_sections
 from alphaf_orch.report.score_blocks import blocks as score_blocks
@@ -40,7 +40,7 @@ def bakeoff_report(findings: Findings, weights: Weights, *, chosen: bool) -> Rep
     sections += comparison_sections(runs) if len(runs) > 1 else []
     experiment = findings.bakeoff.experiment
     asked = ", ".join(map(str, experiment.request["models"]))
-    return page(experiment.name, [Label("원본 모델 비교", "Base model bake-off"), asked], sections)
+    return page(experiment.name, [Label("베이스 모델 비교", "Base model bake-off"), asked], sections)
 
 
 def _ranking(criteria: Criteria, weights: Weights, *, chosen: bool) -> list[Block]:
@@ -60,13 +60,14 @@ def _ranking(criteria: Criteria, weights: Weights, *, chosen: bool) -> list[Bloc
     return [*found, Fold(Label("점수를 매긴 방법", "How the numbers come about"), tuple(Note(text) for text in HOW))]
 
 
-def _verdict(criteria: Criteria, weights: Weights) -> Note:
+def _verdict(criteria: Criteria, weights: Weights) -> Verdict:
+    """Return who leads, and how far that may be trusted."""
     first = leaders(criteria, weights)
     if not first:
         nobody = Label(
             "모든 기준을 갖춘 후보가 없어 순위를 정하지 못합니다.", "No candidate has every criterion: no one leads."
         )
-        return Note(nobody, "warning")
+        return Verdict(nobody, (), "warn")
     lead = Label("이 가중치에서 1위", "first under these weights")
     if len(first) > 1:
         lead = Label("이 가중치에서 공동 1위", "first together under these weights")
@@ -76,7 +77,7 @@ def _verdict(criteria: Criteria, weights: Weights) -> Note:
         "Totals are point estimates of one training each: another seed could rank close candidates otherwise. The tests"
         " below say which differences of the rows are more than chance.",
     )
-    return Note(join([join([", ".join(first), lead], ": "), caution], ". "))
+    return Verdict(join([", ".join(first), lead], ": "), (caution,))
 
 
 def _place_row(place: Place, own: Mapping[str, Criterion]) -> tuple[Cell, ...]:

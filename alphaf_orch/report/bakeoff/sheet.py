@@ -34,7 +34,7 @@ def sheet_blocks(findings: Findings) -> list[Block]:
                 found.append(Note(Label(f"답을 만들지 못함: {why}", f"no answers: {why}"), "warning", where))
             elif (name, stage) not in sheet.answers:
                 absent = findings.lacks(name) or Label(
-                    "GPU가 없는 곳에서는 큰 원본에 묻지 않습니다.", "Without a GPU a large base is not asked."
+                    "GPU가 없는 곳에서는 큰 베이스 모델에 묻지 않습니다.", "Without a GPU a large base is not asked."
                 )
                 found.append(Note(absent, "info", where))
     return [*found, *(_case(findings, prompt) for prompt in sheet.prompts)]

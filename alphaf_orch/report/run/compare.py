@@ -17,20 +17,24 @@ from alphaf_orch.report.names import KEY, PROCESSES, STAGE, STAGES, STATES
 from alphaf_orch.report.plots import training_curves
 from alphaf_orch.report.run.warnings import left_out
 from alphaf_orch.report.score_blocks import blocks as score_blocks
+from alphaf_orch.report.verdict import verdict, verdicts
 from alphaf_orch.runs.chain import CHAIN
 from alphaf_orch.scores.loaded import RunData
-from alphaf_orch.scores.table import Arm, build
+from alphaf_orch.scores.table import Arm, ScoreTable, build
 
 _RECIPES = ("sft", "dpo")
+_BARS = "compare-bars"
 
 
 def comparison_sections(runs: Sequence[RunData], cases: int = 0, group: str = "") -> list[Section]:
     """Return the sections that show the runs beside each other; the first run is what the others are compared with."""
     trained = [(run.name, run.metrics) for run in runs]
+    table = _table(runs)
     parts: list[tuple[str, Text, Sequence[Block]]] = [
+        ("verdict", Label("결론", "Verdict"), _verdict(table)),
         ("differences", Label("다른 점", "What differs"), _differences(runs)),
         ("stages", Label("단계 비교", "The stages"), _stages(runs)),
-        ("scores", Label("점수 비교", "Scores"), _scores(runs)),
+        ("scores", Label("점수 비교", "Scores"), _scores(runs, table)),
         ("curves", Label("학습 곡선 비교", "Training curves"), training_curves("compare", trained)),
     ]
     if cases:
@@ -130,7 +134,7 @@ def _stages_scored(runs: Sequence[RunData]) -> list[str]:
     return [*(stage for stage in CHAIN if stage in met), *sorted(met - set(CHAIN))]
 
 
-def _scores(runs: Sequence[RunData]) -> list[Block]:
+def _table(runs: Sequence[RunData]) -> ScoreTable:
     """Return one table over all stages: tests of the same stage in two runs are one family."""
     arms = []
     for stage in _stages_scored(runs):
@@ -142,9 +146,16 @@ def _scores(runs: Sequence[RunData]) -> list[Block]:
                 apart = against is not None and stage != "base"
                 arms.append(Arm(name, run.name, run.scored[stage], against, named(STAGES, stage), apart))
                 against = against or name
-    table = build(arms)
-    counted = outcome(table)
-    found: list[Block] = [*([counted] if counted else []), *score_blocks(table, "compare-bars")]
+    return build(arms)
+
+
+def _verdict(table: ScoreTable) -> list[Block]:
+    counted = outcome(table, _BARS)
+    return [*(verdicts(table) or [verdict(table)]), *([counted] if counted else [])]
+
+
+def _scores(runs: Sequence[RunData], table: ScoreTable) -> list[Block]:
+    found: list[Block] = [*score_blocks(table, _BARS)]
     found += [Note(note.text, note.level, join([run.name, note.where])) for run in runs for note in left_out(run)]
     preferred = _preferences(runs)
     return [*found, preferred] if preferred else found
@@ -156,7 +167,7 @@ def _preferences(runs: Sequence[RunData]) -> Table | None:
     for name in sorted({name for each in by_run for name in each}):
         rows.append((Cell(name), *(win_rate(each[name]) if name in each else Cell(NONE, "muted") for each in by_run)))
     header: tuple[Text, ...] = (
-        Label("선호 심사: a의 승률", "Judged preference: win rate of a"),
+        Label("선호 평가: a의 승률", "Judged preference: win rate of a"),
         *(run.name for run in runs),
     )
     return Table(header, tuple(rows)) if rows else None

@@ -19,6 +19,7 @@ from alphaf_orch.report.run.lineage import data_blocks, lineage_blocks
 from alphaf_orch.report.run.overview import cards, chain_blocks, head
 from alphaf_orch.report.run.warnings import run_warnings
 from alphaf_orch.report.score_blocks import blocks as score_blocks
+from alphaf_orch.report.verdict import regressions, verdict
 from alphaf_orch.report.write import page
 from alphaf_orch.scores.loaded import RunData, Scored, load_run
 from alphaf_orch.scores.table import Arm, build
@@ -58,19 +59,27 @@ def _run_sections(run: RunData, cases: int, prefix: str, group: str) -> list[Sec
     arms = run_arms(run)
     table = build(arms) if arms else None
     found = judged(run.paths)
-    warnings = [*run_warnings(run), *judge_warnings(found)]
+    bars = f"{prefix}score-bars"
+    warnings = [*regressions(table, bars), *run_warnings(run), *judge_warnings(found)]
     shown: Sequence[Block] = warnings or [Note(Label("주의할 점이 없습니다.", "Nothing to warn of."))]
-    compared = outcome(table) if table else None
-    summary: list[Block] = [cards(run, table, len(warnings)), *([compared] if compared else []), head(run)]
+    compared = outcome(table, bars) if table else None
+    summary: list[Block] = [verdict(table), cards(run, table, len(warnings), prefix)]
+    summary += [*([compared] if compared else []), head(run)]
     parts: list[tuple[str, Text, Sequence[Block]]] = [
         ("summary", Label("요약", "Summary"), summary),
         ("warnings", Label("주의할 점", "Warnings"), shown),
         ("chain", Label("단계", "The chain"), chain_blocks(run)),
     ]
     if table:
-        parts.append(("scores", Label("점수", "Scores"), score_blocks(table, f"{prefix}score-bars")))
+        parts.append(("scores", Label("점수", "Scores"), score_blocks(table, bars)))
     if found:
-        parts.append(("judge", Label("선호 심사", "Human preference, judged"), judge_blocks(run.paths, found, cases)))
+        parts.append(
+            (
+                "judge",
+                Label("선호 평가(LLM-as-a-Judge)", "Human preference, judged"),
+                judge_blocks(run.paths, found, cases),
+            )
+        )
     pairs = [
         ((run.paths, before, named(STAGES, first)), (run.paths, after, named(STAGES, second)))
         for first, second, before, after in _pairs(run)

@@ -73,8 +73,8 @@ def lineage_blocks(run: RunData) -> list[Block]:
     dirty = {True: Label("예", "yes"), False: Label("아니요", "no")}.get(manifest.get("git_dirty"), NONE)  # type: ignore[arg-type]
     rows: list[tuple[Text, Cell]] = [
         (Label("프리셋", "Preset"), Cell(place(manifest.get("model") or NONE, run.paths), "code")),
-        (Label("원본 모델", "Base model"), Cell(place(manifest.get("base_model") or NONE, run.paths), "code")),
-        (Label("원본 리비전", "Base revision"), Cell(str(manifest.get("base_revision") or NONE), "code")),
+        (Label("베이스 모델", "Base model"), Cell(place(manifest.get("base_model") or NONE, run.paths), "code")),
+        (Label("베이스 모델 리비전", "Base revision"), Cell(str(manifest.get("base_revision") or NONE), "code")),
         (Label("git 커밋", "Git commit"), Cell(str(manifest.get("git_commit") or NONE), "code")),
         (Label("커밋 안 된 변경", "Uncommitted changes"), Cell(dirty)),
     ]
@@ -82,17 +82,17 @@ def lineage_blocks(run: RunData) -> list[Block]:
     contract = _contract(run)
     found += [contract] if contract else []
     found += [_recipe_table(run, name) for name in ("sft", "dpo") if recipe_changes(run, name)]
-    found.append(Fold(Label("단계별 지문", "Fingerprints of the stages"), (_fingerprints(run),)))
+    found.append(Fold(Label("단계별 지문", "Fingerprints of the stages"), (_fingerprints(run),), paper=False))
     commands = tuple(
         Code(command(entry["argv"], run.paths), named(PROCESSES, name))
         for name, entry in run.stages.items()
         if entry.get("argv")
     )
     if commands:
-        found.append(Fold(Label("실행한 명령", "Commands"), commands))
+        found.append(Fold(Label("실행한 명령", "Commands"), commands, paper=False))
     versions = _versions(run)
     if versions.rows:
-        found.append(Fold(Label("도구 버전", "Versions of the tools"), (versions,)))
+        found.append(Fold(Label("도구 버전", "Versions of the tools"), (versions,), paper=False))
     return found
 
 
@@ -105,7 +105,7 @@ def _contract(run: RunData) -> Table | None:
         cells = [_HELD[bool(lines[line])] if line in lines else Cell(NONE, "muted") for lines in held.values()]
         rows.append((Cell(str(line), "code"), *cells))
     header: tuple[Text, ...] = (Label("항목", "Line"), *(named(PROCESSES, name) for name in merges))
-    caption = Label("인계 계약(병합한 모델의 점검)", "The hand-off contract (checks of each merged model)")
+    caption = Label("모델 정합성 검증(병합한 모델의 점검)", "The hand-off contract (checks of each merged model)")
     return Table(header, tuple(rows), caption, text_columns=len(header)) if rows else None
 
 
@@ -208,5 +208,5 @@ _STATISTICS: tuple[tuple[Label, Any], ...] = (
     (Label("제어 토큰이 든 행", "Rows with control tokens"), _plain("rows_with_control_tokens")),
     (Label("학습하지 않는 답변 턴", "Masked assistant turns"), _plain("masked_turns")),
     (Label("쓰이지 않은 키", "Keys not used"), _unused),
-    (Label("채팅 템플릿", "Chat template"), _plain("chat_template")),
+    (Label("대화 템플릿", "Chat template"), _plain("chat_template")),
 )

@@ -10,17 +10,18 @@ from alphaf_orch.core.hiding import hide, place
 from alphaf_orch.core.wording import Label, Text, join, named
 from alphaf_orch.planning.allowed import lines
 from alphaf_orch.planning.stages import STAGE_ORDER
-from alphaf_orch.report.blocks import Block, Card, Cards, Cell, KeyValues, Note, Table, Tone
-from alphaf_orch.report.changes import title_of
+from alphaf_orch.report.blocks import Block, Card, Cards, Cell, KeyValues, Measured, Note, Table, Tone
+from alphaf_orch.report.changes import title_of, tone
 from alphaf_orch.report.figures import NONE, duration, mebibytes, moment, number
-from alphaf_orch.report.names import METRICS, PROCESSES, STAGES, STATES
-from alphaf_orch.report.score_blocks import show_score
+from alphaf_orch.report.names import MARKS, METRICS, PROCESSES, STAGES, STATES
+from alphaf_orch.report.score_blocks import score_interval, show_score
 from alphaf_orch.scores.loaded import RunData
 from alphaf_orch.scores.table import ScoreTable
 
 _STATE_TONES: dict[str, Tone] = {"done": "good", "failed": "bad", "interrupted": "warn", "running": "warn"}
 
 _CARDS = 8  # tasks with a card of their own
+_MOVED = {"better", "worse", "better_rows", "worse_rows"}
 
 
 def head(run: RunData) -> KeyValues:
@@ -32,7 +33,7 @@ def head(run: RunData) -> KeyValues:
     where = [device, str(machine.get("system", "")), f"Python {machine['python']}" if "python" in machine else ""]
     rows: list[tuple[Text, Cell]] = [
         (Label("실행", "Run"), Cell(run.name)),
-        (Label("원본 모델", "Base model"), Cell(place(manifest.get("base_model") or NONE, run.paths))),
+        (Label("베이스 모델", "Base model"), Cell(place(manifest.get("base_model") or NONE, run.paths))),
         (Label("라이선스", "Licence"), Cell(str(manifest.get("licence") or NONE))),
         *_allowed(manifest),
         (Label("시작", "Started"), Cell(moment(manifest.get("created")))),
@@ -51,33 +52,45 @@ def _allowed(manifest: Mapping[str, Any]) -> list[tuple[Text, Cell]]:
     return [(Label("따로 허용한 것", "Allowed by flag"), Cell(line)) for line in lines(found["flags"], files)]
 
 
-def cards(run: RunData, table: ScoreTable | None, warnings: int) -> Cards:
-    """Return the figures for a reader in a hurry: how far the chain came, what each main score became, warnings."""
+def cards(run: RunData, table: ScoreTable | None, warnings: int, prefix: str) -> Cards:
+    """Return the figures for a reader in a hurry: what each main score became, how far the chain came, warnings."""
     done = sum(stage.get("state") == "done" for stage in run.stages.values())
-    seconds = sum(stage.get("seconds") or 0 for stage in run.stages.values())
     whole = done == len(run.stages) > 0
-    items = [
+    tasks = table.tasks if table else ()
+    items = [_score_card(table, task, f"{prefix}scores") for task in tasks[:_CARDS]] if table else []
+    if len(tasks) > _CARDS:
+        more = Label("더 있는 과제", "More tasks")
+        note = Label("점수 절에 있음", "see the scores")
+        items.append(Card(more, str(len(tasks) - _CARDS), note, target=f"{prefix}scores"))
+    items.append(
         Card(
             Label("끝난 단계", "Stages done"),
             f"{done} / {len(run.stages)}",
-            Label(f"걸린 시간 {duration(seconds)}", f"{duration(seconds)} in all"),
+            _took(run),
             "good" if whole else "warn",
+            target=f"{prefix}chain",
         )
-    ]
-    tasks = table.tasks if table else ()
-    items += [_score_card(table, task) for task in tasks[:_CARDS]] if table else []
-    if len(tasks) > _CARDS:
-        more = Label("더 있는 과제", "More tasks")
-        items.append(Card(more, str(len(tasks) - _CARDS), Label("점수 절에 있음", "see the scores")))
+    )
     items.append(
         Card(
             Label("주의할 점", "Warnings"),
             str(warnings),
             Label("아래 목록", "listed below") if warnings else "",
             "warn" if warnings else "good",
+            target=f"{prefix}warnings",
         )
     )
     return Cards(tuple(items))
+
+
+def _took(run: RunData) -> Text:
+    """Return how long the stages took, and how long the scores."""
+    trained = duration(sum(stage.get("seconds") or 0 for stage in run.stages.values()))
+    scored = sum(each.result.seconds for tasks in run.scored.values() for each in tasks.values())
+    parts = [Label(f"학습 {trained}", f"training {trained}")]
+    if run.scored:
+        parts.append(Label(f"평가 {duration(scored)}", f"evaluation {duration(scored)}"))
+    return join(parts)
 
 
 def chain_blocks(run: RunData) -> list[Block]:
@@ -106,15 +119,26 @@ def chain_blocks(run: RunData) -> list[Block]:
     return found
 
 
-def _score_card(table: ScoreTable, task: str) -> Card:
-    arms = [arm for arm in table.arms if task in arm.tasks]
+def _score_card(table: ScoreTable, task: str, target: str) -> Card:
+    """Return every model of the chain with its interval: what one step gains, the next may lose."""
     metric = table.metrics(task)[0]
     share = (task, metric) in table.shares
-    shown = [table.scores.get((arm.name, task, metric)) for arm in arms]
-    values = [show_score(each.value, share=share) if each else NONE for each in shown]
-    # Every model of the chain: what one step gains, the next may lose.
-    titles = join([arm.title for arm in arms], " → ")
-    return Card(join([title_of(table, task), named(METRICS, metric)]), " → ".join(values), titles)
+    lines, counts = [], set()
+    for arm in table.arms:
+        found = table.scores.get((arm.name, task, metric))
+        if found:
+            change = table.changes.get((arm.name, task, metric))
+            mark = MARKS[change.verdict] if change and change.verdict in _MOVED else ""
+            value = join([show_score(found.value, share=share), mark], " ")
+            lines.append(
+                Measured(
+                    arm.title, value, score_interval(found, share=share), tone(change) if mark and change else "plain"
+                )
+            )
+            counts.add(found.n)
+    asked = " / ".join(f"{n:,}" for n in sorted(counts))
+    note = Label(f"문항 {asked}개, 95% 구간", f"n={asked}, 95% intervals")
+    return Card(join([title_of(table, task), named(METRICS, metric)]), "", note, lines=tuple(lines), target=target)
 
 
 def _ordered(stages: Mapping[str, Any]) -> list[str]:

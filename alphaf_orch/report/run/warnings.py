@@ -13,6 +13,7 @@ from alphaf_orch.planning.stages import MERGES
 from alphaf_orch.report.blocks import Note
 from alphaf_orch.report.figures import number, percent
 from alphaf_orch.report.names import FINDINGS, METRICS, PROCESSES, STAGES, task_title
+from alphaf_orch.report.verdict import FEW_ROWS
 from alphaf_orch.runs.chain import CHAIN, model_folder
 from alphaf_orch.runs.sums import found_damage
 from alphaf_orch.runs.watch.findings import recorded
@@ -20,7 +21,6 @@ from alphaf_orch.runs.watch.retry import cuts
 from alphaf_orch.scores.compare import OF_THE_MODEL
 from alphaf_orch.scores.loaded import RunData
 
-FEW_ROWS = 50
 # Shares above which an answer's form is a problem of its own; ours.
 _TOO_HIGH = {"wrong_language": 0.05, "empty": 0.02, "looping": 0.05}
 _RANK = {"error": 0, "warning": 1, "info": 2}
@@ -80,7 +80,7 @@ def _contract(run: RunData) -> Iterator[Note]:
     for name in MERGES:
         for line in run.reports.get(name, {}).get("lines", []):
             if not line.get("ok"):
-                broken = Label("인계 계약 위반: ", "hand-off contract broken: ")
+                broken = Label("모델 정합성 검증 실패: ", "hand-off contract broken: ")
                 detail = hide(line.get("detail") or "", run.paths)
                 yield Note(join([join([broken, str(line.get("line"))], ""), detail]), "error", named(PROCESSES, name))
 

@@ -7,7 +7,16 @@ from typing import Any
 from docs_site.stage import english
 
 SECTIONS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("First steps", "시작하기"): ("concepts", "walks", "data", "models", "chat-templates", "configuration", "errors"),
+    ("First steps", "시작하기"): (
+        "concepts",
+        "walks",
+        "data",
+        "models",
+        "configuration",
+        "errors",
+        "error-codes",
+        "terms",
+    ),
     ("Closed networks", "폐쇄망"): ("offline", "container", "security", "licences", "disk"),
     ("Training", "학습"): (
         "estimate",

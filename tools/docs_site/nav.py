@@ -30,7 +30,16 @@ SECTIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("Experiments", "실험"): ("bakeoff", "ablation", "neftune", "lora-or-full"),
     ("Results", "결과"): ("evaluation", "metrics", "own-benchmarks", "human-preference", "reports"),
     ("Clusters", "클러스터"): ("clusters", "clusters-cloud", "clusters-design"),
-    ("Operation", "운영"): ("board", "notify", "resume", "reliability", "performance", "gpu-check", "gpu-verification"),
+    ("Operation", "운영"): (
+        "json",
+        "board",
+        "notify",
+        "resume",
+        "reliability",
+        "performance",
+        "gpu-check",
+        "gpu-verification",
+    ),
 }
 COMMANDS = ("Commands", "명령")
 REST = ("More pages", "그 밖의 문서")

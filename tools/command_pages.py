@@ -103,8 +103,8 @@ def said(*words: str) -> str:
 
 def asked(language: str) -> dict[str, tuple[str, str]]:
     """Return what `helps` says in that language, of a python that was started in it."""
-    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "TERM")}
-    env |= {"ALPHAF_LANG": language, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "ALPHAF_MAKE")}
+    env |= {"ALPHAF_LANG": language, "ALPHAF_CALLED": ".venv/bin/alphaf", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
     argv = [sys.executable, __file__, "--helps"]
     said = subprocess.run(argv, env=env, cwd=ROOT, check=True, capture_output=True, encoding="utf-8").stdout
     return {name: (sentence, text) for name, (sentence, text) in json.loads(said).items()}

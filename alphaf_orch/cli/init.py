@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from alphaf_orch.cli.options import command, echo_json, option, with_options
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.options import command, option, with_options
 from alphaf_orch.core.spoken import language, say
 from alphaf_orch.planning.start_folder import start_folder
 
@@ -23,7 +24,7 @@ def init(folder: Path, model: str, as_json: bool) -> None:
     made = start_folder(folder, model, language())
     if as_json:
         files = [str(file) for file in made.files]
-        echo_json({"schema": "alphaf/init/1", "folder": str(made.folder), "files": files, "next": list(made.next)})
+        answer("init", {"folder": str(made.folder), "files": files, "next": list(made.next)})
         return
     for file in made.files:
         click.echo(file)

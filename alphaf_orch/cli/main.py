@@ -7,6 +7,8 @@ import io
 import os
 import pkgutil
 import sys
+from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -57,6 +59,10 @@ COMMANDS = {
         "report:compare",
         "Write two runs side by side: what was set otherwise, and what that did to the scores.",
     ),
+    "completion": (
+        "completion:completion",
+        "Print what makes a shell complete commands, options and names of runs, models, suites: `source` it.",
+    ),
     "doctor": (
         "doctor:doctor",
         "Look at this machine before a run: one line a check, what was seen and what to do; fetches nothing.",
@@ -93,7 +99,7 @@ COMMANDS = {
     ),
     "plan": (
         "plan:plan",
-        "Show what `alphaf run` would do and why, with every rendered file and command; launches nothing.",
+        "Show what `alphaf run` would do and take: stages, rows, steps, time, memory, what lacks; launches nothing.",
     ),
     "repair": (
         "repair:repair",
@@ -164,6 +170,16 @@ class _Named(click.Command):
 class _Alphaf(click.Group):
     """The commands; an interrupt and an error of the disk or of a path, wherever they came up, are told as such."""
 
+    def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
+        """Call the command that the words name; where they say --json, an error of any kind is JSON too."""
+        words = list(sys.argv[1:] if args is None else args)
+        if standalone_mode and "--json" in words:
+            from alphaf_orch.cli.answer import asked, told
+
+            if asked(words):
+                told(partial(super().main, words, standalone_mode=False, **extra))
+        return super().main(args, standalone_mode=standalone_mode, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             result = super().invoke(ctx)
@@ -220,6 +236,9 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
         last = traceback.extract_tb(trace)[-1]
         where = f"{last.filename}:{last.lineno}; the trace could not be kept: {problem.strerror}"
     message = mask(f"alphaf itself failed: {kind.__name__}: {error}")
+    answer = sys.modules.get("alphaf_orch.cli.answer")
+    if answer:  # else no JSON is asked for
+        answer.defect(message, where, "report it with that; what is finished is kept", UNFORESEEN)
     from alphaf_orch.core.errors import told
 
     click.echo(told(message, where, "report it with that; what is finished is kept", "alphaf.defect"), err=True)

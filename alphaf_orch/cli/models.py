@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from alphaf_orch.cli.options import command, echo_json, out_console, with_options
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.options import command, out_console, with_options
 from alphaf_orch.cli.views import model_json, print_models
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.names import expanded
@@ -33,7 +34,7 @@ def listing(as_json: bool) -> None:
             {"name": name, "what": error.what, "where": error.where, "next": error.fix, "code": error.code}
             for name, error in unreadable.items()
         ]
-        echo_json({"schema": "alphaf/models/1", "models": rows, "unreadable": bad})
+        answer("models", {"models": rows, "unreadable": bad})
         return
     print_models(out_console(), rows)
     for name, error in unreadable.items():

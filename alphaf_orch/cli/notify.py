@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import click
-
+from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.core.errors import ConfigError, ToolError
 from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.spoken import say
 from alphaf_orch.runs.find import existing_run
 from alphaf_orch.runs.notify.message import message
 from alphaf_orch.runs.notify.send import checked, readable_by_others, send
@@ -16,8 +16,8 @@ from alphaf_orch.settings.options import Options
 
 
 @command()
-@with_options("run", "config")
-def notify(options: Options) -> None:
+@with_options("run", "config", "as_json")
+def notify(options: Options, as_json: bool) -> None:
     """Send a test message to whoever the settings of a run, or a config file, name under `notify:`."""
     paths = existing_run(options.run) if options.run else RunPaths(runs_dir())
     values = read_remembered(paths.config) if options.run else {"model": ""}
@@ -35,7 +35,7 @@ def notify(options: Options) -> None:
         )
     who = " and ".join(checked(asked))
     if found := readable_by_others(asked):
-        click.echo(f"warning: others can read {found}, which holds the webhook's address: chmod 600 it", err=True)
+        say(f"warning: others can read {found}, which holds the webhook's address: chmod 600 it", err=True)
     told = message("test", paths, "notify", **({} if options.run else {"name": "test", "where": ""}))
     problems = send(asked, told)
     if problems:
@@ -45,4 +45,7 @@ def notify(options: Options) -> None:
             fix="mend that and try again",
             code="tool.notify_failed",
         )
-    click.echo(f"told {who}")
+    if as_json:
+        answer("notify", {"told": list(checked(asked))})
+    else:
+        say(f"told {who}")

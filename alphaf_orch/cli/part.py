@@ -7,6 +7,7 @@ import click
 from alphaf_orch.cli.options import How, command, log_console, with_options
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.spoken import say
 from alphaf_orch.core.wording import Language
 from alphaf_orch.experiments.bakeoff.jobs import ANSWERS, FACTS, do_answers, do_facts
 from alphaf_orch.experiments.bakeoff.plan import stored_bakeoff
@@ -37,7 +38,9 @@ def part(experiment: str, what: str, arm: str | None, how: How) -> None:
         )
 
 
-def report_experiment(paths: ExperimentPaths, language: Language, *, verbose: bool = False) -> None:
+def report_experiment(
+    paths: ExperimentPaths, language: Language, *, verbose: bool = False, as_json: bool = False
+) -> None:
     """Write the report of an experiment from what its arms have come to, and record how they ended.
 
     Raises StageError where one of them did not end well, as the command that runs them does; of one that is under way
@@ -47,12 +50,12 @@ def report_experiment(paths: ExperimentPaths, language: Language, *, verbose: bo
     outcomes = record_outcomes(found, paths)
     coming = [f"{each.arm}: {each.error}" for each in outcomes if each.state == "under way"]
     for line in coming:
-        click.echo(f"not over yet: {line}", err=True)
+        say(f"not over yet: {line}", err=True)
     if found.kind == "ablation":
         from alphaf_orch.cli.ablate import report_ablation
 
-        report_ablation(found, paths, outcomes, language)
+        report_ablation(found, paths, outcomes, How(lang=language, as_json=as_json))
     else:
         from alphaf_orch.cli.bakeoff import report_bakeoff
 
-        report_bakeoff(found, paths, outcomes, language, verbose=verbose)
+        report_bakeoff(found, paths, outcomes, How(lang=language, as_json=as_json, verbose=verbose))

@@ -12,6 +12,7 @@ from rich.console import Console
 from alphaf_orch.core.errors import AlphafError, Interrupted, RunStateError, StageError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import copy_atomic, read_manifest, write_atomic, write_manifest
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.evaluation.request import plan_models
@@ -101,7 +102,7 @@ def _sweep(
     failures: dict[str, AlphafError] = {}
     made = []
     for candidate in tried:
-        console.print(f"sweep: {candidate.name}", highlight=False)
+        tell(console, f"sweep: {candidate.name}")
         try:
             run_plan(candidate.plan, machine, console, verbose=verbose)
             made.append(candidate)
@@ -109,7 +110,7 @@ def _sweep(
             raise
         except AlphafError as error:
             failures[candidate.name] = error
-            console.print(f"{candidate.name} failed: {error.what}", highlight=False, soft_wrap=True, markup=False)
+            tell(console, f"{candidate.name} failed: {error.what}")
     if not made:
         return Swept(None, failures, None)
     references = _references(made[0], paths, section)
@@ -137,7 +138,7 @@ def _refuse_other_result(tried: Sequence[Candidate], paths: RunPaths) -> None:
     fingerprints = {candidate.plan.stages[-1].fingerprint for candidate in tried}
     if paths.merged_models.exists() and entry.get("fingerprint") not in fingerprints:
         raise RunStateError(
-            f"run {paths.name} has a merged model of other settings already",
+            f"run {paths.full_name} has a merged model of other settings already",
             where=str(paths.merged_models),
             fix="keep it, or move it away and sweep again",
             code="run.other_settings",
@@ -201,7 +202,7 @@ def _score(
             raise
         except AlphafError as error:
             failures[model.stage] = error
-            console.print(f"{model.stage}: no scores: {error.what}", highlight=False, soft_wrap=True, markup=False)
+            tell(console, f"{model.stage}: no scores: {error.what}")
     return scored
 
 

@@ -34,10 +34,12 @@ WHAT_OPT = $(call each_word,,WHAT)
 PARTNER_OPT = $(call each_word,--partner,PARTNER) $(call option,--method,METHOD)
 DRY_RUN_OPT = $(if $(filter-out 0 no false,$(value DRY_RUN)),--dry-run)
 OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OPT) $(DRY_RUN_OPT) $(ARGS)
+# What alphaf says to do next is said as a target of make's where there is one; with its folder where -C named it.
+export ALPHAF_MAKE = $(if $(filter $(value PWD),$(CURDIR)),1,$(CURDIR))
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE KILLS SEED COUNT
 
-.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit setup-skypilot audit bom offline-check lock browser slurm sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast test-slurm fuzz lint types fmt golden models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean-runs clean
+.PHONY: help doctor setup setup-vllm setup-deepspeed setup-audit setup-skypilot setup-docs docs commands audit bom offline-check lock browser slurm sft dpo run merge-models ablate bakeoff eval judge report compare demo smoke chat test test-fast test-slurm fuzz lint types fmt golden messages models plan estimate samples gpu-check gpu-wheels bundle test-airgap bench soak clean-runs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +72,18 @@ setup-skypilot: $(SETUP) ## make .venv-skypilot, from its lock: SkyPilot and Kub
 	@cmp -s requirements/skypilot.lock $(SKYPILOT)/skypilot.lock || { rm -rf $(SKYPILOT) && $(PY) -m venv $(SKYPILOT) && \
 	    $(SKYPILOT)/bin/python -m pip install -q --no-deps --disable-pip-version-check -r requirements/skypilot.lock && \
 	    cp requirements/skypilot.lock $(SKYPILOT)/skypilot.lock; }
+
+DOCS = .venv-docs
+setup-docs: $(SETUP) ## make .venv-docs, from its lock: what builds the pages as a site and reads the container's recipe
+	@cmp -s requirements/docs.lock $(DOCS)/docs.lock || { rm -rf $(DOCS) && $(PY) -m venv $(DOCS) && \
+	    $(DOCS)/bin/python -m pip install -q --no-deps --disable-pip-version-check -r requirements/docs.lock && \
+	    cp requirements/docs.lock $(DOCS)/docs.lock; }
+
+docs: $(SETUP) setup-docs ## build the pages as a site in both languages into site/, offline, every link and anchor checked
+	PYTHONPATH=tools $(DOCS)/bin/python -m docs_site $(ARGS)
+
+commands: $(SETUP) ## write docs/commands from the commands' own --help (ARGS=--check only compares)
+	$(PY) tools/command_pages.py $(ARGS)
 
 audit: $(SETUP) setup-audit ## bills of materials of the locks and of .venv (CycloneDX), all licences checked, advisories looked up
 	PYTHONPATH=tools $(AUDIT)/bin/python -m audit --python $(PY) $(ARGS)
@@ -154,9 +168,9 @@ samples: $(SETUP) ## remake the Korean sample data
 # Two workers take groups of tests that share what is made once, the longest first.
 SPREAD = -n 2 --dist loadscope --no-loadscope-reorder
 
-# Where DeepSpeed, the auditing tools or SkyPilot cannot be fetched their few tests say so and are skipped.
+# Where DeepSpeed, the auditing tools, SkyPilot or what builds the pages cannot be fetched their few tests say so and are skipped.
 test: $(SETUP) ## every test, the ones with real tools included (minutes)
-	-@$(MAKE) --no-print-directory SKIP_SETUP=1 setup-deepspeed setup-audit setup-skypilot
+	-@$(MAKE) --no-print-directory SKIP_SETUP=1 setup-deepspeed setup-audit setup-skypilot setup-docs
 	$(PY) -m pytest $(SPREAD) $(ARGS)
 
 test-fast: $(SETUP) ## the tests that start no real tool (two minutes)
@@ -178,10 +192,15 @@ lint: $(SETUP) ## check style, formatting and the one-way order of imports
 types: $(SETUP) ## check types
 	$(PY) -m mypy
 
-fmt: $(SETUP) ## mend style and formatting in place, remake the index of modules
+fmt: $(SETUP) ## mend style and formatting in place, remake the index of modules and what shells complete
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 	$(PY) tools/module_index.py
+	$(PY) tools/completion_words.py
+
+messages: $(SETUP) ## bring the catalogues of Korean texts and docs/error-codes.md up to date with the messages of the sources
+	$(PY) tools/messages.py $(ARGS)
+	$(PY) tools/error_codes.py $(ARGS)
 
 golden: $(SETUP) ## rewrite the recorded outputs that tests compare with
 	ALPHAF_WRITE_GOLDEN=1 $(PY) -m pytest -m "not real" $(ARGS)
@@ -211,5 +230,5 @@ soak: $(SETUP) ## end tiny chains at KILLS random moments (SEED): each must go o
 	$(PY) tools/soak --kills $(call one_word,KILLS) --seed $(call one_word,SEED) $(ARGS)
 
 clean: ## remove caches and build output; runs/ and the environment stay
-	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache unsloth_compiled_cache last_run_prepared
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache unsloth_compiled_cache last_run_prepared
 	find alphaf_orch bench tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

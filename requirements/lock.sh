@@ -24,4 +24,5 @@ lock cpu --excludes requirements/cpu.excludes "$@"
 lock gpu --excludes requirements/gpu.excludes "$@"
 compile --extra audit --output-file requirements/audit.lock "$@"  # an environment of its own: it looks at the others
 compile --extra skypilot --output-file requirements/skypilot.lock "$@"  # an environment of its own: another click
+compile --extra docs --output-file requirements/docs.lock "$@"  # an environment of its own: it builds pages, trains nothing
 lock vllm "$@"  # an environment of its own: nothing of cpu or gpu fits beside vLLM

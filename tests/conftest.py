@@ -80,6 +80,10 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     for name in list(os.environ):
         if name.startswith(("ALPHAF_", "HF_", "ACCELERATE_", "CUDA_")) and name != "ALPHAF_WRITE_GOLDEN":
             monkeypatch.delenv(name)
+        elif name in {"LC_ALL", "LC_MESSAGES", "LANG"} and os.environ[name].lower().startswith("ko"):
+            monkeypatch.setenv(name, "C.UTF-8")  # what is said is compared in English, on a Korean's machine too
+    monkeypatch.setenv("ALPHAF_CALLED", "alphaf")  # whatever python or program a test starts it by
+    monkeypatch.delenv("MAKELEVEL", raising=False)  # of `make test`: the code that make hides is said then
     monkeypatch.setenv("ALPHAF_RUNS", str(tmp_path / "실행"))
     monkeypatch.setenv("ALPHAF_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
@@ -132,12 +136,20 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
 
 @pytest.fixture
 def alphaf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that runs the `alphaf` command in this process, in an empty folder."""
+    """Return a function that runs the `alphaf` command in this process, in an empty folder.
+
+    Whatever it prints with --json is held to the published schema.
+    """
+    from answers import checked
+
     from alphaf_orch.cli.main import main
 
     monkeypatch.chdir(tmp_path)
 
     def call(*args: str) -> Result:
-        return CliRunner().invoke(main, list(args), catch_exceptions=False)
+        result = CliRunner().invoke(main, list(args), catch_exceptions=False)
+        if "--json" in args:
+            checked(result.stdout)
+        return result
 
     return call

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from alphaf_orch.board.state import QUIET_S, Curve, Experiment, Run, Snapshot, Stage, Working
+from alphaf_orch.core.called import as_called
 
 Href = Callable[[str], str]
 
@@ -33,6 +34,24 @@ def moving(snapshot: Snapshot, version: str) -> dict[str, Any]:
             for card in snapshot.cards.cards
         ],
         "no_cards": snapshot.cards.problem,
+    }
+
+
+def look_json(snapshot: Snapshot, only: Sequence[str] | None, experiment: str) -> dict[str, Any]:
+    """Return one look whole, with the paths of its pages; with `only` no more than those runs and the experiment."""
+
+    def place(name: str) -> str:
+        return str(snapshot.root / name)
+
+    whole = {**everything(snapshot, place), **moving(snapshot, "")}
+    whole = {"at": snapshot.at, **{key: value for key, value in whole.items() if key not in ("version", "pages")}}
+    if only is None:
+        return whole
+    return {
+        **whole,
+        "runs": [run for run in whole["runs"] if run["name"] in only],
+        "experiments": [each for each in whole["experiments"] if each["name"] == experiment],
+        "working": [work for work in whole["working"] if work["run"] in only],
     }
 
 
@@ -71,7 +90,7 @@ def _run(run: Run, href: Href) -> dict[str, Any]:
             for stage in run.stages
         ],
         "damage": run.damage,
-        "fix": run.fix,
+        "fix": as_called(run.fix),
         "pages": _pages(f"{run.name}/", run.pages, href),
     }
 
@@ -95,7 +114,7 @@ def _experiment(each: Experiment, runs: Sequence[Run], href: Href) -> dict[str, 
         "arms": states,
         "holder": each.holder,
         "damage": each.damage,
-        "fix": each.fix,
+        "fix": as_called(each.fix),
         "pages": _pages(f"{each.name}/", each.pages, href),
     }
 

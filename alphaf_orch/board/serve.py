@@ -43,7 +43,9 @@ def serve(port: int, say: Callable[[str, int], None], *, control: bool) -> None:
         say(board.token.value, taken)
         while thread.is_alive():
             thread.join(0.5)
-    raise RunStateError("the board ended by itself", where=f"{_HOST}:{taken}", fix="give the same command again")
+    raise RunStateError(
+        "the board ended by itself", where=f"{_HOST}:{taken}", fix="give the same command again", code="run.board_ended"
+    )
 
 
 @contextlib.contextmanager
@@ -81,7 +83,9 @@ def _refuse_unreadable(root: Path) -> None:
         return
     except OSError as error:
         what = f"the folder of all runs cannot be read: {why_not(error)}"
-        raise RunStateError(what, where=str(root), fix="set ALPHAF_RUNS to the folder that is meant") from None
+        raise RunStateError(
+            what, where=str(root), fix="set ALPHAF_RUNS to the folder that is meant", code="run.unreadable"
+        ) from None
 
 
 def _bound(port: int) -> socket.socket:
@@ -100,7 +104,7 @@ def _bound(port: int) -> socket.socket:
         if error.errno not in why:
             raise
         fix = "name another one with --port, or none: then a free one is taken"
-        raise ConfigError(why[error.errno], where=f"{_HOST}:{port}", fix=fix) from None
+        raise ConfigError(why[error.errno], where=f"{_HOST}:{port}", fix=fix, code="config.port_unusable") from None
     listening.setblocking(False)
     return listening
 

@@ -69,6 +69,7 @@ def build(
             f" {'.'.join(map(str, target.glibc))} run `python -m pip wheel --no-deps NAME==VERSION -w DIR` for each,"
             " then name that folder in PIP_FIND_LINKS and call this again; of some there are wheels for a newer glibc"
             " (--glibc 2.34)",
+            code="tool.build_unfit",
         )
     return made
 

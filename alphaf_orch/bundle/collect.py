@@ -72,6 +72,7 @@ def _require_room(contents: Contents, folder: Path) -> None:
             f"the bundle needs {size(needed)} more, {size(free)} are free",
             where=str(folder),
             fix="free some, or name another disk with --out",
+            code="disk.too_little",
         )
 
 

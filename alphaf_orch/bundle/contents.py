@@ -108,6 +108,7 @@ def plan_bundle(request: Request, config: RunConfig, runner: Runner) -> Contents
             "a bundle is made from a checkout, which has the locks and our own source",
             where=str(locks),
             fix="clone the repository on the connected machine and call `make bundle` there",
+            code="config.no_checkout",
         )
     wanted, local = settle(request, config)
     python = tool_python(config, "axolotl")

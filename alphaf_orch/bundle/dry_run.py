@@ -58,7 +58,12 @@ def _read(report: dict[str, object]) -> list[Package]:
         digest = entry["download_info"]["archive_info"].get("hashes", {}).get("sha256")
         name = str(canonicalize_name(entry["metadata"]["name"]))
         if not digest:
-            raise StageError(f"the index tells no SHA-256 of {file}", where=url, fix="ask its keeper, or use another")
+            raise StageError(
+                f"the index tells no SHA-256 of {file}",
+                where=url,
+                fix="ask its keeper, or use another",
+                code="stage.no_checksum",
+            )
         source = not file.endswith(".whl")
         found.append(Package(name, entry["metadata"]["version"], file, digest, file_size(url), source))
     return found

@@ -41,7 +41,10 @@ def check_place(path: str, where: str) -> str:
     parts = PurePosixPath(path).parts
     if path.startswith("/") or ".." in parts or "/".join(parts) != path:
         raise DataError(
-            f"{path!r} is no place inside a bundle", where=where, fix="leave it out, or ask whoever made it"
+            f"{path!r} is no place inside a bundle",
+            where=where,
+            fix="leave it out, or ask whoever made it",
+            code="data.path_outside",
         )
     unfit = _UNFIT.search(path)
     if unfit:
@@ -49,6 +52,7 @@ def check_place(path: str, where: str) -> str:
             f"the name {path!r} has {unfit[0]!r} in it, which media and checksum files do not carry",
             where=where.encode("utf-8", "backslashreplace").decode("utf-8"),
             fix="rename the file",
+            code="data.name_unfit",
         )
     return path
 

@@ -71,7 +71,12 @@ def _require_ours(out: Path) -> None:
     """Raise RunStateError for a folder with content that no bundle put there."""
     known = (SUMS, WORK, INSTALLER)  # a manifest has every run, too
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not any((out / name).exists() for name in known))):
-        raise RunStateError("there is something else than a bundle", where=str(out), fix="name a new folder with --out")
+        raise RunStateError(
+            "there is something else than a bundle",
+            where=str(out),
+            fix="name a new folder with --out",
+            code="run.folder_taken",
+        )
 
 
 def _closing(folder: Path, digest: str) -> Iterator[str]:

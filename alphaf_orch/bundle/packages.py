@@ -42,4 +42,5 @@ def _nothing_for(absent: Sequence[str], target: Target) -> ToolError:
         where=f"python {target.python}, {target.machine}, glibc {glibc}",
         fix="name a newer glibc where the target has one (--glibc 2.34; `ldd --version` says it), or put wheels that"
         " were built on such a machine into a folder and name it in PIP_FIND_LINKS",
+        code="tool.no_package",
     )

@@ -74,7 +74,12 @@ def settle(request: Request, config: RunConfig) -> tuple[list[Wanted], list[Loca
     for name in request.judge_models:
         repo, _, revision = name.partition("@")
         if not is_repo_id(repo):
-            raise ModelError(f"{name!r} is no hub id", where="--judge-model", fix="give ORG/NAME or ORG/NAME@REVISION")
+            raise ModelError(
+                f"{name!r} is no hub id",
+                where="--judge-model",
+                fix="give ORG/NAME or ORG/NAME@REVISION",
+                code="model.not_a_hub_id",
+            )
         wanted.add(Wanted("model", repo, revision or None))
     for text in data:
         source = parse_source(text)
@@ -115,7 +120,10 @@ def _data_files(path: Path) -> Iterator[Local]:
 def _local(source: Path, place: str) -> Local:
     if not source.is_file():  # a link to a file is taken as that file
         raise DataError(
-            f"{source.name} is no file", where=str(source), fix="name files, not pipes, devices or broken links"
+            f"{source.name} is no file",
+            where=str(source),
+            fix="name files, not pipes, devices or broken links",
+            code="data.not_a_file",
         )
     return Local(source, File(check_place(place, str(source)), source.stat().st_size))
 
@@ -127,5 +135,8 @@ def _refuse_twins(local: Sequence[Local]) -> None:
         other = seen.setdefault(one.file.path.casefold(), one.source)
         if other != one.source:
             raise ConfigError(
-                f"two files would be {one.file.path} in the bundle", where=f"{other} and {one.source}", fix="rename one"
+                f"two files would be {one.file.path} in the bundle",
+                where=f"{other} and {one.source}",
+                fix="rename one",
+                code="config.given_twice",
             )

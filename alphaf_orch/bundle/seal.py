@@ -83,6 +83,7 @@ def _refuse_strangers(folder: Path, work: Path, expected: Iterable[str]) -> None
             f"{len(strange)} files are no part of this bundle: {', '.join(strange[:5])}",
             where=str(folder),
             fix="delete or move them, or name another folder with --out; nothing of yours is deleted",
+            code="run.strange_files",
         )
 
 
@@ -101,6 +102,7 @@ def _refuse_changed(
             f"{len(changed)} files are not what the index or the hub says they are: {', '.join(changed[:5])}",
             where=str(folder),
             fix="they were deleted; call the same command again, and it fetches them anew",
+            code="contract.checksum_differs",
         )
 
 

@@ -32,7 +32,10 @@ def parse_size(text: str) -> int:
     count = int(float(found[1]) * (1024 if found[3] else 1000) ** _POWERS[found[2].upper()]) if found else 0
     if count < _LEAST:
         raise ConfigError(
-            f"{text!r} is no size of a part", where="--split", fix="give one such as 4G, 700M or 4GiB, 1M at least"
+            f"{text!r} is no size of a part",
+            where="--split",
+            fix="give one such as 4G, 700M or 4GiB, 1M at least",
+            code="config.not_a_size",
         )
     return count
 
@@ -50,12 +53,16 @@ def split(folder: Path, parts: Path, limit: int) -> str:
             f"{size(needed)} are {-(-needed // limit):,} parts of {size(limit)}, and {_MOST} can be told apart",
             where="--split",
             fix=f"give {-(-needed // (_MOST * 10**6))}M or more",
+            code="config.out_of_range",
         )
     known = re.compile(rf"{re.escape(PART)}\d{{3}}|{SUMS}|{MANIFEST}|{INSTALLER}|{FACTS}")
     strange = [place for place in below(parts) if not known.fullmatch(place)] if parts.is_dir() else []
     if strange:
         raise RunStateError(
-            f"{strange[0]} is no part of a bundle", where=str(parts), fix="move it away; it is not deleted"
+            f"{strange[0]} is no part of a bundle",
+            where=str(parts),
+            fix="move it away; it is not deleted",
+            code="run.strange_files",
         )
     if parts.is_dir():
         _require_room(needed, parts, sum((parts / place).lstat().st_size for place in below(parts)))
@@ -94,6 +101,7 @@ def _require_room(needed: int, parts: Path, there: int) -> None:
             f"the parts need {size(needed)}, {size(free)} are free",
             where=str(parts),
             fix="free some, or use --out elsewhere",
+            code="disk.too_little",
         )
 
 

@@ -10,18 +10,21 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from alphaf_orch.cli.arms import dry_arms, print_jobs, submit_arms
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.arms import dry_arms, jobs_of_arms, print_jobs, submit_arms
 from alphaf_orch.cli.detect_view import print_outlook
 from alphaf_orch.cli.execute import refuse_waiting
+from alphaf_orch.cli.experiment_json import ablation_json, experiment_plan_json, outlook_json
 from alphaf_orch.cli.options import Finite, How, command, log_console, out_console, with_options
+from alphaf_orch.cli.plan_view import print_arms_end
 from alphaf_orch.cli.submit import site_of
-from alphaf_orch.cli.views import print_arms, print_expected
+from alphaf_orch.cli.views import print_arms
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.signals import CODE
-from alphaf_orch.core.wording import Language, in_language
+from alphaf_orch.core.wording import in_language
 from alphaf_orch.experiments.ablation.detect import outlook
 from alphaf_orch.experiments.ablation.evidence import planned_difference
 from alphaf_orch.experiments.ablation.factors import AblationAsked, plan_ablation
@@ -55,7 +58,7 @@ from alphaf_orch.runs.submission import Site
     "model", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code", "allow_pickle", "online"
 )
 @with_options("name", "parallel", "suites", "tasks", "limit", "lang", "warm", "nodes", "on", "wait")
-@with_options("dry_run", "detach", "verbose")
+@with_options("dry_run", "full", "detach", "verbose", "quiet", "as_json")
 def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float | None) -> None:
     """Train arms that are identical but for what is named, evaluate them, and say what the difference was worth.
 
@@ -66,6 +69,9 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float |
     experiment = plan_ablation(asked)
     if detect is not None:
         seeds = len({arm.seed for arm in experiment.arms})
+        if how.as_json:
+            answer("detect", outlook_json(experiment.name, outlook(experiment), detect, seeds))
+            return
         print_outlook(out_console(), outlook(experiment), detect, seeds)
         return
     paths, site = experiment_paths(experiment.name), site_of(experiment.arms[0].config)
@@ -76,13 +82,13 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float |
         else:
             code = submit_arms(experiment, paths, site, how, parallel)
             if code not in (None, CODE):  # with the last lines and the end of a command that runs the arms here
-                report_ablation(experiment, paths, record_outcomes(experiment, paths), how.lang)
+                report_ablation(experiment, paths, record_outcomes(experiment, paths), how)
             sys.exit(code or 0)
         return
     refuse_waiting(how)
     machine = detect_machine()
     if how.dry_run:
-        _dry_run(experiment, paths, machine)
+        _dry_run(experiment, paths, machine, how)
         return
     keep_in(paths.log("alphaf"))
     console = log_console()
@@ -97,37 +103,47 @@ def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float |
             warm=how.warm,
             verbose=how.verbose,
         )
-        report_ablation(experiment, paths, outcomes, how.lang)
+        report_ablation(experiment, paths, outcomes, how)
 
 
-def report_ablation(
-    experiment: Experiment, paths: ExperimentPaths, outcomes: Sequence[Outcome], language: Language
-) -> None:
+def report_ablation(experiment: Experiment, paths: ExperimentPaths, outcomes: Sequence[Outcome], how: How) -> None:
     """Print what an ablation found and write its report; raise StageError where an arm did not end well."""
     result = read_ablation(experiment, paths, outcomes)
-    _print(result)
-    for file in write_report(ablation_report(result), paths.page, language):
-        click.echo(file)
+    files = write_report(ablation_report(result), paths.page, how.lang)
+    if how.as_json:
+        answer("ablation", ablation_json(result, paths, files))
+    else:
+        _print(result, quiet=how.quiet)
+        for file in files:
+            click.echo(file)
     raise_failed(experiment, paths, outcomes)
 
 
-def _dry_run(experiment: Experiment, paths: ExperimentPaths, machine: Machine) -> None:
-    """Print the arms, their commands, and in which lines each arm's files differ from the first one's."""
+def _dry_run(experiment: Experiment, paths: ExperimentPaths, machine: Machine, how: How) -> None:
+    """Print the arms, in which lines each arm's files differ from the first one's, and what all of it takes."""
     plans, _ = plan_arms(experiment, paths, machine, online=False, dry=True)
+    if how.as_json:
+        commands = {arm.name: arm_commands(experiment, arm, paths) for arm in experiment.arms}
+        answer("experiment-plan", experiment_plan_json(experiment, paths, plans, machine, commands))
+        return
     console = out_console()
-    print_arms(console, experiment, lambda arm: arm_commands(experiment, arm, paths))
+    print_arms(console, experiment, lambda arm: arm_commands(experiment, arm, paths) if how.full else ())
     _print_differences(console, experiment, plans)
-    print_expected(console, plans, machine)
+    print_arms_end(console, plans, lambda _: machine, how)
     click.echo("dry run: nothing was launched or written")
 
 
 def _dry_jobs(experiment: Experiment, paths: ExperimentPaths, site: Site, how: How, parallel: int | None) -> None:
-    """Print the arms, in which lines each arm's files differ from the first one's, and the file of every job."""
+    """Print the arms, in which lines each arm's files differ from the first one's, the jobs, and what all takes."""
     plans, wanted = dry_arms(experiment, paths, site, how.lang, parallel, Beside())
+    if how.as_json:
+        machine, jobs = site.machine(experiment.arms[0].config), jobs_of_arms(wanted, paths, site)
+        answer("experiment-plan", experiment_plan_json(experiment, paths, plans, machine, {}, jobs))
+        return
     console = out_console()
     print_arms(console, experiment, lambda _: ())
     _print_differences(console, experiment, plans)
-    print_jobs(console, wanted, paths, site)
+    print_jobs(console, wanted, paths, site, plans, how)
 
 
 def _print_differences(console: Console, experiment: Experiment, plans: Mapping[str, Plan]) -> None:
@@ -138,11 +154,14 @@ def _print_differences(console: Console, experiment: Experiment, plans: Mapping[
             console.out(planned_difference(plans[first.name], plans[arm.name]) or "no difference", highlight=False)
 
 
-def _print(result: AblationResult) -> None:
+def _print(result: AblationResult, *, quiet: bool) -> None:
     for text in start_warnings(result):
         click.echo(f"warning: {in_language(text, 'en')}", err=True)
     console = out_console()
     for comparison in result.comparisons:
+        if quiet:
+            console.print(f"verdict: {verdict(comparison).en}", highlight=False, soft_wrap=True, markup=False)
+            continue
         header = ("score", comparison.before, comparison.after, "difference", "95% CI", "p", "result")
         table = Table(*header)
         for row in cli_rows(comparison):

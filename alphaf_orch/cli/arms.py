@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
+from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import How, log_console
-from alphaf_orch.cli.submit import print_file
+from alphaf_orch.cli.plan_view import print_arms_end
+from alphaf_orch.cli.submit import file_json, print_file
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.pipelined import files_of
 from alphaf_orch.clusters.submit import Live
+from alphaf_orch.core.spoken import say
 from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.experiments.submit import (
+    REPORT,
     Beside,
     Submission,
     Wanted,
@@ -47,11 +52,22 @@ def submit_arms(
         experiment, paths, site, report, log_console(), beside,
         parallel=parallel, online=how.online, verbose=how.verbose,
     )  # fmt: skip
-    _tell(experiment, paths, site, done)
+    if how.as_json:
+        answer("submission", _told_json(experiment, done))
+    else:
+        _tell(experiment, paths, site, done)
     if not how.wait or not (done.ids or done.live):
         return None
     ids = [*done.ids.values(), *(each.record.job_id for each in done.live.values())]
-    return follow_jobs(experiment.name, ids, None if done.live else since)
+    code = follow_jobs(experiment.name, ids, None if done.live else since, retold=(REPORT,))
+    if how.as_json:
+        answer("submission", {**_told_json(experiment, done), "exit_code": code})
+    return code
+
+
+def _told_json(experiment: Experiment, done: Submission) -> dict[str, Any]:
+    under_way = {f"{each.record.run}:{each.record.name}": each.record.job_id for each in done.live.values()}
+    return {"run": experiment.name, "submitted": dict(done.ids), "under_way": under_way}
 
 
 def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Submission) -> None:
@@ -73,7 +89,7 @@ def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Subm
         return
     name = experiment.name
     click.echo(f"experiment {name}: {len(done.ids) or 'no'} job(s) submitted to {site.on}")
-    click.echo(f"state: alphaf show {name}; output: alphaf logs {name} -f; take it back: alphaf cancel {name}")
+    say(f"state: `alphaf show {name}`; output: `alphaf logs {name} -f`; take it back: `alphaf cancel {name}`")
 
 
 def _as_they_come(live: Live) -> tuple[str, int]:
@@ -104,10 +120,22 @@ def dry_arms(
     return plans, wanted_jobs(experiment, paths, plans, site, report, beside, parallel=parallel, live={})
 
 
-def print_jobs(console: Console, wanted: Wanted, paths: ExperimentPaths, site: Site) -> None:
-    """Print every file, whole: what each stage reads, what the scheduler is given, the command that hands it over."""
+def jobs_of_arms(wanted: Wanted, paths: ExperimentPaths, site: Site) -> list[dict[str, Any]]:
+    """Return the files that a scheduler would be given as JSON values."""
+    files = files_of(wanted.jobs, site.profile, site.scheduler, partial(places, paths), site.place)
+    return [file_json(file) for file in files]
+
+
+def print_jobs(
+    console: Console, wanted: Wanted, paths: ExperimentPaths, site: Site, plans: Mapping[str, Plan], how: How
+) -> None:
+    """Print what all of it takes; where all is asked for, before that every file, whole.
+
+    These are what each stage reads, what the scheduler is given, and the command that hands it over.
+    """
     here, shown = site.place, set[Path]()
-    for file in files_of(wanted.jobs, site.profile, site.scheduler, partial(places, paths), here):
+    files = files_of(wanted.jobs, site.profile, site.scheduler, partial(places, paths), here)
+    for file in files if how.full else ():
         console.rule(f"{', '.join(job.key for job in file.jobs)} on {site.on}", align="left")
         stages = [stage for job in file.jobs if (stage := wanted.stages.get(job.key))]
         for path, rendered in [item for stage in stages for item in stage.files.items()]:
@@ -116,5 +144,6 @@ def print_jobs(console: Console, wanted: Wanted, paths: ExperimentPaths, site: S
                 console.out(f"# {path}", highlight=False)
                 console.out(rendered.text, highlight=False)
         print_file(console, file)
+    print_arms_end(console, plans, lambda plan: site.machine(plan.config), how, tools_here=False)
     count = len(wanted.jobs)
     click.echo(f"dry run: {count} jobs; nothing was submitted to {site.on.scheduler}, and nothing was written")

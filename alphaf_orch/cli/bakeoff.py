@@ -10,11 +10,14 @@ from functools import partial
 import click
 from rich.table import Table
 
-from alphaf_orch.cli.arms import dry_arms, print_jobs, submit_arms
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.arms import dry_arms, jobs_of_arms, print_jobs, submit_arms
 from alphaf_orch.cli.execute import refuse_waiting
+from alphaf_orch.cli.experiment_json import bakeoff_json, experiment_plan_json
 from alphaf_orch.cli.options import How, command, log_console, out_console, with_options
+from alphaf_orch.cli.plan_view import print_arms_end
 from alphaf_orch.cli.submit import site_of
-from alphaf_orch.cli.views import print_arms, print_expected
+from alphaf_orch.cli.views import print_arms
 from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.errors import StageError
@@ -22,7 +25,6 @@ from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.signals import CODE
-from alphaf_orch.core.wording import Language
 from alphaf_orch.experiments.bakeoff.jobs import answers_job, facts_job
 from alphaf_orch.experiments.bakeoff.plan import (
     PROMPTS,
@@ -67,7 +69,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.option(
     "--prompts", type=click.IntRange(min=0), default=PROMPTS, show_default=True, help="Prompts for the sheet."
 )
-@with_options("warm", "nodes", "on", "wait", "dry_run", "detach", "verbose")
+@with_options("warm", "nodes", "on", "wait", "dry_run", "full", "detach", "verbose", "quiet", "as_json")
 def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | None) -> None:
     """Compare base models before and after the same SFT: versatility, Korean ability, performance, in one report.
 
@@ -82,7 +84,7 @@ def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | 
         return
     refuse_waiting(how)
     if how.dry_run:
-        _print_dry_run(planned)
+        _print_dry_run(planned, how)
         return
     keep_in(paths.log("alphaf"))
     console = log_console()
@@ -97,27 +99,29 @@ def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | 
             warm=how.warm,
             verbose=how.verbose,
         )
-        _report(found, weighted, how.lang, chosen=bool(weights))
+        _report(found, weighted, how, chosen=bool(weights))
 
 
-def report_bakeoff(
-    experiment: Experiment, paths: ExperimentPaths, outcomes: Sequence[Outcome], language: Language, *, verbose: bool
-) -> None:
+def report_bakeoff(experiment: Experiment, paths: ExperimentPaths, outcomes: Sequence[Outcome], how: How) -> None:
     """Print what a bake-off of jobs found and write its report; no model is asked for an answer here.
 
     Raises StageError where an arm, or something beside the arms, did not end well.
     """
     weights = experiment.request.get("weights")
     found = findings(
-        stored_bakeoff(experiment), paths, outcomes, detect_machine(), log_console(), verbose=verbose, make=False
+        stored_bakeoff(experiment), paths, outcomes, detect_machine(), log_console(), verbose=how.verbose, make=False
     )
-    _report(found, parse_weights(weights), language, chosen=bool(weights))
+    _report(found, parse_weights(weights), how, chosen=bool(weights))
 
 
-def _report(found: Findings, weighted: Weights, language: Language, *, chosen: bool) -> None:
-    _print(found, weighted)
-    for path in write_report(bakeoff_report(found, weighted, chosen=chosen), found.paths.page, language):
-        click.echo(path)
+def _report(found: Findings, weighted: Weights, how: How, *, chosen: bool) -> None:
+    files = write_report(bakeoff_report(found, weighted, chosen=chosen), found.paths.page, how.lang)
+    if how.as_json:
+        answer("bakeoff", bakeoff_json(found, weighted, files))
+    else:
+        _print(found, weighted)
+        for path in files:
+            click.echo(path)
     raise_failed(found.bakeoff.experiment, found.paths, list(found.outcomes.values()))
     _raise_unanswered(found)
 
@@ -139,23 +143,32 @@ def _on_site(planned: Bakeoff, paths: ExperimentPaths, site: Site, how: How, par
         code = submit_arms(planned.experiment, paths, site, how, parallel, beside)
         if code not in (None, CODE):  # with the last lines and the end of a command that runs the arms here
             outcomes = record_outcomes(planned.experiment, paths)
-            report_bakeoff(planned.experiment, paths, outcomes, how.lang, verbose=how.verbose)
+            report_bakeoff(planned.experiment, paths, outcomes, how)
         sys.exit(code or 0)
-    _, wanted = dry_arms(planned.experiment, paths, site, how.lang, parallel, beside)
+    plans, wanted = dry_arms(planned.experiment, paths, site, how.lang, parallel, beside)
+    if how.as_json:
+        machine, jobs = site.machine(planned.experiment.arms[0].config), jobs_of_arms(wanted, paths, site)
+        answer("experiment-plan", experiment_plan_json(planned.experiment, paths, plans, machine, {}, jobs))
+        return
     print_arms(out_console(), planned.experiment, lambda _: ())
-    print_jobs(out_console(), wanted, paths, site)
+    print_jobs(out_console(), wanted, paths, site, plans, how)
 
 
-def _print_dry_run(planned: Bakeoff) -> None:
+def _print_dry_run(planned: Bakeoff, how: How) -> None:
     experiment = planned.experiment
     paths = experiment_paths(experiment.name)
     machine = detect_machine()
     plans, _ = plan_arms(experiment, paths, machine, online=False, dry=True)
-    print_arms(out_console(), experiment, lambda arm: arm_commands(experiment, arm, paths))
-    print_expected(out_console(), plans, machine)
+    if how.as_json:
+        commands = {arm.name: arm_commands(experiment, arm, paths) for arm in experiment.arms}
+        lacks = {each.arm.name: each.lacks for each in find_candidates(experiment, paths) if each.lacks}
+        answer("experiment-plan", experiment_plan_json(experiment, paths, plans, machine, commands, lacks=lacks))
+        return
+    print_arms(out_console(), experiment, lambda arm: arm_commands(experiment, arm, paths) if how.full else ())
     for candidate in find_candidates(experiment, paths):
         if candidate.lacks:
             click.echo(f"{candidate.arm.name}: {candidate.lacks}")
+    print_arms_end(out_console(), plans, lambda _: machine, how)
     click.echo("dry run: nothing was launched or written")
 
 
@@ -177,4 +190,5 @@ def _raise_unanswered(found: Findings) -> None:
             f"{about}: {error}",
             where=str(found.paths.page),
             fix="mend the cause; the same command keeps what is finished and goes on with the rest",
+            code="stage.part_failed",
         )

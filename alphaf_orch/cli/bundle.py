@@ -9,11 +9,13 @@ from pathlib import Path
 
 import click
 
+from alphaf_orch.bundle.files import SUMS, sha256
 from alphaf_orch.bundle.make import make_bundle
 from alphaf_orch.bundle.request import Request
 from alphaf_orch.bundle.split import parse_size
 from alphaf_orch.bundle.target import Target
-from alphaf_orch.cli.options import command, log_console, option
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.options import command, log_console, option, with_options
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.progress import tell
 
@@ -36,6 +38,7 @@ from alphaf_orch.core.progress import tell
 @click.option("--out", type=click.Path(path_type=Path), required=True, metavar="DIR", help="The bundle's folder.")
 @option("config", help="A YAML file of settings (templates, tools).")
 @option("dry_run", help="Say what would come and how large it is; fetch nothing.")
+@with_options("quiet", "as_json")
 def bundle(
     base_models: tuple[str, ...],
     data: tuple[str, ...],
@@ -52,6 +55,8 @@ def bundle(
     out: Path,
     config: Path | None,
     dry_run: bool,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     """Collect what a machine without a network needs: wheels, models, data, an installer; uses the network."""
     limit = parse_size(split) if split else None
@@ -68,17 +73,35 @@ def bundle(
         config=config,
     )
     console = log_console()
+    lines = []
     for line in make_bundle(request, out, limit, lambda text: tell(console, text), dry=dry_run):
-        click.echo(line)
+        lines.append(line)
+        if not quiet:
+            click.echo(line)
+    if as_json:
+        whole = out.expanduser().absolute()
+        digest = None if dry_run else sha256(whole / SUMS)
+        answer("bundle", {"folder": str(whole), "dry_run": dry_run, "manifest_sha256": digest, "lines": lines})
+    elif quiet:
+        ends = [number for number, line in enumerate(lines) if line.startswith("done: ")]
+        click.echo("\n".join(lines[ends[-1] if ends else -1 :]))
 
 
 def _target(version: str | None, machine: str, glibc: str) -> Target:
     python = version or f"{sys.version_info.major}.{sys.version_info.minor}"
     if python not in ("3.11", "3.12"):
-        raise ConfigError(f"python {python} is none that the locks serve", where="--python", fix="give 3.11 or 3.12")
+        raise ConfigError(
+            f"python {python} is none that the locks serve",
+            where="--python",
+            fix="give 3.11 or 3.12",
+            code="config.unknown_value",
+        )
     numbers = re.fullmatch(r"(\d{1,2})\.(\d{1,3})", glibc)
     if not numbers:
         raise ConfigError(
-            f"{glibc!r} is no version of glibc", where="--glibc", fix="`ldd --version` there says it: 2.28"
+            f"{glibc!r} is no version of glibc",
+            where="--glibc",
+            fix="`ldd --version` there says it: 2.28",
+            code="config.unknown_value",
         )
     return Target(python, machine, (int(numbers[1]), int(numbers[2])))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from alphaf_orch.cli.options import command
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.clusters.submit import who
 from alphaf_orch.core.errors import AlphafError, RunStateError, interruptible
 from alphaf_orch.core.paths import runs_dir
@@ -14,14 +15,20 @@ from alphaf_orch.settings.options import submitted_paths
 
 @command()
 @click.argument("run")
-def cancel(run: str) -> None:
+@with_options("as_json")
+def cancel(run: str, as_json: bool) -> None:
     """End what works, or waits in a queue to work, on a run, an arm (EXPERIMENT/ARM) or an experiment.
 
     What is finished is kept; a training that runs here, or on another machine without a scheduler, keeps a checkpoint.
     """
     paths = submitted_paths(run)
     if not paths.root.is_dir():
-        raise RunStateError(f"there is no run {run}", where=str(runs_dir()), fix="alphaf runs lists what there is")
+        raise RunStateError(
+            f"there is no run {run}",
+            where=str(runs_dir()),
+            fix="`alphaf runs` lists what there is",
+            code="run.not_found",
+        )
     every, by = folders(paths), f"alphaf cancel of {who()}"
     failure: AlphafError | None = None
     try:
@@ -31,12 +38,20 @@ def cancel(run: str) -> None:
     for job in jobs:
         click.echo(f"cancelled: {job.record.run} {job.record.name}: {job}")
     found = working(every, jobs)
+    if as_json:
+        ended = [{"run": job.record.run, "job": job.record.name, "id": job.record.job_id} for job in jobs]
+        stopped = [{"run": each.paths.name, "holder": str(each.holder)} for each in found]
+        answer("cancel", {"run": run, "cancelled": ended, "stopped": stopped})
     if failure and found:
         click.echo(f"warning: {failure.what}", err=True)  # before the wait
     for each in found:
         refuse_folder_of_others(each)
-        click.echo(f"asked to stop: {each.paths.name}: {each.holder}")
-    with interruptible("alphaf cancel", paths.root, "the wish to stop stays there, and is heeded all the same"):
+        click.echo(f"asked to stop: {each.paths.full_name}: {each.holder}")
+    with interruptible(
+        "alphaf cancel",
+        paths.root,
+        "the wish to stop stays there, and is heeded all the same",
+    ):
         if found:
             click.echo("waits until it has: a training finishes its step and keeps a checkpoint", err=True)
         stop(found, by, lambda text: click.echo(text, err=True))

@@ -11,9 +11,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from alphaf_orch.cli.options import command, echo_json, out_console, with_options
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.options import command, out_console, with_options
 from alphaf_orch.core.disk import size
-from alphaf_orch.core.errors import RunStateError
+from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.names import named_folder
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir, runs_dir
 from alphaf_orch.core.places import freed
@@ -77,7 +78,12 @@ def clean(
     """
     bounded = older_than is not None or max_size is not None
     if runs and (only_caches or bounded):
-        raise click.UsageError("caches belong to no run: leave out the names, or the options of caches")
+        raise ConfigError(
+            "caches belong to no run",
+            where=" ".join(runs),
+            fix="leave out the names, or the options of caches",
+            code="config.not_together",
+        )
     found = _named(runs, merged) if runs else [] if only_caches else everywhere(merged=merged)
     entries = [] if runs else caches.entries()
     gone = caches.chosen(entries, older_than_s=older_than, max_size=max_size, now=time.time()) if bounded else ()
@@ -89,7 +95,7 @@ def clean(
     elif not as_json:
         _next(found, gone)
     if as_json:
-        echo_json(told)
+        answer("clean", told)
 
 
 def _named(names: Sequence[str], merged: bool) -> list[Found]:
@@ -102,7 +108,7 @@ def _named(names: Sequence[str], merged: bool) -> list[Found]:
         for paths in each:
             busy = in_use(paths)
             if busy:
-                raise RunStateError(busy, where=str(paths.root), fix="clean it when that has ended")
+                raise RunStateError(busy, where=str(paths.root), fix="clean it when that has ended", code="run.in_use")
             found.append(of_run(paths, merged=merged))
     return found
 

@@ -24,7 +24,7 @@ def print_outlook(console: Console, found: Outlook, points: float, seeds: int) -
         soft_wrap=True,
     )
     table = Table("seeds", f"seen from, with {basis.rows:,} rows", f"rows needed for {points:g} points", "")
-    for count in sorted({*_SEEDS, seeds}):
+    for count in seeds_shown(seeds):
         needed = rows_needed(basis, count, wanted, found.tests)
         enough = needed is not None and needed <= basis.rows
         note = "shows that rows differ, never why" if count == 1 else "enough" if enough else ""
@@ -32,13 +32,18 @@ def print_outlook(console: Console, found: Outlook, points: float, seeds: int) -
         seen = f"{100 * planned(basis, count, found.tests):.1f} points"
         table.add_row(f"{count}{asked}", seen, f"{needed:,}" if needed else "no number of rows", note)
     console.print(table)
-    console.print(f"needed: {_needed(found, wanted)}", highlight=False, soft_wrap=True)
+    console.print(f"needed: {needed_words(found, wanted)}", highlight=False, soft_wrap=True)
     console.print(f"noise of the rows: {found.rows_from}", highlight=False, soft_wrap=True, markup=False)
     console.print(f"noise of the seeds: {found.seeds_from}", highlight=False, soft_wrap=True, markup=False)
     console.print("nothing was trained; leave --detect out to run the experiment", highlight=False)
 
 
-def _needed(found: Outlook, wanted: float) -> str:
+def seeds_shown(seeds: int) -> list[int]:
+    """Return the numbers of seeds that are shown, the one asked for among them."""
+    return sorted({*_SEEDS, seeds})
+
+
+def needed_words(found: Outlook, wanted: float) -> str:
     """Return the fewest seeds with the rows there are, else the fewest with which any number of rows would do."""
     needs = {count: rows_needed(found.basis, count, wanted, found.tests) for count in range(2, _MOST_SEEDS + 1)}
     for count, rows in needs.items():

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import click
 
+from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.estimate_view import estimate_json, print_estimate
-from alphaf_orch.cli.options import Finite, command, echo_json, out_console, with_options
+from alphaf_orch.cli.options import Finite, command, out_console, with_options
 from alphaf_orch.cli.plan import machine_of
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine
@@ -51,7 +52,7 @@ def estimate(
     on = hardware(seen, max(plan.gpus.values()), card=card or "", gpu_memory=room)
     found = forecast(plan, on)
     if as_json:
-        echo_json(estimate_json(found, rate))
+        answer("estimate", estimate_json(found, rate))
     else:
         print_estimate(out_console(), found, plan.engine.reason and f"{plan.engine.name}, {plan.engine.reason}", rate)
 
@@ -68,5 +69,6 @@ def _room(machine: Machine, card: str | None, gpu_memory: float | None) -> int:
             f"the memory of a {card} is not known",
             where="--card",
             fix="say --gpu-memory GB, or the whole name as nvidia-smi shows it",
+            code="config.unknown_name",
         )
     return room

@@ -53,6 +53,24 @@ def print_plan(console: Console, evaluation: Evaluation, work: Sequence[Work]) -
         console.out(f"$ {printable(item.stage.argv)}\n", highlight=False)
 
 
+def eval_plan_json(run: str, evaluation: Evaluation, work: Sequence[Work]) -> dict[str, Any]:
+    """Return what print_plan prints as JSON values."""
+    known = known_results(evaluation)
+    return {
+        "run": run,
+        "cached": {model.stage: list(known[model.stage]) for model in evaluation.models},
+        "work": [
+            {
+                "name": item.stage.name,
+                "asks": [{"stage": cell.model.stage, "task": cell.task.name} for cell in item.cells],
+                "argv": list(item.stage.argv),
+                "files": {str(path): file.text for path, file in item.stage.files.items()},
+            }
+            for item in work
+        ],
+    }
+
+
 def print_results(console: Console, results: Results) -> None:
     """Print a table of task and score by stage, and below it every warning once."""
     table = Table("task", "score", *results, title=None)

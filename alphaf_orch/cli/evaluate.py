@@ -7,9 +7,10 @@ from functools import partial
 
 import click
 
-from alphaf_orch.cli.eval_views import print_plan, print_results, print_tasks, results_json
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.eval_views import eval_plan_json, print_plan, print_results, print_tasks, results_json
 from alphaf_orch.cli.execute import refuse_waiting
-from alphaf_orch.cli.options import How, command, echo_json, log_console, option, out_console, with_options
+from alphaf_orch.cli.options import How, command, log_console, option, out_console, with_options
 from alphaf_orch.cli.submit import site_of, submit_call
 from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.calls import keep_in
@@ -55,13 +56,13 @@ def _said(_context: click.Context, _option: click.Parameter, text: str | None) -
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Automatic on a GPU unless given.")
 @option("gpus", help="GPUs to use (all of them); 0 is CPU.")
 @click.option("--list", "list_only", is_flag=True, help="Show suites and tasks; evaluates nothing.")
-@with_options("warm", "on", "wait", "dry_run", "as_json", "detach", "verbose")
+@with_options("warm", "on", "wait", "dry_run", "as_json", "detach", "verbose", "quiet")
 def evaluate(options: EvalOptions, how: How, list_only: bool, on: str | None) -> None:
     """Score the models of a run on finance benchmarks, offline; what is known already is not asked again."""
     if list_only:
         rows = list_tasks(run_config(existing_run(options.run)) if options.run else None)
         if how.as_json:
-            echo_json(rows)
+            answer("tasks", {"tasks": rows})
         else:
             print_tasks(out_console(), rows)
         return
@@ -75,7 +76,11 @@ def evaluate(options: EvalOptions, how: How, list_only: bool, on: str | None) ->
     machine = detect_machine()
     evaluation = plan_evaluation(paths, options, machine)
     if how.dry_run:
-        print_plan(out_console(), evaluation, pending_work(evaluation, known_results(evaluation)))
+        work = pending_work(evaluation, known_results(evaluation))
+        if how.as_json:
+            answer("eval-plan", eval_plan_json(paths.name, evaluation, work))
+            return
+        print_plan(out_console(), evaluation, work)
         click.echo("dry run: nothing was launched or written")
         return
     keep_in(paths.log("alphaf"))
@@ -84,7 +89,7 @@ def evaluate(options: EvalOptions, how: How, list_only: bool, on: str | None) ->
     with told, warm_programs(how.warm, config, machine, console):
         results = evaluation_run.evaluate(evaluation, console, verbose=how.verbose)
     if how.as_json:
-        echo_json(results_json(paths.name, results))
+        answer("eval", results_json(paths.full_name, results))
     else:
         print_results(out_console(), results)
 

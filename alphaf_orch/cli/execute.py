@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
+from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.dry_run import print_dry_run, tell_notes
 from alphaf_orch.cli.options import How, log_console, out_console
 from alphaf_orch.cli.submit import on_site, site_of
@@ -48,12 +51,12 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, how: How) -> None:
     if scope.dry:
         plan = make_plan(config, machine, paths.root, scope)
         check_recipe(plan, lambda text: click.echo(text, err=True))
-        print_dry_run(plan, machine)
+        print_dry_run(plan, machine, how)
     elif seat and seat.rank:
         follow(paths, seat, config.node_timeout, machine, console, verbose=how.verbose)
     else:
         with told_of(config, paths, partial(tell, console)), led(config, paths, seat, console) as leader:
-            _run(config, paths, scope, machine, console, leader, warm=how.warm, verbose=how.verbose)
+            _run(config, paths, scope, machine, console, leader, how)
 
 
 def refuse_waiting(how: How) -> None:
@@ -63,6 +66,7 @@ def refuse_waiting(how: How) -> None:
             "there is nothing to wait for: what runs here ends with the command",
             where="--wait",
             fix="add --on slurm, or leave it out",
+            code="config.not_together",
         )
 
 
@@ -73,24 +77,32 @@ def _run(
     machine: Machine,
     console: Console,
     leader: Leader | None,
-    *,
-    warm: bool | None,
-    verbose: bool,
+    how: How,
 ) -> None:
     keep_in(paths.log("alphaf"))
     plan = make_plan(config, machine, paths.root, scope)
     if leader is None:
         refuse_unknown_seat(plan)
-    with warm_programs(warm, config, machine, console):
-        plan = ready_plan(plan, console, verbose=verbose)
+    with warm_programs(how.warm, config, machine, console):
+        plan = ready_plan(plan, console, verbose=how.verbose)
         for line in allowed_lines(plan):
             tell(console, f"allowed by {line}")
         tell_notes(plan)
         before = _changed(paths.manifest)
-        run_plan(plan, machine, console, verbose=verbose, leader=leader)
+        run_plan(plan, machine, console, verbose=how.verbose, leader=leader)
     if _changed(paths.manifest) != before or lacks_card(paths):
         write_model_card(paths)
-    print_run(out_console(), run_json(paths))
+    show_run(run_json(paths), as_json=how.as_json, quiet=how.quiet)
+
+
+def show_run(run: Mapping[str, Any], *, as_json: bool, quiet: bool = False) -> None:
+    """Print a run as it stands: as JSON, whole, or with `quiet` the model that it came to."""
+    if as_json:
+        answer("run", run)
+    elif not quiet:
+        print_run(out_console(), run)
+    elif run["model"]:
+        click.echo(f"model: {run['model']}")
 
 
 def _changed(file: Path) -> int:

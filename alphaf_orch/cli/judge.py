@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.execute import refuse_waiting
 from alphaf_orch.cli.judge_view import print_comparison, print_votes
-from alphaf_orch.cli.options import How, command, echo_json, log_console, option, out_console, with_options
+from alphaf_orch.cli.options import How, command, log_console, option, out_console, with_options
 from alphaf_orch.cli.submit import site_of, submit_call
 from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.errors import ConfigError
@@ -32,7 +33,7 @@ from alphaf_orch.runs.submission import Site
 @click.option("--votes", is_flag=True, help="Vote O or X on answers that have a gold answer, instead of comparing.")
 @click.option("--task", metavar="NAME", help=f"With --votes: an evaluated task (default {VOTED_TASK}).")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="With --votes: votes a row.")
-@with_options("on", "wait", "dry_run", "detach", "verbose", "as_json")
+@with_options("on", "wait", "dry_run", "detach", "verbose", "quiet", "as_json")
 def judge(asked: JudgeOptions, how: How, on: str | None) -> None:
     """Let a judge model say which of two models of a run answers better.
 
@@ -44,12 +45,16 @@ def judge(asked: JudgeOptions, how: How, on: str | None) -> None:
         return
     refuse_waiting(how)
     if how.dry_run and asked.run:
-        _say_who(judge_asked(asked, existing_run(asked.run)).url)
-        click.echo("dry run: nobody was asked, and nothing was written")
+        judge = judge_asked(asked, existing_run(asked.run))
+        _say_who(judge.url)
+        if how.as_json:
+            answer("judge-plan", {"run": asked.run, "a": asked.a, "b": asked.b, "url": judge.url, "model": judge.model})
+        else:
+            click.echo("dry run: nobody was asked, and nothing was written")
         return
     folder, found = judge_run(asked, log_console(), verbose=how.verbose)
     if how.as_json:
-        echo_json(found)
+        answer("judge-votes" if asked.votes else "judge", {**found, "folder": str(folder)})
     else:
         (print_votes if asked.votes else print_comparison)(out_console(), found, folder)
 
@@ -66,6 +71,7 @@ def _submit(paths: RunPaths, asked: JudgeOptions, site: Site, how: How) -> None:
             f"the judge's key is in {judge.api_key_env}, which jobs do not get",
             where=site.file,
             fix=f"add it to the profile: `env: [{judge.api_key_env}]`; it goes through the scheduler then",
+            code="config.variable_not_passed",
         )
     _say_who(judge.url, " from the job's machine, from which it has to be reached")
     what = f"votes-{asked.task or asked.prompts or VOTED_TASK}" if asked.votes else f"{asked.a}-vs-{asked.b}"

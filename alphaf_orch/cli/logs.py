@@ -10,8 +10,9 @@ from pathlib import Path
 
 import click
 
+from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.job_view import Changes, state_words
-from alphaf_orch.cli.options import command
+from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.signals import CODE
@@ -31,7 +32,8 @@ _BAR_S = 15.0  # elsewhere than on a terminal a progress bar is a line now and t
 @click.argument("stage", required=False, default="")
 @click.option("--follow", "-f", is_flag=True, help="Go on with what comes, until it has ended.")
 @click.option("--lines", "-n", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines.")
-def logs(run: str, stage: str, follow: bool, lines: int | None) -> None:
+@with_options("as_json")
+def logs(run: str, stage: str, follow: bool, lines: int | None, as_json: bool) -> None:
     """Print what alphaf said of a run or an arm, of all arms of an experiment, or the log of one STAGE.
 
     It makes no difference where it runs: here, on another machine, in a scheduler's job, or still in the queue.
@@ -42,14 +44,23 @@ def logs(run: str, stage: str, follow: bool, lines: int | None) -> None:
             f"{run} has no log {stage!r}{nearest(stage, sorted(following.logs()))}",
             where=str(following.root.log("alphaf").parent),
             fix="name a stage (sft, merge_sft, ...), a file of that folder without its ending, or nothing",
+            code="config.unknown_name",
         )
-    page = _Page()
+    page = _Kept() if as_json else _Page()
     if follow:
         try:
             _follow(following, page, lines, stage)
         except KeyboardInterrupt:
-            sys.exit(CODE)
-        return
+            if not as_json:
+                sys.exit(CODE)
+            raise
+    else:
+        _all(run, following, page, lines, stage)
+    if as_json:
+        answer("logs", {"run": run, "stage": stage or None, "lines": page.kept})
+
+
+def _all(run: str, following: Following, page: _Page, lines: int | None, stage: str) -> None:
     told = following.look()
     for label, line in following.lines(over=True):
         page.line(label + line)
@@ -84,6 +95,7 @@ class _Page:
 
     def __init__(self) -> None:
         self.shown = False
+        self.kept: list[str] = []
         self._terminal = sys.stdout.isatty()
         self._bar, self._barred = "", time.monotonic()
         self._standing = False  # whether the bar stands on the screen
@@ -120,6 +132,18 @@ class _Page:
             self._bar, self._standing = "", False
 
 
+class _Kept(_Page):
+    """Keeps the lines instead of printing them."""
+
+    def line(self, text: str) -> None:
+        """Keep a line."""
+        self.kept.append(text)
+        self.shown = True
+
+    def begun(self, text: str) -> None:
+        """Leave a line alone that is not at its end."""
+
+
 def _outputs(following: Following, told: Told, lines: int | None, stage: str) -> Iterator[str]:
     """Yield what jobs printed that ended badly before alphaf could say anything."""
     for paths in following.places():
@@ -148,5 +172,6 @@ def _nothing(run: str, stage: str, following: Following, told: Told) -> RunState
     return RunStateError(
         f"{what} has no log yet{waits}",
         where=str(log_of(following.root, stage)),
-        fix=f"alphaf logs {run}{f' {stage}' if stage else ''} -f waits for it; alphaf show {run} says what is done",
+        fix=f"`alphaf logs {run}{f' {stage}' if stage else ''} -f` waits for it; `alphaf show {run}` says what is done",
+        code="run.no_log",
     )

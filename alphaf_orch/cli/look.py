@@ -1,48 +1,31 @@
-"""`alphaf models`, `runs`, `show` and `chat`: parse, call one function, print; no stage is run here."""
+"""`alphaf runs`, `show` and `chat`: parse, call one function, print; no stage is run here."""
 
 from __future__ import annotations
 
-import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from alphaf_orch.cli.options import Finite, command, echo_json, option, out_console, with_options
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.options import Finite, command, option, out_console, with_options
 from alphaf_orch.cli.views import (
-    model_json,
     print_experiment,
-    print_models,
     print_run,
     print_runs,
 )
 from alphaf_orch.core import signals
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.names import named_folder
-from alphaf_orch.core.paths import RunPaths, cache_dir, runs_dir, template_folders
+from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.spoken import spoken
 from alphaf_orch.experiments.experiment import ExperimentPaths, all_experiments, is_experiment, read_record
-from alphaf_orch.inputs.presets import list_presets
-from alphaf_orch.inputs.weights import weights_state
 from alphaf_orch.runs.chat import talk
 from alphaf_orch.runs.find import all_runs, existing_run, submitted_run
 from alphaf_orch.runs.jobs import Told, ask, counted, job_json, with_arms
 from alphaf_orch.runs.look import run_json, run_or_damage
-
-
-@command()
-@with_options("as_json")
-def models(as_json: bool) -> None:
-    """List the model presets, and whether their weights are on this machine."""
-    folders = tuple(folder / "models" for folder in template_folders())
-    rows = [
-        model_json(preset, weights_state(preset, cache_dir() / "models", os.environ))
-        for preset in list_presets(folders)
-    ]
-    if as_json:
-        echo_json(rows)
-    else:
-        print_models(out_console(), rows)
 
 
 @command()
@@ -53,13 +36,30 @@ def runs(as_json: bool) -> None:
     told = ask([*found, *(each for places in experiments.values() for each in places)])
     rows = [run_or_damage(paths, told) for paths in found]
     if as_json:
-        echo_json(rows)
+        found_experiments = [_told_json(experiment, places, told) for experiment, places in experiments.items()]
+        answer("runs", {"runs": rows, "experiments": found_experiments, "jobs_note": told.note or None})
         return
     print_runs(out_console(), rows)
     for experiment, places in experiments.items():
-        click.echo(_told(experiment, places, told))
+        click.echo(spoken(_told(experiment, places, told)))
     if told.note:
         click.echo(f"jobs: {told.note}", err=True)
+
+
+def _told_json(paths: ExperimentPaths, places: Sequence[RunPaths], told: Told) -> dict[str, Any]:
+    about = {"experiment": paths.root.name, "folder": str(paths.root)}
+    try:
+        record = read_record(paths)
+    except RunStateError as error:
+        return {**about, "damaged": error.what, "next": error.fix}
+    jobs = [job for each in places for job in told.standings.get(each, ())]
+    return {
+        **about,
+        "kind": record["kind"],
+        "arms": {arm["name"]: arm["state"] for arm in record["arms"]},
+        "jobs": dict(Counter(job.state for job in jobs)),
+        "report": str(paths.page) if paths.page.is_file() else None,
+    }
 
 
 def _told(paths: ExperimentPaths, places: Sequence[RunPaths], told: Told) -> str:
@@ -81,14 +81,14 @@ def show(run: str, as_json: bool) -> None:
     if is_experiment(run):
         whole = _experiment(ExperimentPaths(named_folder(runs_dir(), run)))
         if as_json:
-            echo_json(whole)
+            answer("experiment", whole)
         else:
             print_experiment(out_console(), whole)
         return
     paths = submitted_run(run) or existing_run(run)
     found = run_json(paths, ask([paths]))
     if as_json:
-        echo_json(found)
+        answer("run", found)
     else:
         print_run(out_console(), found)
 
@@ -111,7 +111,7 @@ def _experiment(paths: ExperimentPaths) -> dict[str, Any]:
         "report": str(paths.page) if paths.page.is_file() else None,
         "arms": [
             {"arm": arm["name"], "variant": arm["variant"], "seed": arm["seed"], "state": state(arm)}
-            | {"error": arm["error"] or None, "run": rows.get(arm["name"])}
+            | {"error": arm["error"] or None, "code": arm.get("code") or None, "run": rows.get(arm["name"])}
             for arm in record["arms"]
         ],
         "jobs": [job_json(job, places[0]) for job in told.standings.get(places[0], ())],

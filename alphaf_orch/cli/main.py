@@ -7,17 +7,21 @@ import io
 import os
 import pkgutil
 import sys
+from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import click
 
 from alphaf_orch import __version__
+from alphaf_orch.cli.help import SpokenHelp
 from alphaf_orch.core.masking import mask
 
 # What is made while a command starts stays: to look through it for garbage again and again is 20 of its 500 ms.
 gc.set_threshold(100_000, 20, 20)
 
+click.Context.formatter_class = SpokenHelp
 UNFORESEEN = 70  # EX_SOFTWARE of sysexits.h
 
 # Each command's place, and the sentence that its help begins with: the list of commands imports none of them.
@@ -55,6 +59,10 @@ COMMANDS = {
         "report:compare",
         "Write two runs side by side: what was set otherwise, and what that did to the scores.",
     ),
+    "completion": (
+        "completion:completion",
+        "Print what makes a shell complete commands, options and names of runs, models, suites: `source` it.",
+    ),
     "doctor": (
         "doctor:doctor",
         "Look at this machine before a run: one line a check, what was seen and what to do; fetches nothing.",
@@ -71,6 +79,10 @@ COMMANDS = {
         "evaluate:evaluate",
         "Score the models of a run on finance benchmarks, offline; what is known already is not asked again.",
     ),
+    "init": (
+        "init:init",
+        "Write a folder to start from: commented settings, an example of data, a walk-through; say the next commands.",
+    ),
     "judge": ("judge:judge", "Let a judge model say which of two models of a run answers better."),
     "logs": (
         "logs:logs",
@@ -80,14 +92,14 @@ COMMANDS = {
         "merge:merge_models",
         "Merge a run's newest finished model with others by mergekit, and check the hand-off again.",
     ),
-    "models": ("look:models", "List the model presets, and whether their weights are on this machine."),
+    "models": ("models:models", "List the model presets, and whether their weights are on this machine."),
     "notify": (
         "notify:notify",
         "Send a test message to whoever the settings of a run, or a config file, name under `notify:`.",
     ),
     "plan": (
         "plan:plan",
-        "Show what `alphaf run` would do and why, with every rendered file and command; launches nothing.",
+        "Show what `alphaf run` would do and take: stages, rows, steps, time, memory, what lacks; launches nothing.",
     ),
     "repair": (
         "repair:repair",
@@ -100,6 +112,10 @@ COMMANDS = {
     "run": ("train:run", "Run the whole chain: data, SFT, merge, DPO, merge."),
     "runs": ("look:runs", "List the runs and the experiments, the newest last, with the state of each."),
     "sft": ("train:sft", "Fine-tune a model with axolotl, merge the adapter and check the hand-off."),
+    "schema": (
+        "schema:schema",
+        "Print the JSON schema by which editors complete and check a YAML file of yours; without NAME list them.",
+    ),
     "show": (
         "look:show",
         "Show one run: the state of each stage, key metrics and paths; of an experiment that of each arm.",
@@ -131,6 +147,10 @@ def load(name: str) -> click.Command:
 class _Named(click.Command):
     """A command known by its name and first sentence; its module is imported when it is called."""
 
+    def get_short_help_str(self, limit: int = 45) -> str:  # noqa: ARG002
+        """Return the sentence, whole: one that is cut says as little in the list as nothing."""
+        return str(self.help)
+
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
@@ -149,6 +169,16 @@ class _Named(click.Command):
 
 class _Alphaf(click.Group):
     """The commands; an interrupt and an error of the disk or of a path, wherever they came up, are told as such."""
+
+    def main(self, args: Sequence[str] | None = None, *, standalone_mode: bool = True, **extra: Any) -> Any:  # type: ignore[override]
+        """Call the command that the words name; where they say --json, an error of any kind is JSON too."""
+        words = list(sys.argv[1:] if args is None else args)
+        if standalone_mode and "--json" in words:
+            from alphaf_orch.cli.answer import asked, told
+
+            if asked(words):
+                told(partial(super().main, words, standalone_mode=False, **extra))
+        return super().main(args, standalone_mode=standalone_mode, **extra)
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -206,8 +236,10 @@ def _unforeseen(kind: type[BaseException], error: BaseException, trace: Tracebac
         last = traceback.extract_tb(trace)[-1]
         where = f"{last.filename}:{last.lineno}; the trace could not be kept: {problem.strerror}"
     message = mask(f"alphaf itself failed: {kind.__name__}: {error}")
-    click.echo(
-        f"error: {message}\n  where: {where}\n  next:  report it with that; what is finished is kept",
-        err=True,
-    )
+    answer = sys.modules.get("alphaf_orch.cli.answer")
+    if answer:  # else no JSON is asked for
+        answer.defect(message, where, "report it with that; what is finished is kept", UNFORESEEN)
+    from alphaf_orch.core.errors import told
+
+    click.echo(told(message, where, "report it with that; what is finished is kept", "alphaf.defect"), err=True)
     os._exit(UNFORESEEN)

@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
 from rich.table import Table
 
+from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.dry_run import tell_notes
 from alphaf_orch.cli.execute import execute, refuse_waiting
+from alphaf_orch.cli.experiment_json import candidates_json, sweep_json
 from alphaf_orch.cli.options import Finite, How, command, log_console, option, out_console, with_options
+from alphaf_orch.cli.plan_view import print_arms_end
 from alphaf_orch.cli.submit import site_of, submit_call
 from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.command import printable
-from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
-from alphaf_orch.core.wording import Language
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.sweep.choice import Choice
 from alphaf_orch.experiments.sweep.run import Candidate, Swept, candidates, failed, run_sweep, states
@@ -63,8 +67,8 @@ class MergeOptions:
             "method": self.method,
             "stage": self.stage,
             "base": self.base,
-            "weight": _numbers(self.weight),
-            "density": _numbers(self.density),
+            "weight": _numbers("--weight", self.weight),
+            "density": _numbers("--density", self.density),
             "t": self.t,
             "tokenizer": self.tokenizer,
         }
@@ -90,7 +94,7 @@ class MergeOptions:
 @option("limit", help="Of --sweep: the first N rows of each task.")
 @option("gpus", help="Of --sweep: GPUs to score with; 0 is CPU.")
 @option("lang", help="Of --sweep: the report opens in it.")
-@with_options("online", "warm", "on", "wait", "dry_run", "detach", "verbose")
+@with_options("online", "warm", "on", "wait", "dry_run", "full", "detach", "verbose", "quiet", "as_json")
 def merge_models(options: MergeOptions, scored: EvalOptions, how: How, on: str | None) -> None:
     """Merge a run's newest finished model with others by mergekit, and check the hand-off again.
 
@@ -108,14 +112,19 @@ def merge_models(options: MergeOptions, scored: EvalOptions, how: How, on: str |
         execute(config, paths, scope, how)
 
 
-def _numbers(text: str | None) -> Any:
+def _numbers(option: str, text: str | None) -> Any:
     """Return one number, or a list of them where the text has commas."""
     if text is None:
         return None
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no number, nor a list of numbers with commas") from None
+        raise ConfigError(
+            f"{text!r} is no number, nor a list of numbers with commas",
+            where=option,
+            fix="give one number, or a list with one for each model",
+            code="config.wrong_type",
+        ) from None
     return values if len(values) > 1 else values[0]
 
 
@@ -135,8 +144,11 @@ def _sweep(
         submit_call(paths, "merge-models", "sweep", Needs("eval", gpus), site, how)
         return
     refuse_waiting(how)
+    if scope.dry and how.as_json:
+        answer("sweep-plan", {"run": paths.name, "candidates": candidates_json(tried)})
+        return
     if scope.dry:
-        _print_candidates(tried)
+        _print_candidates(tried, machine, how)
         return
     keep_in(paths.log("alphaf"))
     with told_of(config, paths, partial(tell, console)):
@@ -147,30 +159,44 @@ def _sweep(
             swept = run_sweep(tried, paths, scope.merge_alone, options, machine, console, verbose=how.verbose)
         if swept.choice:
             write_model_card(paths)
-            _print_choice(swept, swept.choice, paths, how.lang)
+            _print_choice(swept, swept.choice, paths, how)
         error = failed(swept, tried, paths)
         if error:
             raise error
 
 
-def _print_candidates(tried: Sequence[Candidate]) -> None:
+def _print_candidates(tried: Sequence[Candidate], machine: Machine, how: How) -> None:
     table = Table("candidate", "state", "why", title="sweep", title_justify="left")
     for row in states(tried):
         table.add_row(*row)
     console = out_console()
     console.print(table)
-    for candidate in tried:
+    for candidate in tried if how.full else ():
         console.rule(candidate.name, align="left")
         stage = candidate.plan.stages[-1]
         for path, file in stage.files.items():
             console.out(f"# {path}", highlight=False)
             console.out(file.text, highlight=False)
         console.out(f"$ {printable(stage.argv)}", highlight=False)
+    plans = {each.name: replace(each.plan, stages=each.plan.stages[-1:]) for each in tried}
+    print_arms_end(console, plans, lambda _: machine, replace(how, full=False))
     click.echo("dry run: nothing was launched or written")
 
 
-def _print_choice(swept: Swept, choice: Choice, paths: RunPaths, language: Language) -> None:
+def _print_choice(swept: Swept, choice: Choice, paths: RunPaths, how: How) -> None:
+    files = write_sweep_report(paths, paths.sweep, choice, swept.failures, how.lang)
+    if how.as_json:
+        answer("sweep", sweep_json(paths.name, swept, choice, files))
+        return
     console = out_console()
+    if not how.quiet:
+        _print_rated(console, choice)
+    for file in files:
+        console.out(str(file), highlight=False)
+    console.out(f"model: {swept.published}", highlight=False)
+
+
+def _print_rated(console: Console, choice: Choice) -> None:
     others = [reference.name for reference in choice.references]
     table = Table("model", "overall", *choice.metrics, *(f"against {name}" for name in others))
     for rated in (*choice.rated, *choice.references):
@@ -181,6 +207,3 @@ def _print_choice(swept: Swept, choice: Choice, paths: RunPaths, language: Langu
     console.print(table)
     for line in explained(choice):
         console.print(line, highlight=False, soft_wrap=True, markup=False)
-    for file in write_sweep_report(paths, paths.sweep, choice, swept.failures, language):
-        console.out(str(file), highlight=False)
-    console.out(f"model: {swept.published}", highlight=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.core.errors import ConfigError, ToolError
 from alphaf_orch.core.paths import RunPaths, runs_dir
@@ -16,8 +17,8 @@ from alphaf_orch.settings.options import Options
 
 
 @command()
-@with_options("run", "config")
-def notify(options: Options) -> None:
+@with_options("run", "config", "as_json")
+def notify(options: Options, as_json: bool) -> None:
     """Send a test message to whoever the settings of a run, or a config file, name under `notify:`."""
     paths = existing_run(options.run) if options.run else RunPaths(runs_dir())
     values = read_remembered(paths.config) if options.run else {"model": ""}
@@ -31,6 +32,7 @@ def notify(options: Options) -> None:
             "nobody is named to be told",
             where=where if options.config or options.run else "--run or --config",
             fix="name a run or a config whose `notify:` says whom; see docs/notify.md",
+            code="config.nothing_named",
         )
     who = " and ".join(checked(asked))
     if found := readable_by_others(asked):
@@ -38,5 +40,13 @@ def notify(options: Options) -> None:
     told = message("test", paths, "notify", **({} if options.run else {"name": "test", "where": ""}))
     problems = send(asked, told)
     if problems:
-        raise ToolError("; ".join(problems), where=f"the test message to {who}", fix="mend that and try again")
-    click.echo(f"told {who}")
+        raise ToolError(
+            "; ".join(problems),
+            where=f"the test message to {who}",
+            fix="mend that and try again",
+            code="tool.notify_failed",
+        )
+    if as_json:
+        answer("notify", {"told": list(checked(asked))})
+    else:
+        click.echo(f"told {who}")

@@ -1,9 +1,8 @@
-"""What all commands share: each option declared once, the objects they are handed as, the consoles, JSON."""
+"""What all commands share: each option declared once, the objects they are handed as, the consoles."""
 
 from __future__ import annotations
 
 import functools
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -15,8 +14,10 @@ from typing import IO, Any, TypeVar, cast, get_type_hints
 import click
 from rich.console import Console
 
-from alphaf_orch.core.masking import MaskedStream, mask_values
+from alphaf_orch.cli.answer import answer, around
+from alphaf_orch.core.masking import MaskedStream
 from alphaf_orch.core.paths import runs_dir
+from alphaf_orch.core.spoken import spoken
 from alphaf_orch.core.wording import Language
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -84,12 +85,14 @@ OPTIONS: dict[str, partial[Any]] = {
     ),
     "max_new_tokens": declared("--max-new-tokens", type=click.IntRange(min=1)),
     "dry_run": declared("--dry-run", is_flag=True, help="Render everything, print it, launch nothing."),
+    "full": declared("--full", is_flag=True, help="With --dry-run: show every rendered file and command."),
     "verbose": declared("--verbose", "-v", is_flag=True, help="Stream what the tools print."),
     "warm": declared("--warm/--no-warm", default=None, help="Import the tools once for all stages; on CPU alone."),
     "detach": declared("--detach", is_flag=True, help="Go on without this terminal; `alphaf attach` follows it."),
     "on": declared("--on", metavar="WHERE", help="local, slurm[:PROFILE], skypilot[:PROFILE] or kubernetes[:PROFILE]."),
     "wait": declared("--wait", is_flag=True, help="Follow the submitted jobs to their end."),
-    "as_json": declared("--json", "as_json", is_flag=True, help="Print JSON."),
+    "as_json": declared("--json", "as_json", is_flag=True, help="Print one JSON value, an error too."),
+    "quiet": declared("--quiet", "-q", is_flag=True, help="Print the result and errors, nothing else."),
 }
 
 
@@ -99,10 +102,12 @@ class How:
 
     online: bool = False
     dry_run: bool = False
+    full: bool = False
     verbose: bool = False
     detach: bool = False
     wait: bool = False
     as_json: bool = False
+    quiet: bool = False
     warm: bool | None = None  # None: as the settings have it
     lang: Language = "ko"
 
@@ -134,21 +139,25 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
 
         @functools.wraps(function)
         def call(**given: Any) -> None:
+            as_json, quiet = (bool(given.get(name)) for name in ("as_json", "quiet"))
             objects = {
                 taken: kind(**{field.name: given.pop(field.name) for field in fields(kind) if field.name in given})
                 for taken, kind in kinds.items()
             }
+            if any(isinstance(made, How) and made.full and not made.dry_run for made in objects.values()):
+                raise click.UsageError("--full shows more of a dry run: add --dry-run, or leave it out.")
             if any(isinstance(made, How) and made.detach for made in objects.values()):
-                _detach()
+                _detach(as_json=as_json)
             else:
-                function(**objects, **given)
+                with around(as_json=as_json, quiet=quiet):
+                    function(**objects, **given)
 
         return click.command(name or function.__name__)(call)
 
     return decorate
 
 
-def _detach() -> None:
+def _detach(*, as_json: bool) -> None:
     """Have the same command go on without this terminal; return once it holds its run, exit with it where it ended."""
     from alphaf_orch.core.calls import read_call
     from alphaf_orch.core.detached import start_detached
@@ -157,8 +166,11 @@ def _detach() -> None:
     if isinstance(log, int):
         sys.exit(log)
     call, name = read_call(log), log.parents[1].relative_to(runs_dir())
+    if as_json:
+        answer("detached", {"run": str(name), "log": str(log), "holder": str(call.holder) if call else None})
+        return
     click.echo(f"{name}: goes on without this terminal ({call.holder if call else 'it has ended'}), log {log}")
-    click.echo(f"follow it: alphaf attach {name}")
+    click.echo(spoken(f"follow it:  alphaf attach {name}"))
 
 
 def log_console() -> Console:
@@ -179,8 +191,3 @@ def _console(stream: IO[str], width: int | None = None) -> Console:
 
 def _masked(stream: IO[str]) -> IO[str]:
     return cast("IO[str]", MaskedStream(stream))
-
-
-def echo_json(value: Any) -> None:
-    """Print a value as JSON, Korean as it is."""
-    click.echo(json.dumps(mask_values(value), indent=1, ensure_ascii=False))

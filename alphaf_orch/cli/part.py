@@ -29,10 +29,17 @@ def part(experiment: str, what: str, arm: str | None, how: How) -> None:
     elif arm:
         do_answers(bakeoff, paths, arm, detect_machine(), log_console(), verbose=how.verbose)
     else:
-        raise ConfigError("no arm is named", where=f"alphaf part {experiment} {what}", fix="name one of its arms")
+        raise ConfigError(
+            "no arm is named",
+            where=f"alphaf part {experiment} {what}",
+            fix="name one of its arms",
+            code="config.nothing_named",
+        )
 
 
-def report_experiment(paths: ExperimentPaths, language: Language, *, verbose: bool = False) -> None:
+def report_experiment(
+    paths: ExperimentPaths, language: Language, *, verbose: bool = False, as_json: bool = False
+) -> None:
     """Write the report of an experiment from what its arms have come to, and record how they ended.
 
     Raises StageError where one of them did not end well, as the command that runs them does; of one that is under way
@@ -46,8 +53,8 @@ def report_experiment(paths: ExperimentPaths, language: Language, *, verbose: bo
     if found.kind == "ablation":
         from alphaf_orch.cli.ablate import report_ablation
 
-        report_ablation(found, paths, outcomes, language)
+        report_ablation(found, paths, outcomes, How(lang=language, as_json=as_json))
     else:
         from alphaf_orch.cli.bakeoff import report_bakeoff
 
-        report_bakeoff(found, paths, outcomes, language, verbose=verbose)
+        report_bakeoff(found, paths, outcomes, How(lang=language, as_json=as_json, verbose=verbose))

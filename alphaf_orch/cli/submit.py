@@ -6,19 +6,23 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import click
 from rich.console import Console
 
+from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.dry_run import print_dry_run
-from alphaf_orch.cli.options import How, echo_json, log_console, out_console
+from alphaf_orch.cli.options import How, log_console, out_console
+from alphaf_orch.cli.plan_view import WORDS
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.chain import named_here
 from alphaf_orch.clusters.jobs import Job, Needs
 from alphaf_orch.clusters.pipelined import File, files_of
 from alphaf_orch.core.command import printable
-from alphaf_orch.core.paths import RunPaths, asked_as
+from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint
+from alphaf_orch.core.spoken import say
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.runs import submission
@@ -30,8 +34,7 @@ from alphaf_orch.settings.clusters import parse_on
 from alphaf_orch.settings.config import RunConfig
 
 # What a job leaves out of the call that it makes again, with a value behind it or alone: where it runs, how it is told.
-_WITH_VALUE, _ALONE = ("--on",), ("--wait", "--detach", "--dry-run", "--verbose", "-v", "--json")
-WORDS = "alphaf.words"  # of main: in a command's context: the words that it was called with
+_WITH_VALUE, _ALONE = ("--on",), ("--wait", "--detach", "--dry-run", "--verbose", "-v", "--json", "--quiet", "-q")
 
 
 def site_of(config: RunConfig, on: str | None = None) -> Site | None:
@@ -45,15 +48,18 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
 
     With --dry-run every file is printed, and nothing asked of the scheduler.
     """
-    run = asked_as(paths)
+    run = paths.full_name
     if site.unsaid(config):
         click.echo(site.unsaid(config), err=True)
     if scope.dry:
         machine = site.machine(config)
         plan = make_plan(config, machine, paths.root, scope)
         check_recipe(plan, lambda text: click.echo(text, err=True))
-        print_dry_run(plan, machine)
-        print_jobs(run_jobs(plan, run, site), paths, site)
+        jobs = run_jobs(plan, run, site)
+        told = jobs_json(jobs, paths, site) if how.as_json else ()
+        print_dry_run(plan, machine, how, tools_here=False, jobs=told)
+        if not how.as_json:
+            print_jobs(jobs, paths, site, full=how.full)
         return
     told_by_jobs(config, site.profile.env, partial(click.echo, err=True))
     since = so_far(paths.root)
@@ -64,14 +70,17 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
 
 def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Site, how: How) -> None:
     """Submit this very call of `alphaf COMMAND` on a run, named after what it does; with --dry-run print its file."""
-    run = asked_as(paths)
+    run = paths.full_name
     words = said_again(run)
     rest = [word for word in words if word not in ("--run", "-r", run)]
     name = re.sub(r"[^\w.-]", "_", f"{command}-{what}")[:80] + (f"-{fingerprint(rest)[:6]}" if rest else "")
     config = run_config(paths)
     job = Job(run, name, needs, argv=(command, *words, "--on", "local"), reads=named_here(config))
+    if how.dry_run and how.as_json:
+        answer("jobs", {"run": run, "on": str(site.on), "jobs": jobs_json([job], paths, site)})
+        return
     if how.dry_run:
-        print_jobs([job], paths, site)
+        print_jobs([job], paths, site, full=True)
         return
     told_by_jobs(config, site.profile.env, partial(click.echo, err=True))
     since = so_far(paths.root)
@@ -92,13 +101,30 @@ def said_again(run: str) -> list[str]:
     return found if named else ["--run", run, *found]
 
 
-def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site) -> None:
-    """Print every file that the scheduler would be given, whole, and the command that would hand it over."""
+def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site, *, full: bool) -> None:
+    """Print every file that the scheduler would be given, whole, and the command that would hand it over.
+
+    Without `full` only which jobs these are.
+    """
     console = out_console()
-    for file in files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place):
+    files = files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place)
+    if not full:
+        console.out(f"{len(jobs)} jobs on {site.on}: {', '.join(job.name for job in jobs)}", highlight=False)
+    for file in files if full else ():
         console.rule(f"{', '.join(job.name for job in file.jobs)} on {site.on}", align="left")
         print_file(console, file)
     click.echo(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written into the run")
+
+
+def jobs_json(jobs: Sequence[Job], paths: RunPaths, site: Site) -> list[dict[str, Any]]:
+    """Return what print_jobs prints as JSON values."""
+    return [file_json(file) for file in files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place)]
+
+
+def file_json(file: File) -> dict[str, Any]:
+    """Return a file that a scheduler would be given: whose jobs, whole, and the commands that hand it over."""
+    commands = [list(argv) for argv in (*file.waits, file.command)]
+    return {"jobs": [job.key for job in file.jobs], "path": str(file.path), "text": file.text, "commands": commands}
 
 
 def print_file(console: Console, file: File) -> None:
@@ -111,20 +137,23 @@ def print_file(console: Console, file: File) -> None:
 
 def _say(how: How) -> Callable[[str], None]:
     """Return what tells of each job: on stderr, where stdout is JSON's."""
-    return partial(click.echo, err=how.as_json)
+    return partial(click.echo, err=how.as_json or how.quiet)
 
 
 def _tell(handed: Handed, run: str, since: Mapping[RunPaths, int], how: How) -> None:
     live = [each.record for each in handed.live.values()]
+    submitted = {key.rpartition(":")[2]: number for key, number in handed.ids.items()}
+    told = {"run": run, "submitted": submitted, "under_way": {record.name: record.job_id for record in live}}
     if how.as_json:
-        submitted = {key.rpartition(":")[2]: number for key, number in handed.ids.items()}
-        under_way = {record.name: record.job_id for record in live}
-        echo_json({"run": run, "submitted": submitted, "under_way": under_way})
+        answer("submission", told)
     else:
         _tell_lines(handed, run, waits=how.wait)
     if how.wait and (handed.ids or live):
         ids = [*handed.ids.values(), *(record.job_id for record in live)]
-        sys.exit(follow_jobs(run, ids, None if live else since))
+        code = follow_jobs(run, ids, None if live else since)
+        if how.as_json:
+            answer("submission", {**told, "exit_code": code})
+        sys.exit(code)
 
 
 def _tell_lines(handed: Handed, run: str, *, waits: bool) -> None:
@@ -133,4 +162,4 @@ def _tell_lines(handed: Handed, run: str, *, waits: bool) -> None:
     if not handed.ids and not handed.live:
         click.echo(f"run {run}: nothing to submit, all of it is done")
     elif not waits:
-        click.echo(f"follow it: alphaf logs {run} -f; state: alphaf show {run}; take it back: alphaf cancel {run}")
+        say(f"follow it: `alphaf logs {run} -f`; state: `alphaf show {run}`; take it back: `alphaf cancel {run}`")

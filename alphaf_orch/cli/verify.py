@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from alphaf_orch.cli.options import command, echo_json, out_console, with_options
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.options import command, out_console, with_options
 from alphaf_orch.cli.views import print_verified, verified_json
 from alphaf_orch.runs.find import existing_run
 from alphaf_orch.runs.whole import record_run, refusal, verify_run
@@ -27,7 +28,7 @@ def verify(run: str, record: bool, as_json: bool) -> None:
         if not as_json:
             print_verified(out_console(), part, paths.root)
     if as_json:
-        echo_json(verified_json(found, new))
+        answer("verify", verified_json(found, new))
     elif new:
         click.echo(f"hashes recorded of: {', '.join(new)}")
     error = refusal(found, paths)

@@ -10,12 +10,14 @@ from collections.abc import Callable
 import click
 from rich.console import Console, RenderableType
 
+from alphaf_orch.board.payload import look_json
 from alphaf_orch.board.state import Folder, Snapshot
-from alphaf_orch.cli.options import command, out_console
+from alphaf_orch.cli.answer import answer
+from alphaf_orch.cli.options import command, out_console, with_options
 from alphaf_orch.cli.watch_view import View, detail, overview
 from alphaf_orch.core import signals
 from alphaf_orch.core.names import named_folder
-from alphaf_orch.core.paths import asked_as, runs_dir
+from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
 from alphaf_orch.experiments.experiment import is_experiment
 from alphaf_orch.runs.find import existing_run
@@ -30,17 +32,23 @@ _WHOLE_S = 5.0
 @command()
 @click.argument("run", required=False)
 @click.option("--once", is_flag=True, help="Show it once and end, as where there is no terminal.")
-def watch(run: str | None, once: bool) -> None:
+@with_options("as_json")
+def watch(run: str | None, once: bool, as_json: bool) -> None:
     """Show what works in the runs folder, or one run or experiment in detail, again each second; Ctrl-C leaves it.
 
-    Without a terminal it is shown once.
+    Without a terminal, and with --json, it is shown once.
     """
     experiment, one = "", ""
     if run and is_experiment(run):
         experiment = named_folder(runs_dir(), run).name
     elif run:
-        one = asked_as(existing_run(run))
+        one = existing_run(run).full_name
     console, folder = out_console(), Folder()
+    if as_json:
+        look = _whole(folder)
+        within = [each.name for each in look.runs if each.name == one or (experiment and each.experiment == experiment)]
+        answer("watch", look_json(look, within if run else None, experiment))
+        return
 
     def shown(look: Snapshot) -> RenderableType:
         size = console.size

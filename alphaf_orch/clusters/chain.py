@@ -94,10 +94,12 @@ def check_fits(jobs: Sequence[Job], profile: Profile, where: str) -> None:
                 f"{job.name} asks for {wanted} GPUs of each machine, and those of the profile have {there}",
                 where=f"{where}: gpus_per_node; `gpus` of the model preset or the config",
                 fix=f"--gpus {there} keeps the global batch by raising accumulation, or --nodes spreads it over more",
+                code="hardware.too_few_gpus",
             )
         if given < wanted:
             raise HardwareError(
                 f"{job.name} is planned for {wanted} GPUs of each machine, and the profile gives it {given}",
                 where=f"{where}: gpus of stages.train, or of the profile",
                 fix=f"take `gpus` out there, or plan for as many: --gpus {given}",
+                code="hardware.other_gpus",
             )

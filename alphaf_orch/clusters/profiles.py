@@ -80,8 +80,12 @@ def load_profile(on: On, folders: tuple[Path, ...]) -> Profile:
         if mistake.unknown or keys != mistake.keys:
             known = _known(keys)
             what = f"unknown key {keys[-1]}{nearest(keys[-1], known)}"
-            return ConfigError(what, where=where, fix=f"known keys there: {', '.join(known)}")
-        return ConfigError(f"{key}: {mistake.message.lower()}", where=where, fix="mend that value")
+            return ConfigError(
+                what, where=where, fix=f"known keys there: {', '.join(known)}", code="config.unknown_key"
+            )
+        return ConfigError(
+            f"{key}: {mistake.message.lower()}", where=where, fix="mend that value", code="config.wrong_value"
+        )
 
     profile = validated(Profile, {"scheduler": on.scheduler, **document.values}, told)
     if profile.scheduler != on.scheduler:
@@ -89,6 +93,7 @@ def load_profile(on: On, folders: tuple[Path, ...]) -> Profile:
             f"the profile is one of {profile.scheduler}, and --on says {on.scheduler}",
             where=f"{path}{_line(document, ('scheduler',))}, key scheduler",
             fix=f"say --on {profile.scheduler}:{on.profile}, or name another profile",
+            code="config.not_together",
         )
     return profile
 
@@ -98,7 +103,12 @@ def profile_file(on: On, folders: tuple[Path, ...]) -> Path:
     if is_path(on.profile):
         path = expanded(on.profile)
         if not path.is_file():
-            raise ConfigError("the profile does not exist", where=str(path), fix="check the path after --on SCHEDULER:")
+            raise ConfigError(
+                "the profile does not exist",
+                where=str(path),
+                fix="check the path after --on SCHEDULER:",
+                code="config.file_missing",
+            )
         return path
     name = on.profile or on.scheduler
     known = sorted({path.stem for folder in folders for path in (folder / "clusters").glob("*.yaml")})
@@ -107,6 +117,7 @@ def profile_file(on: On, folders: tuple[Path, ...]) -> Path:
             f"no profile is called {name!r}{nearest(name, known)}",
             where=f"--on {on}; looked for clusters/{name}.yaml in {', '.join(map(str, folders))}",
             fix=f"use one of: {', '.join(known)}; or --on {on.scheduler}:PATH.yaml for a file of your own",
+            code="config.unknown_name",
         )
     return find_template(folders, f"clusters/{name}.yaml")
 
@@ -159,6 +170,7 @@ def _refuse_settings_in_lines(document: Document, path: Path) -> None:
                         f"{key} sets {named}, and a job's file is readable by others",
                         where=f"{path}{_line(document, (*above, key))}, key {'.'.join((*above, key))}",
                         fix=f"take it out, export {named} where you submit, and name it: `env: [{named}]`",
+                        code="config.holds_secret",
                     )
 
 

@@ -20,4 +20,9 @@ def scheduler_named(name: str) -> AnyScheduler:
         from alphaf_orch.clusters.clouds.kubernetes_calls import Kubernetes
 
         return Kubernetes()
-    raise ConfigError(f"{name} takes no jobs from here", where="--on", fix="say slurm, skypilot or kubernetes")
+    raise ConfigError(
+        f"{name} takes no jobs from here",
+        where="--on",
+        fix="say slurm, skypilot or kubernetes",
+        code="config.not_supported",
+    )

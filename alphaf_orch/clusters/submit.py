@@ -284,4 +284,4 @@ def _taken_back(error: BaseException, scheduler: Scheduler, ids: tuple[str, ...]
             told = f"; jobs {named}, submitted before it, could not be cancelled ({problem.what}): cancel them"
     if not isinstance(error, AlphafError):
         return error
-    return type(error)(f"{error.what}{told}{doubt}", where=error.where, fix=error.fix)
+    return type(error)(f"{error.what}{told}{doubt}", where=error.where, fix=error.fix, code=error.code)

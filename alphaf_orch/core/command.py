@@ -28,6 +28,7 @@ from alphaf_orch.core.stored import usable
 from alphaf_orch.core.warm import PLACE, Ended, Forked, ask
 
 _POLL_S = 0.2
+_OURS = (PLACE, "MAKELEVEL")  # make called this process, and not its children
 _PROBE_POLL_S = 0.02
 
 # What every child gets: nothing leaves the machine, output arrives when it is printed, and a driver is enough.
@@ -81,7 +82,7 @@ def child_env(extra: Mapping[str, str], *, online: bool) -> dict[str, str]:
 
     `online` leaves out the offline switches for the one process that fetches what the user asked for.
     """
-    env = {key: value for key, value in os.environ.items() if not LAUNCHERS.match(key) and key != PLACE}
+    env = {key: value for key, value in os.environ.items() if not LAUNCHERS.match(key) and key not in _OURS}
     ours = {k: v for k, v in QUIET_OFFLINE.items() if not (online and k.endswith("_OFFLINE"))}
     env.update(ours)
     env.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled_dir()))

@@ -32,6 +32,7 @@ def refuse_credentials(values: Mapping[str, Any], where: str) -> None:
                 f"{_last(key)} holds a {kind}, and recipes are written to disk",
                 where=f"{where}, key {key}",
                 fix=_fix(key, value),
+                code="config.holds_secret",
             )
 
 

@@ -23,6 +23,15 @@ _WHAT = {
     errno.EACCES: "permission denied",
     errno.EPERM: "the system does not permit it",
 }
+_CODES = {
+    errno.ENOSPC: "disk.full",
+    errno.EDQUOT: "disk.quota_used_up",
+    errno.EFBIG: "disk.file_too_large",
+    errno.EROFS: "disk.read_only",
+    errno.EIO: "disk.broken",
+    errno.EACCES: "disk.not_permitted",
+    errno.EPERM: "disk.not_permitted",
+}
 _RIGHTS = (errno.EACCES, errno.EPERM)
 # How tools of python, Rust and C++ put it.
 _SAID = {
@@ -47,7 +56,7 @@ def size(count: float, digits: int = 1) -> str:
         if round(value, digits if unit else 0) < 1024:
             break
         value, unit = value / 1024, larger
-    return f"{value:.{digits}f} {unit}" if unit else f"{value:.0f} byte{'s' if round(value) != 1 else ''}"
+    return f"{value:.{digits}f} {unit}" if unit else _bytes(round(value))
 
 
 def sizes(one: int, other: int) -> tuple[str, str]:
@@ -56,7 +65,11 @@ def sizes(one: int, other: int) -> tuple[str, str]:
         told = size(one, digits), size(other, digits)
         if one == other or told[0] != told[1]:
             return told
-    return f"{one:,} bytes", f"{other:,} bytes"
+    return _bytes(one), _bytes(other)
+
+
+def _bytes(number: int) -> str:
+    return f"{number:,} byte{'s' if number != 1 else ''}"
 
 
 @contextlib.contextmanager
@@ -112,6 +125,7 @@ def _failure(number: int, what: str, place: Path) -> DiskError:
         f"{_WHAT[number]}{f': {what}' if what else ''}",
         where=_file_system(folder),
         fix=f"{fix}; then the same command goes on from what is finished",
+        code=_CODES[number],
     )
 
 

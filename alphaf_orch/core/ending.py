@@ -57,6 +57,7 @@ def end(process: Program | None, mark: str, patience: float, hurry: threading.Ev
             f"not even SIGKILL ends {', '.join(map(str, left))}",
             where="the kernel: mostly a GPU driver or a network disk that does not answer",
             fix="wait until it is gone, or restart the machine; until then the run counts as in use",
+            code="run.not_ended",
         )
 
 

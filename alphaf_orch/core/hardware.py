@@ -45,6 +45,7 @@ def _all_gpus() -> tuple[str, ...]:
             f"the driver does not answer for its GPUs: {error}",
             where="NVML",
             fix="`nvidia-smi` says which one; reset it (nvidia-smi --gpu-reset) or restart the machine",
+            code="hardware.driver_silent",
         ) from None
     finally:
         pynvml.nvmlShutdown()
@@ -135,4 +136,5 @@ def check_gpus(wanted: int, machine: Machine, stage: str, option: str) -> None:
             f"{stage} asks for {wanted} GPUs, this machine has {have}{why}",
             where=f"`{option.lstrip('-')}` of the model preset or the config; CUDA_VISIBLE_DEVICES is honoured",
             fix=f"{fewer}; --dry-run needs no GPU",
+            code="hardware.too_few_gpus",
         )

@@ -69,4 +69,5 @@ def require_held(path: Path) -> None:
             f"another process works here: {found}; it took this over while no sign of life came from here",
             where=str(path),
             fix="leave it to that one: nothing more is written from here",
+            code="run.taken_over",
         )

@@ -272,6 +272,7 @@ def _in_use(what: str, path: Path, by: str, numbers: str = "") -> RunStateError:
         f"{what} is in use (by {by})",
         where=str(path.parent),
         fix=f"wait for that, or end it{end}; then the same command goes on where it stopped",
+        code="run.in_use",
     )
 
 

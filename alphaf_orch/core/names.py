@@ -45,7 +45,12 @@ def path_error(error: OSError) -> ConfigError | None:
         return None
     name = os.fsdecode(named)
     shown = name if len(name) <= 300 else f"{name[:300]}… ({len(name):,} characters)"
-    return ConfigError(_UNUSABLE[error.errno], where=shown, fix="name a shorter path, or one that leads to a file")
+    return ConfigError(
+        _UNUSABLE[error.errno],
+        where=shown,
+        fix="name a shorter path, or one that leads to a file",
+        code="config.path_unusable",
+    )
 
 
 def refuse_undecodable(args: Sequence[str]) -> None:
@@ -61,7 +66,10 @@ def refuse_undecodable(args: Sequence[str]) -> None:
         current = os.getcwd()  # noqa: PTH109  (a text)
     except FileNotFoundError:
         raise ConfigError(
-            "the current folder is gone", where="the current folder", fix="cd to one that is there"
+            "the current folder is gone",
+            where="the current folder",
+            fix="cd to one that is there",
+            code="config.folder_gone",
         ) from None
     for where, text in (*said, *folders.items(), ("the current folder", current)):
         try:
@@ -69,7 +77,10 @@ def refuse_undecodable(args: Sequence[str]) -> None:
         except UnicodeEncodeError:
             what = f"{text!a} is not UTF-8, so no file of settings can hold it"
             raise ConfigError(
-                what, where=where, fix="rename it, or write it in UTF-8 (convmv renames whole folders)"
+                what,
+                where=where,
+                fix="rename it, or write it in UTF-8 (convmv renames whole folders)",
+                code="config.not_utf8",
             ) from None
 
 
@@ -85,6 +96,7 @@ def check_run_name(name: str) -> str:
             where="--run",
             fix="use letters, digits, '_', '-' and '.' only, starting with a letter or digit; the folder of all"
             " runs is set by ALPHAF_RUNS, and EXPERIMENT/ARM names an arm of an experiment that is there",
+            code="config.not_a_run_name",
         )
     size = len(composed.encode())
     if size > NAME_BYTES:
@@ -92,6 +104,7 @@ def check_run_name(name: str) -> str:
             f"the run name has {size} bytes, and at most {NAME_BYTES} are taken: {composed}",
             where="--run",
             fix="shorten it; a Korean syllable has 3 bytes, and a file's name 255 with what is put around it",
+            code="config.name_too_long",
         )
     return composed
 

@@ -72,6 +72,7 @@ def seat(nodes: int, env: Mapping[str, str]) -> Seat:
             "alphaf was started several times on this machine",
             where="LOCAL_WORLD_SIZE in the environment",
             fix="start it once on each machine; it starts a process for each GPU itself",
+            code="config.started_twice",
         )
     for name in _RANKS:
         if name in env:
@@ -89,11 +90,13 @@ def unknown_rank(nodes: int, env: Mapping[str, str]) -> ConfigError:
             f"a training on {nodes} machines was not started by srun on all of them: it is on this one alone",
             where="SLURM_STEP_NUM_NODES is not in the environment of this Slurm job, or is 1",
             fix=fix,
+            code="config.other_machines",
         )
     return ConfigError(
         f"which of the {nodes} machines this is, nobody says",
         where=f"looked for ALPHAF_NODE_RANK, SLURM_NODEID (by srun), {', '.join(_RANKS)}",
         fix=f"{_SAY}; also ALPHAF_NODE_ADDRESS to a name of the first one, where its own host name does not lead there",
+        code="config.rank_unknown",
     )
 
 
@@ -126,12 +129,14 @@ def _check_step(nodes: int, env: Mapping[str, str]) -> None:
             f"--nodes says {nodes} machines, srun started alphaf on {machines}",
             where="SLURM_STEP_NUM_NODES in the environment",
             fix=f"use `srun --nodes={nodes} --ntasks-per-node=1`, or --nodes {machines}",
+            code="config.other_machines",
         )
     if tasks != machines:
         raise ConfigError(
             f"srun started alphaf {tasks} times on {machines} machines",
             where="SLURM_STEP_NUM_TASKS in the environment",
             fix="use `srun --ntasks-per-node=1`: alphaf starts a process for each GPU itself",
+            code="config.started_twice",
         )
 
 
@@ -142,6 +147,7 @@ def _rank(name: str, nodes: int, env: Mapping[str, str]) -> int:
             f"{name} is {text!r}, and the machines are numbered from 0 to {nodes - 1}",
             where="the environment; the number of machines is --nodes, or `nodes:` of the config",
             fix=f"{_SAY}, or mend --nodes",
+            code="config.out_of_range",
         )
     return int(text)
 
@@ -154,6 +160,7 @@ def _port(env: Mapping[str, str]) -> int:
                 f"{name} is {text!r}, which is no port of TCP",
                 where="the environment",
                 fix="set it to a number from 1 to 65535 that nothing on the first machine listens on, or unset it",
+                code="config.out_of_range",
             )
         if text:
             return int(text)

@@ -53,6 +53,7 @@ def template_folders(user: str | None = None) -> tuple[Path, ...]:
             f"the templates folder {chosen} does not exist",
             where="`templates` in the config, or ALPHAF_TEMPLATES",
             fix="name an existing folder; files it lacks are taken from the shipped templates",
+            code="config.folder_missing",
         )
     return (folder, shipped)
 
@@ -69,6 +70,7 @@ def find_template(folders: tuple[Path, ...], name: str) -> Path:
         f"there is no template {name}",
         where=", ".join(str(f) for f in folders),
         fix="reinstall alphaf_orch, or add the file to your templates folder",
+        code="config.file_missing",
     )
 
 
@@ -80,6 +82,12 @@ class RunPaths(AskedPaths):
     def name(self) -> str:
         """The name of the run."""
         return self.root.name
+
+    @property
+    def full_name(self) -> str:
+        """The name that a command takes the run by: of an experiment's arm with that of the experiment."""
+        arm = (self.root.parent / EXPERIMENT_FILE).is_file()
+        return f"{self.root.parent.name}/{self.name}" if arm else self.name
 
     @property
     def config(self) -> Path:
@@ -270,9 +278,3 @@ class RunPaths(AskedPaths):
     def counterpart(self, path: Path, other: RunPaths) -> Path:
         """Return where this run has what lies at `path` in another one."""
         return self.root / path.relative_to(other.root)
-
-
-def asked_as(paths: RunPaths) -> str:
-    """Return the name that a command takes the run by: of an experiment's arm with that of the experiment."""
-    arm = (paths.root.parent / EXPERIMENT_FILE).is_file()
-    return f"{paths.root.parent.name}/{paths.name}" if arm else paths.name

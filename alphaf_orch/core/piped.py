@@ -34,11 +34,11 @@ def as_file(place: Path) -> Path:
         return _copied(place)
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         what = f"{place} is {kind_of(mode)}, not a file"
-        raise DataError(what, where=str(place), fix="Write the rows into a file first")
+        raise DataError(what, where=str(place), fix="Write the rows into a file first", code="data.not_a_file")
     real = Path(os.path.realpath(place))
     if real.is_relative_to("/proc"):  # /proc/self/fd/N of a file leads to that file
         what = f"{place} leads to the kernel's own files, not to a file of rows"
-        raise DataError(what, where=str(place), fix="Write the rows into a file first")
+        raise DataError(what, where=str(place), fix="Write the rows into a file first", code="data.not_a_file")
     if not place.is_relative_to("/dev") and not place.is_relative_to("/proc"):
         return place
     # /dev/stdin < FILE: another process, and a later run, find the file under its own name alone.
@@ -57,7 +57,12 @@ def _copied(place: Path) -> Path:
                 count += len(block)
                 if count > room:
                     what = f"more than {size(room)} come through {place}: half of what the disk has free"
-                    raise DiskError(what, where=str(folder), fix="Write the rows into a file, and look at its end")
+                    raise DiskError(
+                        what,
+                        where=str(folder),
+                        fix="Write the rows into a file, and look at its end",
+                        code="disk.too_little",
+                    )
                 digest.update(block)
                 copy.write(block)
         # By their content: the same rows are the same data the next time, and to a run that goes on.
@@ -101,4 +106,9 @@ def _blocks(place: Path) -> Iterator[bytes]:
 
 
 def _nothing(place: Path, what: str) -> DataError:
-    return DataError(what, where=str(place), fix="Look at the command behind it, or write the rows into a file first")
+    return DataError(
+        what,
+        where=str(place),
+        fix="Look at the command behind it, or write the rows into a file first",
+        code="data.nothing_came",
+    )

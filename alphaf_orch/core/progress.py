@@ -16,6 +16,8 @@ from rich.text import Text
 
 from alphaf_orch.core.line_shapes import MetricsRow
 from alphaf_orch.core.masking import mask
+from alphaf_orch.core.spoken import spoken
+from alphaf_orch.core.stamps import stamped
 from alphaf_orch.core.streams import keep_line
 from alphaf_orch.programs.json_lines import whole_rows
 
@@ -70,8 +72,12 @@ def _read_from(path: Path, offset: int) -> bytes:
 
 
 def tell(console: Console, text: str, style: str | None = None) -> None:
-    """Print a line as it is: what stands in brackets is no markup, and a path is not broken."""
-    console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
+    """Print a line in the reader's language, with the time where there is no terminal.
+
+    What stands in brackets is no markup, and a path is not broken.
+    """
+    said = spoken(text) if console.is_terminal else stamped(spoken(text))
+    console.print(said, style=style, highlight=False, soft_wrap=True, markup=False)
 
 
 class LogLine(ABC):
@@ -81,6 +87,7 @@ class LogLine(ABC):
         self._console, self._opening, self.log, self._verbose = console, opening, log, verbose
         self._started = time.monotonic()
         self._shown = self._started
+        self._news = False  # since the last plain line
         # The file goes on over all tries; only what is new is shown, and read only once.
         self._log_begin = self._log_offset = _size(log)
         live = console.is_terminal and not verbose
@@ -104,11 +111,11 @@ class LogLine(ABC):
         """Show how far it is, and with -v what the tool has printed since the last call."""
         if self._verbose:
             self._stream()
-        worth_a_line = self._look()
+        self._news = self._look() or self._news
         if self._live:
-            self._live.update(Text(self.line()), refresh=True)
-        if time.monotonic() - self._shown > _PLAIN_EVERY_S and worth_a_line:
-            self._shown = time.monotonic()
+            self._live.update(Text(spoken(self.line())), refresh=True)
+        if time.monotonic() - self._shown > _PLAIN_EVERY_S and self._news:
+            self._shown, self._news = time.monotonic(), False
             if self._live:  # which is written over, and no line of the run's own log
                 keep_line(self.line())
             else:
@@ -119,8 +126,8 @@ class LogLine(ABC):
         tell(self._console, text)
 
     def _look(self) -> bool:
-        """Read what is new; return whether there is enough for a line where no live one is shown."""
-        return True
+        """Read what is new; return whether there is something that is worth a line where no live one is shown."""
+        return False
 
     @abstractmethod
     def line(self) -> str:
@@ -153,11 +160,12 @@ class StageLine(LogLine):
 
     def _look(self) -> bool:
         rows, self._metrics_offset = new_metrics(self._metrics, self._metrics_offset)
+        before = self._last
         for row in rows:
             if "loss" in row:
                 self._first = self._first or row
                 self._last = row
-        return self._last is not None
+        return self._last is not before
 
     def line(self) -> str:
         """Return step, loss, rewards, speed and the time left."""

@@ -98,6 +98,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
                 f"the manifest was written by another version of alphaf (format {version})",
                 where=str(path),
                 fix="use the version that made the run, or --run NEW",
+                code="run.other_version",
             )
         checked(Manifest, value, path)
     except FileNotFoundError:

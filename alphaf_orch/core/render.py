@@ -90,12 +90,14 @@ def render(template: Path, variables: Mapping[str, Any]) -> Rendered:
             f"the template asks for a variable that does not exist: {error.problem}",
             where=str(template),
             fix=f"use one of: {', '.join(sorted(variables))}",
+            code="config.template_variable",
         ) from None
     except TemplateError as error:
         raise ConfigError(
             f"the template cannot be read: {error.problem}",
             where=f"{template} line {error.line}" if error.line else str(template),
             fix="templates hold `{{ name | yaml }}` only",
+            code="config.template_invalid",
         ) from None
     return Rendered(text, parse_yaml(text, str(template)))
 
@@ -130,6 +132,7 @@ def override(rendered: Rendered, layers: Sequence[tuple[str, Mapping[str, Any]]]
             f"an override of {', '.join(sorted(origins))} did not fit into the template",
             where=where,
             fix="write each key and its value on one line of the template",
+            code="config.override_lost",
         )
     return Rendered(text, wanted, {**rendered.origins, **origins})
 

@@ -91,6 +91,7 @@ class Stage(Shape):
     seconds: Annotated[Number, Field(ge=0)] | None = None
     peak_memory_mib: Number | None = None
     error: str | None = None
+    code: str | None = None  # the error's identifier
     result: Result = Field(default_factory=lambda: Result.model_validate({}))
     argv: list[str] | None = None
     rendered: dict[str, str] = {}
@@ -175,6 +176,7 @@ class Arm(Shape):
     state: str
     exit_code: int
     error: str
+    code: str = ""
 
 
 class Arms(Shape):

@@ -27,19 +27,29 @@ def small_bytes(
         with open_file(path) as file:
             data = file.read(most + 1)
     except NotAFile as found:
-        what = f"{subject or 'it is '}{found.kind}, not a file"
-        raise error(what, where=str(path), fix="name a file") from None
+        what = f"{subject or 'it is '}not a file, but {found.kind}"
+        raise error(what, where=str(path), fix="name a file", code=f"{error.domain}.not_a_file") from None
     except FileNotFoundError:
         if path.is_symlink():
-            raise error(f"{subject}a link that leads to nothing", where=str(path), fix="name a file") from None
+            raise error(
+                f"{subject}a link that leads to nothing",
+                where=str(path),
+                fix="name a file",
+                code=f"{error.domain}.broken_link",
+            ) from None
         raise
     except OSError as problem:
         what = f"{subject}not readable: {why_not(problem)}"
-        raise error(what, where=str(path), fix="name a file that can be read") from None
+        raise error(
+            what, where=str(path), fix="name a file that can be read", code=f"{error.domain}.unreadable"
+        ) from None
     if len(data) > most:
-        size = f"{path.stat().st_size:,} bytes" if path.is_file() else "no end"
+        number = path.stat().st_size if path.is_file() else None
+        size = "no end" if number is None else f"{number:,} bytes"
         what = f"{subject}too large: it has {size}, and at most {most:,} are read"
-        raise error(what, where=str(path), fix="look whether it is the file that was meant")
+        raise error(
+            what, where=str(path), fix="look whether it is the file that was meant", code=f"{error.domain}.too_large"
+        )
     return data
 
 
@@ -51,7 +61,12 @@ def small_text(path: Path, *, most: int = TEXT_BYTES, subject: str = "", error: 
     except UnicodeDecodeError as problem:
         line = data.count(b"\n", 0, problem.start) + 1
         what = f"{subject}not UTF-8: byte 0x{data[problem.start]:02x}"
-        raise error(what, where=f"{path} line {line}, byte {problem.start}", fix="save it as UTF-8") from None
+        raise error(
+            what,
+            where=f"{path} line {line}, byte {problem.start}",
+            fix="save it as UTF-8",
+            code=f"{error.domain}.not_utf8",
+        ) from None
 
 
 def parse_json(text: str | bytes) -> Any:

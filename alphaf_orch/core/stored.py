@@ -66,7 +66,9 @@ def mending(path: Path) -> str:
 def unreadable(path: Path, what: str, fix: str = "") -> Unreadable:
     """Return the error of a file: `sft.jsonl cannot be read: it is a folder`; `fix` is `mending` unless given."""
     subject = _NAMES.get(path.name, path.name)
-    return Unreadable(f"{subject} cannot be read: {what}", where=str(path), fix=fix or mending(path))
+    return Unreadable(
+        f"{subject} cannot be read: {what}", where=str(path), fix=fix or mending(path), code="run.unreadable"
+    )
 
 
 def problem(path: Path) -> str | None:

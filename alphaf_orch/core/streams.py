@@ -12,6 +12,7 @@ import io
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -132,6 +133,30 @@ def keep_line(text: str) -> None:
     """Add a line to that log alone, where there is one: what a terminal shows in a line that it writes over."""
     if _log:
         _log.add(-1, text.encode() + b"\n")
+
+
+class Unseen(io.TextIOBase):
+    """A text stream that nobody sees: what is written to it stands in that log alone, where there is one."""
+
+    def write(self, text: str) -> int:
+        """Return how much was taken: all of it."""
+        if _log:
+            _log.add(-2, text.encode("utf-8", "backslashreplace"))
+        return len(text)
+
+
+@contextlib.contextmanager
+def unkept() -> Iterator[None]:
+    """Keep what is printed inside out of that log; what was printed before stands in it."""
+    global _log
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept, _log = _log, None
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        _log = kept
 
 
 def leave_viewer() -> None:

@@ -26,7 +26,6 @@ _BITS, _DIGITS = 64, 100  # ours: no tool takes a larger whole number; PyYAML re
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _BOOL, _STR = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:str"
-_TWICE = "is given twice"
 _KEPT = 1 << 15  # ours, in characters: the longest of ours have some thousand
 
 
@@ -48,7 +47,8 @@ class LOADER(_BASE):  # type: ignore[misc]
             value = super().construct_object(node, deep=deep)
         except (ValueError, KeyError, AttributeError, TypeError):
             # So PyYAML's constructors end on `!!int x`, `!!bool x`, `!!timestamp x` and the date 2001-13-45.
-            raise _Unread(f"{str(node.value)[:40]!r} is no {node.tag.rpartition(':')[2]}", node) from None
+            kind = node.tag.rpartition(":")[2]
+            raise _Unread(f"{str(node.value)[:40]!r} is no {kind} of YAML", node) from None
         if isinstance(value, set | bytes):  # no JSON holds it, and no setting takes it
             raise _Unread(f"a value of the kind {node.tag.rpartition(':')[2]}", node)
         if isinstance(value, datetime.date):
@@ -62,7 +62,7 @@ class Document(NamedTuple):
     """The mapping that a text holds, and where its keys stand in it."""
 
     values: dict[str, Any]
-    lines: dict[tuple[str, ...], int]  # of every key, with the keys above it
+    lines: dict[tuple[str, ...], int]  # of every key and entry of a list, with those above it
 
 
 def place_of(path: Path, keys: tuple[str, ...]) -> str:
@@ -99,19 +99,25 @@ def parse_document(
         lines, values = _composed(text, loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        twice = _TWICE in str(error.problem)
-        what = f"{subject}{'' if twice else 'not valid YAML: '}{error.problem}"
+        twice = "is given twice" in str(error.problem)
+        what = str(error.problem) if twice else f"{subject}not valid YAML: {error.problem}"
         fix = "keep one of the two" if twice else "mend that line"
-        raise ConfigError(what, where=f"{where} line {line}", fix=fix) from None
+        raise ConfigError(
+            what, where=f"{where} line {line}", fix=fix, code="config.given_twice" if twice else "config.invalid_yaml"
+        ) from None
     except yaml.YAMLError as error:
         found = _CONTROL.search(text)
         what = f"the control character U+{ord(found[0]):04X}" if found else str(error)
         place = f"{where} line {text.count(chr(10), 0, found.start()) + 1}" if found else where
-        raise ConfigError(f"{subject}not valid YAML: {what}", where=place, fix="remove that character") from None
+        raise ConfigError(
+            f"{subject}not valid YAML: {what}", where=place, fix="remove that character", code="config.invalid_yaml"
+        ) from None
     if values is None and may_be_empty:
         values = {}
     if not isinstance(values, dict):
-        raise ConfigError(f"{subject}not a mapping of keys", where=f"{where} line 1", fix=example)
+        raise ConfigError(
+            f"{subject}not a mapping of keys", where=f"{where} line 1", fix=example, code="config.not_a_mapping"
+        )
     return Document(values, lines)
 
 
@@ -192,7 +198,8 @@ def _refuse_twice(node: yaml.MappingNode) -> None:
             key.tag = _STR
         if isinstance(key, yaml.ScalarNode):
             if (key.tag, key.value) in seen:
-                raise _Unread(f"key {key.value} {_TWICE}, first on line {seen[key.tag, key.value]}", key)
+                line = seen[key.tag, key.value]
+                raise _Unread(f"key {key.value} is given twice, first on line {line}", key)
             seen[key.tag, key.value] = key.start_mark.line + 1
 
 
@@ -202,3 +209,7 @@ def _key_lines(node: yaml.Node, above: tuple[str, ...]) -> Iterator[tuple[tuple[
             keys = (*above, str(key.value))
             yield keys, key.start_mark.line + 1
             yield from _key_lines(value, keys)
+    if isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            yield (*above, str(number)), value.start_mark.line + 1
+            yield from _key_lines(value, (*above, str(number)))

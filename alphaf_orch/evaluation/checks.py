@@ -28,6 +28,7 @@ def check_template(output: LmEvalOutput, stage: str, facts: Mapping[str, Any]) -
                 f"the {stage} model was asked with another {what} than it was trained with",
                 where=f"{output.file}: {used!r}, trained: {trained!r}",
                 fix="the scores were not kept; check the tokenizer files of the model's folder",
+                code="stage.other_prompt",
             )
 
 
@@ -46,6 +47,7 @@ def check_prompts(samples: Sequence[Sample], config: Mapping[str, Any], facts: M
                 f"the prompt of {sample.id} is not what the chat template makes of it",
                 where=f"{where}: {sample.prompt[:160]!r} … {sample.prompt[-60:]!r}",
                 fix="the scores were not kept; a task writes no part of the chat template itself",
+                code="stage.other_prompt",
             )
 
 

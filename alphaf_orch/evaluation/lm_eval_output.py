@@ -204,4 +204,9 @@ def _details(doc: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _wrong(output: LmEvalOutput, what: str) -> StageError:
-    return StageError(what, where=str(output.file), fix="read the log; the same command asks again what is missing")
+    return StageError(
+        what,
+        where=str(output.file),
+        fix="read the log; the same command asks again what is missing",
+        code="stage.results_wrong",
+    )

@@ -87,11 +87,14 @@ def choose_target(options: EvalOptions, tasks: Sequence[Task], machine: Machine)
             f"the backend {backend} asks no server",
             where="--server" if options.server else "--server-model",
             fix="add --backend openai (or openai-chat), or leave the option out",
+            code="config.not_together",
         )
     gpus = len(machine.gpus) if options.gpus is None else options.gpus
     check_gpus(gpus, machine, "eval", "--gpus")
     if backend == "vllm" and not gpus:
-        raise ConfigError("vllm needs a GPU", where="--backend vllm", fix="use --backend hf on this machine")
+        raise ConfigError(
+            "vllm needs a GPU", where="--backend vllm", fix="use --backend hf on this machine", code="config.needs_gpu"
+        )
     if backend == "hf":
         # A rank without a question ends lm-eval.
         gpus = min([gpus, *(planned_rows(task, options.limit) or gpus for task in tasks)])
@@ -115,27 +118,33 @@ def _server_target(options: EvalOptions, tasks: Sequence[Task]) -> Target:
             f"the backend {backend} needs a server",
             where="--server",
             fix="say --server http://HOST:8000/v1 (`.venv-vllm/bin/vllm serve MODEL_FOLDER` starts one)",
+            code="config.key_missing",
         )
     if options.gpus:
-        raise ConfigError("GPUs are the server's matter", where="--gpus", fix="leave the option out")
+        raise ConfigError(
+            "GPUs are the server's matter", where="--gpus", fix="leave the option out", code="config.not_together"
+        )
     parts = urlsplit(options.server)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ConfigError(
             f"{options.server!r} is no address of a server",
             where="--server",
             fix="write it as http://HOST:PORT/v1 or https://…",
+            code="config.not_an_address",
         )
     if parts.username or parts.password or parts.query:
         raise ConfigError(
             "a password or query in the address would stand in logs and results",
             where="--server",
             fix="set OPENAI_API_KEY in the environment and give the plain address",
+            code="config.holds_secret",
         )
     if len(options.stages) != 1:
         raise ConfigError(
             "a server serves one model",
             where="--stages",
             fix="name the stage whose model it serves, such as --stages sft, and evaluate one after the other",
+            code="config.not_together",
         )
     chosen = [task for task in tasks if task.output_type != "generate_until"]
     if backend == "openai-chat" and chosen:
@@ -144,6 +153,7 @@ def _server_target(options: EvalOptions, tasks: Sequence[Task]) -> Target:
             f"chat completions give no probabilities, which {', '.join(t.name for t in chosen)} need",
             where="--backend openai-chat",
             fix="use --backend openai (/v1/completions)" + (f", or {generated}" if generated else ""),
+            code="config.not_supported",
         )
     path = parts.path.rstrip("/") or "/v1"
     server = parts._replace(path=path).geturl()
@@ -164,9 +174,15 @@ def served_model(target: Target, env: Mapping[str, str] = os.environ) -> str:
             f"the server does not answer: {mask(' '.join(str(error).split()))[:200]}",
             where=f"{target.server}/models",
             fix="check the address and that the server runs; a key is read from OPENAI_API_KEY",
+            code="tool.no_answer",
         ) from None
     wanted = target.server_model or (names[0] if len(names) == 1 else None)
     if wanted not in names:
         what = f"the server has no model {wanted}" if wanted else f"the server has {len(names)} models"
-        raise ConfigError(what, where="--server-model", fix=f"use one of: {', '.join(names) or 'none listed'}")
+        raise ConfigError(
+            what,
+            where="--server-model",
+            fix=f"use one of: {', '.join(names) or 'none listed'}",
+            code="config.server_model",
+        )
     return str(wanted)

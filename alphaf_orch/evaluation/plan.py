@@ -33,6 +33,7 @@ def model_files(model: ChainModel, env: Mapping[str, str]) -> Path:
             f"the files of {model.path} are not in the cache any more",
             where=str(hub_cache.cache_root(env)),
             fix="bring them back, or name other --stages",
+            code="model.not_here",
         )
     return found
 

@@ -24,6 +24,12 @@ class EvalLine(LogLine):
     def __init__(self, console: Console, name: str, what: str, log: Path, *, verbose: bool) -> None:
         super().__init__(console, f"{name}: {what}, log {log}", log, verbose=verbose)
         self._name, self._what = name, what
+        self._bar = ""  # the last one seen
+
+    def _look(self) -> bool:
+        bars = [found[0] for found in _BAR.finditer(self._tail())]
+        before, self._bar = self._bar, bars[-1] if bars else ""
+        return self._bar not in ("", before)
 
     def line(self) -> str:
         """Return how far it is, by the last progress bar in the log."""

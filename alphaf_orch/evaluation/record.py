@@ -48,6 +48,7 @@ def make_results(
                 f"{cell.task.name} was asked {len(samples)} of {planned} questions",
                 where=str(ended.output.file),
                 fix="read the log; the same command asks again",
+                code="stage.results_incomplete",
             )
         if ended.facts is not None:
             check_prompts(samples, cell.task.config, ended.facts, ended.output.sample_file(cell.task.name))

@@ -101,10 +101,10 @@ def _require_tools(backend: Backend, versions: Mapping[str, str], python: str, p
         f" in {paths.config}; or use --backend hf"
     )
     if backend == "vllm" and "vllm" not in versions:
-        raise ToolError("vllm is not installed", where=python, fix=own)
+        raise ToolError("vllm is not installed", where=python, fix=own, code="tool.not_installed")
     if "lm-eval" not in versions:
         fix = own if backend == "vllm" else "run `make setup`, or set `tools:` in the config"
-        raise ToolError("lm-eval is not installed", where=python, fix=fix)
+        raise ToolError("lm-eval is not installed", where=python, fix=fix, code="tool.not_installed")
 
 
 def known_results(evaluation: Evaluation) -> Results:
@@ -145,4 +145,5 @@ def require_server_packages(python: str) -> None:
             f"lm-eval asks servers through {', '.join(lacking)}, not installed in that environment",
             where=python,
             fix="pip install 'lm-eval[api]==0.4.11' there, or use --backend hf",
+            code="tool.not_installed",
         )

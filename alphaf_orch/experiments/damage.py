@@ -19,7 +19,9 @@ def record_findings(paths: ExperimentPaths) -> list[Finding]:
         found.append(aside(paths.lock, paths.root, what, "a new one is made"))
     try:
         if absent(paths.record):
-            raise RunStateError("the record of the experiment is gone", where=str(paths.record), fix="")
+            raise RunStateError(
+                "the record of the experiment is gone", where=str(paths.record), fix="", code="run.record_gone"
+            )
         read_record(paths)
     except RunStateError as error:
         found.append(_record(paths, error.what))

@@ -108,19 +108,23 @@ def working_on(paths: ExperimentPaths) -> Iterator[int]:
     """Hold an experiment; raise RunStateError where another process does, and Interrupted where Ctrl-C ends it."""
     what, fix = f"experiment {paths.root.name}", "the same command goes on with what is not finished"
     heed = RunPaths(paths.root).stop_wish
-    with interruptible(what, paths.root, fix), held(paths.lock, f"the {what}", heed=heed) as lock_fd:
+    with (
+        interruptible(what, paths.root, fix),
+        held(paths.lock, f"the {what}", heed=heed) as lock_fd,
+    ):
         yield lock_fd
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an arm ended; `error` is what `alphaf` said of it."""
+    """How an arm ended; `error` is what `alphaf` said of it, `code` the identifier that it gave."""
 
     arm: str
     state: State
     exit_code: int = 0
     seconds: float = 0.0
     error: str = ""
+    code: str = ""
 
 
 def experiment_paths(name: str) -> ExperimentPaths:
@@ -131,6 +135,7 @@ def experiment_paths(name: str) -> ExperimentPaths:
             f"{name} is a run, and an experiment needs a folder of its own",
             where=str(root),
             fix="give the experiment another name with --name",
+            code="run.other_kind",
         )
     return ExperimentPaths(root)
 
@@ -176,6 +181,7 @@ def write_record(paths: ExperimentPaths, experiment: Experiment, outcomes: Seque
             "state": outcome.state if outcome else old.get("state", "not started"),
             "exit_code": outcome.exit_code if outcome else old.get("exit_code", 0),
             "error": outcome.error if outcome else old.get("error", ""),
+            "code": outcome.code if outcome else old.get("code", ""),
         }
     record = {
         "format": FORMAT,
@@ -205,6 +211,7 @@ def require_same_kind(paths: ExperimentPaths, experiment: Experiment) -> None:
             f"{experiment.name} is an experiment of another kind ({before['kind']})",
             where=str(paths.record),
             fix="give this one another name with --name",
+            code="run.other_kind",
         )
     models = {arm["name"]: arm["model"] for arm in before["arms"]}
     for arm in experiment.arms:
@@ -213,6 +220,7 @@ def require_same_kind(paths: ExperimentPaths, experiment: Experiment) -> None:
                 f"arm {arm.name} of {experiment.name} was made from {models[arm.name]}, not {arm.config.model}",
                 where=str(paths.record),
                 fix="give this experiment another name with --name",
+                code="run.other_inputs",
             )
 
 
@@ -225,6 +233,7 @@ def raise_failed(experiment: Experiment, paths: ExperimentPaths, outcomes: Seque
             f"{len(failed)} of {len(outcomes)} arms of {experiment.name} failed: {names}\n{failed[0].error}",
             where=str(_told_in(paths, failed[0].arm)),
             fix="mend the cause; the same command keeps what is finished and goes on with the rest",
+            code="stage.arms_failed",
         )
 
 

@@ -68,7 +68,7 @@ def _outcome(
     own = jobs.get(f"{experiment.name}/{arm.name}")
     seconds = sum(entry.get("seconds") or 0.0 for entry in stages.values() if "shared_from" not in entry)
     if own is None and before.get("state") in ("done", "failed", "interrupted"):
-        return Outcome(arm.name, before["state"], before["exit_code"], seconds, before["error"])
+        return Outcome(arm.name, before["state"], before["exit_code"], seconds, before["error"], before.get("code", ""))
     known = own or {}
     mine = [each for each in told.standings.get(run, ()) if known.get(each.job.name) == each.job_id]
     standings = [each for each in mine if each.job.role not in _BESIDE]

@@ -50,6 +50,7 @@ def plan_arms(
             "the arms of an experiment train on one machine each where no scheduler gives them more",
             where="`nodes` of the config",
             fix="leave it out, or say --on slurm; one that needs several here is a run: `alphaf run --nodes N`",
+            code="config.not_supported",
         )
     plans: dict[str, Plan] = {}
     lacking: dict[str, AlphafError] = {}
@@ -94,6 +95,7 @@ def slots(machine: Machine, plans: Mapping[str, Plan], parallel: int | None, arm
             f"{parallel} arms of {gpus} GPUs each do not fit on {len(devices)} GPUs",
             where=f"--parallel {parallel}",
             fix=f"use --parallel {max(1, len(devices) // gpus)}, or fewer GPUs for each arm with --gpus",
+            code="config.too_many_gpus",
         )
     threads = max(1, machine.cpus // parallel) if parallel > 1 and not gpus else None
     if "OMP_NUM_THREADS" in os.environ:

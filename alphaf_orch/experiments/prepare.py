@@ -36,7 +36,7 @@ def prepare(
         except AlphafError as error:
             for other in experiment.arms:
                 if other.config.model == arm.config.model and other.name in plans:
-                    failed[other.name] = Outcome(other.name, "failed", error.exit_code, 0.0, error.message)
+                    failed[other.name] = Outcome(other.name, "failed", error.exit_code, 0.0, error.message, error.code)
             tell(console, f"[{arm.name}] cannot start: {error.message}")
     return failed
 
@@ -45,4 +45,7 @@ def cannot_start(lacking: Mapping[str, AlphafError], console: Console) -> dict[s
     """Return how arms ended that could not be planned, and say why of each."""
     for name, error in lacking.items():
         tell(console, f"[{name}] cannot start: {error.message}")
-    return {name: Outcome(name, "failed", error.exit_code, 0.0, error.message) for name, error in lacking.items()}
+    return {
+        name: Outcome(name, "failed", error.exit_code, 0.0, error.message, error.code)
+        for name, error in lacking.items()
+    }

@@ -16,12 +16,14 @@ from typing import Self
 
 from rich.console import Console
 
+from alphaf_orch.core.called import BY_MAKE, SPELLED
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.processes import Stop, interrupts_noted
 from alphaf_orch.core.progress import LogLine, tell
 from alphaf_orch.core.record import now, write_atomic
 from alphaf_orch.core.signals import CODE, LATER_CODE
+from alphaf_orch.core.stamps import unstamped
 from alphaf_orch.core.warm import passed_on
 from alphaf_orch.experiments.experiment import (
     Arm,
@@ -34,7 +36,7 @@ from alphaf_orch.experiments.experiment import (
 )
 from alphaf_orch.experiments.plan import Slot, arm_commands, plan_arms, slots, starting_order
 from alphaf_orch.experiments.prepare import cannot_start, prepare
-from alphaf_orch.runs.launch import launch, own_errors
+from alphaf_orch.runs.launch import Said, launch, own_errors
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.warm import warm_programs
 from alphaf_orch.settings.config import dump_config
@@ -151,15 +153,17 @@ def _run_arm(
     verbose: bool,
 ) -> Outcome:
     started = time.monotonic()
-    env = {**slot.env(), "ALPHAF_RUNS": str(runs_dir()), **passed_on()}
+    # What an arm says is kept as it is written, and respelled and translated when it is shown.
+    plainly = {SPELLED: "alphaf", BY_MAKE: "", "ALPHAF_LANG": "en"}
+    env = {**slot.env(), "ALPHAF_RUNS": str(runs_dir()), **plainly, **passed_on()}
     for command in arm_commands(experiment, arm, paths):
         line = _ArmLine(arm.name, paths.log(arm.name), console, shared.stopped, verbose=verbose)
         argv = (sys.executable, "-m", "alphaf_orch", *command)
         finished = launch(argv, line, lock_fd, env=env, patience=PATIENCE, hurry=shared.stop.hurry, is_alphaf=True)
         if finished.exit_code:
-            error = (own_errors(line.log) or [f"alphaf {command[0]} exited with {finished.exit_code}"])[-1]
+            error = (own_errors(line.log) or [Said(f"alphaf {command[0]} exited with {finished.exit_code}")])[-1]
             state: State = "interrupted" if finished.exit_code in _STOPPED else "failed"
-            return Outcome(arm.name, state, finished.exit_code, time.monotonic() - started, error)
+            return Outcome(arm.name, state, finished.exit_code, time.monotonic() - started, error.text, error.code)
     return Outcome(arm.name, "done", 0, time.monotonic() - started)
 
 
@@ -184,6 +188,6 @@ class _ArmLine(LogLine):
         return self._arm
 
     def _stream(self, *, final: bool = False) -> None:
-        for line in self._printed(final=final).splitlines():
+        for line in map(unstamped, self._printed(final=final).splitlines()):
             if self._all or (_WORTH_A_LINE.match(line) and not _NOT_WORTH.match(line)):
                 tell(self._console, f"[{self._arm}] {line}")

@@ -18,12 +18,15 @@ def read_experiment(paths: ExperimentPaths) -> Experiment:
     record = read_record(paths)
     if not record:
         fix = "use one of those that `alphaf runs` lists, or begin it with `alphaf ablate` or `alphaf bakeoff`"
-        raise RunStateError(f"there is no experiment {paths.root.name}", where=str(paths.root), fix=fix)
+        raise RunStateError(
+            f"there is no experiment {paths.root.name}", where=str(paths.root), fix=fix, code="run.not_found"
+        )
     if "sections" not in record or "evaluations" not in record:
         raise RunStateError(
             f"the record of experiment {paths.root.name} does not say what its arms were evaluated on",
             where=str(paths.record),
             fix="give the command again that began it: what is finished stays, and it writes the report too",
+            code="run.record_incomplete",
         )
     known = {arm["name"]: arm for arm in record["arms"]}
     arms = tuple(_arm(paths, known[name]) for name in record["asked"] if name in known)

@@ -127,6 +127,7 @@ def _refuse_other_settings(asked: Mapping[str, str], live: Mapping[str, Live]) -
                 f"{name} of {run} is under way with other settings: {under_way}",
                 where=run,
                 fix=f"`alphaf cancel {run}` takes its jobs back; or give the experiment another --name",
+                code="run.under_way",
             )
 
 

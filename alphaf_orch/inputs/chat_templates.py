@@ -29,6 +29,7 @@ from alphaf_orch.inputs.sources import Source
 from alphaf_orch.programs import turn_end
 
 OWN = "tokenizer_default"  # axolotl's name for the template in the model's tokenizer
+_REFUSED = "which the chat template refuses"
 EOS = "{eos_token}"  # stands for the model's eos in the recorded tails
 # What a template's expressions may raise on values that they are not made for.
 _BROKEN = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
@@ -103,12 +104,14 @@ def _asked(text: str, special: str, place: str, error: type[AlphafError]) -> tup
             f"the chat template cannot be used: {bound}",
             where=place,
             fix="mend the template, or name another one (such as --set sft.chat_template=chatml)",
+            code=f"{error.domain}.template_unusable",
         ) from None
     if "problem" in found:
         raise error(
             f"the chat template {found['problem']}",
             where=f"{place}, line {found['line']} of the template" if found["line"] else place,
             fix="mend the template, or name another one",
+            code=f"{error.domain}.template_unusable",
         )
     return None if "broken" in found else (tuple(found["tails"]), found["taken"], found["dropped"])
 
@@ -147,11 +150,21 @@ def eot_tokens(template: ChatTemplate | None, given: Sequence[str] | None) -> li
     if given:
         problem = turn_end.misplaced(template.tails, given) or _not_one_token(template, given)
         if problem:
-            raise ConfigError(problem, where=f"key sft.eot_tokens: {list(given)}", fix=_name_it(template))
+            raise ConfigError(
+                problem,
+                where=f"key sft.eot_tokens: {list(given)}",
+                fix=_name_it(template),
+                code="config.turn_end_unusable",
+            )
         return None
     end = template.end
     if end is None:
-        raise ConfigError(turn_end.NO_END, where=f"chat_template: {template.name}", fix=turn_end.NO_END_FIX)
+        raise ConfigError(
+            turn_end.NO_END,
+            where=f"chat_template: {template.name}",
+            fix=turn_end.NO_END_FIX,
+            code="config.turn_end_unusable",
+        )
     if end == template.eos:
         return None
     if template.text is not None and end not in template.text:
@@ -159,6 +172,7 @@ def eot_tokens(template: ChatTemplate | None, given: Sequence[str] | None) -> li
             f"axolotl trains the end of a turn only where the chat template spells it, and {end} is put together there",
             where=f"chat_template: {template.name}",
             fix=f"write {end} itself into a copy of the template: chat_template=jinja, chat_template_jinja=FILE",
+            code="config.turn_end_unusable",
         )
     return [end]
 
@@ -167,16 +181,17 @@ def refuse_systems(template: ChatTemplate | None, sources: Sequence[Source]) -> 
     """Raise DataError where rows have a system turn and the chat template takes none, or leaves it out."""
     if template is None or (template.takes_system and not template.drops_system):
         return
-    does = "leaves out without a word" if template.takes_system else "refuses"
+    done = "which the chat template leaves out without a word" if template.takes_system else _REFUSED
     # Gemma's own markers: gemma3 puts the system's text into the first question, as Google's later templates do.
     other = "gemma3" if "<end_of_turn>" in template.tails[0] else "chatml"
     for source in sources:
         if source.systems:
             raise DataError(
-                f"{source.systems} rows begin with a system turn, which the chat template {does}",
+                f"{source.systems} rows begin with a system turn, {done}",
                 where=f"{source.path}; chat_template: {template.name}",
                 fix="move the text into the user's first turn, or train another template"
                 f" (such as --set sft.chat_template={other})",
+                code="data.system_turn_refused",
             )
 
 

@@ -47,16 +47,25 @@ def _read(file: Path, want: Kind, name: Path, unit: Unit) -> Source:
     form = _form(file, want, name, unit)
     parts, digest = read_whole(file, before.st_size, want, form, unit, name)
     if times(before) != times(file.stat()):
-        raise DataError("the file changed while it was read", where=str(name), fix="Try again when it is complete")
+        raise DataError(
+            "the file changed while it was read",
+            where=str(name),
+            fix="Try again when it is complete",
+            code="data.changed",
+        )
     whole = _whole(parts, name, unit)
     masked_by = _common_mask(parts, whole.mistakes)
     # Of a file that is no JSON Lines at all, one word is enough.
     whole.mistakes.check(DataError, alone=not whole.parsed)
     if not whole.rows:
-        raise DataError("the file has no rows", where=str(name), fix=f"Give a file with data. {NEEDED[want]}.")
+        raise DataError(
+            "the file has no rows", where=str(name), fix=f"Give a file with data. {NEEDED[want]}.", code="data.no_rows"
+        )
     worst = whole.quality.worst(whole.rows)
     if worst:
-        raise DataError(worst, where=str(name), fix="Mend the data where they come from (docs/data.md)")
+        raise DataError(
+            worst, where=str(name), fix="Mend the data where they come from (docs/data.md)", code="data.poor_quality"
+        )
     return Source(
         path=str(file),
         kind="local",
@@ -84,8 +93,9 @@ def _form(file: Path, want: Kind, name: Path, unit: Unit) -> Format | None:
         stage = "DPO" if form == "preference" else "SFT"
         raise DataError(
             f"a row in the format '{form}' where {want} rows are needed",
-            where=f"{name} {unit} {number}",
+            where=f"{name} line {number}" if unit == "line" else f"{name} row {number}",
             fix=f"{NEEDED[want]}; give this file to {stage}",
+            code="data.other_kind",
         )
     return form
 
@@ -127,7 +137,7 @@ def _common_mask(parts: list[Part], mistakes: Mistakes) -> frozenset[str]:
                 names = ", ".join(sorted({*(common or ()), *here}))
                 what = f"assistant turns are masked by different keys ({names or 'mixed in one row'})"
                 fix = "Mask every turn by one of them: train, training (false) or weight (0)"
-                mistakes.add(lines + number, f"{what}, and axolotl reads one", fix=fix)
+                mistakes.add(lines + number, f"{what}, and axolotl reads one", fix=fix, code="data.wrong_mask")
                 return frozenset()
             common = both
         lines += part.lines
@@ -136,7 +146,7 @@ def _common_mask(parts: list[Part], mistakes: Mistakes) -> frozenset[str]:
 
 def _check_place(file: Path) -> None:
     if not file.is_file():
-        raise DataError(f"no such file: {file.name}", where=str(file), fix=missing_hint(file))
+        raise DataError(f"no such file: {file.name}", where=str(file), fix=missing_hint(file), code="data.file_missing")
     refuse_pattern(file, str(file), "Rename the file or folder without * ? [ and ::")
 
 
@@ -148,6 +158,7 @@ def _refuse_array(file: Path, name: Path) -> None:
                 "the file is one JSON array; only JSON Lines is read (one object a line)",
                 where=str(name),
                 fix=f"Convert it: jq -c '.[]' '{name}' > '{name.with_suffix('.jsonl')}'",
+                code="data.json_array",
             )
 
 
@@ -171,4 +182,5 @@ def _encoding_error(file: Path, broken: Broken, lines: int, size: int) -> DataEr
         f"line {number} is not UTF-8: byte 0x{raw[first]:02x} at byte offset {at} of the file; {said}",
         where=f"{file} line {number}, byte offset {at}",
         fix=convert if guess else "Save the file as UTF-8; a compressed file must be unpacked first",
+        code="data.not_utf8",
     )

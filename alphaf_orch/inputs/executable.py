@@ -56,6 +56,7 @@ def pickled_weights(folder: Path) -> tuple[str, ...]:
                 f"the index of the weights names a file outside the model's folder: {name}",
                 where=str(loaded),
                 fix="copy the model again from where it comes from; do not use this one",
+                code="model.path_outside",
             )
     return tuple(name for name in names if not name.endswith(SAFE))
 
@@ -69,6 +70,7 @@ def require_one_kind(folder: Path) -> None:
             f"the folder holds {loaded.name} and {other.name}: which of them are the model's weights is not clear",
             where=str(folder),
             fix="leave the files of one kind in it",
+            code="model.ambiguous",
         )
 
 
@@ -81,6 +83,7 @@ def refuse_pickles(what: str, folder: Path, fix: str) -> None:
             f"{what} has no safetensors weights: {names[0]}{more} is a pickle, which can run code when it is read",
             where=str(folder / names[0]),
             fix=fix,
+            code="model.pickle",
         )
 
 
@@ -123,6 +126,7 @@ def refuse_pickled_data(values: Any, where: str) -> None:
                     f"{key}: {values[key]} reads rows out of pickles, which can run code when they are read",
                     where=where,
                     fix="write the rows as Parquet or JSON Lines (pandas: to_parquet) and name those",
+                    code="config.pickle",
                 )
     inner = values.values() if isinstance(values, Mapping) else values if isinstance(values, list | tuple) else ()
     for each in inner:

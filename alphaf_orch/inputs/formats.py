@@ -102,7 +102,9 @@ def _refuse_holes(file: Path) -> None:
         hole = os.lseek(opened.fileno(), 0, os.SEEK_HOLE) if size else size
     if hole < size and (hole == 0 or not (table_kind(file) or packed_by(file))):
         what = f"the file has a hole: from byte {hole:,} on it was never written, and reads as zeros"
-        raise DataError(what, where=str(file), fix="Copy it again: an interrupted copy leaves such a file")
+        raise DataError(
+            what, where=str(file), fix="Copy it again: an interrupted copy leaves such a file", code="data.file_damaged"
+        )
 
 
 def _trainable(place: Path, want: Kind, how: Reading) -> bool:
@@ -145,7 +147,7 @@ def _facts(place: Path, want: Kind, how: Reading) -> Mapping[str, Any]:
         files = _files(place)
     except NotRows as none:
         fix = "Give one file, or a folder of save_to_disk, or one whose files are all .parquet, .arrow, .csv or .jsonl"
-        raise DataError(f"{place.name} {none}", where=str(place), fix=fix) from none
+        raise DataError(f"{place.name} {none}", where=str(place), fix=fix, code=none.code) from none
     digest = hashlib.sha256()
     for file in files:
         found = found_once("data_bytes", file, {}, partial(file_hash, file))
@@ -217,6 +219,7 @@ def _convert(wanted: Wanted, python: str) -> dict[str, Any]:
             f"the rows could not be read: the program that reads them ended with exit code {code}",
             where=f"{wanted.called}; {python} -m alphaf_orch.programs.formats.convert",
             fix="check that `datasets` is installed there (`make setup`, or `tools:` in the config)",
+            code="data.unreadable",
         ) from None
     if "errno" in found:
         raise OSError(found["errno"], os.strerror(found["errno"]))

@@ -135,6 +135,7 @@ def _digests(files: Sequence[Path]) -> list[str]:
             f"a file of the model cannot be read: {error.strerror}",
             where=str(error.filename),
             fix="make it readable, or copy it again",
+            code="model.unreadable",
         ) from error
 
 
@@ -154,6 +155,7 @@ def file_digests(files: Sequence[Path]) -> list[str]:
                 "a file of the model changed while it was read",
                 where=str(files[n]),
                 fix="wait until what writes it has ended, then give the same command",
+                code="model.changed",
             )
         found[n] = digest
         if lasting(before[n], began):

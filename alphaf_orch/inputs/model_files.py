@@ -55,7 +55,9 @@ def read_tensors(path: Path) -> Mapping[str, Tensor]:
     """Return every tensor of a safetensors file by its name; raise ModelError where the header cannot be read."""
     header = _header(path)
     if isinstance(header, str):
-        raise ModelError(f"the weights cannot be read: {header}", where=str(path), fix="copy the file again")
+        raise ModelError(
+            f"the weights cannot be read: {header}", where=str(path), fix="copy the file again", code="model.unreadable"
+        )
     return header.tensors
 
 

@@ -192,4 +192,6 @@ def _adapter(name: str) -> TypeAdapter[Any]:
 
 def _refused(file: Path, key: str, problem: str) -> ModelError:
     what = f"{file.name} cannot be used: {key}: {problem}"
-    return ModelError(what, where=f"{file}, key {key}", fix="copy the file again, or correct it")
+    return ModelError(
+        what, where=f"{file}, key {key}", fix="copy the file again, or correct it", code="model.config_unusable"
+    )

@@ -64,11 +64,12 @@ class _Model(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """Why a model is refused: what it is, the file and key that say so, and what to do."""
+    """Why a model is refused: what it is, the file and key that say so, what to do, and the error's identifier."""
 
     what: str
     where: str
     fix: str
+    code: str
 
 
 def require_trainable(folder: Path) -> None:
@@ -84,7 +85,7 @@ def require_kind(folder: Path) -> None:
 
 def _require(found: Refusal | None) -> None:
     if found:
-        raise ModelError(found.what, where=found.where, fix=found.fix)
+        raise ModelError(found.what, where=found.where, fix=found.fix, code=found.code)
 
 
 def refusal(folder: Path) -> Refusal | None:
@@ -107,36 +108,38 @@ def _adapter(folder: Path) -> Refusal:
     if run.manifest.is_file() and (run.merged(place.name) / "config.json").is_file():
         fix = f"pass the model it was merged into: --model {run.merged(place.name)}"
     elif run.manifest.is_file():
-        fix = f"`alphaf run --run {run.name}` goes on to its merge; then pass {run.merged(place.name)}"
+        fix = f"`alphaf run --run {run.full_name}` goes on to its merge; then pass {run.merged(place.name)}"
     else:
         fix = (
             "merge it into its base once, with peft's merge_and_unload() and save_pretrained() of model and tokenizer"
             " to a new folder, and pass that"
         )
-    return Refusal(
-        f"this is an adapter{f' to {base}' if base else ''}, no whole model", str(folder / "adapter_config.json"), fix
-    )
+    what = f"this is an adapter to {base}, no whole model" if base else "this is an adapter, no whole model"
+    return Refusal(what, str(folder / "adapter_config.json"), fix, "model.adapter")
 
 
 def _no_config(folder: Path) -> Refusal:
     """Return what a folder without a readable config.json holds instead."""
     file = folder / "config.json"
     if file.is_file():
-        return Refusal(f"no config.json that can be read: {_json_problem(file)}", str(file), "copy the file again")
+        what = f"no config.json that can be read: {_json_problem(file)}"
+        return Refusal(what, str(file), "copy the file again", "model.config_unusable")
     # The folder above, or a repository of the hub's cache.
     inner = sorted(path.parent for pattern in ("*/config.json", "*/*/config.json") for path in folder.glob(pattern))
     kinds = (
-        ("model_index.json", "this is a diffusion pipeline, no language model", "use a text model (…ForCausalLM)"),
-        ("*.gguf", *_GGUF),
+        ("model_index.json", "this is a diffusion pipeline, no language model", "use a text model (…ForCausalLM)",
+         "model.wrong_kind"),
+        ("*.gguf", *_GGUF, "model.quantised"),
         ("params.json", "the weights are in their makers' own layout (params.json), not in transformers'",
-         "pass the model as published for transformers, with config.json and safetensors"),
-        ("trainer_state.json", "this is a checkpoint without a config.json", "pass the folder of the merged model"),
+         "pass the model as published for transformers, with config.json and safetensors", "model.other_layout"),
+        ("trainer_state.json", "this is a checkpoint without a config.json", "pass the folder of the merged model",
+         "model.config_missing"),
     )  # fmt: skip
-    for pattern, what, fix in kinds:
+    for pattern, what, fix, code in kinds:
         if any(folder.glob(pattern)):
-            return Refusal(what, str(folder), fix)
+            return Refusal(what, str(folder), fix, code)
     fix = f"pass {inner[0]}" if inner else "name a folder that save_pretrained or `hf download` filled"
-    return Refusal("no config.json that can be read", str(folder), fix)
+    return Refusal("no config.json that can be read", str(folder), fix, "model.config_missing")
 
 
 def _json_problem(file: Path) -> str:
@@ -154,13 +157,12 @@ def _json_problem(file: Path) -> str:
 
 def _quantised(model: _Model) -> Refusal | None:
     if loaded_file(model.folder) is None and any(model.folder.glob("*.gguf")):
-        return Refusal(_GGUF[0], str(model.folder), _GGUF[1])
+        return Refusal(_GGUF[0], str(model.folder), _GGUF[1], "model.quantised")
     fix = "pass the unquantised model it was made from; QLoRA quantises that itself while it trains"
 
     def told(method: object, where: str) -> Refusal:
-        return Refusal(
-            f"the weights are quantised already ({method}): an adapter cannot be merged into them", where, fix
-        )
+        what = f"the weights are quantised already ({method}): an adapter cannot be merged into them"
+        return Refusal(what, where, fix, "model.quantised")
 
     for prefix, values in model.parts:
         # `quantization` is MLX's, compression_config that of compressed-tensors before 0.6.
@@ -183,7 +185,7 @@ def _two_halves(model: _Model) -> Refusal | None:
     if not model.config.get("is_encoder_decoder"):
         return None
     what = f"this is an encoder-decoder ({model.config.get('model_type', 'unknown')}); only decoders are trained here"
-    return Refusal(what, f"{model.place}, key is_encoder_decoder", "use a decoder (…ForCausalLM)")
+    return Refusal(what, f"{model.place}, key is_encoder_decoder", "use a decoder (…ForCausalLM)", "model.wrong_kind")
 
 
 def _other_senses(model: _Model) -> Refusal | None:
@@ -195,7 +197,7 @@ def _other_senses(model: _Model) -> Refusal | None:
         " models of text alone are trained and merged here"
     )
     fix = "use a text model of the same family (…ForCausalLM); of some the makers publish one, such as gemma-3-1b-it"
-    return Refusal(what, f"{model.place}, key {key or 'architectures'}", fix)
+    return Refusal(what, f"{model.place}, key {key or 'architectures'}", fix, "model.wrong_kind")
 
 
 def _experts(model: _Model) -> Refusal | None:
@@ -210,7 +212,7 @@ def _experts(model: _Model) -> Refusal | None:
     if not (where or tensor):
         return None
     what = "the model is a mixture of experts: LoRA leaves the experts out, and their merge cannot be checked"
-    return Refusal(what, where or f"{model.folder}: {tensor}", "use a dense model")
+    return Refusal(what, where or f"{model.folder}: {tensor}", "use a dense model", "model.experts")
 
 
 def _purpose(model: _Model) -> Refusal | None:
@@ -220,7 +222,7 @@ def _purpose(model: _Model) -> Refusal | None:
     fix = "use a language model (…ForCausalLM)"
     if (model.folder / "modules.json").is_file():
         what = "this is an embedding model of sentence-transformers, which writes no text"
-        return Refusal(what, str(model.folder / "modules.json"), fix)
+        return Refusal(what, str(model.folder / "modules.json"), fix, "model.wrong_kind")
     if named and not _CAUSAL.search(named) and not causal:
         kinds = (
             (r"Classification$|RewardModel$", "to classify"),
@@ -230,7 +232,8 @@ def _purpose(model: _Model) -> Refusal | None:
         made = next(
             (made for pattern, made in kinds if re.search(pattern, named)), "for something else than writing text"
         )
-        return Refusal(f"the model was made {made} ({named})", f"{model.place}, key architectures", fix)
+        what = f"the model was made {made} ({named})"
+        return Refusal(what, f"{model.place}, key architectures", fix, "model.wrong_kind")
     return None
 
 
@@ -241,11 +244,13 @@ def _no_head(folder: Path) -> Refusal | None:
         return None
     what = "the weights have no output head, and it is not the embedding either: it would be made up at random"
     where = f"{folder}; key tie_word_embeddings of its config.json: false"
-    return Refusal(what, where, "use a language model (…ForCausalLM)")
+    return Refusal(what, where, "use a language model (…ForCausalLM)", "model.no_head")
 
 
 def _diffusion(model: _Model) -> Refusal | None:
     if str(model.config.get("model_type")).lower() not in _DIFFUSION_TEXT:
         return None
     what = f"the model writes by diffusion ({model.config['model_type']}), not one token after another"
-    return Refusal(what, f"{model.place}, key model_type", "use an autoregressive model (…ForCausalLM)")
+    return Refusal(
+        what, f"{model.place}, key model_type", "use an autoregressive model (…ForCausalLM)", "model.wrong_kind"
+    )

@@ -47,11 +47,12 @@ def generic_preset(
     recipe = read_preset(first_file("generic.yaml", folders))
     local = expanded(path_or_hub_id)
     if not local.is_dir() and (local.is_file() or not is_repo_id(path_or_hub_id)):
-        what = "a file, not a model's folder" if local.is_file() else "neither a folder nor a hub id"
+        file, neither = "is a file, not a model's folder", "is neither a folder nor a hub id"
         raise ModelError(
-            f"{path_or_hub_id!r} is {what}",
+            f"{path_or_hub_id!r} {file if local.is_file() else neither}",
             where=f"--model {path_or_hub_id}",
             fix="give the path of a folder with config, tokenizer and weights, or a hub id such as ORG/NAME",
+            code="model.not_found",
         )
     if local.is_dir():
         folder: Path | None = real(local)
@@ -66,7 +67,9 @@ def generic_preset(
 
 def _no_preset(folder: Path | None, found: Mistake) -> ModelError:
     what = f"the model's files describe no model that can be trained: {found.key}: {found.message.lower()}"
-    return ModelError(what, where=f"{folder}/config.json", fix="copy the file again, or correct it")
+    return ModelError(
+        what, where=f"{folder}/config.json", fix="copy the file again, or correct it", code="model.config_unusable"
+    )
 
 
 def _facts_of(folder: Path, recipe: ModelPreset, template: str | None) -> dict[str, Any]:
@@ -96,6 +99,7 @@ def _facts_of(folder: Path, recipe: ModelPreset, template: str | None) -> dict[s
                 "the model needs ChatML's markers added, and their rows in its head (embed_out) cannot be merged",
                 where=str(folder),
                 fix="use a model whose vocabulary has <|im_end|>, or one with a chat template of its own",
+                code="model.not_supported",
             )
         # axolotl knows the head by its old name only: it would put LoRA on it, which cannot be merged back.
         sft |= {"lora_target_linear": False, "lora_target_modules": list(linear)}
@@ -149,8 +153,9 @@ def _chat_facts(folder: Path, asked: str | None) -> dict[str, Any]:
     if not any(all((folder / name).is_file() for name in group) for group in COMPLETE):
         raise ModelError(
             "the folder has no tokenizer",
-            where=f"{folder}: neither {', nor '.join(' + '.join(group) for group in COMPLETE)}",
+            where=f"{folder}: none of {', '.join(' + '.join(group) for group in COMPLETE)}",
             fix="copy the tokenizer's files there from the model it was made from",
+            code="model.tokenizer_missing",
         )
     known = read_vocabulary(folder)
     vocabulary = added_tokens(folder) if known is None else known  # tokenizer.model's pieces only a library can read
@@ -166,6 +171,7 @@ def _chat_facts(folder: Path, asked: str | None) -> dict[str, Any]:
             f"the tokenizer has no {lacking}",
             where=str(folder / "tokenizer_config.json"),
             fix="write a preset for the model that names special_tokens, and pass its name as --model",
+            code="model.token_missing",
         )
     return {
         "chat_template": ("jinja" if bos else "chatml") if chatml else "tokenizer_default",

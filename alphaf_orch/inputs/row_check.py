@@ -91,7 +91,7 @@ def read_part(
                     break
             part.size += len(raw)
     except LongLineError as error:
-        part.mistakes.add(part.lines + 1, str(error), fix="Write one row on each line")
+        part.mistakes.add(part.lines + 1, str(error), fix="Write one row on each line", code="data.line_too_long")
     return part
 
 
@@ -186,12 +186,14 @@ class _Checker:
             part.broken = Broken(number, part.size, raw)
         except json.JSONDecodeError as error:
             what = f"invalid JSON: {error.msg} (column {error.colno})"
-            part.mistakes.add(number, what, fix="Write one complete JSON object on each line")
+            part.mistakes.add(number, what, fix="Write one complete JSON object on each line", code="data.invalid_json")
             part.unreadable = not part.parsed and len(part.mistakes) == SHOWN
         except (ValueError, RecursionError) as error:
             cut = isinstance(error, UnicodeEncodeError)
             reason = "a \\u escape is half a surrogate pair (a cut emoji)" if cut else str(error)
-            part.mistakes.add(number, f"invalid JSON: {reason}", fix=_REREAD)
+            part.mistakes.add(
+                number, f"invalid JSON: {reason}", fix=_REREAD, code="data.broken_text" if cut else "data.invalid_json"
+            )
         else:
             if row is not _BLANK:
                 part.parsed = True
@@ -206,12 +208,12 @@ class _Checker:
             if found != part.form:
                 what = f"mixed formats: '{found}' here, '{part.form}' in the rows before"
                 fix = "Keep one format in a file: convert these rows, or put them into a second file"
-                part.mistakes.add(part.lines, what, fix=fix)
+                part.mistakes.add(part.lines, what, fix=fix, code="data.mixed_formats")
                 return
             messages = conversation(row) if want == "chat" else _both(row)
         except RowError as error:
             fix = f"Correct or delete this row. {NEEDED[want]}."
-            part.mistakes.add(part.lines, str(error), key=error.key, fix=fix)
+            part.mistakes.add(part.lines, str(error), key=error.key, fix=fix, code=error.code)
             return
         if any("train" in message for message in messages):
             part.masks.setdefault(masking_keys(row), part.lines)

@@ -97,7 +97,9 @@ def parse_source(text: str) -> Source:
     if hub_id and not text.lower().endswith(_FILE_SUFFIXES) and not path.parent.is_dir():
         split = hub_id["split"] or "train"
         return Source(hub_id["repo"], "hub", split, config=hub_id["config"], revision=hub_id["revision"])
-    raise DataError(f"no such file: {text}", where=str(path.absolute()), fix=missing_hint(path))
+    raise DataError(
+        f"no such file: {text}", where=str(path.absolute()), fix=missing_hint(path), code="data.file_missing"
+    )
 
 
 def refuse_pattern(file: Path, where: str, fix: str) -> None:
@@ -105,7 +107,7 @@ def refuse_pattern(file: Path, where: str, fix: str) -> None:
     pattern = _PATTERN.search(str(file))
     if pattern:
         what = f"the path contains {pattern[0]!r}, which the data loader reads as a pattern, not as a name"
-        raise DataError(what, where=where, fix=fix)
+        raise DataError(what, where=where, fix=fix, code="data.path_pattern")
 
 
 def _refuse_evaluation_sets(text: str, path: Path) -> None:
@@ -117,6 +119,7 @@ def _refuse_evaluation_sets(text: str, path: Path) -> None:
                 f"{name} is an evaluation set: a model trained on it can no longer be tested with it",
                 where=text,
                 fix="take it out of the training data; `alphaf eval` is what uses it",
+                code="data.evaluation_set",
             )
 
 
@@ -149,6 +152,7 @@ def locate_hub(source: Source, env: Mapping[str, str]) -> Source:
         fix=f"Where there is a network run: hf download --repo-type dataset {source.path}{revision}; pack the folder "
         f"{target.name} of its cache with tar, which keeps the links, and unpack it in {target.parent}. "
         "Or give a local file.",
+        code="data.not_here",
     )
 
 
@@ -249,7 +253,12 @@ def entry_key(entry: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, Any
     """
     path = entry.get("path")
     if not isinstance(path, str) or not path:
-        raise DataError("a datasets entry has no path", where="key datasets", fix="give it axolotl's key `path`")
+        raise DataError(
+            "a datasets entry has no path",
+            where="key datasets",
+            fix="give it axolotl's key `path`",
+            code="data.key_missing",
+        )
     place = expanded(path)
     _refuse_evaluation_sets(path, place)
     if not place.exists():

@@ -70,7 +70,12 @@ def require_weights(preset: ModelPreset, state: WeightsState, env: Mapping[str, 
         fix = "copy the named files into the folder again, or pass another --model"
     else:
         fix = f"remove {state.path} and run again: it is made anew"
-    raise ModelError(f"the weights of {preset.name} {what}", where=where, fix=fix)
+    raise ModelError(
+        f"the weights of {preset.name} {what}",
+        where=where,
+        fix=fix,
+        code="model.not_here" if state.kind == "missing" else "model.incomplete",
+    )
 
 
 def missing_files(model_dir: Path) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ def ensure_answers(
     key = _key(model, prompts, reference, max_new_tokens)
     final = paths.answers(model.stage, prompts.name)
     if _lacking(wanted, _glance(final, key)):
-        what = f"the making of answers of run {paths.name}"
+        what = f"the making of answers of run {paths.full_name}"
         with held(paths.answers_lock, what, heed=paths.stop_wish) as lock_fd:
             kept = _kept(final, key, paths, console)  # another call may have ended before the lock
             lacking = _lacking(wanted, kept)
@@ -221,5 +221,5 @@ def _generate(
     left = _lacking(prompts, made)
     if left:
         what = f"{name} ended without an answer to {len(left)} prompts, the first of them {left[0].id}"
-        raise StageError(what, where=f"{output}; log: {line.log}", fix=again)
+        raise StageError(what, where=f"{output}; log: {line.log}", fix=again, code="stage.results_incomplete")
     return made

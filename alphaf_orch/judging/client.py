@@ -136,6 +136,7 @@ class JudgeClient:
                     f"the judge does not answer: {error}",
                     where=f"{self._preset.url}/models",
                     fix="start the server, or name another with --judge URL; answers that are made already are kept",
+                    code="tool.no_answer",
                 ) from None
             listed = body.get("data")
             listed = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
@@ -145,6 +146,7 @@ class JudgeClient:
                     f"the server lists {', '.join(names) or 'no model'}: one judge must be named",
                     where=f"{self._preset.url}/models",
                     fix="say --judge-model NAME",
+                    code="config.server_model",
                 )
             self.model = names[0]
             self.context = _count(listed[0].get("max_model_len"))  # vLLM and SGLang tell it

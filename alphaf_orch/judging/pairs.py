@@ -115,13 +115,16 @@ def judge_pairs(
 
 def _check(prompts: PromptSet) -> None:
     if not prompts.prompts:
-        raise DataError("the prompt set is empty", where=prompts.name, fix="give it at least one prompt")
+        raise DataError(
+            "the prompt set is empty", where=prompts.name, fix="give it at least one prompt", code="data.no_rows"
+        )
     for prompt in prompts.prompts:
         if len(prompt.turns) not in (1, 2):
             raise DataError(
                 f"prompt {prompt.id} has {len(prompt.turns)} turns",
                 where=prompts.name,
                 fix="judge conversations of one or two user turns",
+                code="data.too_many_turns",
             )
 
 

@@ -23,6 +23,7 @@ class JudgeLine:
         self._unanswered = unanswered
         self._done = self._unreadable = self._refused = self._tokens = 0
         self._started = self._shown = time.monotonic()
+        self._told = self._counts()
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> JudgeLine:
@@ -49,9 +50,12 @@ class JudgeLine:
         """Show how far it is: at once on a terminal, every 15 seconds elsewhere."""
         if self._live:
             self._live.update(Text(self._line()), refresh=True)
-        elif time.monotonic() - self._shown > _PLAIN_EVERY_S:
-            self._shown = time.monotonic()
+        elif time.monotonic() - self._shown > _PLAIN_EVERY_S and self._counts() != self._told:
+            self._shown, self._told = time.monotonic(), self._counts()
             self._print(self._line())
+
+    def _counts(self) -> tuple[int, ...]:
+        return (self._done, self._tokens, self._unreadable, self._refused, self._unanswered.count)
 
     def _print(self, text: str) -> None:
         tell(self._console, text)

@@ -51,7 +51,12 @@ def judge_run(asked: JudgeOptions, console: Console, *, verbose: bool) -> tuple[
     Raises ConfigError where no run is named, and for options that cannot be meant together.
     """
     if asked.run is None:
-        raise ConfigError("no run is named", where="--run", fix="say --run NAME; `alphaf runs` lists them")
+        raise ConfigError(
+            "no run is named",
+            where="--run",
+            fix="say --run NAME; `alphaf runs` lists them",
+            code="config.nothing_named",
+        )
     paths = existing_run(asked.run)
     keep_in(paths.log("alphaf"))
     config = None if asked.summary else run_config(paths)  # figures of what is there: nothing to tell anybody of
@@ -75,6 +80,7 @@ def _compare(paths: RunPaths, asked: JudgeOptions, console: Console, *, verbose:
             "a comparison has no task and no repeated votes",
             where="--task" if asked.task else "--repeat",
             fix="add --votes, or leave it out",
+            code="config.not_together",
         )
     a, b = check_stages(asked.a, asked.b)
     folder = paths.judge(f"{a}-vs-{b}")
@@ -105,7 +111,10 @@ def _vote(paths: RunPaths, asked: JudgeOptions, console: Console, *, verbose: bo
 
     if asked.prompts and asked.task:
         raise ConfigError(
-            "votes are on a task or on prompts", where="--task, --prompts", fix="leave out one of the two"
+            "votes are on a task or on prompts",
+            where="--task, --prompts",
+            fix="leave out one of the two",
+            code="config.not_together",
         )
     folders = _folders(paths)
     prompts = load_prompts(asked.prompts, folders) if asked.prompts else None

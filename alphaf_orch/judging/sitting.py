@@ -126,6 +126,7 @@ async def _ask(
             f"{given_up}: {failures.last}",
             where=f"{preset.url}; verdicts so far: {sitting.path}",
             fix=f"{failures.fix or _LOG}; the same command goes on with the questions that lack a verdict",
+            code="tool.no_answer",
         )
     if sitting.questions and not summary["judged"]:
         raise _nothing_read(sitting, summary)
@@ -139,6 +140,7 @@ def _nothing_read(sitting: Sitting, summary: Row) -> JudgeError:
         where=str(sitting.path),
         fix="mend the cause (max_tokens, the server's context, the judge itself); what was refused is asked again by"
         " the same command, for what could not be read rename or remove that folder first",
+        code="judge.nothing_readable",
     )
 
 

@@ -62,6 +62,7 @@ def malformed(path: Path, number: int, error: Exception) -> RunStateError:
         f"a line is no verdict: {error!r}",
         where=f"{path} line {number}",
         fix=f"{mending(path)}; the next run asks for what the line held",
+        code="run.unreadable",
     )
 
 
@@ -70,9 +71,16 @@ def check_stages(a: str | None, b: str | None) -> tuple[str, str]:
     for option, stage in (("--a", a), ("--b", b)):
         if stage not in CHAIN:
             what = f"{stage} is no stage of the chain" if stage else f"{option} is missing: two models are compared"
-            raise ConfigError(what, where=option, fix=f"use {', '.join(CHAIN)}; for example --a dpo --b sft")
+            raise ConfigError(
+                what,
+                where=option,
+                fix=f"use {', '.join(CHAIN)}; for example --a dpo --b sft",
+                code="config.unknown_name" if stage else "config.key_missing",
+            )
     if a == b:
-        raise ConfigError(f"{a} cannot be compared with itself", where="--a, --b", fix="name two stages")
+        raise ConfigError(
+            f"{a} cannot be compared with itself", where="--a, --b", fix="name two stages", code="config.given_twice"
+        )
     return str(a), str(b)
 
 
@@ -84,7 +92,10 @@ def write_summary(folder: Path, a: str, b: str, without_row: int | None = None) 
     path = folder / "verdicts.jsonl"
     if absent(path) or (path.is_file() and not path.stat().st_size):
         raise RunStateError(
-            f"{a} was not judged against {b} in this run", where=str(path), fix="leave out --summary to judge them"
+            f"{a} was not judged against {b} in this run",
+            where=str(path),
+            fix="leave out --summary to judge them",
+            code="run.not_judged",
         )
     summary = summarize(path, a, b, missing(folder) if without_row is None else without_row)
     write_atomic(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")

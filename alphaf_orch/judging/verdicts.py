@@ -41,6 +41,7 @@ def read_rows(path: Path) -> Iterator[Row]:
                 f"a line is no verdict: {told}" if told else "a line holds no JSON object",
                 where=f"{path} line {number}",
                 fix=f"remove that line: the next run asks for what it held; {mending(path)}",
+                code="run.unreadable",
             ) from None
         yield row
 
@@ -128,4 +129,5 @@ class VerdictFile:
             f"the verdicts kept here do not belong to this question ({difference})",
             where=str(self._path.parent),
             fix="take the change back, or rename or remove that folder to judge anew",
+            code="run.other_inputs",
         )

@@ -54,12 +54,18 @@ def from_samples(paths: RunPaths, task: str, stages: Sequence[str]) -> list[Vote
     chosen = stages or [stage for stage in CHAIN if not absent(paths.eval_samples(stage, task))]
     for stage in chosen or CHAIN[:1]:
         if stage not in CHAIN:
-            raise ConfigError(f"{stage} is no stage of the chain", where="--a, --b", fix=f"use {', '.join(CHAIN)}")
+            raise ConfigError(
+                f"{stage} is no stage of the chain",
+                where="--a, --b",
+                fix=f"use {', '.join(CHAIN)}",
+                code="config.unknown_name",
+            )
         if absent(paths.eval_samples(stage, task)):
             raise RunStateError(
                 f"there are no answers of {stage} to {task}" if stages else f"no model was evaluated on {task}",
                 where=str(paths.eval_samples(stage, task)),
-                fix=f"run `alphaf eval --run {paths.name}` first, or name another task with --task",
+                fix=f"run `alphaf eval --run {paths.full_name}` first, or name another task with --task",
+                code="run.not_evaluated",
             )
     for stage in chosen:  # cut samples would be voted on as if they were all
         check_samples(paths.eval_samples(stage, task), read_result(paths.eval_result(stage, task)))
@@ -117,11 +123,17 @@ def judge_votes(
             f"{repeat} votes at temperature 0 are one vote, {repeat} times",
             where="--repeat",
             fix="name a judge preset with a temperature above 0, or leave out --repeat",
+            code="config.not_together",
         )
     wording = templates.identity("vote")
     voted = list(rows)
     if not voted:
-        raise DataError("no row has a gold answer to vote against", where=folder.name, fix="name another source")
+        raise DataError(
+            "no row has a gold answer to vote against",
+            where=folder.name,
+            fix="name another source",
+            code="data.no_gold_answer",
+        )
     known = {(row.stage, row.id): row.keys(wording) for row in voted}
     stages = list(dict.fromkeys(row.stage for row in voted))
     first = [row for stage in stages for row in [r for r in voted if r.stage == stage][:limit]]
@@ -149,7 +161,9 @@ def write_vote_summary(folder: Path, without_row: int | None = None) -> dict[str
     """
     votes = folder / "votes.jsonl"
     if absent(votes) or (votes.is_file() and not votes.stat().st_size):
-        raise RunStateError("nothing was voted on here", where=str(votes), fix="leave out --summary to vote")
+        raise RunStateError(
+            "nothing was voted on here", where=str(votes), fix="leave out --summary to vote", code="run.not_judged"
+        )
     summary = summarize_votes(votes, missing(folder) if without_row is None else without_row)
     write_atomic(folder / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return summary

@@ -78,10 +78,12 @@ class JudgePrompts:
                 f"the judge's template asks for a variable that does not exist: {error.problem}",
                 where=str(file),
                 fix=f"use one of: {', '.join(sorted([*values, 'boundary']))}",
+                code="config.template_variable",
             ) from None
         except TemplateError as error:
             raise ConfigError(
                 f"the judge's template cannot be read: {error.problem}",
                 where=f"{file} line {error.line}" if error.line else str(file),
                 fix="templates hold `{{ name | shown }}` only",
+                code="config.template_invalid",
             ) from None

@@ -84,6 +84,7 @@ def check_amount(report: Report, recipe: Recipe, ranks: int, section: str, where
             f"{section} would train no step: {_why_none(report, recipe, ranks)}",
             where=where,
             fix=f"with these data: {works}; or give more" if works else "give more data",
+            code="data.no_step",
         )
     rows, held_out = rows_left(report, recipe), rows_held_out(report, recipe)
     warnings = []

@@ -110,6 +110,7 @@ def find_base(
             f"the base model is not the one this run began with ({insisted} then, {identity} now)",
             where=str(state.path),
             fix="bring the first one back, or start again with --run NEW",
+            code="run.other_inputs",
         )
     return _as_safetensors(BaseModelRef(str(state.path), None, identity, None, preset.name), state.path, python)
 

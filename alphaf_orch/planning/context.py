@@ -37,6 +37,7 @@ def recipe_layers(resolved: Resolved, section: Section) -> recipes.Layers:
             "lora_r means nothing in full fine-tuning",
             where="keys sft.adapter and sft.lora_r",
             fix="drop lora_r, or use adapter=lora",
+            code="config.not_together",
         )
     tracked = {key: value for key, value in user.items() if key in TRACKER_KEYS}
     engine = resolved.laid.layers if section == "sft" else ()

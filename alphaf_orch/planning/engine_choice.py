@@ -109,4 +109,9 @@ def _setup(resolved: Resolved, engine: Engine) -> Setup:
 
 def _does_not_fit(figures: str, setting: str = "") -> ConfigError:
     other = f"say --set {setting}" if setting else "train it on more GPUs, over all of which an engine cuts it"
-    return ConfigError(figures, where="key sft.adapter: full", fix=f"{other}; or train an adapter: --set adapter=qlora")
+    return ConfigError(
+        figures,
+        where="key sft.adapter: full",
+        fix=f"{other}; or train an adapter: --set adapter=qlora",
+        code="config.does_not_fit",
+    )

@@ -170,7 +170,12 @@ def refuse(engine: str, recipe: Mapping[str, Any], own: Mapping[str, Any], facts
     for line in REFUSALS:
         if engine in line.engines and all(test(at(values, key)) for key, test in line.when.items()):
             said = {"engine": engine, "optimizer": recipe.get("optimizer")}
-            raise ConfigError(line.what.format(**said), where=_where(line, facts), fix=line.fix.format(**said))
+            raise ConfigError(
+                line.what.format(**said),
+                where=_where(line, facts),
+                fix=line.fix.format(**said),
+                code="config.engine_refuses",
+            )
 
 
 def at(values: Any, key: str) -> Any:

@@ -78,7 +78,10 @@ def laid(
         above = render(template, shape).values
         for name in above.keys() - set(_SECTIONS):
             raise ConfigError(
-                f"{name}: an engine has no such section", where=str(template), fix=f"use {', '.join(_SECTIONS)}"
+                f"{name}: an engine has no such section",
+                where=str(template),
+                fix=f"use {', '.join(_SECTIONS)}",
+                code="config.unknown_key",
             )
         parts = _merged(parts, above)
     wanted = ("recipe", adapter, *(("offload",) if engine.offload else ()))
@@ -114,9 +117,13 @@ def _of_yours(own: Any, config: dict[str, Any]) -> dict[str, Any]:
     try:
         given = parse_json(small_text(expanded(own), subject="deepspeed: the file is "))
     except (OSError, ValueError) as error:
-        raise ConfigError(f"deepspeed: {error}", where=f"key sft.deepspeed: {own}", fix=fix) from None
+        raise ConfigError(
+            f"deepspeed: {error}", where=f"key sft.deepspeed: {own}", fix=fix, code="config.invalid_json"
+        ) from None
     if not isinstance(given, dict):
-        raise ConfigError("deepspeed: not a JSON object", where=f"key sft.deepspeed: {own}", fix=fix)
+        raise ConfigError(
+            "deepspeed: not a JSON object", where=f"key sft.deepspeed: {own}", fix=fix, code="config.invalid_json"
+        )
     return given
 
 

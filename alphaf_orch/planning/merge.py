@@ -79,6 +79,7 @@ def _recipe(resolved: Resolved, settings: MergeSettings, inputs: MergeInputs) ->
                 f"{settings.method} has no setting {key}{nearest(key, (*free, *WHO))}",
                 where=f"key merge.{key}",
                 fix=f"its settings are: {', '.join(free)}",
+                code="config.unknown_key",
             )
     layers: list[tuple[str, Mapping[str, Any]]] = []
     if resolved.config.merge_dtype:
@@ -99,10 +100,14 @@ def _check_identities(settings: MergeSettings, inputs: MergeInputs, own: str) ->
                 f"the partners {seen[partner.identity]} and {asked} are the same model",
                 where=partner.path,
                 fix="name it once",
+                code="model.given_twice",
             )
         if partner.path == own:
             raise ModelError(
-                f"the partner {asked} is the run's own model", where=partner.path, fix="name another partner"
+                f"the partner {asked} is the run's own model",
+                where=partner.path,
+                fix="name another partner",
+                code="model.given_twice",
             )
         same = partner.identity == base.identity if partner.identity and base.identity else partner.path == base.path
         if same and settings.method not in WITHOUT_BASE:
@@ -110,6 +115,7 @@ def _check_identities(settings: MergeSettings, inputs: MergeInputs, own: str) ->
                 f"the partner {asked} is the base of the merge itself, so it adds nothing",
                 where=partner.path,
                 fix="name another partner or merge.base, or mix the two with linear",
+                code="model.given_twice",
             )
         if partner.identity:
             seen[partner.identity] = asked
@@ -131,6 +137,7 @@ def _look(
                 f"{model.name} cannot be merged with the run's {inputs.section} model: {reason}",
                 where=f"{facts.folder} and {own.folder}",
                 fix="merge models of one architecture and shape",
+                code="model.not_mergeable",
             )
         if inputs.trained:
             notes += differences(own, facts, model.name)
@@ -154,6 +161,7 @@ def _keeps_tokens(own: ModelFacts, base: ModelFacts, name: str) -> None:
             f" such as {lost[0]!r}",
             where=f"key merge.tokenizer; {name} has no such token there",
             fix="use tokenizer: run, or union",
+            code="config.tokens_lost",
         )
 
 

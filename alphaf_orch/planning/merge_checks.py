@@ -58,7 +58,12 @@ def read_facts(folder: Path) -> ModelFacts:
     """Return the facts of a model folder; raise ModelError where its config.json or weights cannot be read."""
     config = model_json(folder / "config.json")
     if config is None:
-        raise ModelError("no config.json that can be read", where=str(folder), fix="copy the model's files again")
+        raise ModelError(
+            "no config.json that can be read",
+            where=str(folder),
+            fix="copy the model's files again",
+            code="model.unreadable",
+        )
     tensors = [tensor for file in safetensors_files(folder) for tensor in read_tensors(file).items()]
     shapes = {name: tensor.shape for name, tensor in tensors}
     dtypes = [_FLOATS[tensor.dtype] for _, tensor in tensors if tensor.dtype in _FLOATS]

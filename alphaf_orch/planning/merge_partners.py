@@ -116,6 +116,7 @@ def _not_here(asked: str, model: MergeModel, env: Mapping[str, str]) -> ModelErr
             f"the merge model {asked} is not made yet",
             where=model.path,
             fix=f"`alphaf run --model {asked}` makes it; or name another partner",
+            code="model.not_here",
         )
     place = hub_cache.repo_dir(model.name, "model", env)
     return ModelError(
@@ -123,19 +124,23 @@ def _not_here(asked: str, model: MergeModel, env: Mapping[str, str]) -> ModelErr
         where=f"{model.name} is not in {place}",
         fix=f"on a machine with a network run `hf download {model.name}` and copy its folder {place.name} to"
         f" {place.parent}; or name the path of a model folder; or allow the download with --online",
+        code="model.not_here",
     )
 
 
 def _check(asked: str, folder: Path, *, trust_remote_code: bool) -> None:
     refused = refusal(folder)
     if refused:
-        raise ModelError(f"the merge model {asked}: {refused.what}", where=refused.where, fix=refused.fix)
+        raise ModelError(
+            f"the merge model {asked}: {refused.what}", where=refused.where, fix=refused.fix, code=refused.code
+        )
     lacking = missing_files(folder)
     if lacking:
         raise ModelError(
             f"the files of the merge model {asked} are incomplete",
             where=f"{folder}: {'; '.join(lacking)}",
             fix="copy the named files again",
+            code="model.incomplete",
         )
     refuse_pickles(
         f"the merge model {asked}",
@@ -148,4 +153,5 @@ def _check(asked: str, folder: Path, *, trust_remote_code: bool) -> None:
             f"the merge model {asked} runs python code that comes with its weights",
             where=str(folder),
             fix="read its .py files, then pass --trust-remote-code when the run is started",
+            code="model.runs_code",
         )

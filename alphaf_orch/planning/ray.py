@@ -32,6 +32,7 @@ def layer(given: Mapping[str, Any], ranks: int, run: str, *, gpu: bool) -> dict[
             "use_ray needs GPUs: axolotl asks Ray for workers with one each, and Ray waits until there are",
             where="key sft.use_ray; axolotl/cli/train.py, ScalingConfig(use_gpu=True)",
             fix="leave it out to train on a CPU, or say --gpus N",
+            code="config.needs_gpu",
         )
     workers = given.get("ray_num_workers", ranks)
     if workers != ranks:
@@ -39,6 +40,7 @@ def layer(given: Mapping[str, Any], ranks: int, run: str, *, gpu: bool) -> dict[
             f"ray_num_workers is {workers}, and the global batch is cut for {ranks} GPUs",
             where="key sft.ray_num_workers",
             fix="leave it out, and say --gpus N (of each machine) and --nodes M",
+            code="config.wrong_value",
         )
     # Ray keeps its own state in a folder of that name in output_dir; where none is given, in a new one each time.
     return {"ray_num_workers": ranks, "ray_run_name": given.get("ray_run_name") or run}

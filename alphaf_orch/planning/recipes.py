@@ -76,7 +76,9 @@ def hardware_layer(folders: tuple[Path, ...], gpus: int, section: str) -> tuple[
     values = parse_yaml(template_text(file), str(file)).get(section) or {}
     if not isinstance(values, dict):
         what = f"{section} is no mapping of keys"
-        raise ConfigError(what, where=f"{file}, key {section}", fix="write `key: value` lines")
+        raise ConfigError(
+            what, where=f"{file}, key {section}", fix="write `key: value` lines", code="config.not_a_mapping"
+        )
     check_section(section, values, file)
     return f"{_HARDWARE}{kind}.yaml", values
 
@@ -155,6 +157,7 @@ def keep_global_batch(recipe: Rendered, layers: Layers, *, written_for: int, gpu
             where=option,
             fix=f"use one of {', '.join(map(str, workable))} GPUs, or set micro_batch_size or"
             " gradient_accumulation_steps yourself",
+            code="config.batch_not_divisible",
         )
     return {"gradient_accumulation_steps": steps}
 

@@ -16,19 +16,20 @@ FAILED, CONFIG, DATA, MODEL, RUN_STATE, STAGE, CONTRACT, TOOL = 1, 2, 3, 4, 6, 7
 
 
 class Failure(SystemExit):
-    """An end with an exit code and one message: what failed, where, and what to do next.
+    """An end with an exit code and one message: what failed, where, and what to do next, and its identifier `code`.
 
     No `except Exception` of the tool around it takes it for a fault that can be gone over.
     """
 
-    def __init__(self, code: int, what: str, *, where: object, fix: str) -> None:
+    def __init__(self, exit_code: int, what: str, *, where: object, fix: str, code: str) -> None:
         self.message = f"error: {what}\n  where: {where}\n  next:  {fix}"
         super().__init__(self.message)
-        self.code = code
+        self.code = exit_code  # python's own name: what the process ends with
+        self.identifier = code
 
     def show(self) -> None:
         """Print the message as the orchestrator reads it out of a log."""
-        print(self.message, file=sys.stderr, flush=True)
+        print(f"{self.message}\n  code:  {self.identifier}", file=sys.stderr, flush=True)
 
 
 def program(main: Callable[[list[str]], int | None]) -> None:
@@ -58,11 +59,15 @@ def read_config(path: str, needed: Iterable[str] = (), *, filled: Iterable[str] 
     try:
         given = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Failure(CONFIG, f"cannot read the config: {error}", where=path, fix="Correct the file") from error
+        raise Failure(
+            CONFIG, f"cannot read the config: {error}", where=path, fix="Correct the file", code="config.unreadable"
+        ) from error
     config: dict[str, Any] = given if isinstance(given, dict) else {}
     missing = [*(key for key in needed if key not in config), *(key for key in filled if not config.get(key))]
     if missing:
-        raise Failure(CONFIG, f"missing keys: {', '.join(missing)}", where=path, fix="Add them")
+        raise Failure(
+            CONFIG, f"missing keys: {', '.join(missing)}", where=path, fix="Add them", code="config.key_missing"
+        )
     return config
 
 

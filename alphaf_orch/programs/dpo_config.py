@@ -49,13 +49,16 @@ class DpoConfig(Trackers):
     output_dir: Text
     datasets: Annotated[list[DatasetSpec], Field(min_length=1)]
     backend: Literal["auto", "unsloth", "transformers"]
+    """What trains: unsloth on CUDA, plain transformers elsewhere (auto)."""
     load_in_4bit: Flag
     bf16: Flag | Literal["auto"]
     trust_remote_code: Flag
     sequence_len: Count
     beta: Positive
+    """How strongly the trained model is held to the one it began as."""
     # TRL's exo_pair and robust need a label_smoothing of their own; sft is no preference loss.
     loss_type: Literal["sigmoid", "hinge", "ipo", "apo_zero", "apo_down", "sigmoid_norm", "nca_pair"]
+    """TRL's preference loss."""
     learning_rate: Positive
     lr_scheduler: Text
     warmup_ratio: Fraction
@@ -91,13 +94,13 @@ def load_config(path: Path) -> DpoConfig:
         return TypeAdapter(DpoConfig).validate_python(raw)
     except OSError as error:
         what = f"cannot read the DPO config: {error.strerror}"
-        raise Failure(CONFIG, what, where=path, fix="check the path") from error
+        raise Failure(CONFIG, what, where=path, fix="check the path", code="config.unreadable") from error
     except yaml.YAMLError as error:
         what = f"the DPO config is not YAML: {error}"
-        raise Failure(CONFIG, what, where=path, fix="mend the file") from error
+        raise Failure(CONFIG, what, where=path, fix="mend the file", code="config.invalid_yaml") from error
     except ValidationError as error:
         what = f"the DPO config cannot be used: {'; '.join(_problems(error))}"
-        raise Failure(CONFIG, what, where=path, fix="mend the recipe (dpo.yaml)") from error
+        raise Failure(CONFIG, what, where=path, fix="mend the recipe (dpo.yaml)", code="config.wrong_value") from error
 
 
 def _problems(error: ValidationError) -> list[str]:

@@ -17,11 +17,12 @@ Unit = Literal["line", "row"]
 
 @dataclass(frozen=True)
 class Mistake:
-    """One row that must not be trained on: its line (or row, from 1), what is wrong, the key inside it, what to do."""
+    """One row that must not be trained on: its line (or row, from 1), what is wrong, what to do, the key inside it."""
 
     number: int
     what: str
     fix: str
+    code: str
     key: str = ""
 
     @property
@@ -44,9 +45,9 @@ class Mistakes:
     def __len__(self) -> int:
         return self.kinds.total()
 
-    def add(self, number: int, what: str, *, fix: str, key: str = "") -> None:
+    def add(self, number: int, what: str, *, fix: str, code: str, key: str = "") -> None:
         """Count the mistake of one row; rows come in their order."""
-        self._add(Mistake(number, what, fix, key))
+        self._add(Mistake(number, what, fix, code, key))
 
     def extend(self, later: Mistakes, before: int) -> None:
         """Add what was found in the next part of the file, whose first row has `before` rows in front of it."""
@@ -58,12 +59,16 @@ class Mistakes:
             self._count(kind, count)
 
     def check(self, error: Callable[..., BaseException], *, alone: bool = False) -> None:
-        """Raise `error(what, where=…, fix=…)` if there is one: of one, or the first `alone`, its own words."""
+        """Raise `error(what, where=…, fix=…, code=…)` if there is one: of one, or the first `alone`, its own words."""
         if self.first:
             fix = "; ".join(_once(mistake.fix.removesuffix(".") for mistake in self.first))
             one = self.first[0]
             what, fix = (one.what, one.fix) if alone or len(self) == 1 else (self._listed(), fix)
-            raise error(what, where=self._place(one), fix=fix)
+            raise error(what, where=self._place(one), fix=fix, code=self._code(alone=alone))
+
+    def _code(self, *, alone: bool) -> str:
+        codes = {mistake.code for mistake in self.first[: 1 if alone else None]}
+        return codes.pop() if len(codes) == 1 else "data.several_mistakes"
 
     def _add(self, mistake: Mistake) -> None:
         if len(self.first) < SHOWN:
@@ -76,15 +81,19 @@ class Mistakes:
 
     def _place(self, mistake: Mistake) -> str:
         key = f", key {mistake.key}" if mistake.key else ""
-        return f"{self.path} {self.unit} {mistake.number}{key}"
+        return f"{self.path} {self._at(mistake)}{key}"
+
+    def _at(self, mistake: Mistake) -> str:
+        return f"line {mistake.number}" if self.unit == "line" else f"row {mistake.number}"
 
     def _listed(self) -> str:
         shown = f", the first {len(self.first)} of them" if len(self) > len(self.first) else ""
-        lines = [f"{len(self):,} {self.unit}s that must not be trained on{shown} by kind:"]
+        found = f"{len(self):,} lines" if self.unit == "line" else f"{len(self):,} rows"
+        lines = [f"{found} that must not be trained on{shown} by kind:"]
         for kind in _once(mistake.kind for mistake in self.first):
             here = [mistake for mistake in self.first if mistake.kind == kind]
             lines.append(f"  {kind} ({self.kinds[kind]:,})")
-            lines += [f"    {self.unit} {m.number}{_detail(m)}" for m in here]
+            lines += [f"    {self._at(m)}{_detail(m)}" for m in here]
         rest = self.kinds.copy()
         rest.subtract(mistake.kind for mistake in self.first)
         more = [f"{count:,} x {kind}" for kind, count in rest.most_common(SHOWN) if count > 0]

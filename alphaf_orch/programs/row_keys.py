@@ -32,12 +32,13 @@ _CONTENT_FIRST = {"image", "images", "audio", "video", "tool", "tools", "functio
 
 
 class RowError(ValueError):
-    """A row that must not be trained on; str() is the reason and `key` the place inside the row."""
+    """A row that must not be trained on; str() is the reason, `key` the place inside the row, `code` the identifier."""
 
-    def __init__(self, key: str, problem: str) -> None:
+    def __init__(self, key: str, problem: str, *, code: str) -> None:
         super().__init__(f"{key} {problem}")
         self.key = key
         self.problem = problem
+        self.code = code
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -72,11 +73,21 @@ def trained(turn: Mapping[str, Any], place: str, *, assistant: bool) -> bool:
         # One type a key: the loader would stop at a column of numbers and booleans.
         if isinstance(value, bool) == (key == "weight") or value not in (0, 1):
             known = "0 or 1" if key == "weight" else "true or false"
-            raise RowError(f"{place}.{key}", f"is {value!r}, not {known}: a turn is trained on, or it is not")
+            raise RowError(
+                f"{place}.{key}",
+                f"is {value!r}, not {known}: a turn is trained on, or it is not",
+                code="data.wrong_mask",
+            )
         if value and not assistant:
-            raise RowError(f"{place}.{key}", "asks to train on a turn that is not the assistant's")
+            raise RowError(
+                f"{place}.{key}", "asks to train on a turn that is not the assistant's", code="data.wrong_mask"
+            )
     if len(set(map(bool, said.values()))) > 1:
-        raise RowError(place, f"says two things: {', '.join(f'{key} is {value!r}' for key, value in said.items())}")
+        raise RowError(
+            place,
+            f"says two things: {', '.join(f'{key} is {value!r}' for key, value in said.items())}",
+            code="data.wrong_mask",
+        )
     return assistant and all(said.values())
 
 
@@ -86,7 +97,9 @@ def check_turn_keys(turn: Mapping[str, Any], read: tuple[str, ...], place: str) 
         if key in read or key in MASKS or is_empty(value):
             continue
         if key in TEXT_ONLY or not is_metadata(key):
-            raise RowError(f"{place}.{key}", "is set: only the text of a turn can be trained on")
+            raise RowError(
+                f"{place}.{key}", "is set: only the text of a turn can be trained on", code="data.key_not_trained"
+            )
 
 
 def check_row_keys(row: Mapping[str, Any]) -> None:
@@ -95,12 +108,20 @@ def check_row_keys(row: Mapping[str, Any]) -> None:
         # axolotl reads any text here as JSON and stops at an object.
         none = value in (None, [], "[]") if key == "tools" else is_empty(value)
         if key in TEXT_ONLY and not none:
-            raise RowError(key, "is set: only the text of a turn can be trained on")
+            raise RowError(key, "is set: only the text of a turn can be trained on", code="data.key_not_trained")
     if "input_ids" in row:
-        raise RowError("input_ids", "is a key of the row: the data loader would take the rows for tokenised ones")
+        raise RowError(
+            "input_ids",
+            "is a key of the row: the data loader would take the rows for tokenised ones",
+            code="data.key_not_trained",
+        )
     for key in MASKS:
         if row.get(key) not in (None, 1):
-            raise RowError(key, f"is {row[key]!r} for the whole row: leave out a row that is not to be trained on")
+            raise RowError(
+                key,
+                f"is {row[key]!r} for the whole row: leave out a row that is not to be trained on",
+                code="data.wrong_mask",
+            )
 
 
 def unused_keys(row: Mapping[str, Any], read: tuple[str, ...], lists: Mapping[str, tuple[str, ...]]) -> dict[str, bool]:

@@ -41,16 +41,20 @@ def row_format(row: object, want: Kind | None = None) -> Format:
     without it such a row is a preference row. Raises RowError where no format, or two, are announced.
     """
     if not isinstance(row, Mapping):
-        raise RowError("row", f"is a JSON {_json_type(row)}, not an object")
+        raise RowError("row", f"is a JSON {_json_type(row)}, not an object", code="data.not_an_object")
     chat = [key for key in ("messages", "conversations") if row.get(key) is not None]
     pair = any(row.get(key) is not None for key in SIDES)
     if pair and not (chat and want == "chat"):
         return "preference"
     if len(chat) == 2:
-        raise RowError("row", "has both 'messages' and 'conversations': keep one")
+        raise RowError("row", "has both 'messages' and 'conversations': keep one", code="data.two_formats")
     if not chat:
         keys = ", ".join(str(key) for key in row) or "no key at all"
-        raise RowError("row", f"has no 'messages', 'conversations' or 'chosen' and 'rejected', only: {keys}")
+        raise RowError(
+            "row",
+            f"has no 'messages', 'conversations' or 'chosen' and 'rejected', only: {keys}",
+            code="data.unknown_format",
+        )
     return "conversations" if chat == ["conversations"] else "messages"
 
 
@@ -62,15 +66,21 @@ def conversation(row: Mapping[str, Any]) -> list[Message]:
     """
     form = row_format(row, "chat")
     if form == "preference":
-        raise RowError("row", "has 'chosen' or 'rejected', but neither 'messages' nor 'conversations'")
+        raise RowError(
+            "row", "has 'chosen' or 'rejected', but neither 'messages' nor 'conversations'", code="data.other_kind"
+        )
     # axolotl turns this key into a first turn, and stops where it is null (one row without it is enough).
     if "system" in row:
-        raise RowError("system", f"is a key beside '{form}': make it the first turn, with role 'system'")
+        raise RowError(
+            "system",
+            f"is a key beside '{form}': make it the first turn, with role 'system'",
+            code="data.key_not_trained",
+        )
     check_row_keys(row)
     messages = _turns(row[form], form, *(SHAREGPT if form == "conversations" else OPENAI))
     _check_order(messages, form, last="assistant")
     if not any(message["role"] == "assistant" and "train" not in message for message in messages):
-        raise RowError(form, "has no turn to train on: all of the assistant's are masked")
+        raise RowError(form, "has no turn to train on: all of the assistant's are masked", code="data.all_masked")
     _check_prompt(row, messages)
     return messages
 
@@ -94,19 +104,25 @@ def preference(row: Mapping[str, Any]) -> Preference:
     are the same text, or their prompts differ.
     """
     if row_format(row, "preference") != "preference":
-        raise RowError("row", "has neither 'chosen' nor 'rejected': it is a chat row, not a preference row")
+        raise RowError(
+            "row", "has neither 'chosen' nor 'rejected': it is a chat row, not a preference row", code="data.other_kind"
+        )
     for key in SIDES:
         if row.get(key) is None:
-            raise RowError(key, "is missing")
+            raise RowError(key, "is missing", code="data.key_missing")
         if type(row[key]) is not type(row["chosen"]):
-            raise RowError(key, "and 'chosen' differ in form: both must be strings, or both message lists")
+            raise RowError(
+                key, "and 'chosen' differ in form: both must be strings, or both message lists", code="data.wrong_type"
+            )
     check_row_keys(row)
     if isinstance(row["chosen"], str):
         pair = Preference(_prompt(row), *({"role": "assistant", "content": _text(row, k, k)} for k in SIDES))
     else:
         pair = _from_lists(row)
     if pair.chosen["content"].strip() == pair.rejected["content"].strip():
-        raise RowError("rejected", "is the same text as 'chosen': no preference can be learnt from it")
+        raise RowError(
+            "rejected", "is the same text as 'chosen': no preference can be learnt from it", code="data.answers_equal"
+        )
     return pair
 
 
@@ -154,12 +170,16 @@ def _from_lists(row: Mapping[str, Any]) -> Preference:
     turns = {side: _turns(row[side], side, *OPENAI) for side in SIDES}
     for side in SIDES:
         if "train" in turns[side][-1]:
-            raise RowError(f"{side}[{len(turns[side]) - 1}]", "is masked, and nothing else of the row has loss")
+            raise RowError(
+                f"{side}[{len(turns[side]) - 1}]",
+                "is masked, and nothing else of the row has loss",
+                code="data.all_masked",
+            )
         turns[side] = _unmasked(turns[side])
     if all(len(messages) == 1 for messages in turns.values()):
         for side in SIDES:
             if turns[side][0]["role"] != "assistant":
-                raise RowError(side, "has no assistant turn")
+                raise RowError(side, "has no assistant turn", code="data.wrong_turn_order")
         return Preference(_prompt(row), turns["chosen"][0], turns["rejected"][0])
     for side in SIDES:
         _check_order(turns[side], side, last="assistant")
@@ -167,7 +187,11 @@ def _from_lists(row: Mapping[str, Any]) -> Preference:
     if prompt != other:
         at = next((i for i, pair in enumerate(zip(prompt, other, strict=False)) if pair[0] != pair[1]), None)
         at = min(len(prompt), len(other)) if at is None else at
-        raise RowError(f"rejected[{at}]", "differs from 'chosen': only the last assistant turn may differ")
+        raise RowError(
+            f"rejected[{at}]",
+            "differs from 'chosen': only the last assistant turn may differ",
+            code="data.prompts_differ",
+        )
     prompt = _with_system(row, prompt, "chosen")
     _check_prompt(row, prompt, whole=True)
     return Preference(prompt, turns["chosen"][-1], turns["rejected"][-1])
@@ -181,7 +205,9 @@ def _with_system(row: Mapping[str, Any], messages: list[Message], key: str) -> l
     if messages[0]["role"] != "system":
         return [system, *messages]
     if messages[0] != system:
-        raise RowError("system", f"differs from the first turn of '{key}': keep one of the two")
+        raise RowError(
+            "system", f"differs from the first turn of '{key}': keep one of the two", code="data.system_differs"
+        )
     return messages
 
 
@@ -198,7 +224,9 @@ def _check_prompt(row: Mapping[str, Any], messages: list[Message], *, whole: boo
         starts = (0, 1) if beside[0]["role"] == "system" else (0,)
         same = any(turns == beside[at : None if whole else at + len(turns)] for at in starts)
     if not same:
-        raise RowError("prompt", "differs from the turns beside it: take it out, or put it into them")
+        raise RowError(
+            "prompt", "differs from the turns beside it: take it out, or put it into them", code="data.prompts_differ"
+        )
 
 
 def _unmasked(messages: list[Message]) -> list[Message]:
@@ -209,7 +237,7 @@ def _unmasked(messages: list[Message]) -> list[Message]:
 def _prompt(row: Mapping[str, Any]) -> list[Message]:
     prompt = row.get("prompt")
     if prompt is None:
-        raise RowError("prompt", "is missing: 'chosen' and 'rejected' hold the answers only")
+        raise RowError("prompt", "is missing: 'chosen' and 'rejected' hold the answers only", code="data.key_missing")
     if isinstance(prompt, str):
         messages = [{"role": "user", "content": _text(row, "prompt", "prompt")}]
     else:
@@ -222,19 +250,19 @@ def _prompt(row: Mapping[str, Any]) -> list[Message]:
 def _turns(value: object, key: str, names: tuple[str, str], roles: Mapping[str, str]) -> list[Message]:
     role, content = names
     if not isinstance(value, list):
-        raise RowError(key, f"is a JSON {_json_type(value)}, not a list of messages")
+        raise RowError(key, f"is a JSON {_json_type(value)}, not a list of messages", code="data.wrong_type")
     if not value:
-        raise RowError(key, "is an empty list")
+        raise RowError(key, "is an empty list", code="data.empty")
     messages = []
     for index, item in enumerate(value):
         place = f"{key}[{index}]"
         if not isinstance(item, Mapping):
-            raise RowError(place, f"is a JSON {_json_type(item)}, not an object")
+            raise RowError(place, f"is a JSON {_json_type(item)}, not an object", code="data.not_an_object")
         name = item.get(role)
         if name is None:
-            raise RowError(f"{place}.{role}", "is missing")
+            raise RowError(f"{place}.{role}", "is missing", code="data.key_missing")
         if not isinstance(name, str) or name not in roles:
-            raise RowError(f"{place}.{role}", f"is {name!r}, not one of {', '.join(roles)}")
+            raise RowError(f"{place}.{role}", f"is {name!r}, not one of {', '.join(roles)}", code="data.unknown_role")
         check_turn_keys(item, names, place)
         message = {"role": roles[name], "content": _text(item, content, f"{place}.{content}")}
         assistant = message["role"] == "assistant"
@@ -246,31 +274,39 @@ def _turns(value: object, key: str, names: tuple[str, str], roles: Mapping[str, 
 def _check_order(messages: list[Message], key: str, *, last: str) -> None:
     start = 1 if messages[0]["role"] == "system" else 0
     if start == len(messages):
-        raise RowError(key, "holds only a system turn")
+        raise RowError(key, "holds only a system turn", code="data.wrong_turn_order")
     for index, message in enumerate(messages[start:], start=start):
         expected = "user" if (index - start) % 2 == 0 else "assistant"
         if message["role"] != expected:
             before = f"after {messages[index - 1]['role']!r}" if index else "as the first turn"
-            raise RowError(f"{key}[{index}]", f"has role {message['role']!r} {before}, expected {expected!r}")
+            raise RowError(
+                f"{key}[{index}]",
+                f"has role {message['role']!r} {before}, expected {expected!r}",
+                code="data.wrong_turn_order",
+            )
     if messages[-1]["role"] != last:
         place, role = f"{key}[{len(messages) - 1}]", messages[-1]["role"]
-        raise RowError(place, f"is the last turn and has role {role!r}, expected {last!r}")
+        raise RowError(
+            place, f"is the last turn and has role {role!r}, expected {last!r}", code="data.wrong_turn_order"
+        )
 
 
 def _text(holder: Mapping[str, Any], key: str, place: str) -> str:
     text = holder.get(key)
     if text is None:
-        raise RowError(place, "is missing")
+        raise RowError(place, "is missing", code="data.key_missing")
     if not isinstance(text, str):
-        raise RowError(place, f"is a JSON {_json_type(text)}, not a string")
+        raise RowError(place, f"is a JSON {_json_type(text)}, not a string", code="data.wrong_type")
     if invisible(text):
         hidden = "" if not text.strip() else ": it holds characters that cannot be seen alone"
-        raise RowError(place, f"is blank{hidden}")
+        raise RowError(place, f"is blank{hidden}", code="data.blank")
     try:
         text.encode()
     except UnicodeEncodeError as error:
         # A JSON escape such as \ud83d alone: half an emoji, which no tokenizer can encode.
-        raise RowError(place, f"holds half a surrogate pair at character {error.start}") from error
+        raise RowError(
+            place, f"holds half a surrogate pair at character {error.start}", code="data.broken_text"
+        ) from error
     return text
 
 

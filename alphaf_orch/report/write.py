@@ -36,6 +36,9 @@ def write_report(content: Report, page: Path, language: Language) -> tuple[Path,
             write_atomic(path, mask(text))
     except OSError as error:
         raise ConfigError(
-            f"the report cannot be written: {error.strerror}", where=str(page), fix="name another file with --output"
+            f"the report cannot be written: {error.strerror}",
+            where=str(page),
+            fix="name another file with --output",
+            code="config.not_writable",
         ) from None
     return tuple(files)

@@ -80,7 +80,7 @@ def _said_whose(error: ToolError, live: Iterable[Live]) -> ToolError:
     if all(by.partition("@")[0] == me for by in others):
         return error
     fix = f"jobs of {', '.join(others)} are cancelled by whoever submitted them, or by an administrator"
-    return ToolError(error.what, where=error.where, fix=fix)
+    return ToolError(error.what, where=error.where, fix=fix, code=error.code)
 
 
 def working(every: Iterable[RunPaths], cancelled: Iterable[Live]) -> list[Working]:
@@ -122,6 +122,7 @@ def stop(found: Sequence[Working], by: str, say: Say) -> None:
                 where=", ".join(str(each.lock) for each in left),
                 fix="it was asked to stop and may do so yet; else end that process on its machine"
                 + "".join(f" (kill {each.holder.pid})" for each in left if each.holder.is_here()),
+                code="run.still_at_work",
             )
         time.sleep(_POLL_S)
         left = [each for each in left if not each.gone()]
@@ -141,7 +142,8 @@ def refuse_folder_of_others(each: Working) -> None:
     except KeyError:  # a number without a name
         owner = f"user {folder.stat().st_uid}"
     raise RunStateError(
-        f"what works on {each.paths.name} cannot be asked to stop: you may not write into its folder",
+        f"what works on {each.paths.full_name} cannot be asked to stop: you may not write into its folder",
         where=str(folder),
         fix=f"{owner} can: it is asked by a file there; at work is {each.holder}",
+        code="run.not_permitted",
     )

@@ -179,7 +179,8 @@ def report_json(report: Report) -> dict[str, Any]:
                 "state": check.state,
                 "evidence": check.evidence,
                 "fix": check.fix,
-                "exit_code": check.code,
+                "exit_code": check.exit_code,
+                "code": check.code,
                 "values": dict(check.values),
             }
             for check in report.checks

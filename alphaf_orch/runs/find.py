@@ -23,12 +23,14 @@ def existing_run(name: str) -> RunPaths:
             f"run {name} has no manifest",
             where=str(paths.manifest),
             fix=f"`alphaf run --run {name}` begins it; where it had one, {mending(paths.manifest)}",
+            code="run.no_manifest",
         )
     known = ", ".join(p.name for p in all_runs()) or "none yet"
     raise RunStateError(
         f"there is no run {name}",
         where=str(runs_dir()),
-        fix=f"use one of: {known}; or start one with alphaf run",
+        fix=f"use one of: {known}; or start one with `alphaf run`",
+        code="run.not_found",
     )
 
 
@@ -59,7 +61,9 @@ def newest_run() -> RunPaths:
     """Return the newest run; raise RunStateError where there is none."""
     found = all_runs()
     if not found:
-        raise RunStateError("there is no run yet", where=str(runs_dir()), fix="start one with alphaf run")
+        raise RunStateError(
+            "there is no run yet", where=str(runs_dir()), fix="start one with `alphaf run`", code="run.not_found"
+        )
     return found[-1]
 
 
@@ -75,7 +79,7 @@ def last_finished_sft(
         try:
             entry = read_manifest(paths.manifest)["stages"].get(_MERGED, {})
         except RunStateError as error:
-            damaged.append((_age(paths), paths.name, error))
+            damaged.append((_age(paths), paths.full_name, error))
             continue
         if entry.get("state") == "done":
             done.append((entry.get("ended") or "", paths))
@@ -88,9 +92,10 @@ def last_finished_sft(
             f"which SFT was finished last cannot be told: of run {name}, {wrong.what}",
             where=wrong.where,
             fix=f"name the run with --run{known}, or mend that one: {wrong.fix}",
+            code=wrong.code,
         )
     if last is None:
-        raise RunStateError(none, where=str(runs_dir()), fix=fix)
+        raise RunStateError(none, where=str(runs_dir()), fix=fix, code="run.not_found")
     return last
 
 
@@ -106,7 +111,8 @@ def finished_sft(paths: RunPaths) -> str:
     if state == "done":
         state = f"done, its merge is {merge.get('state', 'not started')}"
     raise RunStateError(
-        f"the SFT of run {paths.name} is not finished: {state}",
+        f"the SFT of run {paths.full_name} is not finished: {state}",
         where=str(paths.manifest),
-        fix=f"run `alphaf sft --run {paths.name}`: it goes on where it stopped",
+        fix=f"run `alphaf sft --run {paths.full_name}`: it goes on where it stopped",
+        code="run.unfinished",
     )

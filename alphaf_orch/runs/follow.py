@@ -17,6 +17,7 @@ from alphaf_orch.core.errors import Interrupted, RunStateError, StageError
 from alphaf_orch.core.names import named_folder
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.record import read_manifest
+from alphaf_orch.core.stamps import unstamped
 from alphaf_orch.core.tail import Tail
 from alphaf_orch.planning.stages import STAGE_ORDER
 from alphaf_orch.runs.attach import Pulse
@@ -36,7 +37,9 @@ def root_of(name: str) -> RunPaths:
     for part in name.split("/"):
         root = named_folder(root, part)
     if not root.is_dir():
-        raise RunStateError(f"there is no run {name}", where=str(root), fix="alphaf runs lists what there is")
+        raise RunStateError(
+            f"there is no run {name}", where=str(root), fix="`alphaf runs` lists what there is", code="run.not_found"
+        )
     return RunPaths(root)
 
 
@@ -154,6 +157,7 @@ class Following:
 
     def _of_an_arm(self, line: str) -> bool:
         """Return whether a line of an experiment repeats one of an arm that has a log of its own."""
+        line = unstamped(line)
         name, behind, _ = line.removeprefix("[").partition("] ")
         return line.startswith("[") and bool(behind) and self.root.arm(name).log(OWN).is_file()
 

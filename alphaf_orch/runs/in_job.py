@@ -63,7 +63,10 @@ def written_down(paths: RunPaths, record: Submitted, *, first: bool = True) -> I
         if begun.restart > record.max_requeues:
             raise too_often(record, begun.restart)
         try:
-            with heeded, interruptible(f"job {begun.job_id or record.job_id} ({record.name})", paths.root, fix):
+            with (
+                heeded,
+                interruptible(f"job {begun.job_id or record.job_id} ({record.name})", paths.root, fix),
+            ):
                 yield
         except GoesOnLater as error:
             if begun.restart < record.max_requeues:
@@ -93,6 +96,7 @@ def too_often(record: Submitted, restarts: int, why: str = "") -> RunStateError:
         where=f"max_requeues: {record.max_requeues} of the profile {record.profile}",
         fix="the last checkpoint is kept: the same command, given again, goes on from it; a longer `time` or a larger"
         " max_requeues in the profile lets a job do more",
+        code="run.requeued_in_vain",
     )
 
 
@@ -123,10 +127,11 @@ def _as_submitted(config: RunConfig, paths: RunPaths, record: Submitted, machine
     stage = next((stage for stage in plan.stages if stage.name == record.stage), None)
     if stage is None or (stage.fingerprint != said["fingerprint"] and not plan.prepares):
         raise RunStateError(
-            f"{record.stage} of run {paths.name} would be made from other inputs than those it was submitted with:"
+            f"{record.stage} of run {paths.full_name} would be made from other inputs than those it was submitted with:"
             " the run's settings or its data changed since",
             where=str(paths.config),
             fix="give the command again that submitted it; nothing was changed",
+            code="run.other_inputs",
         )
     return plan
 
@@ -144,4 +149,5 @@ def _refuse_fewer_gpus(plan: Plan, record: Submitted, machine: Machine) -> None:
         where=f"job {happened('started').job_id or record.job_id}; CUDA_VISIBLE_DEVICES is honoured",
         fix=f"look at gres, gpus and extra of the profile {record.profile}, and at what the machine has;"
         " then give the command again that submitted it",
+        code="hardware.other_gpus",
     )

@@ -61,12 +61,14 @@ def _told(paths: RunPaths, stop: Interrupted) -> AlphafError:
         requeues.not_sent_back(paths)
         at = standing.later(signals.name()) if standing else f"{in_vain}: stopped for {signals.name()}"
         what = f"{at}, as at the start before: it is not put back into the queue, it would come no further"
-        return RunStateError(what, where=str(paths.root), fix=_MORE)
+        return RunStateError(what, where=str(paths.root), fix=_MORE, code="run.requeued_in_vain")
     if not signals.goes_on_later():
-        return Interrupted(f"{stop.what}{standing.told if standing else ''}", where=stop.where, fix=stop.fix)
+        return Interrupted(
+            f"{stop.what}{standing.told if standing else ''}", where=stop.where, fix=stop.fix, code=stop.code
+        )
     if standing is None:
         return interrupted(stop.what, where=stop.where, fix=stop.fix)
-    return GoesOnLater(standing.later(signals.name()), where=stop.where, fix=_BY_ITSELF)
+    return GoesOnLater(standing.later(signals.name()), where=stop.where, fix=_BY_ITSELF, code=stop.code)
 
 
 def _in_vain(paths: RunPaths) -> str:

@@ -6,6 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from alphaf_orch.core import signals
 from alphaf_orch.core.cached import named, using
@@ -25,6 +26,7 @@ _STOPPING = (
     "{}: asked to {} by {}: it gets {:.0f} s to end, a training to finish its step and keep a checkpoint;"
     " Ctrl-C {} ends it at once"
 )
+_CODE = re.compile(r"  code:  ([a-z]+\.[a-z0-9_]+)")
 _STOPPED = re.compile(r".* was stopped by SIG")
 
 
@@ -98,56 +100,68 @@ def exited(name: str, finished: Finished, log: Path, fix: str) -> AlphafError:
 def failure(what: str, log: Path, fix: str) -> AlphafError:
     """Return the error of a program that failed, its log's words behind `what`: a DiskError where they are of a disk.
 
-    Any other one is a StageError with the next step `fix`.
+    Any other one is a StageError with the next step `fix`. It has the identifier that the program gave its own error.
     """
     told = said(log)
-    known = explained(told, _last_words(log))
-    disk = None if known and known.first else told_of_disk(told, log)
+    known = explained(told.text, _last_words(log))
+    disk = None if known and known.first else told_of_disk(told.text, log)
     if disk:
-        return DiskError(f"{what}: {disk.what}", where=f"{disk.where}; log: {log}", fix=disk.fix)
-    of = short_of(told, killed=False)
+        return DiskError(f"{what}: {disk.what}", where=f"{disk.where}; log: {log}", fix=disk.fix, code=disk.code)
+    of = short_of(told.text, killed=False)
+    where = f"log: {log}"
     if of:
-        return OutOfMemory(f"{what}: the {of} has too little memory: {told}", where=f"log: {log}", fix=LESS[of])
+        short = f"{what}: the {of} has too little memory: {told.text}"
+        return OutOfMemory(short, where=where, fix=LESS[of], code="stage.out_of_memory")
+    code = told.code or "stage.program_failed"
     if known:
-        return StageError(f"{what}: {known.what}: {told or known.words}", where=f"log: {log}", fix=known.fix)
-    return StageError(f"{what}: {told or 'it said nothing'}", where=f"log: {log}", fix=fix)
+        return StageError(f"{what}: {known.what}: {told.text or known.words}", where=where, fix=known.fix, code=code)
+    return StageError(f"{what}: {told.text or 'it said nothing'}", where=where, fix=fix, code=code)
 
 
-def said(log: Path) -> str:
+class Said(NamedTuple):
+    """What a program printed of its failure, and the identifier that it gave it; both may be empty."""
+
+    text: str
+    code: str = ""
+
+
+def said(log: Path) -> Said:
     """Return what a tool's log says of a failure: our own `error:` block, else the cause that its exceptions name."""
     return said_of(_last_words(log))
 
 
-def said_of(lines: Sequence[str]) -> str:
+def said_of(lines: Sequence[str]) -> Said:
     """Return what the lines that a program printed say of its failure, as `said` does of a log."""
     blocks = _own_errors(lines)
-    whole = [block for block in blocks if "\n  next: " in block]
-    stopped = [block for block in whole if _STOPPED.match(block)]
+    whole = [block for block in blocks if "\n  next: " in block.text]
+    stopped = [block for block in whole if _STOPPED.match(block.text)]
     # A rank that fails has the launcher stop the others, and each of them says so.
     own = [block for block in whole if block not in stopped] or ([] if whole else blocks[-1:])
-    found = own[0] if own else cause(lines) or "".join(stopped[:1])
-    if found:
-        return found
+    if own:
+        return own[0]
+    found = cause(lines)
+    if found or stopped:
+        return Said(found) if found else stopped[0]
     lines = [line for line in without_launcher(lines) if line.strip()]
     named = [n for n, line in enumerate(lines) if _EXCEPTION.match(line)]
     if not named:
-        return lines[-1].strip() if lines else ""
+        return Said(lines[-1].strip() if lines else "")
     # pydantic and torch say what is wrong in the lines behind the exception's name.
-    return "\n".join(line.strip() for line in lines[named[-1] : named[-1] + 4])
+    return Said("\n".join(line.strip() for line in lines[named[-1] : named[-1] + 4]))
 
 
 def was_stopped(log: Path) -> bool:
     """Return whether a training says that a signal stopped it, at a whole step of all its ranks."""
-    return any(map(_STOPPED.match, own_errors(log)))
+    return any(_STOPPED.match(block.text) for block in own_errors(log))
 
 
-def own_errors(log: Path) -> list[str]:
+def own_errors(log: Path) -> list[Said]:
     """Return every `error:` block of the last program in a log, without that word: what, where, what next."""
     return _own_errors(_last_words(log))
 
 
-def _own_errors(lines: Sequence[str]) -> list[str]:
-    return [_block(lines[n:]).removeprefix("error: ") for n, line in enumerate(lines) if line.startswith("error: ")]
+def _own_errors(lines: Sequence[str]) -> list[Said]:
+    return [_block(lines[n:]) for n, line in enumerate(lines) if line.startswith("error: ")]
 
 
 def _last_words(log: Path) -> list[str]:
@@ -157,13 +171,14 @@ def _last_words(log: Path) -> list[str]:
     return [line.rstrip() for line in lines[start + 1 :]]
 
 
-def _block(lines: Sequence[str]) -> str:
-    """Return our own block of three facts; behind it the launcher and other ranks go on."""
-    ours = []
-    for line in lines:
+def _block(lines: Sequence[str]) -> Said:
+    """Return our own block of three facts and its identifier; behind it the launcher and other ranks go on."""
+    ours, code = [], ""
+    for n, line in enumerate(lines):
         if not line.strip() or line.endswith(HEADER):
             break
         ours.append(line)
         if line.startswith("  next: "):
+            code = next((found[1] for found in map(_CODE.fullmatch, lines[n + 1 : n + 2]) if found), "")
             break
-    return "\n".join(dict.fromkeys(ours))
+    return Said("\n".join(dict.fromkeys(ours)).removeprefix("error: "), code)

@@ -28,7 +28,13 @@ def run_or_damage(paths: RunPaths, told: Told | None = None) -> dict[str, Any]:
             raise unreadable(paths.manifest, "it is gone")
         return run_json(paths, told)
     except RunStateError as error:
-        return {"run": paths.name, "folder": str(paths.root), "damaged": error.what, "next": error.fix}
+        return {
+            "run": paths.full_name,
+            "folder": str(paths.root),
+            "damaged": error.what,
+            "next": error.fix,
+            "code": error.code,
+        }
 
 
 def run_json(paths: RunPaths, told: Told | None = None) -> dict[str, Any]:
@@ -52,9 +58,9 @@ def run_json(paths: RunPaths, told: Told | None = None) -> dict[str, Any]:
         if entry or name in handed:
             stages[name] = _stage(name, entry or {}, paths, handed.get(name))
         if name in hurt:
-            stages[name] |= {"state": "damaged", "error": damage(hurt[name], paths.root)}
+            stages[name] |= {"state": "damaged", "error": damage(hurt[name], paths.root), "code": "run.damaged"}
     return {
-        "run": paths.name,
+        "run": paths.full_name,
         "folder": str(paths.root),
         "base": manifest.get("model"),
         "base_model": manifest.get("base_model"),
@@ -78,6 +84,7 @@ def _stage(name: str, entry: Entry, paths: RunPaths, handed: tuple[Settled, Stan
         "peak_memory_mib": entry.get("peak_memory_mib"),
         "result": entry.get("result"),
         "error": _error(entry, found),
+        "code": entry.get("code") if entry.get("state") == found.state == "failed" else None,
         "watched": [finding.record() for finding in recorded(entry)],
         "retries": cuts(entry),
         "requeues": requeues.kept(entry),

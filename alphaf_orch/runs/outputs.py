@@ -36,9 +36,10 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
     report = paths.report(stage.name)
     if stage.kind == "merge" and finished.exit_code == ContractError.exit_code:
         raise ContractError(
-            f"{stage.name}: {said(log) or 'the hand-off contract is violated'}",
+            f"{stage.name}: {said(log).text or 'the hand-off contract is violated'}",
             where=f"{report}; log: {log}",
             fix="the merged folder is kept in .partial for inspection; nothing later was started",
+            code=said(log).code or "contract.broken",
         )
     if finished.exit_code and stage.kind != "train":
         raise _refused(stage, finished, log) or exited(stage.name, finished, log, _NEXT)
@@ -57,12 +58,18 @@ def check_outputs(stage: Stage, paths: RunPaths, finished: Finished) -> dict[str
                 f"{stage.name} ended without writing {path.name}",
                 where=f"{path}; log: {log}",
                 fix="read the log",
+                code="stage.output_missing",
             )
     if stage.kind == "merge":
         problem = weights_problem(stage.outputs[0])
         contract = required_json(report)
         if problem or not contract["ok"]:
-            raise StageError(f"{stage.name}: {problem or 'contract not met'}", where=str(report), fix="read the log")
+            raise StageError(
+                f"{stage.name}: {problem or 'contract not met'}",
+                where=str(report),
+                fix="read the log",
+                code="stage.output_incomplete",
+            )
         held: dict[str, Any] = {"contract": {line["line"]: line["ok"] for line in contract["lines"]}}
         # Read now, while the files are still in memory: whoever evaluates the model finds it known.
         held["identity"] = folder_identity(stage.outputs[0])
@@ -87,13 +94,15 @@ def _check_ranks(stage: Stage, paths: RunPaths) -> None:
             f"{stage.name} was launched with {stage.processes} processes, {started[-1]} trained",
             where=f"{paths.metrics(stage.name)}; log: {paths.log(stage.name)}",
             fix="check CUDA_VISIBLE_DEVICES and the log; the global batch was not the planned one, so use --run NEW",
+            code="stage.other_ranks",
         )
 
 
 def _refused(stage: Stage, finished: Finished, log: Path) -> AlphafError | None:
     """Return the refusal with which a data stage ended, or None where it failed otherwise."""
     kind = _REFUSALS.get(finished.exit_code)
-    facts = _FACTS.fullmatch(said(log))
+    told = said(log)
+    facts = _FACTS.fullmatch(told.text)
     if stage.kind != "data" or kind is None or facts is None:
         return None
-    return kind(facts[1], where=f"{facts[2]}; log: {log}", fix=facts[3])
+    return kind(facts[1], where=f"{facts[2]}; log: {log}", fix=facts[3], code=told.code)

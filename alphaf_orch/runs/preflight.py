@@ -93,7 +93,7 @@ def lacking(tool: str, installed: Mapping[str, str]) -> list[str]:
 
 def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, str]]:
     """Return the versions in each tool's environment; raise HardwareError or ToolError for disk or tools it lacks."""
-    require(rooms(disk_left(plan, pending), f"run {plan.paths.name}"))
+    require(rooms(disk_left(plan, pending), f"run {plan.paths.full_name}"))
     versions: dict[str, dict[str, str]] = {}
     for stage in pending:
         python = stage.argv[0]
@@ -113,12 +113,14 @@ def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, s
                 f"{untracked[0]}, not installed in that environment",
                 where=python,
                 fix="install it there, or take its keys out of `trackers:`",
+                code="tool.not_installed",
             )
         if missing:
             raise ToolError(
                 f"{stage.name} needs {', '.join(missing)}, not installed in that environment",
                 where=python,
                 fix="run `make setup` (or pip install 'alphaf-orch[cpu]' / '[gpu]'), or set `tools:` in the config",
+                code="tool.not_installed",
             )
     check_ray(pending, versions)
     return versions
@@ -134,12 +136,14 @@ def check_attention(stage: Stage, installed: Mapping[str, str]) -> None:
                 f"the attention {wanted} is a kernel that transformers fetches from the hub, and no stage is online",
                 where="key sft.attn_implementation",
                 fix=f"install one of {', '.join(list(ATTENTION.values())[:3])} and name its attention, or {fix}",
+                code="tool.kernel_not_here",
             )
         if package and package not in installed:
             raise ToolError(
                 f"the recipe asks for {wanted} and {package} is not installed",
                 where=stage.argv[0],
                 fix=f"install {package} there, or {fix}",
+                code="tool.not_installed",
             )
 
 
@@ -157,6 +161,7 @@ def tool_versions(python: str) -> dict[str, str]:
             f"python cannot be run (exit code {code})",
             where=python,
             fix="check `tools:` in the config: each is the path of an environment's python",
+            code="tool.cannot_run",
         )
     found: dict[str, str] = json.loads(out)
     return found

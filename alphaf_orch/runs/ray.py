@@ -17,4 +17,5 @@ def check_ray(pending: Sequence[Stage], versions: Mapping[str, Mapping[str, str]
                 "the recipe has use_ray and ray is not installed",
                 where=stage.argv[0],
                 fix="install 'alphaf-orch[ray]' there, or leave use_ray out",
+                code="tool.not_installed",
             )

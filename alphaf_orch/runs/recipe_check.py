@@ -61,7 +61,12 @@ def _lacks(reason: Mapping[str, Any], question: Question, say: Callable[[str], N
     if not launches:
         say(f"note: {told} ({question.python}); a run would be refused")
         return
-    raise ToolError(told, where=question.python, fix="install it there, or take the plugin out of sft.plugins")
+    raise ToolError(
+        told,
+        where=question.python,
+        fix="install it there, or take the plugin out of sft.plugins",
+        code="tool.plugin_unusable",
+    )
 
 
 def _installed(python: str) -> tuple[str, str]:
@@ -110,10 +115,13 @@ def _refuse(answer: Mapping[str, Any], installed: str, question: Question) -> No
         others = [name for name in question.keys if name != key.partition(".")[0]]
         fix = f"mend sft.{key}" if key else "change what it names"
         fix += f", or one of yours that it does not go with ({', '.join(others)})" if others else ""
-        raise ConfigError(said, where=f"{place}{f', key sft.{key}' if key else ''}", fix=fix)
+        raise ConfigError(
+            said, where=f"{place}{f', key sft.{key}' if key else ''}", fix=fix, code="config.recipe_refused"
+        )
     for key in answer["dropped"]:
         raise ConfigError(
             f"axolotl knows no key {key}, and would drop it without a word",
             where=f"{place}, key sft.{key}",
             fix="correct its name, or name the plugin that it belongs to under `plugins:`",
+            code="config.unknown_key",
         )

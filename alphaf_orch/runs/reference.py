@@ -79,7 +79,9 @@ def tokenizer_identity(folder: Path) -> str:
         else:
             found[file.name] = {key: value for key, value in values.items() if key not in _PLACES}
     if not found:
-        raise RunStateError("the model has no tokenizer", where=str(folder), fix="run the merge again")
+        raise RunStateError(
+            "the model has no tokenizer", where=str(folder), fix="run the merge again", code="run.tokenizer_missing"
+        )
     return fingerprint(found)
 
 

@@ -34,7 +34,7 @@ def manifest_damage(paths: RunPaths) -> tuple[str, Put | str | None] | None:
         if absent(paths.manifest):
             if not _begun(paths):
                 return None
-            raise Unreadable("the manifest is gone", where=str(paths.manifest), fix="")
+            raise Unreadable("the manifest is gone", where=str(paths.manifest), fix="", code="run.no_manifest")
         _read(paths.manifest)
     except Unreadable as error:
         return error.what, _put(paths)

@@ -59,7 +59,7 @@ _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|A
 @contextlib.contextmanager
 def locked(paths: RunPaths) -> Iterator[int]:
     """Hold the run; raise RunStateError where another process has it or a tool of an earlier one lives on."""
-    with held(paths.lock, f"the run {paths.name}", heed=paths.stop_wish) as lock_fd, interrupts_told(paths):
+    with held(paths.lock, f"the run {paths.full_name}", heed=paths.stop_wish) as lock_fd, interrupts_told(paths):
         yield lock_fd
 
 
@@ -238,7 +238,7 @@ def _run_stage(
         raise
     except AlphafError as failure:
         error = retry.judged(failure, stage, paths, plan.config, killed=memory.kills() > kills)
-        entry |= {"state": "failed", "ended": now(), "error": error.what}
+        entry |= {"state": "failed", "ended": now(), "error": error.what, "code": error.code}
         cut = retry.next_try(error, stage, entry, paths, plan.config)
         if cut:
             entry["retries"] = [*entry.get("retries", ()), cut]
@@ -246,7 +246,7 @@ def _run_stage(
         keep()
         if cut and spread:
             fix = "the same command, on all machines, goes on from the last checkpoint with the smaller cut"
-            error = OutOfMemory(error.what, where=error.where, fix=fix, training=True)
+            error = OutOfMemory(error.what, where=error.where, fix=fix, code=error.code, training=True)
         if not cut or spread:  # the other machines ended too: the same command, on all of them, makes the next try
             raise error from None
         _run_stage(plan, status, manifest, console, lock_fd, versions, leader, verbose=verbose)

@@ -38,28 +38,29 @@ def training_summary(stage: str, folder: Path, log: Path, metrics: Path) -> dict
     the weights in the output folder are whole. Where no step's loss was logged, the trainer's mean in `metrics` counts.
     """
 
-    def fail(what: str) -> StageError:
+    def fail(what: str, *, code: str) -> StageError:
         return StageError(
             f"{stage}: {what}",
             where=f"{folder}; log: {log}",
             fix="read the log; the same command resumes the run",
+            code=code,
         )
 
     newest = checkpoints.seen(folder)
     state = checkpoints.trainer_state(newest) if newest else None
     if state is None:
-        raise fail("no valid checkpoint was written")
+        raise fail("no valid checkpoint was written", code="stage.no_checkpoint")
     step, planned = state["global_step"], state["max_steps"]
     if step != planned:
-        raise fail(f"stopped at step {step} of {planned}")
+        raise fail(f"stopped at step {step} of {planned}", code="stage.stopped_early")
     losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
     # Earlier versions logged none where logging_steps was above the number of steps.
     losses = losses or [row["train_loss"] for row in read_metrics(metrics) if "train_loss" in row]
     if not losses:
-        raise fail("no loss was logged")
+        raise fail("no loss was logged", code="stage.no_loss")
     # One in between, of a batch whose labels are all masked, harms nothing: the last one and the weights tell.
     if not finite(losses[-1]) or (newest and ruined(newest, state)):
-        raise fail("the loss is not finite")
+        raise fail("the loss is not finite", code="stage.not_finite")
     losses = [loss for loss in losses if finite(loss)]
     idle = nothing_learnt(state["log_history"])
     if idle:
@@ -67,10 +68,11 @@ def training_summary(stage: str, folder: Path, log: Path, metrics: Path) -> dict
             f"{stage}: nothing was learnt: {idle}",
             where=f"{folder}; log: {log}",
             fix="see the data report beside it: raise sequence_len or change the data, and use --run NEW",
+            code="stage.nothing_learnt",
         )
     problem = weights_problem(folder)
     if problem:
-        raise fail(problem)
+        raise fail(problem, code="stage.output_incomplete")
     summary = {"steps": step, "loss_first": losses[0], "loss_last": losses[-1]}
     for key in ("rewards/accuracies", "rewards/margins"):
         values = [entry[key] for entry in state["log_history"] if key in entry]

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from alphaf_orch.core.command import PROGRAM_ENV, child_env
 from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.warm import begin, kept_warm
 from alphaf_orch.planning.base import tool_python
 from alphaf_orch.planning.stages import Stage
@@ -28,7 +29,7 @@ def warm_programs(
     on = next(word for word in (wanted, config.warm, default) if word is not None)
     gpus = len(machine.gpus) or max(config.gpus or 0, config.dpo_gpus or 0)
     if on and gpus:
-        console.print(f"warm: off, for runs on CPU alone ({gpus} GPUs)", highlight=False, soft_wrap=True)
+        tell(console, f"warm: off, for runs on CPU alone ({gpus} GPUs)")
     if not on or gpus:
         return contextlib.nullcontext()
     pythons = [tool_python(config, tool) for tool in get_args(Tool)]

@@ -106,7 +106,7 @@ def read_result(path: Path) -> TaskResult:
     except FileNotFoundError:
         raise unreadable(path, "it is gone", _again(path)) from None
     except Unreadable as error:
-        raise Unreadable(error.what, where=error.where, fix=_again(path)) from None
+        raise Unreadable(error.what, where=error.where, fix=_again(path), code=error.code) from None
     values = {**values, "prompt": values.get("prompt")}
     prompt = values["prompt"] = dict(values["prompt"]) if isinstance(values["prompt"], dict) else values["prompt"]
     title = prompt.pop("title", {}) if isinstance(prompt, dict) else {}

@@ -6,12 +6,13 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.several import found_in, raise_all
 from alphaf_orch.core.values import nearest, parse_value
 from alphaf_orch.core.yaml_files import place_of
 from alphaf_orch.programs.dpo_config import DpoConfig
@@ -35,7 +36,7 @@ _NUMBERS = {"integer", "number"}
 # A name that axolotl's schema takes as none; transformers' trainer does not (training_args.py, OptimizerNames).
 _NEEDED_NAMES = {"optimizer"}
 ADAPTERS = ("qlora", "lora", "full")  # each an SFT recipe of its own; axolotl's name for full is null
-_FALLBACK = "tokenizer_default_fallback_"  # before the chat template that is taken where the tokenizer has none
+FALLBACK = "tokenizer_default_fallback_"  # before the chat template that is taken where the tokenizer has none
 
 
 @cache
@@ -141,6 +142,7 @@ def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], wher
             f"{key}{nearest(key, known) or ': no such key'}",
             where=where,
             fix="use one of the tool's own keys; see docs/configuration.md",
+            code="config.unknown_key",
         )
     entry = known[key]
     kind = _json_type(value)
@@ -150,18 +152,28 @@ def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], wher
         _check_name(key, value, entry, where)
     if kind in _NUMBERS and "range" in entry and not entry["range"].takes(value):
         wanted = numbers_of(entry)
-        raise ConfigError(f"{key} is {value!r}, and takes {wanted}", where=where, fix=f"give {key} {wanted}")
+        raise ConfigError(
+            f"{key} is {value!r}, and takes {wanted}",
+            where=where,
+            fix=f"give {key} {wanted}",
+            code="config.out_of_range",
+        )
     if entry.get("filled") and not value:
-        raise ConfigError(f"{key} is empty", where=where, fix=f"put at least one into {key}")
+        raise ConfigError(f"{key} is empty", where=where, fix=f"put at least one into {key}", code="config.no_value")
     check_texts(key, value, where)
     if no_number(value):
-        raise ConfigError(f"{key} has a number that is none or infinite: {value!r}", where=where, fix="give a number")
+        raise ConfigError(
+            f"{key} has a number that is none or infinite: {value!r}",
+            where=where,
+            fix="give a number",
+            code="config.not_finite",
+        )
 
 
 def numbers_of(entry: Mapping[str, Any]) -> str:
     """Return which numbers a key takes, in words."""
-    words: str = entry["range"].told(whole="number" not in entry["types"])
-    return f"{words}, or null" if "null" in entry["types"] else words
+    span: str = entry["range"].told(whole="number" not in entry["types"])
+    return f"{span}, or null" if "null" in entry["types"] else span
 
 
 def _no_such_type(key: str, value: Any, entry: Mapping[str, Any], where: str) -> ConfigError:
@@ -169,11 +181,12 @@ def _no_such_type(key: str, value: Any, entry: Mapping[str, Any], where: str) ->
     if "range" in entry and set(entry["types"]) <= {*_NUMBERS, "null"}:
         fix = f"give {key} {numbers_of(entry)}"
     else:
-        fix = f"give {key} a {wanted}" + (f", one of: {', '.join(entry['enum'])}" if "enum" in entry else "")
+        fix = f"give {key} a value of the type {wanted}"
+        fix = f"{fix}, one of: {', '.join(entry['enum'])}" if "enum" in entry else fix
     said = f"{key} has no value" if value is None else f"{key} is {value!r}, which is no {wanted}"
     if value is False and "no" in entry.get("enum", ()):
         fix = f'YAML takes no for false: write {key}: "no"'
-    return ConfigError(said, where=where, fix=fix)
+    return ConfigError(said, where=where, fix=fix, code="config.no_value" if value is None else "config.wrong_type")
 
 
 def _check_name(key: str, value: str, entry: Mapping[str, Any], where: str) -> None:
@@ -181,9 +194,10 @@ def _check_name(key: str, value: str, entry: Mapping[str, Any], where: str) -> N
     if not names or value in names:
         return
     fits = any(re.search(pattern, value) for pattern in entry.get("patterns", ()))
-    if fits and (not value.startswith(_FALLBACK) or value.removeprefix(_FALLBACK) in names):
+    if fits and (not value.startswith(FALLBACK) or value.removeprefix(FALLBACK) in names):
         return
-    raise ConfigError(f"{key} is {value!r}{nearest(value, names)}", where=where, fix=f"use one of: {', '.join(names)}")
+    what = f"{key} is {value!r}, none of its values{nearest(value, names)}"
+    raise ConfigError(what, where=where, fix=f"use one of: {', '.join(names)}", code="config.unknown_value")
 
 
 def check_rendered(section: str, values: Mapping[str, Any], where: str, text: str = "") -> None:
@@ -235,12 +249,12 @@ def parse_set(items: Iterable[str], *, default: str, named: Sequence[str] | None
         if said.key not in known_keys(section, named) and section == default == "sft" and said.key in dpo_keys():
             raise ConfigError(
                 f"{said.key}: did you mean dpo.{said.key}?", where=said.where,
-                fix=f"write --set dpo.{said.where.removeprefix('--set ')}",
+                fix=f"write --set dpo.{said.where.removeprefix('--set ')}", code="config.unknown_key",
             )  # fmt: skip
         _check(section, said, named)
         if not said.where.partition("=")[2].strip():
             fix = f"write {said.where.removeprefix('--set ').strip()}null to leave it to the tool"
-            raise ConfigError(f"{said.key} has no value", where=said.where, fix=fix)
+            raise ConfigError(f"{said.key} has no value", where=said.where, fix=fix, code="config.no_value")
         if section == "sft":
             check_free(said.key, said.value, said.where)
         top, value = said.key, said.value
@@ -266,7 +280,12 @@ def _split(item: str, default: str) -> tuple[str, Said, bool]:
     where = f"--set {item}"
     name, equals, text = item.partition("=")
     if not equals or not name.strip():
-        raise ConfigError(f"{item!r} is not key=value", where=where, fix="write for example --set lora_r=64")
+        raise ConfigError(
+            f"{item!r} is not key=value",
+            where=where,
+            fix="write for example --set lora_r=64",
+            code="config.not_key_value",
+        )
     section, dot, rest = name.strip().partition(".")
     if not dot or section not in ("sft", "dpo"):
         section, rest = default, name.strip()
@@ -282,19 +301,23 @@ def _split(item: str, default: str) -> tuple[str, Said, bool]:
 def check_section(
     section: str, values: Mapping[str, Any], where: str | Path, named: Sequence[str] | None = None
 ) -> None:
-    """Raise ConfigError for the first key of a `sft:` or `dpo:` mapping that is unknown, or whose value is not taken.
+    """Raise ConfigError for the keys of a `sft:` or `dpo:` mapping that are unknown, or whose values are not taken.
 
     `where` is the file that has the mapping, or says in words where it is; `named` are the plugins that the settings
     name in all, those of the mapping itself unless they are given.
     """
     named = plugins.named_in(values.get("plugins")) if named is None else named
-    for key, value in values.items():
-        said = Said(key, value, f"{where}, key {section}.{key}")
-        try:
-            _check(section, said, named)
-            if section == "sft":
-                check_free(key, value, said.where)
-        except ConfigError as error:
-            if isinstance(where, str):
-                raise
-            raise ConfigError(error.what, where=place_of(where, (section, key)), fix=error.fix) from None
+    raise_all(found_in(partial(_check_said, section, key, value, where, named) for key, value in values.items()))
+
+
+def _check_said(section: str, key: str, value: Any, where: str | Path, named: Sequence[str]) -> None:
+    said = Said(key, value, f"{where}, key {section}.{key}")
+    try:
+        _check(section, said, named)
+        if section == "sft":
+            check_free(key, value, said.where)
+    except ConfigError as error:
+        if isinstance(where, str):
+            raise
+        place = place_of(where, (section, key))
+        raise ConfigError(error.what, where=place, fix=error.fix, code=error.code) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
@@ -12,6 +11,7 @@ from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.names import expanded
 from alphaf_orch.core.values import Mistake, finite, nearest, numbers, parse_value, validated
+from alphaf_orch.settings.ranges import Range
 
 Method = Literal[
     "linear", "slerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "della", "breadcrumbs", "model_stock",
@@ -28,7 +28,13 @@ WHO = ("partner", "method", "stage", "base")
 # Kept when another method is asked for: they mean the same to every one.
 _COMMON = (*WHO, "dtype", "out_dtype", "tokenizer", "seed")
 _POLICIES = ("run", "union", "base")
-_FLAGS = ("normalize", "rescale", "int8_mask", "filter_wise")
+FLAGS = ("normalize", "rescale", "int8_mask", "filter_wise")
+_ANY, _SHARE = Range(), Range(0, 1)
+NUMBERS = {
+    "weight": _ANY, "density": Range(0, 1, above=True), "gamma": Range(0, 1, below=True), "epsilon": _ANY, "t": _SHARE,
+    "select_topk": _SHARE, "lambda": _ANY,
+}  # fmt: skip
+CHOICES: dict[str, tuple[str | None, ...]] = {"dtype": DTYPES, "out_dtype": DTYPES, "tokenizer": _POLICIES}
 _SWEPT = ("weight", "density", "t", "gamma", "epsilon", "lambda", "select_topk")
 
 
@@ -43,11 +49,17 @@ class MergeSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     partner: Annotated[tuple[str, ...], BeforeValidator(_names)]
+    """Who is merged with the run's model: presets, folders or hub ids."""
     method: Method = DEFAULT_METHOD
-    stage: Literal["sft", "dpo"] | None = None  # which model of the run; the newest unless it is said
-    base: str | None = None  # the run's base model unless it is said
-    values: dict[str, Any] = {}  # the recipe's keys that the user set
-    default: dict[str, Any] = {}  # those that the model's preset sets
+    """mergekit's method."""
+    stage: Literal["sft", "dpo"] | None = None
+    """Which model of the run is merged; the newest unless said."""
+    base: str | None = None
+    """What both were made from; the run's base model unless said."""
+    values: dict[str, Any] = {}
+    """The recipe's keys that the user set."""
+    default: dict[str, Any] = {}
+    """The recipe's keys that the model's preset sets."""
 
 
 def read_settings(values: Mapping[str, Any], default: Mapping[str, Any], where: str) -> MergeSettings:
@@ -66,25 +78,40 @@ def read_settings(values: Mapping[str, Any], default: Mapping[str, Any], where: 
             "no merge partner is named",
             where=f"{where}, key merge.partner",
             fix="say --partner PRESET, a model folder or a hub id; several with commas between them",
+            code="config.nothing_named",
         )
 
     def told(mistake: Mistake) -> ConfigError:
         key = mistake.keys[0]
         what = mistake.message.lower() + (nearest(str(own.get(key)), METHODS) if key == "method" else "")
-        return ConfigError(f"merge.{key}: {what}", where=f"{where}, key merge.{key}", fix=f"mend merge.{key}")
+        return ConfigError(
+            f"merge.{key}: {what}",
+            where=f"{where}, key merge.{key}",
+            fix=f"mend merge.{key}",
+            code="config.wrong_value",
+        )
 
     found = validated(MergeSettings, {**own, "values": recipe, "default": preset}, told)
     if len(set(found.partner)) != len(found.partner):
-        raise ConfigError("a merge partner is named twice", where=f"{where}, key merge.partner", fix="name it once")
+        raise ConfigError(
+            "a merge partner is named twice",
+            where=f"{where}, key merge.partner",
+            fix="name it once",
+            code="config.given_twice",
+        )
     if found.method == "slerp" and len(found.partner) != 1:
         raise ConfigError(
             f"slerp merges exactly two models, the run's and one partner; {len(found.partner)} partners are named",
             where=f"{where}, key merge.partner",
             fix="name one partner, or use another method, such as linear",
+            code="config.too_many_values",
         )
     if found.base and found.method in WITHOUT_BASE:
         raise ConfigError(
-            f"{found.method} has no base", where=f"{where}, key merge.base", fix="leave it out, or use dare_ties"
+            f"{found.method} has no base",
+            where=f"{where}, key merge.base",
+            fix="leave it out, or use dare_ties",
+            code="config.key_not_used",
         )
     return found
 
@@ -117,7 +144,12 @@ def laid_over(values: Mapping[str, Any], given: Mapping[str, Any], sets: Sequenc
     for item in sets:
         key, equals, text = item.partition("=")
         if not equals or not key.strip():
-            raise ConfigError(f"{item!r} is not key=value", where=f"--set {item}", fix="write --set lambda=0.8")
+            raise ConfigError(
+                f"{item!r} is not key=value",
+                where=f"--set {item}",
+                fix="write --set lambda=0.8",
+                code="config.not_key_value",
+            )
         found[key.strip().removeprefix("merge.")] = parse_value(text)
     return settled(found)
 
@@ -126,41 +158,60 @@ def check_recipe(recipe: Mapping[str, Any], where: str) -> None:
     """Raise ConfigError for values that mergekit would refuse in the middle of the merge, or that mean nothing."""
     count = len(recipe["partners"]) + 1
 
-    def bad(key: str, problem: str, fix: str) -> ConfigError:
-        return ConfigError(f"merge.{key} {problem}", where=f"{where}, key merge.{key}", fix=fix)
+    def bad(key: str, problem: str, fix: str, *, code: str) -> ConfigError:
+        return ConfigError(f"merge.{key} {problem}", where=f"{where}, key merge.{key}", fix=fix, code=code)
 
     for key in (key for key in PER_MODEL if key in recipe):
         value = recipe[key]
         numbers = value if isinstance(value, list) else [value]
         if not all(finite(n) for n in numbers):
-            raise bad(key, f"is {value!r}, which is no number", "give one number, or a list with one for each model")
+            raise bad(
+                key,
+                f"is {value!r}, which is no number",
+                "give one number, or a list with one for each model",
+                code="config.wrong_type",
+            )
         if isinstance(value, list) and len(value) != count:
-            raise bad(key, f"has {len(value)} values for {count} models", "give one for each, the run's own first")
-        if key == "density" and not all(0 < n <= 1 for n in numbers):
-            raise bad(key, f"is {value!r}", "give a share above 0 and up to 1")
-        if key == "gamma" and not all(0 <= n < 1 for n in numbers):
-            raise bad(key, f"is {value!r}", "give a share from 0 to below 1")
-    for key in (key for key in _FLAGS if key in recipe):
+            raise bad(
+                key,
+                f"has {len(value)} values for {count} models",
+                "give one for each, the run's own first",
+                code="config.wrong_value",
+            )
+        if key == "density" and not all(map(NUMBERS[key].takes, numbers)):
+            raise bad(key, f"is {value!r}", "give a share above 0 and up to 1", code="config.out_of_range")
+        if key == "gamma" and not all(map(NUMBERS[key].takes, numbers)):
+            raise bad(key, f"is {value!r}", "give a share from 0 to below 1", code="config.out_of_range")
+    for key in (key for key in FLAGS if key in recipe):
         if not isinstance(recipe[key], bool):
-            raise bad(key, f"is {recipe[key]!r}", "give true or false")
-    for key, low, high in (("t", 0.0, 1.0), ("select_topk", 0.0, 1.0), ("lambda", -math.inf, math.inf)):
-        value = recipe.get(key, 0.0)
-        if not finite(value) or not low <= value <= high:
-            span = f" from {low:g} to {high:g}" if math.isfinite(low) else ""
-            raise bad(key, f"is {value!r}", f"give a number{span}")
+            raise bad(key, f"is {recipe[key]!r}", "give true or false", code="config.wrong_type")
+    for key in (key for key in ("t", "select_topk", "lambda") if key in recipe):
+        if not NUMBERS[key].takes(recipe[key]):
+            raise bad(key, f"is {recipe[key]!r}", f"give {NUMBERS[key].told(whole=False)}", code="config.out_of_range")
     if "epsilon" in recipe:
         pairs = zip(per_model(recipe, "density"), per_model(recipe, "epsilon"), strict=True)
         if any(d < 1 and (d + e >= 1 or d - e <= 0) for d, e in pairs):
-            raise bad("epsilon", f"is {recipe['epsilon']!r}", "keep density ± epsilon inside 0 and 1")
+            raise bad(
+                "epsilon",
+                f"is {recipe['epsilon']!r}",
+                "keep density ± epsilon inside 0 and 1",
+                code="config.out_of_range",
+            )
     if "weight" in recipe and recipe.get("normalize") and abs(sum(per_model(recipe, "weight"))) < 1e-8:
-        raise bad("weight", "adds up to 0, by which normalize would divide", "give other weights")
-    for key, choices in (("dtype", DTYPES), ("out_dtype", DTYPES), ("tokenizer", _POLICIES)):
+        raise bad(
+            "weight", "adds up to 0, by which normalize would divide", "give other weights", code="config.out_of_range"
+        )
+    for key, choices in CHOICES.items():
         if recipe[key] not in choices:
-            raise bad(key, f"is {recipe[key]!r}", f"use one of: {', '.join(map(str, choices))}")
+            raise bad(
+                key, f"is {recipe[key]!r}", f"use one of: {', '.join(map(str, choices))}", code="config.unknown_value"
+            )
     if recipe["tokenizer"] == "base" and recipe["method"] in WITHOUT_BASE:
-        raise bad("tokenizer", f"is base, and {recipe['method']} has no base", "use run or union")
+        raise bad(
+            "tokenizer", f"is base, and {recipe['method']} has no base", "use run or union", code="config.not_together"
+        )
     if type(recipe["seed"]) is not int or recipe["seed"] < 0:
-        raise bad("seed", f"is {recipe['seed']!r}", "give a whole number")
+        raise bad("seed", f"is {recipe['seed']!r}", "give a whole number", code="config.wrong_type")
 
 
 def per_model(recipe: Mapping[str, Any], key: str) -> list[float]:
@@ -213,6 +264,7 @@ def parse_sweep(items: Sequence[str]) -> dict[str, list[float]]:
                 f"{key or item!r} cannot be swept{nearest(key, _SWEPT)}",
                 where=f"--sweep {item}",
                 fix=f"sweep one of: {', '.join(_SWEPT)}",
+                code="config.unknown_name",
             )
         try:
             values = [float(part) for part in text.split(",") if part.strip()]
@@ -223,6 +275,7 @@ def parse_sweep(items: Sequence[str]) -> dict[str, list[float]]:
                 f"{item!r} is not a list of numbers" if not values else f"{key} is swept twice",
                 where=f"--sweep {item}",
                 fix="write for example --sweep weight=0.3,0.5,0.7",
+                code="config.given_twice" if values else "config.wrong_type",
             )
         found[key] = list(dict.fromkeys(values))
     return found

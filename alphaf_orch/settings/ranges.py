@@ -40,20 +40,28 @@ class Range:
     def told(self, *, whole: bool) -> str:
         """Return the numbers in words, `whole` where the key takes no fraction."""
         if self.whole_from is not None:
-            share = "a share above 0 and below 1" if self.above else "0, a share below 1"
-            more = f"a whole number of {self.whole_from:g} or more"
-            return f"{share}, or {more}"
-        name = "a whole number" if whole else "a number"
+            first = self.whole_from
+            if self.above:
+                return f"a share above 0 and below 1, or a whole number of {first:g} or more"
+            return f"0, a share below 1, or a whole number of {first:g} or more"
+        span = self._bounds("a whole number" if whole else "a number")
+        for value in self.also:
+            span = f"{span}, or {value:g}"
+        return span
+
+    def _bounds(self, span: str) -> str:
         low = "" if self.low == -math.inf else f"{self.low:g}"
         high = "" if self.high == math.inf else f"{self.high:.10g}"
-        below = "below " if self.below else ""
-        if low and high:
-            words = f" above {low} and {below or 'up to '}{high}" if self.above else f" from {low} to {below}{high}"
-        elif low:
-            words = f" above {low}" if self.above else f" of {low} or more"
-        else:
-            words = f" of {high} or less" if high else ""
-        return name + words + "".join(f", or {value:g}" for value in self.also)
+        match low, high:
+            case "", "":
+                return span
+            case "", _:
+                return f"{span} of {high} or less"
+            case _, "":
+                return f"{span} above {low}" if self.above else f"{span} of {low} or more"
+        if self.above:
+            return f"{span} above {low} and below {high}" if self.below else f"{span} above {low} and up to {high}"
+        return f"{span} from {low} to below {high}" if self.below else f"{span} from {low} to {high}"
 
 
 _ANY = Range()

@@ -96,7 +96,7 @@ def test_a_broken_manifest_is_marked_and_all_other_runs_are_listed(broken):
         assert "\nother: " not in listed.stdout
         assert "`alphaf repair r`" in listed.stdout
         assert "experiment" in listed.stdout
-        found = {row["run"]: row for row in json.loads(broken.call("runs", "--json").stdout)}
+        found = {row["run"]: row for row in json.loads(broken.call("runs", "--json").stdout)["runs"]}
         assert ("damaged" in found["r"], "damaged" in found["other"]) == (True, False), damage
         if file.is_dir():
             shutil.rmtree(file)

@@ -120,7 +120,12 @@ def test_jobs_of_somebody_else_are_said_to_be_his_and_so_is_the_folder(alphaf, s
     """scancel refuses, and what the job asks for, a file in the run, cannot be written either."""
 
     def denied(ids):
-        raise ToolError("Slurm did not cancel every job: Access/permission denied", where="scancel", fix="squeue --me")
+        raise ToolError(
+            "Slurm did not cancel every job: Access/permission denied",
+            where="scancel",
+            fix="squeue --me",
+            code="tool.x",
+        )
 
     write_submitted(experiment, replace(read_submitted(experiment)[0], by="kim@login-1"))
     experiment.lock.write_bytes(Holder(7, "gpu-1", "b", "s", 1, "Slurm job 101").written())

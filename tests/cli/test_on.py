@@ -347,7 +347,7 @@ def test_a_job_is_sent_back_a_bounded_number_of_times(site, monkeypatch):
     from alphaf_orch.runs import in_job
 
     def makes_room(*_args, **_options):
-        raise GoesOnLater("sft makes room at step 5", where="here", fix="it goes on")
+        raise GoesOnLater("sft makes room at step 5", where="here", fix="it goes on", code="interrupt.x")
 
     site.submit()
     site.work(until="preprocess")

@@ -45,7 +45,7 @@ def test_the_job_that_an_event_names_is_the_one_that_people_are_told_of(paths, m
 def test_a_job_goes_on_later_as_often_as_its_profile_allows(paths):
     def make_room() -> None:
         with written_down(paths, JOB):
-            raise GoesOnLater("it was asked to make room", where="here", fix="wait")
+            raise GoesOnLater("it was asked to make room", where="here", fix="wait", code="interrupt.x")
 
     for _ in range(JOB.max_requeues):
         with pytest.raises(GoesOnLater):

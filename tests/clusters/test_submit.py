@@ -105,7 +105,7 @@ def test_jobs_that_do_not_wait_for_each_other_are_handed_over_at_once_and_all_ta
             meet.wait()  # for ever, were they handed over one after the other
         if job.name == "sft0":
             refused.set()
-            raise ToolError("no", where="", fix="")
+            raise ToolError("no", where="", fix="", code="tool.x")
         assert job.stage != "sft" or refused.wait(30)  # these are taken behind the refusal
         with one:
             return hand_over(script, job, after, behind)
@@ -119,7 +119,7 @@ def test_jobs_that_do_not_wait_for_each_other_are_handed_over_at_once_and_all_ta
 
 def test_what_could_not_be_taken_back_is_named(place, monkeypatch):
     def refuse(_ids):
-        raise ToolError("scancel: no", where="scancel", fix="")
+        raise ToolError("scancel: no", where="scancel", fix="", code="tool.x")
 
     place.scheduler.refuses = 2
     monkeypatch.setattr(place.scheduler, "cancel", refuse)
@@ -160,7 +160,7 @@ def lost_answer(place, monkeypatch, error, *, silent=False):
     return caught.value
 
 
-NO_ANSWER = ToolError("Slurm did not answer within 60 seconds", where="", fix="")
+NO_ANSWER = ToolError("Slurm did not answer within 60 seconds", where="", fix="", code="tool.x")
 
 
 @pytest.mark.parametrize("error", [NO_ANSWER, KeyboardInterrupt()], ids=["silence", "interrupt"])
@@ -194,7 +194,7 @@ def test_a_script_that_cannot_be_made_leaves_nothing(place, monkeypatch):
 
     def script(job, *about):
         if job.name == "report":
-            raise ToolError("no", where="", fix="")
+            raise ToolError("no", where="", fix="", code="tool.x")
         return make(job, *about)
 
     monkeypatch.setattr(place.scheduler, "script", script)

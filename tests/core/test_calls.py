@@ -30,7 +30,7 @@ def test_a_place_where_no_line_can_begin_is_not_read(begins, tmp_path):
 
 def test_a_full_disk_does_not_change_how_a_call_ends(tmp_path, monkeypatch):
     def full(*_):
-        raise DiskError("no space left on device", where="x", fix="y")
+        raise DiskError("no space left on device", where="x", fix="y", code="disk.full")
 
     monkeypatch.setattr(calls, "_call", written(tmp_path / "alphaf.log"))
     monkeypatch.setattr(calls, "write_atomic", full)

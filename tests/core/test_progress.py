@@ -6,7 +6,8 @@ import json
 import pytest
 from rich.console import Console
 
-from alphaf_orch.core.progress import StageLine, clock, new_metrics, read_metrics
+from alphaf_orch.core.progress import StageLine, clock, new_metrics, read_metrics, tell
+from alphaf_orch.core.stamps import unstamped
 from alphaf_orch.programs.json_lines import cut_half_line
 from alphaf_orch.runs.watch.findings import Health
 
@@ -64,6 +65,26 @@ def test_a_loss_that_is_not_finite_is_left_out(screen, tmp_path):
         add(tmp_path / "m.jsonl", {**ROW, "loss": None, "non_finite": ["loss"]})
         line.poll()
     assert "sft  1/11  321 tokens/s" in screen.getvalue()
+
+
+def test_a_line_comes_again_where_something_has_changed_alone(screen, tmp_path, monkeypatch):
+    monkeypatch.setattr("alphaf_orch.core.progress._PLAIN_EVERY_S", -1.0)  # however soon it is looked again
+    with line_of(screen, tmp_path) as line:
+        for loss in (2.0, None, None, 1.5, None):
+            if loss:
+                add(tmp_path / "m.jsonl", {**ROW, "loss": loss})
+            line.poll()
+    opening, *lines = map(unstamped, screen.getvalue().splitlines())
+    assert opening.startswith("sft: started, log ")
+    assert [line.split("loss ")[1][:5] for line in lines] == ["2.000", "1.500"]
+
+
+def test_lines_have_the_time_where_there_is_no_terminal(tmp_path):
+    for terminal in (True, False):
+        screen = io.StringIO()
+        tell(Console(file=screen, force_terminal=terminal), "한글 줄")
+        assert (screen.getvalue() == "한글 줄\n") is terminal
+        assert unstamped(screen.getvalue()) == "한글 줄\n"
 
 
 def test_verbose_streams_new_output_only(screen, tmp_path):

@@ -285,7 +285,7 @@ def test_a_defect_of_ours_gives_nothing_away(tmp_path, secrets):
 
 
 def test_an_error_shows_no_address_with_a_password():
-    error = ToolError(f"no answer from http://u:{CANARY}@h", where=f"--set hub_token={CANARY}", fix="x")
+    error = ToolError(f"no answer from http://u:{CANARY}@h", where=f"--set hub_token={CANARY}", fix="x", code="tool.x")
     assert CANARY not in error.message + error.what + error.where
 
 

@@ -60,10 +60,19 @@ class Outer(BaseModel):
 )
 def test_the_first_value_that_a_model_refuses_is_told(value: dict[str, object], key: str, unknown: bool) -> None:
     with pytest.raises(ConfigError) as caught:
-        validated(Outer, {"inner": value}, lambda found: ConfigError(found.key, where=str(found.unknown), fix=""))
+        validated(
+            Outer,
+            {"inner": value},
+            lambda found: ConfigError(found.key, where=str(found.unknown), fix="", code="config.x"),
+        )
     assert (caught.value.what, caught.value.where) == (key, str(unknown))
     assert caught.value.__cause__ is None
-    assert validated(Outer, {"inner": {"size": 1}}, lambda _: ConfigError("", where="", fix="")).inner.size == 1
+    assert (
+        validated(
+            Outer, {"inner": {"size": 1}}, lambda _: ConfigError("", where="", fix="", code="config.x")
+        ).inner.size
+        == 1
+    )
 
 
 def test_a_key_is_what_is_written() -> None:

@@ -1,9 +1,10 @@
-"""The documentation: links resolve, commands and options exist, every page is named, both READMEs agree."""
+"""The documentation: links resolve, commands and options exist, every page is named, both languages agree."""
 
 from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -15,6 +16,11 @@ from alphaf_orch.settings.keys import parse_set
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "runs" / "README.md"])
+PAIRS = [
+    (page.with_name(page.name.replace(".ko.md", ".md")), page)
+    for page in PAGES
+    if page.name.endswith(".ko.md") and page.with_name(page.name.replace(".ko.md", ".md")).exists()
+]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PASSED_ON = re.compile(r"^(\w[\w-]*):.*\n\t\$\(ALPHAF\) ([\w-]+)", re.MULTILINE)
 
@@ -70,6 +76,8 @@ def check_alphaf(arguments: list[str], where: str) -> None:
         return
     assert arguments[0] in COMMANDS | HIDDEN, where
     command = load(arguments[0])
+    if isinstance(command, click.Group) and arguments[1:2] and arguments[1] in command.commands:
+        command, arguments = command.commands[arguments[1]], arguments[1:]
     options = {name: param for param in command.params for name in (*param.opts, *param.secondary_opts)}
     sets = []
     for position, word in enumerate(arguments[1:], start=1):
@@ -161,19 +169,79 @@ def test_readme_is_short_and_names_every_page(name: str) -> None:
     assert {page for page in pages if f"]({page})" not in readme} == {"runs/README.md"}
 
 
-def test_both_readmes_have_the_same_sections_and_code() -> None:
-    english, korean = text(ROOT / "README.md"), text(ROOT / "README.ko.md")
-    assert FENCE.findall(korean) == FENCE.findall(english)
+def fences(page: Path) -> list[tuple[str, str]]:
+    """Return every block with its language: what comments say in shell and YAML is the reader's language."""
+    return [
+        (language, re.sub(r"(^|[ \t]+)#(?!!).*$", "", body, flags=re.MULTILINE) if language in ("sh", "yaml") else body)
+        for language, body in FENCE.findall(text(page))
+    ]
 
-    def shape(page: str) -> list[str]:
-        return re.findall(r"^(#+) ", FENCE.sub("", page), flags=re.MULTILINE)
 
-    def links(page: str) -> list[str]:
-        return [link for link in re.findall(r"\]\(([^)]+)\)", page) if not link.startswith("README")]
+def sections(page: Path) -> list[str]:
+    """Return the prose cut at its headings; what stands before the first one is a section too."""
+    return re.split(r"^#+ .*$", prose(page), flags=re.MULTILINE)
 
+
+def tables(section: str) -> list[str]:
+    return re.findall(r"^\|.*$", section, flags=re.MULTILINE)
+
+
+def code(part: str) -> set[str]:
+    """Return what stands in backquotes: identifiers, commands and messages, which are not translated."""
+    return {" ".join(span.split()) for span in re.findall(r"`([^`]+)`", part)}
+
+
+def numbers(part: str) -> set[str]:
+    return set(re.findall(r"\d(?:[\d.,]*\d)?", re.sub(r"\]\([^)]*\)", "]", part)))
+
+
+def places(page: Path, section: str) -> Counter[tuple[str, int]]:
+    """Return where the section's links lead: the page, whatever its language, and the number of its heading."""
+    led: Counter[tuple[str, int]] = Counter()
+    for link in re.findall(r"\]\(([^)\s]+)\)", section):
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        position = -1
+        if anchor and target.suffix == ".md" and target.exists():
+            heads = re.findall(r"^#+ (.+)$", prose(target), flags=re.MULTILINE)
+            position = [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads].index(anchor)
+        led[(link if ":" in link else str(target).replace(".ko.md", ".md"), position)] += 1
+    return led
+
+
+@pytest.mark.parametrize(("english", "korean"), PAIRS, ids=[korean.name for _, korean in PAIRS])
+def test_a_page_in_two_languages_has_the_same_sections_blocks_and_links(english: Path, korean: Path) -> None:
+    def shape(page: Path) -> list[str]:
+        return re.findall(r"^(#+) ", prose(page), flags=re.MULTILINE)
+
+    assert fences(korean) == fences(english)
     assert shape(korean) == shape(english)
-    assert links(korean) == links(english)
-    assert korean.count("\n|") == english.count("\n|"), "a table has more rows in one of them"
+    for number, (ours, theirs) in enumerate(zip(sections(korean), sections(english), strict=True)):
+        assert places(korean, ours) == places(english, theirs), f"section {number} leads elsewhere"
+
+
+@pytest.mark.parametrize(("english", "korean"), PAIRS, ids=[korean.name for _, korean in PAIRS])
+def test_a_page_in_two_languages_has_the_same_rows_names_and_figures(english: Path, korean: Path) -> None:
+    for number, (ours, theirs) in enumerate(zip(sections(korean), sections(english), strict=True)):
+        assert len(tables(ours)) == len(tables(theirs)), f"section {number}: a table has more rows in one of them"
+        for row, same in zip(tables(ours), tables(theirs), strict=True):
+            assert code(row) == code(same), same
+            assert numbers(same) <= numbers(row), same
+        assert code(theirs) - code(ours) == set(), f"section {number} lacks names"
+        assert numbers(theirs) - numbers(ours) == set(), f"section {number} lacks figures"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name.endswith(".ko.md")], ids=lambda page: page.name)
+def test_a_korean_page_leads_to_korean_pages(page: Path) -> None:
+    """A line that names a page in both languages is right too, and so is the page's own English twin."""
+    astray = []
+    for line in prose(page).splitlines():
+        links = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", line)}
+        for link in {link for link in links if link.endswith(".md") and not link.endswith(".ko.md")}:
+            twin = link.removesuffix(".md") + ".ko.md"
+            if (page.parent / twin).exists() and twin not in links and (page.parent / twin).resolve() != page:
+                astray.append(link)
+    assert astray == []
 
 
 @pytest.mark.parametrize("name", ["README.md", "README.ko.md"])
@@ -195,7 +263,9 @@ def test_configuration_names_every_key_and_every_option() -> None:
             table[option] = set(commands.split(", "))
     there: dict[str, set[str]] = {}
     for command in COMMANDS:
-        for param in load(command).params:
+        found = load(command)
+        inner = found.commands.values() if isinstance(found, click.Group) else ()
+        for param in (*found.params, *(param for each in inner for param in each.params)):
             if isinstance(param, click.Option):
                 there.setdefault(next(o for o in param.opts if o.startswith("--")), set()).add(command)
     assert table == there

@@ -407,11 +407,14 @@ def test_a_dry_run_shows_files_and_commands_and_writes_nothing(evaluate, fake, r
     assert "model_args: {pretrained: " in done.stdout
     assert "evaluation.run_lm_eval run --config " in done.stdout
     assert str(run / "rendered" / "eval_sft" / "my_text.yaml") in done.stdout
+    planned = json.loads(evaluate("--dry-run", "--json").stdout)
+    assert {"stage": "sft", "task": "my_text"} in planned["work"][-1]["asks"]
+    assert fake.launched() == []
 
 
 def test_the_list_names_suite_size_score_and_where_the_rows_are(alphaf, fake):
     done = alphaf("eval", "--list", "--json")
-    rows = {row["task"]: row for row in json.loads(done.stdout)}
+    rows = {row["task"]: row for row in json.loads(done.stdout)["tasks"]}
     assert rows["my_text"]["suites"] == ["mine"]
     assert (rows["my_text"]["rows"], rows["my_text"]["main_metric"], rows["my_text"]["here"]) == (
         6,
@@ -538,7 +541,7 @@ def test_gpus_that_torch_does_not_see_are_refused_before_a_model_is_asked(alphaf
 
     def refuse(python, wanted, machine, versions):
         asked.append((python, wanted.gpus, machine.gpus))
-        raise HardwareError("NVML lists 1 GPU, torch sees 0", where=python, fix="mend it")
+        raise HardwareError("NVML lists 1 GPU, torch sees 0", where=python, fix="mend it", code="hardware.x")
 
     monkeypatch.setattr("alphaf_orch.cli.evaluate.detect_machine", lambda: Machine(("GPU",), 2))
     monkeypatch.setattr("alphaf_orch.evaluation.run.require_gpus", refuse)

@@ -178,7 +178,7 @@ def test_every_metric_has_its_line_in_the_documentation() -> None:
 
 
 def test_the_list_shows_the_suite(alphaf: Any) -> None:
-    rows = {row["task"]: row for row in json.loads(alphaf("eval", "--list", "--json").stdout)}
+    rows = {row["task"]: row for row in json.loads(alphaf("eval", "--list", "--json").stdout)["tasks"]}
     for name, main in MAIN.items():
         row = rows[f"general_ko_{name}"]
         assert (row["suites"], row["rows"], row["main_metric"], row["here"]) == (

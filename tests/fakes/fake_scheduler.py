@@ -45,7 +45,9 @@ class FakeScheduler:
 
     def require(self) -> None:
         if self.gone:
-            raise ToolError("there is no sbatch on this machine", where="PATH", fix="submit from a login node")
+            raise ToolError(
+                "there is no sbatch on this machine", where="PATH", fix="submit from a login node", code="tool.x"
+            )
 
     def script(self, job: Job, profile: Profile, paths: RunPaths, place: Place) -> tuple[Path, str]:
         return paths.job_script(job.name, "sbatch"), f"#!/bin/sh\n# {job.key} {job.needs}\n"
@@ -56,7 +58,12 @@ class FakeScheduler:
     def submit(self, script: Path, job: Job, after: Sequence[str], behind: Sequence[str]) -> str:
         self._answer()
         if self.refuses == len(self.handed) + 1:
-            raise ToolError("sbatch: error: Invalid account or account/partition", where=str(script), fix="mend it")
+            raise ToolError(
+                "sbatch: error: Invalid account or account/partition",
+                where=str(script),
+                fix="mend it",
+                code="tool.job_refused",
+            )
         assert script.is_file(), "what is handed over lies there"
         assert {*after, *behind} <= set(self.handed), "what it waits for was handed over before"
         number = str(self.first + len(self.handed))
@@ -97,7 +104,7 @@ class FakeScheduler:
 
     def _answer(self) -> None:
         if self.silent:
-            raise ToolError("slurm does not answer", where="squeue", fix="ask again later")
+            raise ToolError("slurm does not answer", where="squeue", fix="ask again later", code="tool.no_answer")
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, scheduler: FakeScheduler | None = None) -> FakeScheduler:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from answers import checked
+
 REPO = Path(__file__).parents[2]
 
 
@@ -26,8 +28,14 @@ def environment(place: Path) -> dict[str, str]:
 def alphaf(
     place: Path, *args: str, python: Path | str = sys.executable, timeout: float = 1800
 ) -> subprocess.CompletedProcess[str]:
-    """Run `alphaf` by that python, which starts its tools too; return what it said and its exit code."""
+    """Run `alphaf` by that python, which starts its tools too; return what it said and its exit code.
+
+    Whatever it prints with --json is held to the published schema.
+    """
     argv = [str(python), "-m", "alphaf_orch", *args]
-    return subprocess.run(
+    done = subprocess.run(
         argv, cwd=place, env=environment(place), capture_output=True, text=True, timeout=timeout, check=False
     )
+    if "--json" in args:
+        checked(done.stdout)
+    return done

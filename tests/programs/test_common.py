@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from alphaf_orch.core import errors
-from alphaf_orch.core.command import PROGRAM_ENV, program
+from alphaf_orch.core.command import PROGRAM_ENV, Finished, program
 from alphaf_orch.core.paths import PROGRAMS
 from alphaf_orch.programs import common
-from alphaf_orch.runs.outputs import said
+from alphaf_orch.runs.launch import exited, said
 
 CONFIG_PROGRAMS = ("training.data_stats", "evaluation.generate_answers", "facts.tokenizer_facts")
 
@@ -49,15 +49,17 @@ def test_a_failure_is_said_as_the_orchestrator_reads_it_and_ends_with_its_code(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def main(argv: list[str]) -> None:
-        raise common.Failure(common.DATA, "the row is bad", where=f"{argv}", fix="mend it")
+        raise common.Failure(common.DATA, "the row is bad", where=f"{argv}", fix="mend it", code="data.row_bad")
 
     monkeypatch.setattr(sys, "argv", ["x", "가"])
     with pytest.raises(SystemExit) as ended:
         common.program(main)
     assert ended.value.code == 3
     log = tmp_path / "log"
-    log.write_text(f"$ x\nbefore\n{capsys.readouterr().err}", encoding="utf-8")
-    assert said(log) == "the row is bad\n  where: ['가']\n  next:  mend it"
+    log.write_text(f"$ x\nbefore\n{capsys.readouterr().err}behind it\n", encoding="utf-8")
+    assert said(log) == ("the row is bad\n  where: ['가']\n  next:  mend it", "data.row_bad")
+    error = exited("data", Finished(3, 0.0, None), log, "read it")
+    assert (error.code, error.what) == ("data.row_bad", f"data exited with 3: {said(log).text}")
 
 
 def test_a_program_ends_with_what_its_main_returns() -> None:
@@ -71,7 +73,7 @@ def test_a_program_ends_with_what_its_main_returns() -> None:
 def test_a_failure_passes_through_what_goes_over_exceptions() -> None:
     with pytest.raises(common.Failure, match="where: here"):
         try:
-            raise common.Failure(common.MODEL, "no", where="here", fix="mend it")
+            raise common.Failure(common.MODEL, "no", where="here", fix="mend it", code="model.x")
         except Exception:  # noqa: BLE001  (as tools do)
             pass
 

@@ -100,7 +100,13 @@ def test_a_rank_whose_sum_is_wrong_says_so_before_it_ends(monkeypatch, capsys):
     """What mp.spawn tells of it is the exit code alone."""
 
     def wrong(*_):
-        raise Failure(TOOL, "the all-reduce over 2 processes gave 5.0 where the sum is 3.0", where="rank 0", fix="do")
+        raise Failure(
+            TOOL,
+            "the all-reduce over 2 processes gave 5.0 where the sum is 3.0",
+            where="rank 0",
+            fix="do",
+            code="tool.wrong_result",
+        )
 
     monkeypatch.setattr(collective, "_sum", wrong)
     with pytest.raises(Failure):

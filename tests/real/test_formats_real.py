@@ -113,7 +113,7 @@ def test_a_set_of_several_configurations_is_read_by_their_names(tmp_path: Path) 
         return convert(wanted, hub_reading(str(snapshot), "org/name@v1", config, split), Refused)
 
     assert (read("ko", "train")["masked"], read("en", "train")["format"]) == (True, "question and answer")
-    listed = "give org/name@v1:ko:train, org/name@v1:en:train"
+    listed = "give one of org/name@v1:ko:train, org/name@v1:en:train"
     for config, split, words in (
         (None, "train", f"has several configurations, and one must be named; {listed}"),
         (None, "ko", f"has several configurations, and one must be named; {listed}"),

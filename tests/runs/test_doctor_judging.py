@@ -281,4 +281,4 @@ def test_a_disk_that_takes_korean_names_apart_or_takes_nothing_is_told(tmp_path,
     monkeypatch.setattr(host.Path, "iterdir", lambda _: [host.Path(apart)])
     assert (check := host.names()[1]).state == "warn" and "taken apart" in check.evidence
     monkeypatch.setattr(host.Path, "write_text", lambda *_, **__: os.open("/proc/self/nothing", os.O_RDONLY))
-    assert (check := host.names()[1]).state == "fail" and check.code == 5
+    assert (check := host.names()[1]).state == "fail" and check.exit_code == 5

@@ -40,7 +40,7 @@ def test_an_all_reduce_that_hangs_says_what_to_try(tmp_path, monkeypatch):
     monkeypatch.setattr(kernels, "ask", lambda programs: ask(programs, 1.0))
     python = doctor_python.make(tmp_path, {**FINE, "collective": "hang"})
     found = {check.name: check for check in kernels.kernel_checks(str(python), PACKAGES, view(2)["devices"])}
-    assert found["all_reduce"].state == "fail" and found["all_reduce"].code == 5
+    assert found["all_reduce"].state == "fail" and found["all_reduce"].exit_code == 5
     assert "NCCL_P2P_DISABLE=1" in found["all_reduce"].fix
 
 

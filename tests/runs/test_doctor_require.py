@@ -95,7 +95,9 @@ def test_what_failed_is_asked_again(asked):
     assert len(asked()) == 2
 
 
-@pytest.mark.parametrize("error", [FileExistsError(17, "there"), DiskError("it is full", where="x", fix="free it")])
+@pytest.mark.parametrize(
+    "error", [FileExistsError(17, "there"), DiskError("it is full", where="x", fix="free it", code="disk.full")]
+)
 def test_a_cache_that_cannot_be_written_stops_no_run(error, asked, monkeypatch):
     def refuse(*_):
         raise error

@@ -151,7 +151,7 @@ def test_two_hundred_runs_with_their_chains_are_read_in_a_moment(slurm):
 def test_a_damaged_record_is_told_and_hides_no_other_run(slurm, alphaf):
     Submission("far")
     Submission("near", ("data",), 7).paths.job("data").write_text('{"format": 1, "run"')
-    found = {row["run"]: row for row in json.loads(alphaf("runs", "--json").stdout)}
+    found = {row["run"]: row for row in json.loads(alphaf("runs", "--json").stdout)["runs"]}
     assert "damaged" in found["near"] and found["far"]["stages"]["data"]["state"] == "unknown"
     assert alphaf("show", "near").exit_code == 6
     assert slurm.asked

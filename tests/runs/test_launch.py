@@ -46,7 +46,7 @@ def test_the_error_names_the_end_and_the_last_words(code, told, tmp_path):
 def test_own_errors_are_those_of_the_last_program(tmp_path):
     log = tmp_path / "x.log"
     log.write_text(f"$ a\n{REFUSED}\n$ b\nerror: first\n  next:  one\nbetween\n{REFUSED}\nbehind\n", encoding="utf-8")
-    assert own_errors(log) == ["first\n  next:  one", REFUSED.removeprefix("error: ")]
+    assert own_errors(log) == [("first\n  next:  one", ""), (REFUSED.removeprefix("error: "), "")]
     assert exited("x", Finished(1, 0, 0), log, "mend it").what == "x exited with 1: first\n  next:  one"
 
 

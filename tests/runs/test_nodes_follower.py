@@ -110,7 +110,7 @@ def test_a_machine_whose_torch_sees_no_gpu_is_refused_before_anything_is_started
 
     def refuse(python, wanted, *_):
         asked.append((wanted.gpus, wanted.bf16))
-        raise HardwareError("NVML lists 1 GPU, torch sees 0", where=python, fix="mend the driver")
+        raise HardwareError("NVML lists 1 GPU, torch sees 0", where=python, fix="mend the driver", code="hardware.x")
 
     monkeypatch.setattr(follower, "require_gpus", refuse)
     recipe = paths.rendered("sft.yaml")
@@ -143,7 +143,7 @@ def voice_word(paths):
     [
         (KeyboardInterrupt(), "it was interrupted", Interrupted),
         (RuntimeError("ours"), "RuntimeError", RuntimeError),
-        (StageError("it broke", where="there", fix="mend it"), "it broke", StageError),
+        (StageError("it broke", where="there", fix="mend it", code="stage.x"), "it broke", StageError),
     ],
 )
 def test_however_a_training_ends_here_the_first_machine_is_told(raised, told, seen, paths, ready, monkeypatch):

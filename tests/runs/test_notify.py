@@ -335,9 +335,9 @@ def test_a_stall_is_told_once(tmp_path, teller, monkeypatch):
     [
         (["stall"], Stalled("sft: no progress", where="w", fix="f"), "stall"),
         (["failure", "stall"], Stalled("sft: no progress", where="w", fix="f"), "failure"),
-        (["stall"], StageError("x", where="w", fix="f"), None),
-        (["failure"], GoesOnLater("later", where="w", fix="f"), None),
-        (["requeue"], GoesOnLater("later", where="w", fix="f"), "requeue"),
+        (["stall"], StageError("x", where="w", fix="f", code="stage.x"), None),
+        (["failure"], GoesOnLater("later", where="w", fix="f", code="interrupt.x"), None),
+        (["requeue"], GoesOnLater("later", where="w", fix="f", code="interrupt.x"), "requeue"),
         (["failure"], ValueError("a defect"), "failure"),
     ],
 )

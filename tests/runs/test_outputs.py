@@ -35,7 +35,7 @@ def test_said(name, tmp_path):
     log, expected = LOGS[name]
     path = tmp_path / "s.log"
     path.write_text(log, encoding="utf-8")
-    assert said(path) == expected
+    assert said(path).text == expected
 
 
 LAUNCHER = """Traceback (most recent call last):
@@ -180,7 +180,7 @@ def test_the_cause_is_told_not_the_launcher(name, tmp_path):
     log, expected = CAUSES[name]
     path = tmp_path / "s.log"
     path.write_text("$ accelerate launch\nsome line\n" + log, encoding="utf-8")
-    assert said(path) == expected
+    assert said(path).text == expected
 
 
 def step(number, loss, margin=None, norm=None):

@@ -687,7 +687,7 @@ def test_show_and_runs(run, alphaf, fake):
     found = json.loads(alphaf("show", "tiny", "--json").stdout)
     assert found["model"] == str(root() / "dpo" / "merged")
     assert found["stages"]["dpo"]["result"]["rewards/accuracies"] == 0.75
-    assert [row["run"] for row in json.loads(alphaf("runs", "--json").stdout)] == ["tiny"]
+    assert [row["run"] for row in json.loads(alphaf("runs", "--json").stdout)["runs"]] == ["tiny"]
     text = alphaf("show", "tiny").stdout
     assert "2.000 → 1.000" in text
     assert f"model: {root()}/dpo/merged" in text

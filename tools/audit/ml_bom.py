@@ -43,7 +43,8 @@ def bill(paths: RunPaths) -> dict[str, Any]:
     manifest = read_manifest(paths.manifest)
     stage = newest(paths, manifest, MADE)
     if stage is None:
-        raise RunStateError("no model of the run is finished", where=str(paths.root), fix="`alphaf run` makes one")
+        fix = "`alphaf run` makes one"
+        raise RunStateError("no model of the run is finished", where=str(paths.root), fix=fix, code="run.unfinished")
     folder = model_folder(paths, stage, manifest)
     data, parts = list(_data(manifest)), [*_files(folder), *_code(manifest)]
     model = Component(
@@ -185,7 +186,10 @@ def written(paths: RunPaths) -> Path:
     problem = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     if problem:
         raise AlphafError(
-            "the bill is no valid CycloneDX", where=str(problem.data)[:500], fix="this is a defect of ours"
+            "the bill is no valid CycloneDX",
+            where=str(problem.data)[:500],
+            fix="this is a defect of ours",
+            code="alphaf.defect",
         )
     place = paths.root / FILE
     write_atomic(place, text)

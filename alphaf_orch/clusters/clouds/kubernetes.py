@@ -49,6 +49,7 @@ def job_set_file(pipeline: Pipeline, profile: Profile, paths: RunPaths, place: P
             f"jobs are to get {', '.join(profile.env)}, and no Secret has them",
             where="`env:` of the profile",
             fix="kubectl create secret generic NAME --from-literal=..., and name it: `kubernetes: {env_from: NAME}`",
+            code="config.variable_not_passed",
         )
     name = set_name(pipeline)
     stages = [_stage_name(job) for job in pipeline.jobs]
@@ -107,6 +108,7 @@ def _image(profile: Profile) -> Container:
             "Kubernetes runs images, and the profile names none",
             where="the profile has no `container:`",
             fix="container: {runtime: image, image: REGISTRY/NAME:TAG, python: PATH} with alphaf and its tools in it",
+            code="config.key_missing",
         )
     return profile.container
 
@@ -212,6 +214,7 @@ def _amounts(profile: Profile, given: Granted) -> dict[str, str]:
             f"{given.memory!r} is no amount of memory to Kubernetes",
             where="`memory:` of the profile",
             fix="write it as 512Gi",
+            code="config.not_a_size",
         )
     found = {"cpu": str(given.cpus) if given.cpus else "", "memory": given.memory or ""}
     if given.gpus:

@@ -53,4 +53,5 @@ class Kubernetes:
                 "jobs on Kubernetes are taken back by whoever applied them",
                 where=", ".join(ids),
                 fix=f"kubectl delete jobset {sets}",
+                code="tool.not_supported",
             )

@@ -39,6 +39,7 @@ def refuse_slurms(profile: Profile, granted: Granted) -> None:
             where=f"the profile of {profile.scheduler}",
             fix=f"take it out; what {profile.scheduler} has instead stands under `{profile.scheduler}:`, "
             "and an image is `container: {runtime: image, image: ...}`",
+            code="config.key_not_used",
         )
 
 
@@ -56,6 +57,7 @@ def refuse_unseen(profile: Profile, paths: RunPaths, place: Place, seen: Collect
             f"jobs would not see {what}, {path}{more}",
             where=f"the profile's `{profile.scheduler}:` shows jobs {', '.join(seen) or 'no folder'}",
             fix=_fix(profile.scheduler),
+            code="config.path_not_seen",
         )
 
 

@@ -84,6 +84,7 @@ def _resources(profile: Profile, given: Granted) -> dict[str, Any]:
             f"SkyPilot must be told which cards: the job needs {given.gpus} of a machine",
             where="`skypilot:` of the profile has no `accelerator:`",
             fix="name one as SkyPilot does, `accelerator: H100`; `sky gpus list` knows them",
+            code="config.key_missing",
         )
     # Ending to go on later is no failure, and alphaf itself counts how often: any other code ends the pipeline.
     recovery = {"max_restarts_on_errors": 0, "recover_on_exit_codes": [GoesOnLater.exit_code]}

@@ -57,6 +57,7 @@ class SkyPilot:
                 f"SkyPilot did not take {file.name}: {_in_words(found)}",
                 where=str(file.path),
                 fix="mend what it names, in the profile's `skypilot:` or by `sky check`, and call this again",
+                code="tool.job_refused",
             )
         return {job.key: f"{number[1]}.{task}" for task, job in enumerate(file.jobs)}
 
@@ -76,6 +77,7 @@ class SkyPilot:
                     f"SkyPilot did not cancel {', '.join(jobs)}: {_in_words(found)}",
                     where="sky jobs cancel",
                     fix="look at them by `sky jobs queue`",
+                    code="tool.cancel_refused",
                 )
 
 
@@ -94,6 +96,7 @@ def _called(argv: Sequence[str], seconds: float) -> Answer:
             f"SkyPilot did not answer within {seconds:.0f} seconds",
             where=printable(argv)[:300],
             fix="try again when `sky api info` answers",
+            code="tool.no_answer",
         )
     return found
 
@@ -103,6 +106,7 @@ def _not_here() -> ToolError:
         "there is no sky here",
         where="the PATH",
         fix="call alphaf where SkyPilot is installed and set up (`sky check`); --dry-run shows the files without it",
+        code="tool.not_installed",
     )
 
 
@@ -128,6 +132,7 @@ def _tasks(found: Answer) -> list[Mapping[str, Any]]:
             f"SkyPilot does not say how its jobs stand: {_in_words(found)}",
             where="sky jobs queue --all --output json",
             fix="try again when `sky jobs queue` answers",
+            code="tool.answer_unreadable",
         )
     return tasks
 

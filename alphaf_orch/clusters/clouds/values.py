@@ -62,7 +62,7 @@ def limited(time: str, where: str) -> int:
         found = None
     if not found:
         fix = "write it as 2-00:00:00, 12:00:00 or 90 (minutes)"
-        raise ConfigError(f"{time!r} is no time limit", where=where, fix=fix)
+        raise ConfigError(f"{time!r} is no time limit", where=where, fix=fix, code="config.not_a_time")
     return found
 
 
@@ -79,6 +79,7 @@ def timed(argv: Sequence[str], time: str | None, stop_before: int, where: str) -
             f"the time limit {time} leaves nothing before the {stop_before} s that a checkpoint gets",
             where=where,
             fix="give more time, or less with `stop_before:`",
+            code="config.out_of_range",
         )
     call = ("timeout", "--foreground", "--preserve-status", "--signal=USR1", f"--kill-after={stop_before}")
     return (*call, str(limit - stop_before), *argv)

@@ -35,6 +35,7 @@ def called(argv: Sequence[str], seconds: float, said: Sequence[str] = ()) -> Ans
             f"Slurm did not answer within {seconds:.0f} seconds",
             where=argv[0],
             fix="try again when `sinfo` answers",
+            code="tool.no_answer",
         )
     return found
 
@@ -50,6 +51,7 @@ def _not_here(name: str) -> ToolError:
         f"there is no {name} here",
         where="the PATH",
         fix="call alphaf where Slurm's commands are (a login node, `module load slurm`), or use --on local",
+        code="tool.not_installed",
     )
 
 

@@ -63,6 +63,7 @@ def quoted(value: object) -> str:
             "Slurm's script cannot hold a line end or another control character in a value",
             where=repr(text),
             fix="give the run, the folder or the profile's value a name without one",
+            code="config.unfit_characters",
         )
     if re.fullmatch(r"[\w@%+=:,./-]*", text):
         return text
@@ -76,6 +77,7 @@ def output_pattern(path: str) -> str:
             "Slurm cannot write its output to a path with a backslash: it drops it",
             where=path,
             fix="put the runs into a folder without one in its path (ALPHAF_RUNS)",
+            code="config.unfit_characters",
         )
     return path.replace("%", "%%")
 
@@ -92,6 +94,7 @@ def _extra(line: str) -> str:
             f"an extra line is no option of sbatch: {line!r}",
             where="`extra` of the profile",
             fix="write one option a line, as `--exclusive` or `--constraint=h100`; lines of shell belong to `setup`",
+            code="config.wrong_value",
         )
     return f"#SBATCH {option}"
 
@@ -109,6 +112,7 @@ def _gpus(gres: str, count: int) -> dict[str, str]:
             f"{gres!r} names no GPUs to Slurm",
             where="`gres` of the profile",
             fix="write gpu or gpu:TYPE as `sinfo -o %G` shows it, gpus-per-node[:TYPE], or none",
+            code="config.wrong_value",
         )
     kind, _, card = gres.partition(":")
     if kind == "gpus-per-node":
@@ -126,6 +130,7 @@ def _seconds(text: str, job: Job) -> int | None:
             f"{text!r} is no time limit of Slurm",
             where=f"`time` of the profile, for {job.needs.role}",
             fix="write days-hours:minutes:seconds, hours:minutes:seconds or minutes: 2-00:00:00, 36:00:00, 90",
+            code="config.not_a_time",
         )
     return limit
 
@@ -136,5 +141,6 @@ def _memory(text: str | None, job: Job) -> str | None:
             f"{text!r} is no amount of memory to Slurm",
             where=f"`memory` of the profile, for {job.needs.role}",
             fix="write a whole number with K, M, G or T, as 200G; 0 is all memory of the machine",
+            code="config.not_a_size",
         )
     return text

@@ -35,6 +35,7 @@ def launch(job: Job, profile: Profile, paths: RunPaths, place: Place) -> str:
             "Slurm itself starts no container: `image` is for other schedulers",
             where="`container: runtime:` of the profile",
             fix="write pyxis, enroot or apptainer, whichever the site has",
+            code="config.not_supported",
         )
     # By `env`, inside: what an image sets itself wins over the variables of a job, with every runtime in another way.
     settled = ("env", *(f"{name}={value}" for name, value in place.env.items()))
@@ -63,6 +64,7 @@ def _folders(container: Container, job: Job, paths: RunPaths, place: Place) -> l
                 f"{container.runtime} cannot be given a folder with a comma, a colon or a blank in its path",
                 where=path,
                 fix="move it to a path without one, or use a profile without `container`",
+                code="config.unfit_characters",
             )
     return found
 

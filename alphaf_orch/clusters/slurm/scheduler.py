@@ -59,6 +59,7 @@ class Slurm:
             f"Slurm did not take the job {job.key}: {in_words(found)}",
             where=str(script),
             fix=_next(found, job),
+            code="tool.job_refused",
         )
 
     def states(self, ids: Sequence[str]) -> Mapping[str, JobState]:
@@ -89,6 +90,7 @@ class Slurm:
                     f"Slurm did not cancel every job: {in_words(Answer(1, '', chr(10).join(complaints)))}",
                     where=f"scancel {' '.join(those)}",
                     fix="see `squeue --me`, and cancel by hand what is left",
+                    code="tool.cancel_refused",
                 )
 
 
@@ -96,7 +98,10 @@ def _told(argv: tuple[str, ...], cluster: str) -> str:
     found = called((argv[0], *_of(cluster), *argv[1:]), LOOK_S)
     if found.exit_code and not any(text in found.errors for text in _FORGOTTEN):
         raise ToolError(
-            f"Slurm does not answer: {in_words(found)}", where=argv[0], fix="try again when `sinfo` answers"
+            f"Slurm does not answer: {in_words(found)}",
+            where=argv[0],
+            fix="try again when `sinfo` answers",
+            code="tool.no_answer",
         )
     return found.output
 

@@ -37,6 +37,7 @@ def script(job: Job, profile: Profile, paths: RunPaths, place: Place) -> str:
             f"the template cannot be filled: {error.problem}",
             where=f"{template} line {error.line}" if error.line else str(template),
             fix=f"it holds `{{{{ name }}}}` only, of {', '.join(values)}",
+            code="config.template_invalid",
         ) from None
 
 

@@ -22,6 +22,7 @@ def cluster_columns(file: TaskFile, about: Mapping[str, Any]) -> tuple[str, ...]
             f"cluster is {said!r}, not the name of a column",
             where=file.where("metadata"),
             fix="write `cluster: COLUMN`, or a list of columns; rows with equal values there count as one cluster",
+            code="config.wrong_type",
         )
     columns = _columns(file.values)
     for name in names:
@@ -30,6 +31,7 @@ def cluster_columns(file: TaskFile, about: Mapping[str, Any]) -> tuple[str, ...]
                 f"cluster: the rows have no column {name}{nearest(name, columns)}",
                 where=file.where("metadata"),
                 fix=f"use one of {', '.join(columns)}",
+                code="config.unknown_column",
             )
     return tuple(names)
 

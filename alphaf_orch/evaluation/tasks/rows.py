@@ -76,6 +76,7 @@ def require_data(tasks: Sequence[Task], env: Mapping[str, str]) -> None:
             f"no data for {', '.join(sorted({task for task, _ in absent}))}",
             where=", ".join(str(path) for _, path in absent),
             fix="put the file there, or correct `dataset_path` and `data_files` (relative to the YAML)",
+            code="data.file_missing",
         )
     lacking: dict[tuple[str, str | None], list[str]] = {}
     for task in tasks:
@@ -101,6 +102,7 @@ def require_data(tasks: Sequence[Task], env: Mapping[str, str]) -> None:
         + "\n    ".join(commands)
         + f"\n  and pack what they made, with its links: tar -C ~/.cache/huggingface/hub -cf eval-data.tar {folders}"
         + f"\n  here: tar -C {root} -xf eval-data.tar",
+        code="data.not_here",
     )
 
 

@@ -14,17 +14,24 @@ from typing import Any
 from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
 from alphaf_orch.core.errors import ConfigError, ToolError
 from alphaf_orch.core.paths import PROGRAMS
+from alphaf_orch.core.several import raise_all
 from alphaf_orch.core.values import nearest
 from alphaf_orch.evaluation.tasks.clusters import cluster_columns
 from alphaf_orch.evaluation.tasks.rows import count_rows, data_identity, hub_id, local_files, render_tasks, require_data
 from alphaf_orch.evaluation.tasks.task import Task
-from alphaf_orch.evaluation.tasks.task_yaml import TaskFile, check_task, content_digest, legal_keys, read_task_file
+from alphaf_orch.evaluation.tasks.task_yaml import (
+    NAME,
+    TaskFile,
+    check_task,
+    content_digest,
+    legal_keys,
+    read_task_file,
+)
 from alphaf_orch.evaluation.tasks.titles import title_of
+from alphaf_orch.evaluation.tasks.written import mistakes
 
 __all__ = ["Task", "find_tasks", "render_tasks", "require_data", "select_tasks"]
 
-# Results are stored under the task's name, and lm-eval splits its list of tasks at commas.
-_NAME = re.compile(r"\w[\w.+-]{0,119}")
 # lm-eval's own, where a task lists no metric (DEFAULT_METRIC_REGISTRY).
 _DEFAULT_METRICS = {
     "multiple_choice": ("acc", "acc_norm"),
@@ -71,6 +78,7 @@ def select_tasks(found: Mapping[str, Task], suites: Sequence[str], names: Sequen
                 f"there is no suite {suite}{nearest(suite, known)}",
                 where="--suite",
                 fix=f"use one of {', '.join(known)}; a task's `tag` makes a new one (docs/own-benchmarks.md)",
+                code="config.unknown_name",
             )
     for name in names:
         if name not in found:
@@ -78,6 +86,7 @@ def select_tasks(found: Mapping[str, Task], suites: Sequence[str], names: Sequen
                 f"there is no task {name}{nearest(name, found)}",
                 where="--task",
                 fix="`alphaf eval --list` shows all; docs/own-benchmarks.md says how to add one",
+                code="config.unknown_name",
             )
     return tuple(t for t in found.values() if t.name in names or any(suite in suites for suite in t.suites))
 
@@ -93,23 +102,30 @@ def _read_folder(folder: Path) -> tuple[dict[str, TaskFile], dict[str, TaskFile]
         if "task" not in file.values:
             if file.path in included or file.path.name.startswith("_"):
                 continue
-            raise ConfigError("the file names no task", where=file.where(), fix="add a line `task: NAME`")
+            raise ConfigError(
+                "the file names no task", where=file.where(), fix="add a line `task: NAME`", code="config.key_missing"
+            )
         is_group = isinstance(file.values["task"], list)
         name = file.values.get("group" if is_group else "task")
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not re.fullmatch(NAME, name):
             raise ConfigError(
                 f"{name!r} is not the name of a {'suite' if is_group else 'task'}",
                 where=file.where("group" if is_group else "task"),
                 fix="use letters, digits, '_', '-', '.' and '+' only",
+                code="config.not_a_name",
             )
         place = groups if is_group else tasks
         if name in place:
             raise ConfigError(
-                f"{name} is defined twice", where=file.where("task"), fix=f"see {place[name].where('task')}"
+                f"{name} is defined twice",
+                where=file.where("task"),
+                fix=f"see {place[name].where('task')}",
+                code="config.given_twice",
             )
         place[name] = file
         if not is_group:
             check_task(file)
+            raise_all(list(mistakes(file)))
     return tasks, groups
 
 
@@ -120,12 +136,16 @@ def _members(file: TaskFile) -> tuple[str, ...]:
                 f"{key}{nearest(key, legal_keys()['group']) or ': no key of a group'}",
                 where=file.where(key),
                 fix="settings stand in each task's own YAML",
+                code="config.unknown_key",
             )
     names = file.values["task"]
     for name in names:
         if not isinstance(name, str):
             raise ConfigError(
-                f"{name!r} is not the name of a task", where=file.where("task"), fix="list names; one YAML makes a task"
+                f"{name!r} is not the name of a task",
+                where=file.where("task"),
+                fix="list names; one YAML makes a task",
+                code="config.not_a_name",
             )
     return tuple(names)
 
@@ -143,6 +163,7 @@ def _installed(python: str, names: Iterable[str], groups: Mapping[str, TaskFile]
                 f"neither the templates nor the installed lm-eval has a task {name}",
                 where=group.where("task"),
                 fix="correct the name; `lm-eval ls tasks` shows lm-eval's own",
+                code="config.unknown_name",
             )
     return {name: read_task_file(Path(paths[name])) for name in wanted}
 
@@ -151,7 +172,12 @@ def _installed(python: str, names: Iterable[str], groups: Mapping[str, TaskFile]
 def _index(python: str, names: tuple[str, ...]) -> Mapping[str, str]:
     code, text = capture(program(python, "evaluation.task_index", *names), env=child_env(PROGRAM_ENV, online=False))
     if code:
-        raise ToolError("lm-eval is not installed", where=python, fix="make setup, or name its python under `tools`")
+        raise ToolError(
+            "lm-eval is not installed",
+            where=python,
+            fix="make setup, or name its python under `tools`",
+            code="tool.not_installed",
+        )
     paths: dict[str, str] = json.loads(text)
     return paths
 
@@ -190,6 +216,7 @@ def _task(
             f"main_metric is {main}{nearest(str(main), metrics)}",
             where=file.where("metadata"),
             fix=f"use one of its metrics: {', '.join(metrics)}",
+            code="config.unknown_name",
         )
     python = [path for folder in {path.parent for path in file.read} for path in folder.glob("*.py")]
     # A user's python may score with our functions too; lm-eval's own cannot.

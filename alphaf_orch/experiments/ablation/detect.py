@@ -87,6 +87,7 @@ def _size(task: Task, limit: int | None) -> tuple[int, float]:
             f"the rows of {task.name} cannot be counted before they are asked",
             where="--detect",
             fix="name tasks with rows in local files, or evaluate a run under this suite first",
+            code="config.rows_uncounted",
         )
     clusters = local_clusters(task.config, task.cluster)
     shared = len(clusters) - len(set(clusters.values()))

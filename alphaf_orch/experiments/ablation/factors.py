@@ -83,16 +83,26 @@ def read_factors(words: Sequence[str], *, alpha: float | None) -> tuple[Factor, 
     """
     if not words:
         raise ConfigError(
-            "nothing is named to be varied", where="alphaf ablate", fix="say neftune, adapter, or KEY=V1,V2,…"
+            "nothing is named to be varied",
+            where="alphaf ablate",
+            fix="say neftune, adapter, or KEY=V1,V2,…",
+            code="config.nothing_named",
         )
     if alpha is not None and "neftune" not in words:
-        raise ConfigError("--alpha is NEFTune's", where="--alpha", fix="say `alphaf ablate neftune --alpha …`")
+        raise ConfigError(
+            "--alpha is NEFTune's",
+            where="--alpha",
+            fix="say `alphaf ablate neftune --alpha …`",
+            code="config.not_together",
+        )
     found: dict[str, Factor] = {}
     for word in words:
         text = f"neftune_noise_alpha=off,{alpha or NEFTUNE_ALPHA:g}" if word == "neftune" else _PRESETS.get(word, word)
         factor = _factor(text)
         if factor.key in found:
-            raise ConfigError(f"{factor.key} is varied twice", where=word, fix="name all its values once")
+            raise ConfigError(
+                f"{factor.key} is varied twice", where=word, fix="name all its values once", code="config.given_twice"
+            )
         found[factor.key] = factor
     return tuple(found.values())
 
@@ -102,7 +112,10 @@ def _factor(text: str) -> Factor:
     key = key.strip()
     if not equals or not key:
         raise ConfigError(
-            f"{text!r} names no values", where=f"alphaf ablate {text}", fix=f"write for example {key or 'KEY'}=V1,V2"
+            f"{text!r} names no values",
+            where=f"alphaf ablate {text}",
+            fix=f"write for example {key or 'KEY'}=V1,V2",
+            code="config.no_value",
         )
     names = split_values(values)
     if len(names) < 2:
@@ -110,9 +123,15 @@ def _factor(text: str) -> Factor:
             f"{key} has {len(names)} value(s), and a comparison needs two",
             where=f"alphaf ablate {text}",
             fix=f"write for example {key}=V1,V2",
+            code="config.too_few_values",
         )
     if len(set(names)) < len(names):
-        raise ConfigError(f"a value of {key} is given twice", where=f"alphaf ablate {text}", fix="give each value once")
+        raise ConfigError(
+            f"a value of {key} is given twice",
+            where=f"alphaf ablate {text}",
+            fix="give each value once",
+            code="config.given_twice",
+        )
     return Factor(key, tuple(_level(key, name) for name in names))
 
 
@@ -120,12 +139,17 @@ def _level(key: str, value: str) -> Level:
     section: Section = "dpo" if key.startswith("dpo.") else "sft"
     bare = key.partition(".")[2] if key.startswith(("sft.", "dpo.")) else key
     if (section, bare) in _SEEDS:
-        raise ConfigError("the seed is varied in every arm", where=f"{key}={value}", fix="use --seeds N")
+        raise ConfigError(
+            "the seed is varied in every arm", where=f"{key}={value}", fix="use --seeds N", code="config.set_by_alphaf"
+        )
     named = _NAMED.get(bare) if section == "sft" else None
     if named is not None:
         if value not in named:
             raise ConfigError(
-                f"{key} is {value!r}", where=f"alphaf ablate {key}=…", fix=f"use some of: {', '.join(named)}"
+                f"{key} is {value!r}",
+                where=f"alphaf ablate {key}=…",
+                fix=f"use some of: {', '.join(named)}",
+                code="config.unknown_value",
             )
         return Level(f"{key}={value}", {"sft": named[value]})
     text = "null" if value in _OFF else value
@@ -170,7 +194,12 @@ def make_ablation(
     varied = {section for factor in factors for level in factor.levels for section in level.sets}
     last: Section = until or ("dpo" if "dpo" in varied else "sft")
     if last == "sft" and "dpo" in varied:
-        raise ConfigError("a key of DPO is varied and no DPO is run", where="--until sft", fix="leave --until out")
+        raise ConfigError(
+            "a key of DPO is varied and no DPO is run",
+            where="--until sft",
+            fix="leave --until out",
+            code="config.not_together",
+        )
     sections: tuple[Section, ...] = ("sft",) if last == "sft" else ("sft", "dpo")
     first = int(base.sft.get("seed", FIRST_SEED))
     arms = []

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from alphaf_orch.core.errors import AlphafError, Interrupted
 from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import fingerprint, read_manifest
 from alphaf_orch.experiments.bakeoff.plan import STAGES, Candidate
 from alphaf_orch.experiments.experiment import ExperimentPaths
@@ -85,7 +86,7 @@ def make_sheet(
                 raise
             except AlphafError as error:
                 failed[name, stage] = error.message
-                console.print(f"[{name}] {error.message}", highlight=False, soft_wrap=True, markup=False)
+                tell(console, f"[{name}] {error.message}")
     return Sheet(prompts.prompts[:limit], answers, failed)
 
 

@@ -65,7 +65,12 @@ def do_answers(
     candidates = [each for each in find_candidates(bakeoff.experiment, paths) if each.arm.name == arm]
     if not candidates:
         arms = ", ".join(each.name for each in bakeoff.experiment.arms)
-        raise ConfigError(f"{bakeoff.experiment.name} has no arm {arm}", where=arm, fix=f"its arms are {arms}")
+        raise ConfigError(
+            f"{bakeoff.experiment.name} has no arm {arm}",
+            where=arm,
+            fix=f"its arms are {arms}",
+            code="config.unknown_name",
+        )
     prompts = sheet_prompts(template_folders(candidates[0].arm.config.templates))
     sheet = make_sheet(candidates, paths, prompts, bakeoff.prompts, machine, console, verbose=verbose)
     if sheet.failed:
@@ -74,4 +79,9 @@ def do_answers(
 
 
 def _failed(what: str, where: Path) -> StageError:
-    return StageError(what, where=str(where), fix="mend the cause; the same command as before submits it again")
+    return StageError(
+        what,
+        where=str(where),
+        fix="mend the cause; the same command as before submits it again",
+        code="stage.part_failed",
+    )

@@ -99,6 +99,7 @@ def stored_bakeoff(experiment: Experiment) -> Bakeoff:
             f"the record of the bake-off {experiment.name} does not say its {', '.join(lacking)}",
             where=f"{experiment.name}, key request",
             fix="give the command again that began it: it writes the report too",
+            code="run.record_incomplete",
         )
     tasks, elsewhere = _tasks(experiment.arms[0].config, asked["suites"], asked["tasks"], asked["elsewhere"])
     return Bakeoff(experiment, tasks, elsewhere, asked["limit"], asked["prompts"])
@@ -118,6 +119,7 @@ def _tasks(
             f"{both[0]} is on both sides: what SFT is for cannot show what it costs elsewhere",
             where=f"--suite {', '.join(suites)}, --elsewhere {', '.join(away)}",
             fix="name another suite with --elsewhere",
+            code="config.not_together",
         )
     require_data([*tasks, *elsewhere], env)
     return tasks, elsewhere
@@ -126,15 +128,24 @@ def _tasks(
 def _configs(asked: BakeoffAsked) -> dict[str, RunConfig]:
     """Return the settings of each candidate by the name of its arm: all the same but for the model."""
     if len(asked.models) < 2:
-        raise ConfigError("a bake-off compares two models or more", where="--models", fix="name them: --models A,B,C")
+        raise ConfigError(
+            "a bake-off compares two models or more",
+            where="--models",
+            fix="name them: --models A,B,C",
+            code="config.too_few_values",
+        )
     found: dict[str, RunConfig] = {}
     if any(key.startswith("dpo.") for key in asked.sets):
-        raise ConfigError("a bake-off trains no DPO", where="--set dpo.…", fix="leave those keys out")
+        raise ConfigError(
+            "a bake-off trains no DPO", where="--set dpo.…", fix="leave those keys out", code="config.not_together"
+        )
     for model in asked.models:
         config = new_settings(replace(asked, model=model))
         name = slug(Path(config.model).name)
         if name in found:
-            raise ConfigError(f"{name} is named twice", where="--models", fix="name each model once")
+            raise ConfigError(
+                f"{name} is named twice", where="--models", fix="name each model once", code="config.given_twice"
+            )
         found[name] = config
     presets = {name: find_preset(config) for name, config in found.items()}
     trained = {preset.sft_data for preset in presets.values()}
@@ -145,6 +156,7 @@ def _configs(asked: BakeoffAsked) -> dict[str, RunConfig]:
                 f"the presets name different SFT data ({shown}), which would not be the same SFT",
                 where="--data",
                 fix="name the data that every candidate is trained on, such as --data sample",
+                code="config.other_data",
             )
         # Written down, so that a preset changed later does not change what these arms are trained on.
         found = {name: config.model_copy(update={"data": tuple(trained)}) for name, config in found.items()}

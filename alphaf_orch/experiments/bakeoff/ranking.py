@@ -51,19 +51,33 @@ def parse_weights(text: str | None) -> Weights:
         name, equals, number = (piece.strip() for piece in part.partition("="))
         if name not in CRITERIA:
             fix = f"use {', '.join(f'{each}=1' for each in CRITERIA)}"
-            raise ConfigError(f"there is no criterion {name or part!r}{nearest(name, CRITERIA)}", where=where, fix=fix)
+            raise ConfigError(
+                f"there is no criterion {name or part!r}{nearest(name, CRITERIA)}",
+                where=where,
+                fix=fix,
+                code="config.unknown_name",
+            )
         if name in found:
-            raise ConfigError(f"{name} is weighted twice", where=where, fix="keep one of them")
+            raise ConfigError(
+                f"{name} is weighted twice", where=where, fix="keep one of them", code="config.given_twice"
+            )
         try:
             weight = float(number) if equals else -1.0
         except ValueError:
             weight = -1.0
         if not 0 <= weight < float("inf"):
-            raise ConfigError(f"{number or part!r} is no weight", where=where, fix="write a number from 0 on")
+            raise ConfigError(
+                f"{number or part!r} is no weight",
+                where=where,
+                fix="write a number from 0 on",
+                code="config.wrong_type",
+            )
         found[name] = weight
     weights = {name: found.get(name, 1.0) for name in CRITERIA}
     if not any(weights.values()):
-        raise ConfigError("every weight is 0", where=where, fix="give one criterion a weight above 0")
+        raise ConfigError(
+            "every weight is 0", where=where, fix="give one criterion a weight above 0", code="config.out_of_range"
+        )
     return weights
 
 

@@ -11,6 +11,7 @@ from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.hiding import hide
 from alphaf_orch.core.paths import RunPaths, template_folders
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.wording import Label, Text
 from alphaf_orch.experiments.bakeoff.answers import Sheet, make_sheet, sheet_prompts
 from alphaf_orch.experiments.bakeoff.criteria import (
@@ -163,5 +164,5 @@ def ask_facts(
             facts[name] = questions.ask(name, config)
         except AlphafError as error:
             failed[name] = error.message
-            console.print(f"{name}: {error.message}", highlight=False, soft_wrap=True, markup=False)
+            tell(console, f"{name}: {error.message}")
     return facts, failed

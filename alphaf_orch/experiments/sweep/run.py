@@ -12,6 +12,7 @@ from rich.console import Console
 from alphaf_orch.core.errors import AlphafError, Interrupted, RunStateError, StageError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import copy_atomic, read_manifest, write_atomic, write_manifest
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.evaluation.request import plan_models
@@ -101,7 +102,7 @@ def _sweep(
     failures: dict[str, AlphafError] = {}
     made = []
     for candidate in tried:
-        console.print(f"sweep: {candidate.name}", highlight=False)
+        tell(console, f"sweep: {candidate.name}")
         try:
             run_plan(candidate.plan, machine, console, verbose=verbose)
             made.append(candidate)
@@ -109,7 +110,7 @@ def _sweep(
             raise
         except AlphafError as error:
             failures[candidate.name] = error
-            console.print(f"{candidate.name} failed: {error.what}", highlight=False, soft_wrap=True, markup=False)
+            tell(console, f"{candidate.name} failed: {error.what}")
     if not made:
         return Swept(None, failures, None)
     references = _references(made[0], paths, section)
@@ -137,9 +138,10 @@ def _refuse_other_result(tried: Sequence[Candidate], paths: RunPaths) -> None:
     fingerprints = {candidate.plan.stages[-1].fingerprint for candidate in tried}
     if paths.merged_models.exists() and entry.get("fingerprint") not in fingerprints:
         raise RunStateError(
-            f"run {paths.name} has a merged model of other settings already",
+            f"run {paths.full_name} has a merged model of other settings already",
             where=str(paths.merged_models),
             fix="keep it, or move it away and sweep again",
+            code="run.other_settings",
         )
 
 
@@ -200,7 +202,7 @@ def _score(
             raise
         except AlphafError as error:
             failures[model.stage] = error
-            console.print(f"{model.stage}: no scores: {error.what}", highlight=False, soft_wrap=True, markup=False)
+            tell(console, f"{model.stage}: no scores: {error.what}")
     return scored
 
 
@@ -216,7 +218,10 @@ def publish(best: Candidate, paths: RunPaths) -> Path:
         return target
     if target.exists() and not same:
         raise RunStateError(
-            "the run has another merged model meanwhile", where=str(target), fix="move it away and sweep again"
+            "the run has another merged model meanwhile",
+            where=str(target),
+            fix="move it away and sweep again",
+            code="run.other_settings",
         )
     for told in (source.log(MERGE_MODELS), source.report(MERGE_MODELS), *source.rendered("x").parent.iterdir()):
         copy_atomic(told, paths.counterpart(told, source))
@@ -246,6 +251,7 @@ def failed(swept: Swept, tried: Sequence[Candidate], paths: RunPaths) -> StageEr
         f"{len(names)} of {len(tried)} candidates failed: {', '.join(names)}\n{first.what}",
         where=first.where,
         fix=f"mend the cause; the same command keeps what is finished in {paths.sweep.root}",
+        code="stage.arms_failed",
     )
 
 

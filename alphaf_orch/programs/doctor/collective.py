@@ -46,6 +46,7 @@ def _sum(rank: int, count: int, backend: str, place: str, numbers: int) -> None:
                 f"the all-reduce over {count} processes gave {float(tensor[0])} where the sum is {wanted}",
                 where=f"rank {rank} ({backend})",
                 fix="try again with NCCL_P2P_DISABLE=1: if the sum is right then, the links between the cards are not",
+                code="tool.wrong_result",
             )
         seconds = _timed(torch, dist, tensor, device)
         if rank == 0:

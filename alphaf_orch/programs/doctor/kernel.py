@@ -117,6 +117,7 @@ def _require(error: float, limit: float, what: str) -> None:
             f"{what} computes wrong values here (off by {error:.1%}, at most {limit:.1%} is rounding)",
             where="compared with plain torch in float32",
             fix="install the versions of requirements/gpu.lock; if they are, the card or its driver is at fault",
+            code="tool.wrong_result",
         )
 
 

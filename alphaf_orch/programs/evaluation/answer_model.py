@@ -59,14 +59,22 @@ class AnswerModel:
             )
         except TemplateError as error:
             what = f"the chat template refuses prompt {name}: {error}"
-            raise Failure(DATA, what, where=f"prompt {name}", fix="Change the prompt") from error
+            raise Failure(
+                DATA, what, where=f"prompt {name}", fix="Change the prompt", code="data.template_refuses"
+            ) from error
         needed = len(ids) + answers * self.max_new_tokens
         if self.context and needed > self.context:
             what = (
                 f"prompt {name} has {len(ids)} tokens; with {answers} x {self.max_new_tokens} new ones it needs "
                 f"{needed}, the model holds {self.context}"
             )
-            raise Failure(DATA, what, where=f"prompt {name}", fix="Lower --max-new-tokens, or shorten the prompt")
+            raise Failure(
+                DATA,
+                what,
+                where=f"prompt {name}",
+                fix="Lower --max-new-tokens, or shorten the prompt",
+                code="data.template_refuses",
+            )
         return ids
 
     def generate(self, batch: list[list[int]]) -> list[Made]:
@@ -111,7 +119,9 @@ def load_model(config: Mapping[str, Any]) -> AnswerModel:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         fix = "Check the folder, or bring the model into the Hugging Face cache"
-        raise Failure(MODEL, f"cannot load the model: {reason}", where=config["model"], fix=fix) from error
+        raise Failure(
+            MODEL, f"cannot load the model: {reason}", where=config["model"], fix=fix, code="model.not_loadable"
+        ) from error
     tokenizer = asked_through(config, model.get_input_embeddings().weight.shape[0])
     print(f"{config['model']}: {model.dtype} on {model.device}, answers end at {tokenizer.eos_token}")
     return AnswerModel(model, tokenizer, config["max_new_tokens"])
@@ -143,5 +153,7 @@ def _end_ids(model: Any, tokenizer: Any) -> set[int]:
     ends = {tokenizer.eos_token_id, *end_ids(tokenizer), *(named if isinstance(named, list) else [named])} - {None}
     if not ends:
         what = "neither the tokenizer nor the model names an end of a turn, so no answer would end"
-        raise Failure(MODEL, what, where=model.name_or_path, fix="set eos_token in the tokenizer")
+        raise Failure(
+            MODEL, what, where=model.name_or_path, fix="set eos_token in the tokenizer", code="model.no_turn_end"
+        )
     return ends

@@ -31,18 +31,32 @@ class Chat:
 
         register()
         if not (folder / "config.json").is_file():
-            raise Failure(FAILED, "no model here", where=folder, fix="name the folder of a finished (merged) model")
+            raise Failure(
+                FAILED,
+                "no model here",
+                where=folder,
+                fix="name the folder of a finished (merged) model",
+                code="stage.model_missing",
+            )
         self.folder = folder
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         if self.tokenizer.chat_template is None:
             fix = "chat with a model that the sft stage has trained"
-            raise Failure(FAILED, "the tokenizer has no chat template", where=folder, fix=fix)
+            raise Failure(
+                FAILED, "the tokenizer has no chat template", where=folder, fix=fix, code="stage.no_chat_template"
+            )
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self.model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto").to(device).eval()
         named = self.model.generation_config.eos_token_id
         if named is None:
             fix = "merge again: the merge writes eos into generation_config.json"
-            raise Failure(FAILED, "the model names no eos, so no answer would end", where=folder, fix=fix)
+            raise Failure(
+                FAILED,
+                "the model names no eos, so no answer would end",
+                where=folder,
+                fix=fix,
+                code="stage.no_turn_end",
+            )
         sampling = {"temperature": temperature, "top_p": 1.0, "top_k": 0}
         self.settings: dict[str, Any] = {
             "max_new_tokens": max_new_tokens,
@@ -73,7 +87,13 @@ class Chat:
         limit = getattr(self.model.config, "max_position_embeddings", None)
         if limit and length + self.settings["max_new_tokens"] > limit:
             what = f"{length} tokens and {self.settings['max_new_tokens']} new ones pass the model's {limit}"
-            raise Failure(FAILED, what, where=self.folder, fix="/reset the conversation or lower --max-new-tokens")
+            raise Failure(
+                FAILED,
+                what,
+                where=self.folder,
+                fix="/reset the conversation or lower --max-new-tokens",
+                code="stage.too_long",
+            )
         streamer = TextStreamer(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
         with torch.inference_mode():
             made = self.model.generate(**inputs, **self.settings, streamer=streamer)

@@ -46,7 +46,9 @@ def load(path: str, revision: str | None, *, trust: bool) -> Any:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         fix = "copy the tokenizer files into the folder again"
-        raise Failure(MODEL, f"cannot load the tokenizer: {reason}", where=path, fix=fix) from error
+        raise Failure(
+            MODEL, f"cannot load the tokenizer: {reason}", where=path, fix=fix, code="model.tokenizer_unusable"
+        ) from error
 
 
 def embedding_rows(path: str, revision: str | None, *, trust: bool) -> int:
@@ -95,6 +97,7 @@ def check_ids(tokenizer: Any, reference: Any, systems: list[str], stage: str) ->
                 f"the {stage} model would be asked with {len(ids)} tokens where training has {len(wanted)}",
                 where=f"prompt: {text!r}",
                 fix="the tokenizer of this model is not the trained one; run the merge again",
+                code="contract.other_tokens",
             )
 
 
@@ -108,6 +111,7 @@ def check_trained(own: Any, reference: Any, stage: str, path: str) -> list[str]:
             f"the {stage} model has another vocabulary than the trained one: {len(moved)} tokens, such as {moved[0]!r}",
             where=path,
             fix="merge with the trained model's tokenizer (tokenizer_source in the merge recipe)",
+            code="contract.other_vocabulary",
         )
     if not own.chat_template:
         return [f"the {stage} model has no chat template of its own; it was asked with the trained one"]
@@ -117,6 +121,7 @@ def check_trained(own: Any, reference: Any, stage: str, path: str) -> list[str]:
             f"the {stage} model has another chat template than training used",
             where=f"{path}/chat_template.jinja",
             fix="lay the trained model's chat_template.jinja over it, or merge again",
+            code="contract.other_template",
         )
     return []
 
@@ -140,7 +145,11 @@ def other_tokenizer(folder: str, stage: str, *, trust: bool) -> tuple[Any, list[
     tokenizer = load(folder, None, trust=trust)
     if not tokenizer.chat_template:
         raise Failure(
-            MODEL, f"there is no chat template to ask the {stage} model with", where=folder, fix="merge again"
+            MODEL,
+            f"there is no chat template to ask the {stage} model with",
+            where=folder,
+            fix="merge again",
+            code="model.no_chat_template",
         )
     return tokenizer, [f"the {stage} scores are under another chat template than the run's: that of the merge partner"]
 
@@ -179,7 +188,7 @@ def asked(model: Mapping[str, Any], reference: Any, config: Mapping[str, Any]) -
     used, place, warnings = _chosen(model, reference, rows, config)
     if max(used.get_vocab().values()) >= rows:
         what = f"the {stage} model has {rows} embedding rows for {len(used)} tokens"
-        raise Failure(CONTRACT, what, where=path, fix="merge with resized embeddings")
+        raise Failure(CONTRACT, what, where=path, fix="merge with resized embeddings", code="contract.embedding_rows")
     # A tokenizer without the trained tokens cannot give the trained ids; the text is the same all the same.
     with_system = skeleton(used, system=True)
     own_ids = model.get("tokenizer") or (warnings and stage == "base")
@@ -216,7 +225,9 @@ def run(config: dict[str, Any]) -> dict[str, Any]:
     reference = load(folder, None, trust=config["trust_remote_code"]) if folder else untrained_reference(config)
     if not reference.chat_template:
         fix = "the hand-off contract puts it there; run the merge again"
-        raise Failure(MODEL, "the trained model has no chat template", where=folder, fix=fix)
+        raise Failure(
+            MODEL, "the trained model has no chat template", where=folder, fix=fix, code="model.no_chat_template"
+        )
     stages = {model["stage"]: asked(model, reference, config) for model in config["models"]}
     found = {"reference": folder, "stages": stages}
     write_json(Path(config["output"]), found)

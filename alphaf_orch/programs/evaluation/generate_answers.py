@@ -35,7 +35,13 @@ def load_config(path: str) -> dict[str, Any]:
     given = read_config(path, (*KEYS, *NUMBERS))
     for key in NUMBERS:
         if type(given[key]) is not int or given[key] < 1:
-            raise Failure(CONFIG, f"{key} must be a whole number from 1 on", where=path, fix="Correct it")
+            raise Failure(
+                CONFIG,
+                f"{key} must be a whole number from 1 on",
+                where=path,
+                fix="Correct it",
+                code="config.out_of_range",
+            )
     return given
 
 
@@ -124,7 +130,9 @@ def run(config: dict[str, Any]) -> int:
     try:
         prompts = [row for _, row in read_rows(config["prompts"])]
     except (OSError, ValueError) as error:
-        raise Failure(DATA, f"cannot read the prompts: {error}", where=config["prompts"], fix="Mend it") from error
+        raise Failure(
+            DATA, f"cannot read the prompts: {error}", where=config["prompts"], fix="Mend it", code="data.unreadable"
+        ) from error
     model = load_model(config)
     for prompt in prompts:
         model.check_room(prompt)

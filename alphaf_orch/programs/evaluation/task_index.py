@@ -17,7 +17,9 @@ def tasks_folder() -> Path:
     """Return the folder of lm-eval's own tasks; raise Failure where there is no lm-eval."""
     spec = importlib.util.find_spec("lm_eval")
     if spec is None or spec.origin is None:
-        raise Failure(TOOL, "lm-eval is not installed", where=sys.executable, fix="make setup")
+        raise Failure(
+            TOOL, "lm-eval is not installed", where=sys.executable, fix="make setup", code="tool.not_installed"
+        )
     return Path(spec.origin).parent / "tasks"
 
 

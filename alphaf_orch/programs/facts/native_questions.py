@@ -200,7 +200,7 @@ def source(package: str, name: str) -> ast.Module:
         raise ImportError(f"{package} is not installed")
     path = Path(spec.submodule_search_locations[0]) / name
     if not path.is_file():
-        raise ImportError(f"{package} has no {name}")
+        raise ImportError(f"the package {package} has no file {name}")
     return ast.parse(path.read_text(encoding="utf-8"))
 
 

@@ -62,7 +62,9 @@ def read_candidate(given: Mapping[str, Any]) -> Candidate:
         class_name = (values.get("architectures") or [given["class_name"]])[0]
         return Candidate(folder, values.get("model_type"), class_name, "auto_map" in values)
     except (OSError, ValueError, AttributeError) as error:
-        raise Failure(CONFIG, f"cannot read the model's config: {error}", where=file, fix="mend it") from error
+        raise Failure(
+            CONFIG, f"cannot read the model's config: {error}", where=file, fix="mend it", code="config.unreadable"
+        ) from error
 
 
 def run(config: Mapping[str, Any]) -> dict[str, Any]:

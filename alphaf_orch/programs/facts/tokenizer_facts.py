@@ -37,10 +37,20 @@ def korean_text(files: list[str]) -> str:
                 words += (word for text in texts(row) for word in _WORD.findall(text))
         except (OSError, ValueError) as error:
             raise Failure(
-                DATA, f"cannot read the text: {error}", where=name, fix="write JSON Lines in UTF-8"
+                DATA,
+                f"cannot read the text: {error}",
+                where=name,
+                fix="write JSON Lines in UTF-8",
+                code="data.unreadable",
             ) from error
     if not words:
-        raise Failure(DATA, "the files hold no Korean", where=", ".join(files), fix="name files with Korean texts")
+        raise Failure(
+            DATA,
+            "the files hold no Korean",
+            where=", ".join(files),
+            fix="name files with Korean texts",
+            code="data.no_korean",
+        )
     return " ".join(words)
 
 

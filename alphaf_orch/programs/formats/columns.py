@@ -50,7 +50,11 @@ def named(row: Row, columns: Mapping[str, str]) -> tuple[dict[str, Any], dict[st
         if name in columns and key not in theirs:
             name = f"{key} (not used)"  # another column has the name by the user's word
         if name in found:
-            raise RowError(str(key), f"and {renamed.get(name, name)} are one name to us: keep one of the two columns")
+            raise RowError(
+                str(key),
+                f"and {renamed.get(name, name)} are one name to us: keep one of the two columns",
+                code="data.two_columns",
+            )
         found[name] = value
         if name != key:
             renamed[name] = str(key)
@@ -72,12 +76,12 @@ def system_of(row: Row) -> str | None:
     """Return the system prompt beside the turns, None where it is null or blank; two of them are refused."""
     found = [name for name in given(row, SYSTEMS) if has_text(row, name)]
     if len(found) > 1:
-        raise RowError(found[1], f"and {found[0]} are both set: keep one system prompt")
+        raise RowError(found[1], f"and {found[0]} are both set: keep one system prompt", code="data.two_columns")
     if not found:
         return None
     value = row[found[0]]
     if not isinstance(value, str):
-        raise RowError(found[0], "is not a text")
+        raise RowError(found[0], "is not a text", code="data.wrong_type")
     return value
 
 
@@ -87,7 +91,9 @@ def turn_list(value: object, key: str) -> object:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError) as error:
-            raise RowError(key, f"is a text that begins like JSON and is none: {error}") from error
+            raise RowError(
+                key, f"is a text that begins like JSON and is none: {error}", code="data.invalid_json"
+            ) from error
     columns = list(value.values()) if isinstance(value, Mapping) else []
     if columns and all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
         # A Sequence of structs of `datasets`: {"from": [...], "value": [...]}.
@@ -122,7 +128,11 @@ def neutral(turns: object, key: str, names: tuple[str, str]) -> object:
         place = f"{key}[{index}]"
         name = turn.get(role)
         if isinstance(name, str) and name in _TOOL_ROLES:
-            raise RowError(f"{place}.{role}", f"is {name!r}: turns of tools can't be trained on, only texts")
+            raise RowError(
+                f"{place}.{role}",
+                f"is {name!r}: turns of tools can't be trained on, only texts",
+                code="data.unknown_role",
+            )
         known = ROLES.get(name, name) if isinstance(name, str) else name
         text = text_of(turn.get(content), f"{place}.{content}")
         if index == 0 and known == "system" and (text is None or (isinstance(text, str) and not text.strip())):
@@ -143,6 +153,8 @@ def text_of(value: object, place: str) -> object:
             continue
         kind = part.get("type", "text") if isinstance(part, Mapping) else type(part).__name__
         if kind not in ("text", "input_text", "output_text") or not isinstance(part.get("text"), str):
-            raise RowError(f"{place}[{index}]", f"is a part of type {kind!r}: only text can be trained on")
+            raise RowError(
+                f"{place}[{index}]", f"is a part of type {kind!r}: only text can be trained on", code="data.not_text"
+            )
         texts.append(part["text"])
     return "".join(texts)

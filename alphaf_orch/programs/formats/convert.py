@@ -24,8 +24,8 @@ _OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 
 class _Told(Exception):
-    def __init__(self, what: str, *, where: object, fix: str) -> None:
-        self.error = {"what": what, "where": str(where), "fix": fix}
+    def __init__(self, what: str, *, where: object, fix: str, code: str) -> None:
+        self.error = {"what": what, "where": str(where), "fix": fix, "code": code}
         super().__init__(what)
 
 

@@ -78,7 +78,7 @@ def _converted(
             return _written(found, wanted, target, error)
     except NotRows as none:
         where = f"{wanted.called} line {none.line}" if none.line else wanted.called
-        raise error(str(none), where=where, fix=_FIX_FILE) from none
+        raise error(str(none), where=where, fix=_FIX_FILE, code=none.code) from none
 
 
 def _written(found: Reading, wanted: Wanted, target: IO[bytes], error: Callable[..., BaseException]) -> dict[str, Any]:
@@ -91,10 +91,14 @@ def _written(found: Reading, wanted: Wanted, target: IO[bytes], error: Callable[
             taken = canonical(row, asked)
             line = _line(taken)
             if form and taken.format != form:
-                raise RowError("row", f"is in the format '{taken.format}', the rows before are in '{form}'")
+                raise RowError(
+                    "row",
+                    f"is in the format '{taken.format}', the rows before are in '{form}'",
+                    code="data.mixed_formats",
+                )
         except RowError as mistake:
             key = "" if mistake.key == "row" else mistake.key
-            mistakes.add(number, str(mistake), fix=_FIX, key=key)
+            mistakes.add(number, str(mistake), fix=_FIX, key=key, code=mistake.code)
             if not form and len(mistakes) == _HOPELESS:
                 break  # no file of rows that can be mended one by one
             continue
@@ -105,7 +109,7 @@ def _written(found: Reading, wanted: Wanted, target: IO[bytes], error: Callable[
         target.write(line)
     mistakes.check(error)
     if not rows:
-        raise NotRows("the file has no rows")
+        raise NotRows("the file has no rows", code="data.no_rows")
     return {
         "format": form,
         "written": found.written,
@@ -122,7 +126,7 @@ def _line(taken: Taken) -> bytes:
         "".join(taken.unused).encode()  # told by name
         return _compact(taken.row)
     except UnicodeEncodeError as error:
-        raise RowError("row", "holds half a surrogate pair (a cut emoji)") from error
+        raise RowError("row", "holds half a surrogate pair (a cut emoji)", code="data.broken_text") from error
 
 
 def _compact(row: Mapping[str, Any]) -> bytes:

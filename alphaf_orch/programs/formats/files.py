@@ -72,10 +72,16 @@ def shard_files(folder: Path) -> list[Path]:
     rows = [file for file in files if _suffix(file) in known]
     kinds = {_suffix(file) for file in rows}
     if len(kinds) != 1:
-        raise NotRows("is a folder, not a file: only a folder whose row files are all of one kind is read as one set")
+        raise NotRows(
+            "is a folder, not a file: only a folder whose row files are all of one kind is read as one set",
+            code="data.mixed_files",
+        )
     heldout = [file.name for file in rows if _HELD_OUT.search(file.name)]
     if heldout and len(heldout) < len(rows):
-        raise NotRows(f"is a folder that holds other splits too ({heldout[0]}): give a folder of the training files")
+        raise NotRows(
+            f"is a folder that holds other splits too ({heldout[0]}): give a folder of the training files",
+            code="data.other_splits",
+        )
     return rows
 
 

@@ -22,9 +22,10 @@ _DOCUMENT_BYTES = 1 << 30  # ours: as text and as values it takes some ten times
 class NotRows(ValueError):
     """A file that holds no rows that can be read; str() says why, `line` where, None for the whole file."""
 
-    def __init__(self, what: str, line: int | None = None) -> None:
+    def __init__(self, what: str, line: int | None = None, *, code: str) -> None:
         super().__init__(what)
         self.line = line
+        self.code = code
 
 
 def json_rows(stream: IO[bytes]) -> tuple[str, Numbered]:
@@ -36,7 +37,7 @@ def json_rows(stream: IO[bytes]) -> tuple[str, Numbered]:
     while first and not first.strip():
         number, first = number + 1, stream.readline(_DOCUMENT_BYTES + 1)
     if not first:
-        raise NotRows("the file has no rows")
+        raise NotRows("the file has no rows", code="data.no_rows")
     if _is_object(first):
         return "JSON Lines", _lines(number, first, stream)
     whole = first + stream.read(_DOCUMENT_BYTES + 1 - len(first))
@@ -44,7 +45,7 @@ def json_rows(stream: IO[bytes]) -> tuple[str, Numbered]:
         what = (
             f"JSON of more than {_DOCUMENT_BYTES >> 20} MiB that is not JSON Lines, and would be held in memory whole"
         )
-        raise NotRows(f"{what}: write one object a line (jq -c '.[]')")
+        raise NotRows(f"{what}: write one object a line (jq -c '.[]')", code="data.too_large")
     return _document(_decoded(whole, number), number)
 
 
@@ -59,7 +60,7 @@ def _lines(number: int, first: bytes, stream: IO[bytes]) -> Numbered:
     try:
         yield from _object_lines(number, first, enumerate(bounded_lines(stream, number), number + 1))
     except LongLineError as error:
-        raise NotRows(str(error), error.number) from error
+        raise NotRows(str(error), error.number, code="data.line_too_long") from error
 
 
 def _object_lines(number: int, first: bytes, lines: Iterator[tuple[int, bytes]]) -> Numbered:
@@ -101,13 +102,19 @@ def _values(text: str, at: int, line: int, closing: str) -> Numbered:
             break
         if closing and not first:
             if text[at] != ",":
-                raise NotRows("invalid JSON: a comma is missing between two rows", line + text.count("\n", 0, at))
+                raise NotRows(
+                    "invalid JSON: a comma is missing between two rows",
+                    line + text.count("\n", 0, at),
+                    code="data.invalid_json",
+                )
             at = _over(text, at + 1, _BLANK)
         line, seen, first = line + text.count("\n", seen, at), at, False
         row, at = _next(text, at, line)
         yield line, _unwrapped(row)
     if closing and text[at:].strip(_BLANK) != closing:
-        raise NotRows("invalid JSON: the array does not end, or something stands behind it", line)
+        raise NotRows(
+            "invalid JSON: the array does not end, or something stands behind it", line, code="data.invalid_json"
+        )
 
 
 def _over(text: str, at: int, blanks: str) -> int:
@@ -121,18 +128,18 @@ def _next(text: str, at: int, line: int) -> tuple[Any, int]:
         return UNIQUE_KEYS.raw_decode(text, at)
     except json.JSONDecodeError as error:
         here = line + text.count("\n", at, error.pos)
-        raise NotRows(f"invalid JSON: {error.msg} (column {error.colno})", here) from error
+        raise NotRows(f"invalid JSON: {error.msg} (column {error.colno})", here, code="data.invalid_json") from error
     except (ValueError, RecursionError) as error:
-        raise NotRows(f"invalid JSON: {error}", line) from error
+        raise NotRows(f"invalid JSON: {error}", line, code="data.invalid_json") from error
 
 
 def _loaded(text: str, line: int) -> Any:
     try:
         return _unwrapped(UNIQUE_KEYS.decode(text))
     except json.JSONDecodeError as error:
-        raise NotRows(f"invalid JSON: {error.msg} (column {error.colno})", line) from error
+        raise NotRows(f"invalid JSON: {error.msg} (column {error.colno})", line, code="data.invalid_json") from error
     except (ValueError, RecursionError) as error:
-        raise NotRows(f"invalid JSON: {error}", line) from error
+        raise NotRows(f"invalid JSON: {error}", line, code="data.invalid_json") from error
 
 
 def _inside(row: object) -> tuple[str, list[Any]] | None:
@@ -158,4 +165,4 @@ def _decoded(line: bytes, number: int) -> str:
         return line.decode("utf-8")
     except UnicodeDecodeError as error:
         what = f"is not UTF-8: byte 0x{line[error.start]:02x} (CP949 is read after `iconv -f CP949 -t UTF-8`)"
-        raise NotRows(what, number + line[: error.start].count(b"\n")) from error
+        raise NotRows(what, number + line[: error.start].count(b"\n"), code="data.not_utf8") from error

@@ -20,7 +20,7 @@ def pair_row(row: Row, sides: tuple[str, str]) -> Found:
     """Return the format's name, the row as `rows.preference` reads it, the columns read, our places in their words."""
     for side in sides:
         if row.get(side) is None:
-            raise RowError(side, "is missing")
+            raise RowError(side, "is missing", code="data.key_missing")
     prompt, read, form = _prompt(row, sides)
     answers = [_answer(row[side], side) for side in sides]
     if prompt is None and all(isinstance(answer, str) for answer in answers):
@@ -42,7 +42,7 @@ def _prompt(row: Row, sides: tuple[str, str]) -> tuple[object, tuple[str, ...], 
         given = {k: v for k, v in row["input"].items() if k not in ("messages", "parallel_tool_calls")}
         extra = next((key for key, value in given.items() if not is_empty(value)), None)
         if extra:
-            raise RowError(f"input.{extra}", "is set: only texts can be trained on")
+            raise RowError(f"input.{extra}", "is set: only texts can be trained on", code="data.key_not_trained")
         return _turns(row["input"]["messages"], "input.messages"), ("input",), f"OpenAI preference (input, {both})"
     # The answers beside a prompt's turns are single: whole conversations hold the prompt themselves.
     if turns and not _whole(row[sides[0]]):
@@ -81,6 +81,6 @@ def _spoken(text: str, side: str) -> list[dict[str, str]]:
     parts = _HH.split(text)
     if len(parts) < 5 or parts[0].strip():
         what = "is a text with no prompt beside it; known: a column prompt, question or instruction, turns,"
-        raise RowError(side, f'{what} or one text "\\n\\nHuman: …\\n\\nAssistant: …"')
+        raise RowError(side, f'{what} or one text "\\n\\nHuman: …\\n\\nAssistant: …"', code="data.key_missing")
     role = {"Human": "user", "Assistant": "assistant"}
     return [{"role": role[who], "content": said.strip()} for who, said in zip(parts[1::2], parts[2::2], strict=True)]

@@ -60,7 +60,7 @@ class _Unpacked(io.RawIOBase):
         try:
             data = self.stream.read(len(buffer))
         except (EOFError, OSError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
-            raise NotRows(f"the compressed file is cut off or damaged: {error}") from error
+            raise NotRows(f"the compressed file is cut off or damaged: {error}", code="data.file_damaged") from error
         buffer[: len(data)] = data
         return len(data)
 
@@ -85,7 +85,7 @@ def _table(kind: str, files: list[Path]) -> Numbered:
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
         if isinstance(error, NotRows):
             raise
-        raise NotRows(_reason(error, kind)) from error
+        raise NotRows(_reason(error, kind), code="data.unreadable") from error
 
 
 def refuse_media(features: Any) -> None:
@@ -93,7 +93,7 @@ def refuse_media(features: Any) -> None:
     for name, feature in (features or {}).items():
         kind = type(feature).__name__
         if kind in ("Image", "Audio", "Video", "Pdf", "Nifti"):
-            raise NotRows(f"column {name} holds {kind.lower()}s: only texts can be trained on")
+            raise NotRows(f"column {name} holds {kind.lower()}s: only texts can be trained on", code="data.not_text")
 
 
 def _reason(error: BaseException, kind: str) -> str:
@@ -113,11 +113,13 @@ def _folder(folder: Path) -> Reading:
         try:
             found = datasets.load_from_disk(str(folder))
         except (OSError, ValueError) as error:
-            raise NotRows(f"cannot be read as a folder of save_to_disk: {error}") from error
+            raise NotRows(f"cannot be read as a folder of save_to_disk: {error}", code="data.unreadable") from error
         if isinstance(found, datasets.DatasetDict):
             name = "train" if "train" in found else next(iter(found))
             if len(found) > 1 and name != "train":
-                raise NotRows(f"has the splits {', '.join(found)}: give the folder of one of them")
+                raise NotRows(
+                    f"has the splits {', '.join(found)}: give the folder of one of them", code="data.ambiguous"
+                )
             found = found[name]
         refuse_media(found.features)
         return Reading("folder of save_to_disk", "row", enumerate(found, 1))

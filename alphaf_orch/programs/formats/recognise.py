@@ -52,7 +52,9 @@ def canonical(row: object, asked: Asked) -> Taken:
     format, or of two.
     """
     if not isinstance(row, Mapping):
-        raise RowError("row", f"is a JSON {type(row).__name__}, not an object with named columns")
+        raise RowError(
+            "row", f"is a JSON {type(row).__name__}, not an object with named columns", code="data.not_an_object"
+        )
     known, renamed = names.named(row, asked.columns)
     with _in_their_words(renamed):
         _refuse_other_trainings(known)
@@ -65,7 +67,7 @@ def canonical(row: object, asked: Asked) -> Taken:
 def _chat(row: Row) -> Taken:
     turns = names.given(row, names.TURNS)
     if len(turns) > 1:
-        raise RowError("row", f"has both '{turns[0]}' and '{turns[1]}': keep one")
+        raise RowError("row", f"has both '{turns[0]}' and '{turns[1]}': keep one", code="data.two_formats")
     if turns:
         return _conversation(row, turns[0])
     if names.given(row, (*names.ASKS, *names.REPLIES)) and _no_pair(row):
@@ -77,7 +79,7 @@ def _chat(row: Row) -> Taken:
     what = f"has the columns {', '.join(map(str, row)) or 'none'}, which are no known format; {_KNOWN_CHAT}"
     if not _no_pair(row):
         what = "has 'chosen' and 'rejected', but no conversation: give this file to DPO"
-    raise RowError("row", what)
+    raise RowError("row", what, code="data.unknown_format" if _no_pair(row) else "data.other_kind")
 
 
 def _no_pair(row: Row) -> bool:
@@ -120,14 +122,14 @@ def _with_system(row: Row, turns: object) -> object:
     if first.get("role") != "system":
         return [{"role": "system", "content": system}, *turns]
     if first.get("content") != system:
-        raise RowError("system", "differs from the first turn: keep one of the two")
+        raise RowError("system", "differs from the first turn: keep one of the two", code="data.system_differs")
     return turns
 
 
 def _text(row: Row, key: str) -> Taken:
     check_row_keys(row)
     if not row[key].strip():
-        raise RowError(key, "is blank")
+        raise RowError(key, "is blank", code="data.blank")
     return Taken("text (continued pretraining)", {"text": row[key]}, _unused(row, (key,), None))
 
 
@@ -135,11 +137,19 @@ def _preference(row: Row) -> Taken:
     pairs = [pair for pair in names.SIDES if names.given(row, pair)]
     if not pairs:
         if names.given(row, (*names.TURNS, *names.REPLIES, *names.TEXTS)):
-            raise RowError("row", f"has no preferred and rejected answer: give this file to SFT; {_KNOWN_PAIR}")
+            raise RowError(
+                "row",
+                f"has no preferred and rejected answer: give this file to SFT; {_KNOWN_PAIR}",
+                code="data.other_kind",
+            )
         what = f"has the columns {', '.join(map(str, row)) or 'none'}, which are no known format; {_KNOWN_PAIR}"
-        raise RowError("row", what)
+        raise RowError("row", what, code="data.unknown_format")
     if len(pairs) > 1:
-        raise RowError("row", f"has two pairs of answers: {' and '.join(', '.join(pair) for pair in pairs)}")
+        raise RowError(
+            "row",
+            f"has two pairs of answers: {' and '.join(', '.join(pair) for pair in pairs)}",
+            code="data.two_columns",
+        )
     form, plain, read, words = pair_row(row, pairs[0])
     kept = {key: value for key, value in row.items() if key not in (*read, *names.TURNS)}
     with _in_their_words(words):
@@ -164,9 +174,13 @@ def _refuse_other_trainings(row: Row) -> None:
     for key in ("label", "kto_tag"):
         if isinstance(row.get(key), bool) and not names.given(row, ("chosen", "rejected")):
             what = "marks one answer as good or bad (KTO), and DPO needs two answers to one prompt"
-            raise RowError(key, f"{what}; for SFT keep the good rows and take {key} out")
+            raise RowError(key, f"{what}; for SFT keep the good rows and take {key} out", code="data.other_training")
     if isinstance(row.get("completions"), list) and _no_pair(row):
-        raise RowError("completions", "is a list of rated answers: choose a preferred and a rejected one of them first")
+        raise RowError(
+            "completions",
+            "is a list of rated answers: choose a preferred and a rejected one of them first",
+            code="data.other_training",
+        )
 
 
 @contextmanager
@@ -183,7 +197,7 @@ def _in_their_words(words: Mapping[str, str]) -> Iterator[None]:
         if prefixes:
             ours = max(prefixes, key=len)
             key = words[ours] + key[len(ours) :]
-        raise RowError(key, error.problem) from error
+        raise RowError(key, error.problem, code=error.code) from error
 
 
 def _normalised(value: Any, form: Normal) -> Any:

@@ -37,7 +37,11 @@ def question_columns(row: Row) -> tuple[str, str | None]:
         return more[0], None  # input/output
     ask = _one(row, names.ASKS, "question")
     if len(more) > 1:
-        raise RowError(more[1], f"and {more[0]} may both belong to the question: keep one, or say which by `columns`")
+        raise RowError(
+            more[1],
+            f"and {more[0]} may both belong to the question: keep one, or say which by `columns`",
+            code="data.two_columns",
+        )
     return ask, more[0] if more else None
 
 
@@ -45,10 +49,10 @@ def asked_text(row: Row, ask: str, more: str | None) -> str:
     """Return the question, behind it on a line of its own what it is about, as LLaMA-Factory joins the two."""
     for name in filter(None, (ask, more)):
         if not isinstance(row[name], str):
-            raise RowError(name, "is not a text")
+            raise RowError(name, "is not a text", code="data.wrong_type")
     parts = [row[name] for name in (ask, more) if name and names.has_text(row, name)]
     if not parts:
-        raise RowError(ask, "is blank")
+        raise RowError(ask, "is blank", code="data.blank")
     return "\n".join(parts)
 
 
@@ -58,7 +62,9 @@ def history(row: Row) -> list[dict[str, Any]]:
     turns = []
     for index, pair in enumerate(pairs if isinstance(pairs, list) else [None]):
         if not (isinstance(pair, list) and len(pair) == 2):
-            raise RowError(f"{names.HISTORY}[{index}]", "is no pair of a question and its answer")
+            raise RowError(
+                f"{names.HISTORY}[{index}]", "is no pair of a question and its answer", code="data.wrong_type"
+            )
         turns += [{"role": "user", "content": pair[0]}, {"role": "assistant", "content": pair[1]}]
     return turns
 
@@ -82,10 +88,14 @@ def _one(row: Row, known: tuple[str, ...], what: str) -> str:
     found = names.given(row, known)
     if len(found) > 1:
         say = f"say which one by `columns`, or keep one; the columns here are {', '.join(map(str, row))}"
-        raise RowError("row", f"has {len(found)} columns that may be the {what} ({', '.join(found)}): {say}")
+        raise RowError(
+            "row",
+            f"has {len(found)} columns that may be the {what} ({', '.join(found)}): {say}",
+            code="data.two_columns",
+        )
     if not found:
         say = f"of a row with the columns {', '.join(map(str, row))}; known for it: {', '.join(known)}"
-        raise RowError(known[0], f"is missing: no column is known as the {what} {say}")
+        raise RowError(known[0], f"is missing: no column is known as the {what} {say}", code="data.key_missing")
     return found[0]
 
 

@@ -42,7 +42,7 @@ def fresh_scratch(folder: Path) -> None:
     if folder.exists():
         if any(folder.iterdir()) and not (folder / MARK).is_file():
             what, fix = "scratch_dir holds files of something else", "choose an empty or new folder"
-            raise Failure(CONFIG, what, where=folder, fix=fix)
+            raise Failure(CONFIG, what, where=folder, fix=fix, code="config.folder_taken")
         shutil.rmtree(folder)
     folder.mkdir(parents=True)
     (folder / MARK).touch()
@@ -120,7 +120,7 @@ def cast(folder: Path, dtype: str) -> None:
 def already_merged(folder: Path) -> Failure:
     """Return the failure of a merge whose result is there."""
     fix = "use it, or remove it to merge again"
-    return Failure(RUN_STATE, "merged_dir exists already", where=folder, fix=fix)
+    return Failure(RUN_STATE, "merged_dir exists already", where=folder, fix=fix, code="run.folder_taken")
 
 
 def report(lines: Sequence[Line], file: Path, folder: Path, **more: Any) -> None:
@@ -130,7 +130,7 @@ def report(lines: Sequence[Line], file: Path, folder: Path, **more: Any) -> None
     if broken:
         named = "\n  ".join(f"{line.line}: {line.detail}" for line in broken)
         what = f"the model breaks its hand-off contract\n  {named}"
-        raise Failure(CONTRACT, what, where=folder, fix=f"read {file}")
+        raise Failure(CONTRACT, what, where=folder, fix=f"read {file}", code="contract.broken")
 
 
 def merge(config: Path, contract: Contract) -> Path:
@@ -146,7 +146,9 @@ def merge(config: Path, contract: Contract) -> Path:
     except (ValueError, OSError, RuntimeError) as error:
         traceback.print_exc()
         what = f"axolotl could not merge: {' '.join(str(error).split())}"
-        raise Failure(STAGE, what, where=config, fix="mend that cause and run the stage again") from error
+        raise Failure(
+            STAGE, what, where=config, fix="mend that cause and run the stage again", code="stage.merge_failed"
+        ) from error
     merged: Path = contract.scratch_dir / "merged"  # axolotl's fixed name below output_dir
     lay_tokenizer_over(contract.adapter_dir, merged, contract.trust_remote_code, contract.eot_tokens)
     if contract.dtype:
@@ -159,19 +161,31 @@ def read_contract(config: Path | None, path: Path) -> Contract:
     try:
         contract: Contract = Contract.from_mapping(yaml.safe_load(path.read_text("utf-8")))
     except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
-        raise Failure(CONFIG, f"contract cannot be used: {error}", where=path, fix="correct the file") from error
+        raise Failure(
+            CONFIG, f"contract cannot be used: {error}", where=path, fix="correct the file", code="config.wrong_value"
+        ) from error
     try:
         contract.base_dir()
     except OSError as error:
         what = f"base_model is not on this machine: {error}"
-        raise Failure(CONFIG, what, where=contract.base_model, fix="fetch it first") from error
+        raise Failure(
+            CONFIG, what, where=contract.base_model, fix="fetch it first", code="config.base_not_here"
+        ) from error
     if not (contract.adapter_dir / "tokenizer_config.json").is_file():
         what = "adapter_dir has no tokenizer_config.json"
-        raise Failure(CONFIG, what, where=contract.adapter_dir, fix="finish the training stage first")
+        raise Failure(
+            CONFIG, what, where=contract.adapter_dir, fix="finish the training stage first", code="config.base_not_here"
+        )
     if contract.adapter == "full":
         return contract
     if config is None:
-        raise Failure(CONFIG, "an adapter needs --config", where=path, fix="pass the rendered merge.yaml")
+        raise Failure(
+            CONFIG,
+            "an adapter needs --config",
+            where=path,
+            fix="pass the rendered merge.yaml",
+            code="config.key_missing",
+        )
     values = yaml.safe_load(config.read_text("utf-8"))
     for key, wanted in (
         ("base_model", contract.base_model),
@@ -180,7 +194,9 @@ def read_contract(config: Path | None, path: Path) -> Contract:
     ):
         if str(values.get(key)) != str(wanted):
             what = f"{key} is {values.get(key)}, the contract says {wanted}"
-            raise Failure(CONFIG, what, where=config, fix="render both from one plan")
+            raise Failure(
+                CONFIG, what, where=config, fix="render both from one plan", code="config.other_than_contract"
+            )
     return contract
 
 

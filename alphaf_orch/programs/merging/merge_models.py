@@ -69,7 +69,11 @@ def merge(recipe: Mapping[str, Any], config: dict[str, Any], job: Job) -> tuple[
         target = target_tokenizer(recipe["tokenizer"], own, partners, base, trust)
     except ValueError as error:
         raise Failure(
-            CONFIG, str(error), where=f"tokenizer: {recipe['tokenizer']}", fix="use tokenizer: run"
+            CONFIG,
+            str(error),
+            where=f"tokenizer: {recipe['tokenizer']}",
+            fix="use tokenizer: run",
+            code="config.tokenizers_differ",
         ) from error
     target.save_pretrained(target_dir)
     models = {"run": own, **{str(path): path for path in (*partners, *([base] if base else []))}}
@@ -124,7 +128,9 @@ def run_mergekit(config: dict[str, Any], folder: Path, seed: int, trust: bool) -
     except (ValueError, TypeError, KeyError, RuntimeError, OSError, AssertionError) as error:
         traceback.print_exc()
         what = f"mergekit could not merge: {' '.join(str(error).split())}"
-        raise Failure(STAGE, what, where=folder, fix="mend that cause and run again") from error
+        raise Failure(
+            STAGE, what, where=folder, fix="mend that cause and run again", code="stage.merge_failed"
+        ) from error
 
 
 def _let_go_of_pages(writer: Any) -> None:
@@ -194,9 +200,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, yaml.YAMLError) as error:
-        raise Failure(CONFIG, f"the file cannot be read: {error}", where=path, fix="render it again") from error
+        raise Failure(
+            CONFIG, f"the file cannot be read: {error}", where=path, fix="render it again", code="config.unreadable"
+        ) from error
     if not isinstance(values, dict):
-        raise Failure(CONFIG, "the file holds no settings", where=path, fix="render it again")
+        raise Failure(CONFIG, "the file holds no settings", where=path, fix="render it again", code="config.no_value")
     return values
 
 
@@ -213,7 +221,7 @@ def main(argv: list[str]) -> None:
         job = Job.from_mapping(read_yaml(args.contract))
     except (TypeError, ValueError) as error:
         what = f"contract cannot be used: {error}"
-        raise Failure(CONFIG, what, where=args.contract, fix="correct the file") from error
+        raise Failure(CONFIG, what, where=args.contract, fix="correct the file", code="config.wrong_value") from error
     handoff = read_yaml(job.handoff)
     if job.merged_dir.exists():
         raise already_merged(job.merged_dir)

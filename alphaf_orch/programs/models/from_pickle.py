@@ -30,13 +30,17 @@ def read_tensors(file: Path) -> dict[str, Any]:
         found = torch.load(file, map_location="cpu", weights_only=True, mmap=_is_archive(file))
     except pickle.UnpicklingError as error:
         reason = " ".join(str(error).split())
-        raise Failure(MODEL, f"the pickle asks for more than tensors: {reason}", where=file, fix=_ELSEWHERE) from error
+        raise Failure(
+            MODEL, f"the pickle asks for more than tensors: {reason}", where=file, fix=_ELSEWHERE, code="model.pickle"
+        ) from error
     except (OSError, RuntimeError, EOFError, ValueError) as error:
         fix = "copy the file again"
-        raise Failure(MODEL, f"the pickle cannot be read: {error}", where=file, fix=fix) from error
+        raise Failure(
+            MODEL, f"the pickle cannot be read: {error}", where=file, fix=fix, code="model.unreadable"
+        ) from error
     tensors = found.get("state_dict", found) if isinstance(found, Mapping) else None
     if not tensors or not all(isinstance(each, torch.Tensor) for each in tensors.values()):
-        raise Failure(MODEL, "the pickle holds no weights by name", where=file, fix=_ELSEWHERE)
+        raise Failure(MODEL, "the pickle holds no weights by name", where=file, fix=_ELSEWHERE, code="model.no_weights")
     return dict(tensors)
 
 

@@ -44,10 +44,16 @@ def listing(repo: str, revision: str | None, repo_type: str, *, pickles: bool) -
     if refused and not any(name.endswith(".safetensors") for name in names) and repo_type == "model":
         fix = "take a revision with safetensors, or allow it for this bundle with --allow-pickle"
         raise Failure(
-            MODEL, f"the weights are pickled ({refused[0]}), and reading them runs code", where=where, fix=fix
+            MODEL,
+            f"the weights are pickled ({refused[0]}), and reading them runs code",
+            where=where,
+            fix=fix,
+            code="model.pickle",
         )
     if not names:
-        raise Failure(DATA, "there is nothing in it that a bundle takes", where=where, fix="check the name")
+        raise Failure(
+            DATA, "there is nothing in it that a bundle takes", where=where, fix="check the name", code="data.no_files"
+        )
     return {"commit": info.sha, "files": [found[name] for name in names], "left_out": refused}
 
 

@@ -29,7 +29,7 @@ SHAPE: dict[str, Any] = {
 
 def unsuited(what: str) -> Failure:
     """Return the failure of a training text that does not give the vocabulary that was asked for."""
-    return Failure(FAILED, what, where="--data", fix="give more text or another --vocab")
+    return Failure(FAILED, what, where="--data", fix="give more text or another --vocab", code="stage.too_little_text")
 
 
 def write_eeve(folder: Path, lines: list[str], vocab: int) -> None:

@@ -42,7 +42,7 @@ class PassedOver:
             if of_turns and re.search(rf"""(\.|['"]){re.escape(key)}\b""", template):
                 what = f"{name} is a key that the chat template may read, and only the text of a turn is checked here"
                 fix = f"Take {key} out of the turns, or make it null, or choose another chat_template"
-                raise Failure(DATA, what, where=f"{path} {number}, key {name}", fix=fix)
+                raise Failure(DATA, what, where=f"{path} {number}, key {name}", fix=fix, code="data.key_not_trained")
 
     def summary(self) -> dict[str, Any]:
         """Return the keys that have a value, with their rows; unknown are those that are no metadata by their name."""
@@ -62,7 +62,9 @@ def stored_rows(dataset: Mapping[str, Any]) -> Iterator[tuple[Place, Any]]:
                 yield (origin or path, f"row {number}" if origin else f"line {number}"), row
         except (OSError, ValueError) as error:
             fix = "Give a JSON Lines file in UTF-8"
-            raise Failure(DATA, f"cannot read the file: {error}", where=path, fix=fix) from error
+            raise Failure(
+                DATA, f"cannot read the file: {error}", where=path, fix=fix, code="data.unreadable"
+            ) from error
         return
     for number, row in enumerate(_hub_rows(path, dataset.get("split") or "train", dataset.get("revision")), 1):
         yield (path, f"row {number}"), row
@@ -80,7 +82,9 @@ def _hub_rows(path: str, split: str, revision: str | None) -> Iterable[Any]:
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         reason = " ".join(str(error.__cause__ or error).split())
         fix = f"Check the split, or run `hf download --repo-type dataset {path}` where there is a network"
-        raise Failure(DATA, f"cannot load split {split!r}: {reason}", where=path, fix=fix) from error
+        raise Failure(
+            DATA, f"cannot load split {split!r}: {reason}", where=path, fix=fix, code="data.unreadable"
+        ) from error
     return rows
 
 
@@ -98,11 +102,15 @@ def read_conversations(dataset: dict[str, Any], kind: Kind, keys: PassedOver) ->
             found = conversations_of(row, kind, on_hub=dataset.get("kind") == "hub")
             form = row_format(row, kind)
             if dataset["format"] not in (None, form):
-                raise RowError("row", f"has the format '{form}', the rows before have '{dataset['format']}'")
+                raise RowError(
+                    "row",
+                    f"has the format '{form}', the rows before have '{dataset['format']}'",
+                    code="data.mixed_formats",
+                )
         except RowError as error:
             unit, _, number = place[1].partition(" ")
             mistakes = mistakes or Mistakes(place[0], "line" if unit == "line" else "row")
-            mistakes.add(int(number), str(error), key=error.key, fix="Correct or delete this row")
+            mistakes.add(int(number), str(error), key=error.key, fix="Correct or delete this row", code=error.code)
             continue
         keys.add(passed_over(row, kind), place)
         dataset |= {"rows": dataset["rows"] + 1, "format": form}
@@ -111,7 +119,7 @@ def read_conversations(dataset: dict[str, Any], kind: Kind, keys: PassedOver) ->
         mistakes.check(partial(Failure, DATA))
     if not dataset["rows"]:
         fix = "Give a data set with rows, or another split"
-        raise Failure(DATA, "the data set has no rows", where=dataset["path"], fix=fix)
+        raise Failure(DATA, "the data set has no rows", where=dataset["path"], fix=fix, code="data.no_rows")
 
 
 def conversations_of(row: Any, kind: Kind, *, on_hub: bool = False) -> list[list[Message]]:
@@ -122,5 +130,7 @@ def conversations_of(row: Any, kind: Kind, *, on_hub: bool = False) -> list[list
     messages = conversation(row)
     # axolotl's entry for a local file names the key, which was known when it was written.
     if on_hub and any("train" in message for message in messages):
-        raise RowError("row", "masks a turn, which is read in local files only: write the split to one")
+        raise RowError(
+            "row", "masks a turn, which is read in local files only: write the split to one", code="data.wrong_mask"
+        )
     return [messages]

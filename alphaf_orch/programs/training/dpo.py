@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
     except Stopped as error:
         fix = "run again: it resumes from the newest whole checkpoint"
         code = 128 + signal.Signals[str(error)]
-        raise Failure(code, f"DPO was stopped by {error}", where=where, fix=fix) from None
+        raise Failure(code, f"DPO was stopped by {error}", where=where, fix=fix, code="interrupt.stopped") from None
 
 
 def train(config: DpoConfig, resume: Path | None) -> None:
@@ -113,7 +113,7 @@ def _pairs(config: DpoConfig, tokenizer: Any) -> tuple[list[dict[str, Any]], Tok
     pairs = load_preferences(config.datasets)
     if config.val_set_size >= len(pairs):
         what = f"val_set_size {config.val_set_size:g} leaves none of {len(pairs)} pairs to train on"
-        raise Failure(CONFIG, what, where="val_set_size", fix="lower it")
+        raise Failure(CONFIG, what, where="val_set_size", fix="lower it", code="config.out_of_range")
     report = token_report(tokenizer, pairs, config.sequence_len)
     for warning in check_report(report, config.sequence_len):
         say(f"warning: {warning}")
@@ -127,7 +127,9 @@ def _arguments(config: DpoConfig, backend: str, dtype: str) -> Any:
         return DPOConfig(**trainer_arguments(config, backend, dtype))
     except ValueError as error:
         fix = "mend optimizer or lr_scheduler in the recipe (dpo.yaml)"
-        raise Failure(FAILED, f"TRL rejects the settings: {error}", where=config.base_model, fix=fix) from error
+        raise Failure(
+            FAILED, f"TRL rejects the settings: {error}", where=config.base_model, fix=fix, code="stage.recipe_refused"
+        ) from error
 
 
 def _model(config: DpoConfig, backend: str, dtype: Any, device: str, *, distributed: bool) -> tuple[Any, Any]:
@@ -207,11 +209,11 @@ def _run(trainer: Any, resume: Path | None) -> None:
     except torch.OutOfMemoryError as error:
         fix = "halve micro_batch_size and double gradient_accumulation_steps, or lower sequence_len"
         what = f"the GPU has too little memory: {str(error).splitlines()[0]}" if str(error) else "CUDA out of memory"
-        raise Failure(FAILED, what, where=where, fix=fix) from error
+        raise Failure(FAILED, what, where=where, fix=fix, code="stage.out_of_memory") from error
     reached = trainer.state
     if reached.global_step != reached.max_steps:
         what = f"training ended at step {reached.global_step} of {reached.max_steps}"
-        raise Failure(FAILED, what, where=where, fix="read the log above, then run again")
+        raise Failure(FAILED, what, where=where, fix="read the log above, then run again", code="stage.out_of_memory")
 
 
 def save_finished(trainer: Any, output: Path, config: DpoConfig) -> None:
@@ -244,13 +246,23 @@ def say(text: str) -> None:
 def _check_paths(config: DpoConfig, output: Path, resume: Path | None) -> None:
     if not (Path(config.base_model) / "config.json").is_file():
         fix = "merge the SFT adapter first"
-        raise Failure(FAILED, "base_model is not a folder with a model", where=config.base_model, fix=fix)
+        raise Failure(
+            FAILED,
+            "base_model is not a folder with a model",
+            where=config.base_model,
+            fix=fix,
+            code="stage.model_missing",
+        )
     if (output / STATE).is_file() and resume is None:
         fix = "move it away to train again"
-        raise Failure(FAILED, "output_dir already holds a finished training", where=output, fix=fix)
+        raise Failure(
+            FAILED, "output_dir already holds a finished training", where=output, fix=fix, code="stage.folder_taken"
+        )
     if resume is not None and not (resume / STATE).is_file():
         fix = "name a checkpoint-N folder, or leave the option out"
-        raise Failure(FAILED, "the checkpoint to resume from is not whole", where=resume, fix=fix)
+        raise Failure(
+            FAILED, "the checkpoint to resume from is not whole", where=resume, fix=fix, code="stage.checkpoint_damaged"
+        )
 
 
 def _check_ranks(known: int) -> None:
@@ -259,29 +271,43 @@ def _check_ranks(known: int) -> None:
     if launched != known:
         what = f"{launched} ranks were launched and this one knows of {known}: its torch sees no GPU"
         fix = "mend the GPU driver (`nvidia-smi`, torch.cuda.is_available() in that environment), or use --dpo-gpus 0"
-        raise Failure(FAILED, what, where=sys.executable, fix=fix)
+        raise Failure(FAILED, what, where=sys.executable, fix=fix, code="stage.other_ranks")
 
 
 def _check_tokenizer(tokenizer: Any, folder: str) -> None:
     fix = "merge again, with the tokenizer files that the SFT stage saved"
     if tokenizer.chat_template is None:
-        raise Failure(FAILED, "the tokenizer has no chat template", where=folder, fix=fix)
+        raise Failure(
+            FAILED, "the tokenizer has no chat template", where=folder, fix=fix, code="stage.no_chat_template"
+        )
     for name in ("eos_token", "pad_token"):
         if getattr(tokenizer, name) is None:
-            raise Failure(FAILED, f"the tokenizer has no {name}", where=folder, fix=fix)
+            raise Failure(FAILED, f"the tokenizer has no {name}", where=folder, fix=fix, code="stage.token_missing")
 
 
 def _check_model(model: Any, tokenizer: Any, config: DpoConfig) -> None:
     size = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > size:
         what = f"the tokenizer has {len(tokenizer)} tokens and the model only {size} embedding rows"
-        raise Failure(FAILED, what, where=config.base_model, fix="merge again, with the adapter's own vocabulary")
+        raise Failure(
+            FAILED,
+            what,
+            where=config.base_model,
+            fix="merge again, with the adapter's own vocabulary",
+            code="stage.embedding_rows",
+        )
     present = {part for name, _ in model.named_modules() for part in name.split(".")}
     absent = sorted(set(config.lora_target_modules) - present)
     if absent:
         # peft is content when one of the names matches and leaves the others out in silence.
         what = f"the model has no modules named {', '.join(absent)}"
-        raise Failure(FAILED, what, where="lora_target_modules", fix="name the linear layers of this architecture")
+        raise Failure(
+            FAILED,
+            what,
+            where="lora_target_modules",
+            fix="name the linear layers of this architecture",
+            code="stage.no_such_modules",
+        )
 
 
 def _stop(number: int, _: Any) -> None:

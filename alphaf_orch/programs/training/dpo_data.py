@@ -40,7 +40,7 @@ def load_preferences(datasets: list[DatasetSpec]) -> list[dict[str, Any]]:
             pair = _preference(row, " ".join(place))
             found.append({"prompt": pair.prompt, "chosen": [pair.chosen], "rejected": [pair.rejected]})
         if len(found) == before:
-            raise Failure(DATA, "the dataset has no rows", where=spec.path, fix="name another one")
+            raise Failure(DATA, "the dataset has no rows", where=spec.path, fix="name another one", code="data.no_rows")
     return found
 
 
@@ -48,7 +48,7 @@ def _preference(row: Any, place: str) -> Preference:
     try:
         return preference(row)
     except RowError as error:
-        raise Failure(DATA, str(error), where=place, fix="mend or remove the row") from error
+        raise Failure(DATA, str(error), where=place, fix="mend or remove the row", code=error.code) from error
 
 
 def token_report(tokenizer: Any, pairs: list[dict[str, Any]], sequence_len: int) -> TokenReport:
@@ -81,18 +81,18 @@ def check_report(report: TokenReport, sequence_len: int) -> list[str]:
     kept = report.rows - report.dropped
     if kept == 0 or report.truncated == kept:
         what = "no row fits: every answer would be cut off"
-        raise Failure(DATA, what, where=where, fix="raise sequence_len")
+        raise Failure(DATA, what, where=where, fix="raise sequence_len", code="data.nothing_fits")
     if 2 * report.equal > kept:
         what = f"in {report.equal} of {kept} rows both answers are the same once cut: nothing can be learnt from them"
         fix = "raise sequence_len, or give answers that differ before the cut"
-        raise Failure(DATA, what, where=where, fix=fix)
+        raise Failure(DATA, what, where=where, fix=fix, code="data.answers_equal")
     if report.unstable > report.rows / 100:
         what = (
             f"in {report.unstable} rows the chat template does not continue its own prompt, so prompt tokens would"
             " carry loss"
         )
         fix = "use a template whose generation prompt is how an assistant's turn begins (ChatML is)"
-        raise Failure(DATA, what, where=where, fix=fix)
+        raise Failure(DATA, what, where=where, fix=fix, code="data.template_unstable")
     return _warnings(report, where)
 
 

@@ -20,10 +20,12 @@ def choose_backend(wanted: str) -> str:
     backend = wanted if wanted != "auto" else ("unsloth" if cuda else "transformers")
     if backend == "unsloth" and not cuda:
         fix = "set backend: auto or transformers"
-        raise Failure(FAILED, "unsloth cannot train without a CUDA GPU", where="backend: unsloth", fix=fix)
+        raise Failure(
+            FAILED, "unsloth cannot train without a CUDA GPU", where="backend: unsloth", fix=fix, code="stage.needs_gpu"
+        )
     if backend == "unsloth" and importlib.util.find_spec("unsloth") is None:
         fix = "install the gpu extra, or set backend: transformers"
-        raise Failure(FAILED, "unsloth is not installed", where=sys.executable, fix=fix)
+        raise Failure(FAILED, "unsloth is not installed", where=sys.executable, fix=fix, code="stage.not_installed")
     return backend
 
 
@@ -33,11 +35,23 @@ def compute_dtype(bf16: bool | str) -> Any:
 
     if not torch.cuda.is_available():
         if bf16 is True:
-            raise Failure(FAILED, "bf16 needs a CUDA GPU", where="bf16: true", fix="set bf16: auto or false")
+            raise Failure(
+                FAILED,
+                "bf16 needs a CUDA GPU",
+                where="bf16: true",
+                fix="set bf16: auto or false",
+                code="stage.needs_gpu",
+            )
         return torch.float32
     supported = torch.cuda.is_bf16_supported(including_emulation=False)
     if bf16 is True and not supported:
-        raise Failure(FAILED, "this GPU has no bfloat16", where="bf16: true", fix="set bf16: auto (float16 is used)")
+        raise Failure(
+            FAILED,
+            "this GPU has no bfloat16",
+            where="bf16: true",
+            fix="set bf16: auto (float16 is used)",
+            code="stage.no_bfloat16",
+        )
     if bf16 is False:
         return torch.float32
     return torch.bfloat16 if supported else torch.float16

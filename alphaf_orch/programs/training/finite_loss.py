@@ -35,6 +35,7 @@ class FiniteLoss(TrainerCallback):  # type: ignore[misc]
                     where=args.output_dir,
                     fix="lower learning_rate, or look for broken rows, under --run NEW; the same command goes on from"
                     " the last checkpoint before it, and meets it again where that is not chance",
+                    code="stage.not_finite",
                 )
                 failure.show()
                 raise failure

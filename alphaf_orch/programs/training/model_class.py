@@ -22,9 +22,13 @@ def check_class(folder: Path, *, trust_remote_code: bool) -> None:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()).partition(" This could be because")[0]
         raise Failure(
-            MODEL, f"transformers {__version__} cannot load the model: {reason}", where=place, fix=fix
+            MODEL,
+            f"transformers {__version__} cannot load the model: {reason}",
+            where=place,
+            fix=fix,
+            code="model.not_loadable",
         ) from error
     known = config.model_type in NATIVE_TYPES or type(config) in MODEL_FOR_CAUSAL_LM_MAPPING
     if not known and "AutoModelForCausalLM" not in (getattr(config, "auto_map", None) or {}):
         what = f"transformers {__version__} has no class that writes text for model type {config.model_type}"
-        raise Failure(MODEL, what, where=place, fix=fix)
+        raise Failure(MODEL, what, where=place, fix=fix, code="model.not_supported")

@@ -85,4 +85,4 @@ def check_nf4(shapes: Iterable[tuple[int, int]], dtype: Any, *, fix: str) -> Non
         f" linear layers of {named}: training would run on another model than the one that is merged"
     )
     where = "out x in features; on a CPU in_features that 16 divides and 64 does not are affected"
-    raise Failure(TOOL, what, where=where, fix=fix)
+    raise Failure(TOOL, what, where=where, fix=fix, code="tool.wrong_result")

@@ -30,7 +30,13 @@ class RowsApart(TrainerCallback):  # type: ignore[misc]
                 " would inside one row"
             )
             attention = getattr(model.config, "_attn_implementation", None)
-            failure = Failure(MODEL, what, where=f"attention {attention}", fix="--set sft.sample_packing=false")
+            failure = Failure(
+                MODEL,
+                what,
+                where=f"attention {attention}",
+                fix="--set sft.sample_packing=false",
+                code="model.packing_mixed",
+            )
             failure.show()
             raise failure
 

@@ -27,16 +27,26 @@ class Pairs:
         kept = self.rows - self.left_out
         if self.rows and not kept:
             what = f"no pair fits: every prompt alone fills sequence_len {self.sequence_len}"
-            raise Failure(DATA, what, where=where, fix="Raise sequence_len, or shorten the data")
+            raise Failure(
+                DATA, what, where=where, fix="Raise sequence_len, or shorten the data", code="data.nothing_fits"
+            )
         if self.rows and self.cut == kept:
             what = f"no pair fits: the end of every answer would be cut off at sequence_len {self.sequence_len}"
-            raise Failure(DATA, what, where=where, fix="Raise sequence_len, or shorten the data")
+            raise Failure(
+                DATA, what, where=where, fix="Raise sequence_len, or shorten the data", code="data.nothing_fits"
+            )
         if 2 * self.equal > kept:
             what = (
                 f"{self.equal} of {kept} pairs have two equal answers once cut to sequence_len {self.sequence_len}:"
                 " no preference can be learnt from them"
             )
-            raise Failure(DATA, what, where=where, fix="Raise sequence_len, or give answers that differ before the cut")
+            raise Failure(
+                DATA,
+                what,
+                where=where,
+                fix="Raise sequence_len, or give answers that differ before the cut",
+                code="data.answers_equal",
+            )
 
     def summary(self) -> dict[str, int]:
         """Return how many pairs are left out, and how many of the others are equal after the cut."""

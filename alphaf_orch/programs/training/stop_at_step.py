@@ -67,7 +67,8 @@ class StopAtStep(TrainerCallback):  # type: ignore[misc]
             print(
                 f"error: the training was stopped by SIGINT at step {state.global_step} of {state.max_steps}\n"
                 f"  where: {args.output_dir}/checkpoint-{state.global_step}\n"
-                "  next:  the same command goes on from there",
+                "  next:  the same command goes on from there\n"
+                "  code:  interrupt.stopped",
                 file=sys.stderr,
                 flush=True,
             )

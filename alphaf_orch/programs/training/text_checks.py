@@ -56,7 +56,7 @@ class TextChecks:
             worst = f"all {rows:,} rows are one and the same: nothing but that text can be learnt from them"
         if worst:
             fix = "Mend the data where they come from (docs/data.md, What is refused)"
-            raise Failure(DATA, worst, where=where, fix=fix)
+            raise Failure(DATA, worst, where=where, fix=fix, code="data.all_rows_same")
 
     def summary(self, counts: Counts) -> dict[str, Any]:
         """Return the rows with each sign, and those that differ from an earlier one in form alone."""
@@ -107,7 +107,11 @@ class HeldOut:
             what = f"{self.same:,} of the {self.rows:,} rows held out for evaluation are trained on"
             where = ", ".join(dataset["path"] for dataset in self.datasets)
             raise Failure(
-                DATA, what, where=where, fix="Take them out of the training data, or name other test_datasets"
+                DATA,
+                what,
+                where=where,
+                fix="Take them out of the training data, or name other test_datasets",
+                code="data.evaluation_trained_on",
             )
 
     def _look_up(self, rows: Iterable[Row], counts: Counts, texts: TextChecks) -> None:

@@ -27,7 +27,7 @@ def check_left_out(found: Counter[str], looked_at: int, where: str) -> list[str]
     if found["system"]:
         what = f"the chat template leaves out the system turn of {found['system']} of {looked_at} conversations"
         fix = "move its text into the user's first turn, or choose another chat_template"
-        raise Failure(DATA, what, where=where, fix=fix)
+        raise Failure(DATA, what, where=where, fix=fix, code="data.system_turn_refused")
     roles = ", ".join(f"{role} in {number}" for role, number in sorted(found.items()))
     return [f"the chat template leaves out or changes texts, of {looked_at} conversations: {roles}"] if roles else []
 
@@ -71,7 +71,13 @@ class Spelling:
             )
             if self.changed > CHANGED_SHARE * self.conversations:
                 fix = "choose a model whose tokenizer keeps the text, or write the data as it gives it back"
-                raise Failure(MODEL, f"{what}: the model would never learn to write them", where=where, fix=fix)
+                raise Failure(
+                    MODEL,
+                    f"{what}: the model would never learn to write them",
+                    where=where,
+                    fix=fix,
+                    code="model.tokenizer_changes_text",
+                )
             notes.append(f"{what}; the model learns to write the latter")
         if self.other_form:
             notes.append(

@@ -33,7 +33,13 @@ class Texts:
         """Count one text; ends with exit code 3 where a row holds none."""
         text = row.get("text") if isinstance(row, Mapping) else None
         if not isinstance(text, str) or not text.strip():
-            raise Failure(DATA, "text is missing or blank", where=" ".join(place), fix="Correct or delete this row")
+            raise Failure(
+                DATA,
+                "text is missing or blank",
+                where=" ".join(place),
+                fix="Correct or delete this row",
+                code="data.text_missing",
+            )
         limit = PIECES * self.sequence_len
         ids = self.tokenizer(text)["input_ids"]
         self.cut += len(ids) > limit

@@ -60,11 +60,11 @@ class TokenChecks:
             spelt = ", ".join(map(repr, asked.unknown))
             what = f"the tokenizer cannot spell {spelt} of the chat template: it becomes {unk}"
             fix = "choose another chat_template, or add what is missing to `tokens` and train its rows (docs/models.md)"
-            raise Failure(MODEL, what, where=where, fix=fix)
+            raise Failure(MODEL, what, where=where, fix=fix, code="model.cannot_spell")
         if self.unknown > UNKNOWN_SHARE * self.tokens:
             what = f"the tokenizer cannot spell the data: {self.unknown / self.tokens:.0%} of its tokens are {unk}"
             fix = "choose a model whose tokenizer knows the language of the data"
-            raise Failure(MODEL, what, where=where, fix=fix)
+            raise Failure(MODEL, what, where=where, fix=fix, code="model.cannot_spell")
         lost = left_out(self.tokenizer, self.template, self.orders.values())
         said = [*check_left_out(lost, len(self.orders), where), *self.spelling.check(where)]
         said += bos_notes(self.tokenizer, self.first) if self.first else []
@@ -86,7 +86,7 @@ class TokenChecks:
                 f"train the rows in SFT: --set '{train}'; or choose a chat template of tokens the base knows; or go on"
                 " all the same with `allow_untrained_tokens: true` in the config (docs/models.md)"
             )
-            raise Failure(MODEL, what, where=where, fix=fix)
+            raise Failure(MODEL, what, where=where, fix=fix, code="model.tokens_not_learnt")
         said = (("has not learnt", certain), ("may not have learnt", likely))
         return [f"the base model {what} {self._named(some)}; {train} trains it" for what, some in said if some]
 

@@ -41,7 +41,9 @@ def _loaded(config: Mapping[str, Any]) -> Any:
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         fix = "Give a folder with tokenizer files, or bring the model into the Hugging Face cache"
-        raise Failure(MODEL, f"cannot load the tokenizer: {reason}", where=name, fix=fix) from error
+        raise Failure(
+            MODEL, f"cannot load the tokenizer: {reason}", where=name, fix=fix, code="model.tokenizer_unusable"
+        ) from error
 
 
 def _template(config: Mapping[str, Any], tokenizer: Any) -> str:
@@ -49,7 +51,7 @@ def _template(config: Mapping[str, Any], tokenizer: Any) -> str:
     if choice is None:
         if not tokenizer.chat_template:
             what, fix = "the tokenizer has no chat template of its own", "Name a chat template, for example chatml"
-            raise Failure(MODEL, what, where=config["tokenizer"], fix=fix)
+            raise Failure(MODEL, what, where=config["tokenizer"], fix=fix, code="model.no_chat_template")
         own: str = tokenizer.chat_template
         return own
     try:
@@ -60,10 +62,18 @@ def _template(config: Mapping[str, Any], tokenizer: Any) -> str:
         return known
     except ImportError as error:
         fix = "Run this with the python of the axolotl environment, or set chat_template to null"
-        raise Failure(MODEL, f"axolotl is not installed here: {error}", where=sys.executable, fix=fix) from error
+        raise Failure(
+            MODEL,
+            f"axolotl is not installed here: {error}",
+            where=sys.executable,
+            fix=fix,
+            code="model.axolotl_missing",
+        ) from error
     except ValueError as error:
         fix = "Use a name axolotl knows, for example chatml, or null for the tokenizer's own"
-        raise Failure(MODEL, str(error), where=f"chat_template: {choice}", fix=fix) from error
+        raise Failure(
+            MODEL, str(error), where=f"chat_template: {choice}", fix=fix, code="model.unknown_template"
+        ) from error
 
 
 def check_end(tokenizer: Any, template: str, config: Mapping[str, Any]) -> None:
@@ -86,10 +96,16 @@ def check_end(tokenizer: Any, template: str, config: Mapping[str, Any]) -> None:
     where = f"chat_template: {config['chat_template'] or 'of the tokenizer'}"
     end = closing(tails, tokens_of(tokenizer))
     if end is None:
-        raise Failure(MODEL, NO_END, where=where, fix=NO_END_FIX)
+        raise Failure(MODEL, NO_END, where=where, fix=NO_END_FIX, code="model.turn_end_unusable")
     if end != tokenizer.eos_token and config["kind"] == "chat":
         what = f"the chat template ends an assistant's turn with {end}, which the recipe does not name"
-        raise Failure(MODEL, what, where=where, fix=f"say --set sft.eot_tokens=[{json.dumps(end)}]")
+        raise Failure(
+            MODEL,
+            what,
+            where=where,
+            fix=f"say --set sft.eot_tokens=[{json.dumps(end)}]",
+            code="model.turn_end_unusable",
+        )
 
 
 def _check_given_end(tokenizer: Any, tails: Sequence[str], given: Sequence[str]) -> None:
@@ -98,7 +114,13 @@ def _check_given_end(tokenizer: Any, tails: Sequence[str], given: Sequence[str])
     if split and not problem:
         problem = f"{split} is no token of the vocabulary, so its pieces would be trained"
     if problem:
-        raise Failure(CONFIG, problem, where=f"eot_tokens: {given}", fix="name the token that closes an answer")
+        raise Failure(
+            CONFIG,
+            problem,
+            where=f"eot_tokens: {given}",
+            fix="name the token that closes an answer",
+            code="config.turn_end_unusable",
+        )
 
 
 def token_ids(tokenizer: Any, template: str, rows: Sequence[Row]) -> list[list[list[int]]]:
@@ -114,7 +136,7 @@ def token_ids(tokenizer: Any, template: str, rows: Sequence[Row]) -> list[list[l
         (path, number), _ = rows[0]
         fix = "Change the row, or choose another chat_template"
         what = f"the chat template refuses this row: {error}"
-        raise Failure(DATA, what, where=f"{path} {number}", fix=fix) from error
+        raise Failure(DATA, what, where=f"{path} {number}", fix=fix, code="data.template_refuses") from error
     return [[next(ids) for _ in row] for _, row in rows]
 
 

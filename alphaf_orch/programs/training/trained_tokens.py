@@ -29,7 +29,7 @@ def check_trained_tokens(prepared: Path) -> str:
             "look at which turns are trained (`train`, `train_on_inputs`, `roles_to_train`), at chat_template, whose"
             " turns must be found in the rendered text, and at sequence_len, which may end before the answers"
         )
-        raise Failure(DATA, what, where=prepared, fix=fix)
+        raise Failure(DATA, what, where=prepared, fix=fix, code="data.all_masked")
     return f"trained tokens: {trained:,} of {tokens:,} in {rows:,} rows"
 
 

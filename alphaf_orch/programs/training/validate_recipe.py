@@ -194,14 +194,22 @@ def main(argv: list[str]) -> None:
         installed = version("axolotl")
     except ImportError as error:
         fix = "install it there, or set `tools:` in the config"
-        raise Failure(TOOL, f"axolotl cannot be asked: {error}", where=question, fix=fix) from error
+        raise Failure(
+            TOOL, f"axolotl cannot be asked: {error}", where=question, fix=fix, code="tool.cannot_run"
+        ) from error
     import yaml
 
     answers = {}
     for name, text in asked["recipes"].items():
         values = yaml.safe_load(text)
         if not isinstance(values, dict):
-            raise Failure(CONFIG, f"recipe {name} is no mapping", where=question, fix="give the text of a recipe")
+            raise Failure(
+                CONFIG,
+                f"recipe {name} is no mapping",
+                where=question,
+                fix="give the text of a recipe",
+                code="config.not_a_mapping",
+            )
         answers[name] = refused(values, machine)
     print("\n" + json.dumps({"axolotl": installed, "torch": machine.torch, "recipes": answers}), flush=True)
 

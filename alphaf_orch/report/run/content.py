@@ -45,7 +45,7 @@ def comparison_of(first: RunPaths, second: RunPaths, cases: int = CASES) -> Repo
 
 def _different(runs: Sequence[RunPaths]) -> Sequence[RunPaths]:
     if len({paths.root for paths in runs}) < len(runs):
-        raise ConfigError("a run is named twice", where="RUN", fix="name each run once")
+        raise ConfigError("a run is named twice", where="RUN", fix="name each run once", code="config.given_twice")
     return runs
 
 

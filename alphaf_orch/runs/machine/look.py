@@ -58,7 +58,7 @@ def _trouble(code: int | None, lines: Sequence[str], seconds: float) -> tuple[st
         return f"it died of signal {-code} ({_signal(-code)}){oom_hint(code)}", _DIED
     if code == 127:
         return "python cannot be run (exit code 127)", _NO_PYTHON
-    told = said_of(lines) or f"it ended with exit code {code}"
+    told = said_of(lines).text or f"it ended with exit code {code}"
     what, *more = told.splitlines()
     own = [line.removeprefix(_NEXT).strip() for line in more if line.startswith(_NEXT)]
     return what, own[0] if own else _fix_for(told)

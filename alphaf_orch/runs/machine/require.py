@@ -95,6 +95,7 @@ def require_counted(machine: Machine, *, chosen: bool) -> None:
             where="NVML (libnvidia-ml.so.1)",
             fix="`nvidia-smi` says the same; in a container set NVIDIA_DRIVER_CAPABILITIES=compute,utility, after an"
             " update of the driver restart the machine; or say --gpus 0 to train on the processor",
+            code="hardware.gpus_uncounted",
         )
 
 

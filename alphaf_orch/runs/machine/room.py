@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from alphaf_orch.core.disk import existing, size, sizes
-from alphaf_orch.core.errors import HardwareError
+from alphaf_orch.core.errors import DiskError
 from alphaf_orch.core.paths import cache_dir, runs_dir
 from alphaf_orch.core.places import elsewhere
 from alphaf_orch.runs.machine.checks import Check
@@ -61,7 +61,8 @@ def space(folder: Path, needed: int | None, whose: str = "the run") -> Check:
         evidence=evidence,
         fix=fix if short or little or no_files else "",
         subject=str(folder),
-        error=HardwareError,
+        error=DiskError,
+        kind="disk.too_little",
         values={"free": free, "needed": needed},
     )
 

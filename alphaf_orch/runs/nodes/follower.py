@@ -100,7 +100,7 @@ class _Follower:
             yield
         except AlphafError as error:
             if not self._said_why:
-                self._voice.say("left", error=error.what, where=error.where, fix=error.fix)
+                self._voice.say("left", error=error.what, where=error.where, fix=error.fix, code=error.code)
             raise
 
     def _until(self, state: str, wanted: Callable[[str], bool]) -> Word:
@@ -131,12 +131,14 @@ class _Follower:
                 f"machine 0 has given no sign of life for {self._patience:.0f} s",
                 where=f"{self._paths.sign(0)} does not change",
                 fix=f"look whether it and its disk are there; {_AGAIN}",
+                code="run.machine_silent",
             )
         raise RunStateError(
             f"machine 0 gave no sign of life in {self._patience:.0f} s",
             where=f"{self._paths.sign(0)}, which it writes every few seconds",
             fix="start the same command there; where it runs, this folder is not the one that it writes to:"
             " ALPHAF_RUNS must lie on a disk that all machines share. `node_timeout:` in the config waits longer",
+            code="run.machine_silent",
         )
 
     def _take_part(self, call: Word, lock_fd: int) -> None:
@@ -151,13 +153,16 @@ class _Follower:
                 raise self._failed(word)
             if word["state"] == "ended":
                 raise RunStateError(
-                    f"machine 0 ended and did not start {call['stage']}", where=str(self._paths.root), fix=_AGAIN
+                    f"machine 0 ended and did not start {call['stage']}",
+                    where=str(self._paths.root),
+                    fix=_AGAIN,
+                    code="run.machine_left",
                 )
             state, where = "failed", self._paths.log(self._name(call))
             self._voice.say("trains", **about)
             self._launch(word, lock_fd)
         except AlphafError as error:
-            self._voice.say(state, **about, error=error.what, where=error.where, fix=error.fix)
+            self._voice.say(state, **about, error=error.what, where=error.where, fix=error.fix, code=error.code)
             raise
         except BaseException as error:
             what = "it was interrupted" if isinstance(error, KeyboardInterrupt) else type(error).__name__
@@ -210,7 +215,9 @@ class _Follower:
         code = int(word["exit_code"])
         stopped = {GoesOnLater.exit_code: GoesOnLater, Interrupted.exit_code: Interrupted}
         what = f"machine 0 {'has stopped' if code in stopped else 'failed'}: {word['error']}"
-        error = stopped.get(code, StageError)(what, where=str(self._paths.root), fix=_AGAIN)
+        error = stopped.get(code, StageError)(
+            what, where=str(self._paths.root), fix=_AGAIN, code=word.get("code") or "stage.machine_failed"
+        )
         error.exit_code = code  # type: ignore[misc]  # click reads it from the error itself
         return error
 
@@ -229,6 +236,7 @@ class _Follower:
                 f"other versions than on machine 0: {', '.join(other)}",
                 where=python,
                 fix="install the same versions on all machines, or share one environment",
+                code="tool.other_versions",
             )
         for name, said in call["seen"].items():
             self._check_seen(Path(name), said)
@@ -250,6 +258,7 @@ class _Follower:
                     where=str(path),
                     fix="let all machines share the folder, at the same path: that of ALPHAF_RUNS and, of a base model"
                     " that was made here, that of ALPHAF_CACHE",
+                    code="run.other_files",
                 )
             time.sleep(LOOK_S)
 
@@ -264,6 +273,7 @@ class _Follower:
                 f"{base} is not in the hub's cache of machine {self._rank}",
                 where=str(hub_cache.cache_root(env)),
                 fix="let HF_HOME lie on a disk that all machines share, or copy the cache there",
+                code="model.not_here",
             )
 
     def _tell(self, text: str) -> None:

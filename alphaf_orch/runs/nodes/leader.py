@@ -103,6 +103,7 @@ class Leader:
                         f"machine {other.rank} refuses to take part in {stage.name}: {word['error']}",
                         where=word["where"],
                         fix=word["fix"],
+                        code=word.get("code") or "run.machine_refuses",
                     )
                 if not mine or word["state"] == before:
                     missing.append(str(other.rank))
@@ -115,6 +116,7 @@ class Leader:
                     where=f"{self._paths.word(0).parent}, where each of them writes N.json",
                     fix="start the same command on each machine; where it runs there, this folder is not the one that"
                     " it writes to: ALPHAF_RUNS must lie on a disk that all share. `node_timeout:` waits longer",
+                    code="run.machines_missing",
                 )
             time.sleep(min(LOOK_S, self._patience / 4))
 
@@ -127,7 +129,7 @@ class Leader:
         if word.get("attempt") == self._attempt and word.get("state") == "failed":
             return StageError(
                 f"machine {other.rank} failed: {word['error']}", where=word["where"], fix="the same command, on all"
-                " machines, goes on from the last checkpoint",
+                " machines, goes on from the last checkpoint", code=word.get("code") or "stage.machine_failed",
             )  # fmt: skip
         return None
 
@@ -140,6 +142,7 @@ class Leader:
                 f"machine {other.rank} has left: {word['error']}",
                 where=word["where"],
                 fix="the same command, on all machines, goes on from the last checkpoint",
+                code="run.machine_left",
             )
 
     def _silence(self, other: Ear) -> StageError | None:
@@ -149,6 +152,7 @@ class Leader:
                 where=f"{self._paths.sign(other.rank)} does not change",
                 fix="look whether it and its disk are there; the same command, on all machines, goes on from the last"
                 " checkpoint",
+                code="stage.machine_silent",
             )
         return None
 
@@ -156,13 +160,13 @@ class Leader:
 @contextlib.contextmanager
 def leading(paths: RunPaths, seat: Seat, nodes: int, patience: float, say: Say) -> Iterator[Leader]:
     """Lead the other machines through what is done inside; however that ends, they are told and end too."""
-    lock = held(paths.node_lock(0), f"machine 0 of the run {paths.name}", heed=paths.stop_wish)
+    lock = held(paths.node_lock(0), f"machine 0 of the run {paths.full_name}", heed=paths.stop_wish)
     with lock, Voice(paths, 0, seat.job, patience) as voice:
         voice.say("works")
         try:
             yield Leader(paths, seat, nodes, patience, voice, say)
         except AlphafError as error:
-            voice.say("failed", error=error.what, exit_code=error.exit_code)
+            voice.say("failed", error=error.what, exit_code=error.exit_code, code=error.code)
             raise
         except BaseException as error:
             stopped = isinstance(error, KeyboardInterrupt)

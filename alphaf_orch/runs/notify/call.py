@@ -103,6 +103,7 @@ def told_by_jobs(config: RunConfig, carried: Sequence[str], say: Say) -> None:
             where="key notify.webhook_env; `env:` of the profile",
             fix="put the address into a file that only you can read, on a disk that the machines share, and name it by"
             f" notify.webhook_file; or name {name} under `env:` of the profile",
+            code="config.variable_not_passed",
         )
     say(f"notify: on {', '.join(notify.on)} the jobs will tell {' and '.join(checked(notify))}")
 

@@ -13,7 +13,7 @@ from alphaf_orch.core.disk import disk_error
 from alphaf_orch.core.errors import AlphafError, RunStateError
 from alphaf_orch.core.holder import job_id_of
 from alphaf_orch.core.masking import mask
-from alphaf_orch.core.paths import RunPaths, asked_as
+from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import clock, read_metrics
 from alphaf_orch.core.record import latest, now, read_manifest
 from alphaf_orch.core.tail import one_line
@@ -50,6 +50,7 @@ class Message:
     what: str = ""
     where: str = ""
     next: str = ""
+    code: str = ""  # the error's identifier
     seconds: float | None = None  # of this call
     step: int | None = None
     max_steps: int | None = None
@@ -91,7 +92,7 @@ class Message:
 def message(event: Event, paths: RunPaths, command: str = "", **facts: Any) -> Message:
     """Return what is told of a run at this moment, by whoever works on it here."""
     job = job_id_of(os.environ) or os.environ.get("SKYPILOT_TASK_ID", "")  # or a task that the user wrote himself
-    about = {"name": asked_as(paths), "where": str(paths.root)}
+    about = {"name": paths.full_name, "where": str(paths.root)}
     # Of a Slurm node the name that its users know, which need not be that of the machine.
     about |= {"host": os.environ.get("SLURMD_NODENAME") or platform.node(), "job_id": job, "at": now()}
     return Message(event=event, command=command, **{**about, **facts})
@@ -117,7 +118,8 @@ def standing_at(told: Message, paths: RunPaths) -> Message:
 def failed(error: BaseException) -> dict[str, Any]:
     """Return what a message says of an exception: what, where, what next, and the code that alphaf ends with."""
     if isinstance(error, AlphafError):
-        return {"what": error.what, "where": error.where, "next": error.fix, "exit_code": error.exit_code}
+        facts = {"what": error.what, "where": error.where, "next": error.fix, "code": error.code}
+        return {**facts, "exit_code": error.exit_code}
     of_disk = disk_error(error) if isinstance(error, OSError) else None
     return failed(of_disk) if of_disk else {"what": f"{type(error).__name__}: {error}"}
 

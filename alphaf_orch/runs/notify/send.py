@@ -47,6 +47,7 @@ def checked(notify: Notify) -> tuple[str, ...]:
                 f"the command of notify cannot be run: {program}",
                 where="key notify.command",
                 fix="name a program that exists and may be executed, by its whole path",
+                code="config.cannot_run",
             )
         found.append(f"the command {program}")
     if notify.webhook_env or notify.webhook_file:
@@ -64,10 +65,14 @@ def address(notify: Notify) -> SplitResult:
         try:
             text = small_text(expanded(str(file)), most=_ADDRESS_BYTES, subject="the file of the webhook is ")
         except FileNotFoundError:
-            raise ConfigError("the file with the webhook's address is not there", where=where, fix=HOW) from None
+            raise ConfigError(
+                "the file with the webhook's address is not there", where=where, fix=HOW, code="config.file_missing"
+            ) from None
     text = text.strip()
     if not text:
-        raise ConfigError("there is no address for the webhook", where=where, fix=f"set it; {HOW}")
+        raise ConfigError(
+            "there is no address for the webhook", where=where, fix=f"set it; {HOW}", code="config.no_value"
+        )
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
@@ -75,10 +80,14 @@ def address(notify: Notify) -> SplitResult:
         parts, host = urlsplit(""), None
     if parts.scheme not in ("http", "https") or not host or any(c.isspace() or not c.isprintable() for c in text):
         fix = "give one line: http:// or https://, a host, and what the service gave you behind it"
-        raise ConfigError("the webhook's address is none of http or https", where=where, fix=fix)
+        raise ConfigError(
+            "the webhook's address is none of http or https", where=where, fix=fix, code="config.not_an_address"
+        )
     if parts.username is not None:
         fix = "use a webhook whose address is all that it needs, or a command"
-        raise ConfigError("the webhook's address has a user's name in it", where=where, fix=fix)
+        raise ConfigError(
+            "the webhook's address has a user's name in it", where=where, fix=fix, code="config.holds_secret"
+        )
     # Of one that is a host alone nothing is secret, and a word of one's own is not to be masked everywhere.
     found = ((text, len(parts.path) > 1 or parts.query), (parts.path, len(parts.path) >= _LONG))
     for secret, is_one in (*found, (parts.query, len(parts.query) >= _LONG)):

@@ -61,7 +61,7 @@ def judged(error: AlphafError, stage: Stage, paths: RunPaths, config: RunConfig,
     training = memory.was_training(log.read_text(encoding="utf-8", errors="replace")) if log.is_file() else False
     what = error.what if "too little memory" in error.what else f"the {of} has too little memory: {error.what}"
     fix = memory.advice(stage.section, stage.own_file.values, of, training=training, option=config.on_oom == "retry")
-    return OutOfMemory(what, where=error.where, fix=fix, training=training)
+    return OutOfMemory(what, where=error.where, fix=fix, training=training, code="stage.out_of_memory")
 
 
 def next_try(error: AlphafError, stage: Stage, entry: Entry, paths: RunPaths, config: RunConfig) -> dict[str, Any]:

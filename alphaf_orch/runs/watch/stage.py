@@ -64,6 +64,7 @@ class StageWatch:
                 f"{self._stage.name}: {ends.what} at step {ends.step}",
                 where=f"{self._metrics} line {ends.line}; log: {self._paths.log(self._stage.name)}",
                 fix=f"{ends.fix}; {_kept(ends)}",
+                code="stage.not_finite" if ends.level == "ruined" else "stage.diverged",
             )
 
     def _ends(self, finding: Finding) -> bool:
@@ -92,6 +93,7 @@ class StageWatch:
             where=f"the end of {log} has the stacks of its processes{by}",
             fix="the same command goes on from the last checkpoint; a phase that is silent for longer needs a longer"
             " --stall-timeout",
+            code="stage.stalled",
         )
 
 
@@ -114,4 +116,5 @@ def refuse_the_same_ruin(stage: Stage, entry: Mapping[str, Any], config: RunConf
             where=str(where),
             fix="lower learning_rate, or mend the rows of that step, under --run NEW; or train on all the same with"
             " `--on-unhealthy warn`",
+            code="run.not_finite",
         )

@@ -1,0 +1,182 @@
+"""The one boundary at which a text is said in the reader's language: messages are written in English and kept so.
+
+What alphaf, its children and its records say stays English in files, logs and JSON, and is recognised where it is
+shown: by its template in the catalogues `locale/ko/*.json` (`tools/messages.py` writes them), its values likewise.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import re
+import string
+from pathlib import Path
+
+import click
+
+from alphaf_orch.core.called import as_called
+from alphaf_orch.core.wording import Language
+
+_CATALOGUES = Path(__file__).resolve().parents[1] / "locale"
+# Between the parts of a text, and what is said there; `and` only where both of its sides are texts of ours.
+_SEPARATORS = {"; ": "; ", " · ": " · ", ": ": ": ", ", ": ", ", " and ": ", "}
+_MARKS = ":;,. "
+# What may stand around a text: spaces, then bullets, then a point or a colon too, and how often it was met.
+_FRAMES = [
+    re.compile(each, re.DOTALL)
+    for each in (
+        r"(\s*)(.*?)(\s*)",
+        r"([\s\-*#>·|]*)(.*?)(\s*)",
+        r"([\s\-*#>·|]*(?:[\d,]+ x )?)(.*?)((?: \([\d,]+\))?[\s:.;,]*)",
+    )
+]
+# What is wrong with a key behind its name (`messages[0].content is blank`), and a name with a text in brackets.
+_KEYED = re.compile(
+    r"('[^']+'|\S*\w\S*(?<![:;,.])) ((?:and|are|asks|differs|has|holds|is|marks|masks|may|says) .+)", re.DOTALL
+)
+_LEAST = 8  # ours: letters of a text that is looked for behind a key; `is {value}` is found behind any word
+_BRACKETED = re.compile(r"(\S+) \((.+)\)", re.DOTALL)
+# Values of which the form is known, behind a word or by their names: a short template would be found in other texts.
+_NUMBER = r"-?[\d,.]+"
+_NUMBERED = re.compile(r"(?:^|\W)line $")
+_VALUES = {
+    **dict.fromkeys(("low", "high", "number", "count"), _NUMBER),
+    "s": "s?",
+    "span": r"(?:an? |\d).*?",  # numbers in words: `a whole number of 1 or more`
+}
+_BEHIND = r"(?:[\s:;,(.].*?)?"  # of two values side by side the second is something that may be said of the first
+_DEPTH = 4  # ours: a message in a message in a message; what is deeper stays as it is
+
+
+def language() -> Language:
+    """Return the language of messages: what ALPHAF_LANG says, else Korean where the locale of messages is Korean."""
+    asked = os.environ.get("ALPHAF_LANG", "").strip().lower()
+    if not asked:
+        asked = next((os.environ[key] for key in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(key)), "")
+    return "ko" if asked.lower().startswith("ko") else "en"
+
+
+def spoken(text: str) -> str:
+    """Return a text of ours in the reader's language, its commands as alphaf was called; what is not ours as it is."""
+    if language() == "en" or not text:
+        return as_called(text)
+    return as_called("\n".join(_catalogue().said(line) for line in text.split("\n")))
+
+
+def say(text: str = "", *, err: bool = False) -> None:
+    """Print a text in the reader's language, to stdout or stderr."""
+    click.echo(spoken(text), err=err)
+
+
+class Catalogue:
+    """What is said in English and in another language; templates are tried from the most literal to the least."""
+
+    def __init__(self, texts: dict[str, str]) -> None:
+        made = sorted((Template(text, said) for text, said in texts.items()), key=lambda each: -each.literal)
+        self._exact = {each.needle: each for each in made if not each.has_values}
+        self._templates = [each for each in made if each.has_values]
+        self.recognised = functools.lru_cache(maxsize=4096)(self._recognised)
+
+    def said(self, text: str, depth: int = 0) -> str:
+        """Return one line as it is said in the other language, spaces, bullets and points around it as they were."""
+        if depth > _DEPTH:
+            return text
+        for frame in _FRAMES:
+            before, inner, after = _cut(frame, text)
+            whole = self._whole(inner, depth)
+            if whole is not None:
+                return before + whole + after
+        return self._in_parts(text, depth)
+
+    def _whole(self, text: str, depth: int) -> str | None:
+        """Return what is said of a text that a template makes, or one behind a key or in brackets; None of others."""
+        if said := self._made(text, depth):
+            return said
+        keyed, bracketed = _KEYED.fullmatch(text), _BRACKETED.fullmatch(text)
+        if keyed and (problem := self._made(keyed[2], depth, least=_LEAST)):
+            return f"{self.said(keyed[1], depth + 1)}: {problem}"
+        if bracketed and (about := self.said(bracketed[2], depth + 1)) != bracketed[2]:
+            return f"{bracketed[1]}({about})"
+        return None
+
+    def _made(self, text: str, depth: int, *, least: int = 0) -> str | None:
+        template, values = self.recognised(text)
+        if template is None or template.literal < least:
+            return None
+        return template.filled({key: self.said(each, depth + 1) for key, each in values.items()})
+
+    def _recognised(self, text: str) -> tuple[Template | None, dict[str, str]]:
+        """Return the template that a text is made by, with the values in it; None where it is no text of ours."""
+        if text in self._exact:
+            return self._exact[text], {}
+        for template in self._templates:
+            values = template.values(text)
+            if values is not None:
+                return template, values
+        return None, {}
+
+    def _in_parts(self, text: str, depth: int) -> str:
+        for separator, joined in _SEPARATORS.items():
+            first, found, rest = text.partition(separator)
+            if not found:
+                continue
+            parts = [self.said(part, depth + 1) for part in (first, rest)]
+            known = [part != given for part, given in zip(parts, (first, rest), strict=True)]
+            if all(known) or (any(known) and joined == separator):
+                return joined.join(parts)
+        return text
+
+
+class Template:
+    """A text with values in it, how it is recognised, and what is said in its place; braces as in `str.format`."""
+
+    def __init__(self, text: str, said: str) -> None:
+        self.text, self._said = text, said
+        self._parts = [(literal, name) for literal, name, _, _ in string.Formatter().parse(text)]
+        self.has_values = any(name is not None for _, name in self._parts)
+        literals = [literal for literal, _ in self._parts]
+        # What must be in a text of it, and is asked for before the pattern is; without values all of it.
+        self.needle = max(literals, key=len) if self.has_values else "".join(literals)
+        self.literal = sum(map(len, literals))
+
+    def values(self, text: str) -> dict[str, str] | None:
+        """Return the values by name where the text is made by this template."""
+        found = self._pattern.fullmatch(text) if self.needle in text else None
+        return found.groupdict() if found else None
+
+    def filled(self, values: dict[str, str]) -> str:
+        """Return what is said instead, with the values in it."""
+        return self._said.format_map(values)
+
+    @functools.cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        made, seen = "", set()
+        for n, (literal, name) in enumerate(self._parts):
+            made += re.escape(literal)
+            if name is not None:
+                value = _NUMBER if _NUMBERED.search(literal) else _VALUES.get(name.rstrip(string.digits), ".*?")
+                if n and not literal and value == ".*?":
+                    value = _BEHIND
+                made += f"(?P={name})" if name in seen else f"(?P<{name}>{value})"
+                seen.add(name)
+        return re.compile(made, re.DOTALL)
+
+
+def _cut(frame: re.Pattern[str], text: str) -> tuple[str, str, str]:
+    found = frame.fullmatch(text)
+    assert found  # each of them matches any text
+    return found[1], found[2], found[3]
+
+
+@functools.cache
+def _catalogue() -> Catalogue:
+    texts: dict[str, str] = {}
+    for path in sorted((_CATALOGUES / "ko").glob("*.json")):
+        found = {text: said for text, said in json.loads(path.read_text(encoding="utf-8")).items() if said}
+        if path.stem == "libraries":  # what they say is put behind a text of ours
+            found |= {text[0].lower() + text[1:]: said for text, said in found.items()}
+        texts |= found
+    # What stands before or behind another text is met without its mark too, where that was taken for a separator.
+    plain = {text.strip(_MARKS): said.strip(_MARKS) for text, said in texts.items() if text != text.strip(_MARKS)}
+    return Catalogue(plain | texts)

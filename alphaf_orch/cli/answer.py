@@ -95,8 +95,7 @@ def defect(what: str, where: str, fix: str, exit_code: int) -> None:
 def _failed(error: click.ClickException) -> None:
     kind = type(error).__name__
     if isinstance(error, AlphafError):
-        code = error.code or _snake(kind)
-        failed(kind, code, error.exit_code, error.what, error.where, error.fix)
+        failed(kind, error.code, error.exit_code, error.what, error.where, error.fix)
         return
     context = getattr(error, "ctx", None)
     where = context.command_path if context else "alphaf"

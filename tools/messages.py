@@ -30,6 +30,7 @@ _PATTERN = re.compile(
     r"\\[wbdsS.(]|\(\?|\.\*|\w\|\w|\[\w-\]|#include|\$\("
 )  # a regular expression, or a program's text
 _SMALL = frozenset(("of", "and", "in", "on", "is", "an", "the", "by", "to", "or", "with", "at", "from", "for", "was"))
+_CODE = re.compile(r"[a-z]+\.\w+")  # an error's identifier
 _ARTICLE = re.compile(r"an? [a-z]+")
 # What is called with texts that nobody reads, patterns, paths and keys, or that have both languages already.
 # fmt: off
@@ -197,7 +198,7 @@ class _Messages(ast.NodeVisitor):
         text = template(node)
         for line in text.split("\n"):
             line = line.strip()
-            if is_message(line) or (self._shown and _WORD.search(line)):
+            if is_message(line) or (self._shown and _WORD.search(line) and not _CODE.fullmatch(line)):
                 self.found[line] = None
 
 

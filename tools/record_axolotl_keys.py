@@ -80,6 +80,17 @@ def keys_of(model: Any) -> dict[str, Any]:
     return dict(sorted(keys.items()))
 
 
+def about(model: Any) -> dict[str, str]:
+    """Return what the fields of a pydantic model are for, in their maker's words, for those that say it."""
+    found: dict[str, str] = {}
+    for name, field in model.model_fields.items():
+        extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
+        text = " ".join(str(field.description or extra.get("description") or "").split())
+        if text:
+            found |= {key: text for key in (name, field.alias) if key}
+    return dict(sorted(found.items()))
+
+
 def plugins() -> dict[str, Any]:
     """Return the keys of each plugin that axolotl brings, under the name that `plugins:` takes.
 
@@ -133,6 +144,7 @@ def record() -> dict[str, Any]:
     keys["attn_implementation"] |= {"enum": sorted(CANONICAL_ATTN_IMPLS), "patterns": ["/"]}
     return {
         "axolotl": version("axolotl"),
+        "about": about(AxolotlInputConfig),
         "keys": keys,
         "plugins": plugins(),
         "transformers": {"lr_scheduler": schedulers, "optimizer": optimizers},

@@ -18,6 +18,7 @@ from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.names import named_folder
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir, runs_dir
 from alphaf_orch.core.places import freed
+from alphaf_orch.core.spoken import say
 from alphaf_orch.runs.cleaning import caches
 from alphaf_orch.runs.cleaning.needless import Found, arms, everywhere, in_use, of_run
 from alphaf_orch.runs.cleaning.remove import clean_run
@@ -91,7 +92,7 @@ def clean(
     if not as_json:
         _print(out_console(), found, entries, gone, shown=not runs)
     if yes:
-        told["freed"] = _delete(found, gone, merged=merged, say=not as_json)
+        told["freed"] = _delete(found, gone, merged=merged, told=not as_json)
     elif not as_json:
         _next(found, gone)
     if as_json:
@@ -113,7 +114,7 @@ def _named(names: Sequence[str], merged: bool) -> list[Found]:
     return found
 
 
-def _delete(found: Sequence[Found], gone: Sequence[caches.Entry], *, merged: bool, say: bool) -> int:
+def _delete(found: Sequence[Found], gone: Sequence[caches.Entry], *, merged: bool, told: bool) -> int:
     total = 0
     for each in found:
         if not each.items:
@@ -121,12 +122,12 @@ def _delete(found: Sequence[Found], gone: Sequence[caches.Entry], *, merged: boo
         try:
             total += clean_run(each, merged=merged)[0]
         except RunStateError as error:  # begun since it was looked at
-            click.echo(f"kept: {each.name}: {error.what}", err=True)
+            say(f"kept: {each.name}: {error.what}", err=True)
     size_of_caches, used = caches.drop(gone)
     for name in used:
-        click.echo(f"kept: {name}: in use", err=True)
-    if say:
-        click.echo(f"deleted: {size(total + size_of_caches)}")
+        say(f"kept: {name}: in use", err=True)
+    if told:
+        say(f"deleted: {size(total + size_of_caches)}")
     return total + size_of_caches
 
 
@@ -134,9 +135,9 @@ def _next(found: Sequence[Found], gone: Sequence[caches.Entry]) -> None:
     paths = [item.path for each in found for item in each.items]
     total = freed(paths) + sum(entry.size for entry in gone)
     if paths or gone:
-        click.echo(f"nothing was deleted; the same command with --yes frees {size(total)}")
+        say(f"nothing was deleted; the same command with --yes frees {size(total)}")
     else:
-        click.echo("nothing of it needs to go")
+        say("nothing of it needs to go")
 
 
 def _print(

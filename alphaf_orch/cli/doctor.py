@@ -8,6 +8,7 @@ from rich.console import Console
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, out_console, with_options
+from alphaf_orch.core.spoken import spoken
 from alphaf_orch.runs.doctor import Report, examine, report_json
 from alphaf_orch.runs.machine.checks import Check
 from alphaf_orch.settings.config import build_config, read_config
@@ -39,7 +40,8 @@ def _print(console: Console, report: Report) -> None:
         console.print(f"{check.state:<8}", style=_STYLE[check.state], end="", highlight=False)
         console.print(_line(check), highlight=False, soft_wrap=True, markup=False)
         if check.fix and check.state in ("warn", "fail"):
-            console.print(f"{'':<8}{'':<{_NAME}}  do: {check.fix}", highlight=False, soft_wrap=True, markup=False)
+            told = f"{'':<8}{'':<{_NAME}}  do: {spoken(check.fix)}"
+            console.print(told, highlight=False, soft_wrap=True, markup=False)
     count = {state: sum(check.state == state for check in report.checks) for state in _STYLE}
     summary = ", ".join(f"{number} {state}" for state, number in count.items() if number)
     console.print(f"{summary}; {report.seconds:.1f} s", highlight=False)

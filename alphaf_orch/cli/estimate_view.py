@@ -36,6 +36,21 @@ def short_lines(found: Forecast) -> list[str]:
     return [*lines, *notes, whole] if found.stages else []
 
 
+def amounts(cost: StageCost) -> tuple[str, str, str, str]:
+    """Return the rows, steps, time and memory of a stage, each in a word or two; empty for what is not known."""
+    rows = f"{cost.rows:,}" if cost.rows is not None else ""
+    steps = _count(cost.steps.value) if cost.steps else ""
+    seconds = duration(cost.seconds.value) if cost.seconds else ""
+    peak = size(round(cost.peak.value)) if cost.peak else ""
+    room = f" of {size(cost.room)}" if peak and cost.room else ""
+    return rows, steps, seconds, f"{peak}{room}{'' if cost.fits in (None, True) else ', does NOT fit'}"
+
+
+def time_and_hours(found: Forecast) -> str:
+    """Return how long all stages take, in a word or two."""
+    return duration(found.seconds.value) if found.seconds else "not known"
+
+
 def arms_lines(found: Mapping[str, Forecast]) -> list[str]:
     """Return what all arms take together, without evaluations, and of each what does not fit or is worth knowing."""
     each = list(found.values())

@@ -1,8 +1,7 @@
-"""`alphaf models`, `runs`, `show` and `chat`: parse, call one function, print; no stage is run here."""
+"""`alphaf runs`, `show` and `chat`: parse, call one function, print; no stage is run here."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,38 +12,20 @@ import click
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import Finite, command, option, out_console, with_options
 from alphaf_orch.cli.views import (
-    model_json,
     print_experiment,
-    print_models,
     print_run,
     print_runs,
 )
 from alphaf_orch.core import signals
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.names import named_folder
-from alphaf_orch.core.paths import RunPaths, cache_dir, runs_dir, template_folders
+from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.spoken import say
 from alphaf_orch.experiments.experiment import ExperimentPaths, all_experiments, is_experiment, read_record
-from alphaf_orch.inputs.presets import list_presets
-from alphaf_orch.inputs.weights import weights_state
 from alphaf_orch.runs.chat import talk
 from alphaf_orch.runs.find import all_runs, existing_run, submitted_run
 from alphaf_orch.runs.jobs import Told, ask, counted, job_json, with_arms
 from alphaf_orch.runs.look import run_json, run_or_damage
-
-
-@command()
-@with_options("as_json")
-def models(as_json: bool) -> None:
-    """List the model presets, and whether their weights are on this machine."""
-    folders = tuple(folder / "models" for folder in template_folders())
-    rows = [
-        model_json(preset, weights_state(preset, cache_dir() / "models", os.environ))
-        for preset in list_presets(folders)
-    ]
-    if as_json:
-        answer("models", {"models": rows})
-    else:
-        print_models(out_console(), rows)
 
 
 @command()
@@ -60,9 +41,9 @@ def runs(as_json: bool) -> None:
         return
     print_runs(out_console(), rows)
     for experiment, places in experiments.items():
-        click.echo(_told(experiment, places, told))
+        say(_told(experiment, places, told))
     if told.note:
-        click.echo(f"jobs: {told.note}", err=True)
+        say(f"jobs: {told.note}", err=True)
 
 
 def _told_json(paths: ExperimentPaths, places: Sequence[RunPaths], told: Told) -> dict[str, Any]:

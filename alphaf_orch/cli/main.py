@@ -59,6 +59,10 @@ COMMANDS = {
         "report:compare",
         "Write two runs side by side: what was set otherwise, and what that did to the scores.",
     ),
+    "completion": (
+        "completion:completion",
+        "Print what makes a shell complete commands, options and names of runs, models, suites: `source` it.",
+    ),
     "doctor": (
         "doctor:doctor",
         "Look at this machine before a run: one line a check, what was seen and what to do; fetches nothing.",
@@ -75,6 +79,10 @@ COMMANDS = {
         "evaluate:evaluate",
         "Score the models of a run on finance benchmarks, offline; what is known already is not asked again.",
     ),
+    "init": (
+        "init:init",
+        "Write a folder to start from: commented settings, an example of data, a walk-through; say the next commands.",
+    ),
     "judge": ("judge:judge", "Let a judge model say which of two models of a run answers better."),
     "logs": (
         "logs:logs",
@@ -84,14 +92,14 @@ COMMANDS = {
         "merge:merge_models",
         "Merge a run's newest finished model with others by mergekit, and check the hand-off again.",
     ),
-    "models": ("look:models", "List the model presets, and whether their weights are on this machine."),
+    "models": ("models:models", "List the model presets, and whether their weights are on this machine."),
     "notify": (
         "notify:notify",
         "Send a test message to whoever the settings of a run, or a config file, name under `notify:`.",
     ),
     "plan": (
         "plan:plan",
-        "Show what `alphaf run` would do and why, with every rendered file and command; launches nothing.",
+        "Show what `alphaf run` would do and take: stages, rows, steps, time, memory, what lacks; launches nothing.",
     ),
     "repair": (
         "repair:repair",
@@ -104,6 +112,10 @@ COMMANDS = {
     "run": ("train:run", "Run the whole chain: data, SFT, merge, DPO, merge."),
     "runs": ("look:runs", "List the runs and the experiments, the newest last, with the state of each."),
     "sft": ("train:sft", "Fine-tune a model with axolotl, merge the adapter and check the hand-off."),
+    "schema": (
+        "schema:schema",
+        "Print the JSON schema by which editors complete and check a YAML file of yours; without NAME list them.",
+    ),
     "show": (
         "look:show",
         "Show one run: the state of each stage, key metrics and paths; of an experiment that of each arm.",

@@ -45,6 +45,7 @@ class AlphafError(click.ClickException):
         self.where = where
         self.fix = fix
         self.code = code
+        self.parts: tuple[AlphafError, ...] = ()  # of one that tells several: each of them
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message and the identifier, to stderr unless told otherwise."""

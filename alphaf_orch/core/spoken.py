@@ -15,6 +15,7 @@ from pathlib import Path
 
 import click
 
+from alphaf_orch.core.called import as_called
 from alphaf_orch.core.wording import Language
 
 _CATALOGUES = Path(__file__).resolve().parents[1] / "locale"
@@ -57,10 +58,10 @@ def language() -> Language:
 
 
 def spoken(text: str) -> str:
-    """Return a text of ours in the reader's language; a part that is no text of ours stays as it is."""
+    """Return a text of ours in the reader's language, its commands as alphaf was called; what is not ours as it is."""
     if language() == "en" or not text:
-        return text
-    return "\n".join(_catalogue().said(line) for line in text.split("\n"))
+        return as_called(text)
+    return as_called("\n".join(_catalogue().said(line) for line in text.split("\n")))
 
 
 def say(text: str = "", *, err: bool = False) -> None:

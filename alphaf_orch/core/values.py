@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from alphaf_orch.core.errors import AlphafError
+from alphaf_orch.core.several import told_together
 from alphaf_orch.core.yaml_files import parse_any
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -74,7 +75,7 @@ def finite(value: object) -> TypeGuard[int | float]:
 
 
 class Mistake(NamedTuple):
-    """The first value that a model refuses: its key with those above it, pydantic's kind of mistake, and its words."""
+    """A value that a model refuses: its key with those above it, pydantic's kind of mistake, and its words."""
 
     keys: tuple[str, ...]
     kind: str
@@ -92,10 +93,25 @@ class Mistake(NamedTuple):
 
 
 def validated(model: type[Model], values: Mapping[str, Any], told: Callable[[Mistake], AlphafError]) -> Model:
-    """Return the values as the model has them; raise what `told` says of the first that it refuses."""
+    """Return the values as the model has them; raise what `told` says of those that it refuses, all in one."""
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        mistake = Mistake(tuple(str(part) for part in first["loc"]), first["type"], first["msg"])
-    raise told(mistake)
+        found: dict[tuple[Any, ...], Mistake] = {}
+        for each in error.errors(include_url=False, include_input=False):
+            # A union says it of every branch that it tried, with the branch's name behind the key: once is enough.
+            mistake = Mistake(tuple(str(part) for part in each["loc"]), each["type"], each["msg"])
+            found.setdefault(_written(values, each["loc"]) if each["type"] != "missing" else each["loc"], mistake)
+    # A list with a wrong value in it is told to be too short as well.
+    below = [at for at in found if not any(len(other) > len(at) and other[: len(at)] == at for other in found)]
+    raise told_together([told(found[at]) for at in below])
+
+
+def _written(values: Any, keys: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return so much of a place as stands in the values."""
+    for number, key in enumerate(keys):
+        inside = isinstance(values, Mapping) and key in values
+        if not inside and not (isinstance(values, list | tuple) and isinstance(key, int) and key < len(values)):
+            return keys[:number]
+        values = values[key]
+    return keys

@@ -62,7 +62,7 @@ class Document(NamedTuple):
     """The mapping that a text holds, and where its keys stand in it."""
 
     values: dict[str, Any]
-    lines: dict[tuple[str, ...], int]  # of every key, with the keys above it
+    lines: dict[tuple[str, ...], int]  # of every key and entry of a list, with those above it
 
 
 def place_of(path: Path, keys: tuple[str, ...]) -> str:
@@ -209,3 +209,7 @@ def _key_lines(node: yaml.Node, above: tuple[str, ...]) -> Iterator[tuple[tuple[
             keys = (*above, str(key.value))
             yield keys, key.start_mark.line + 1
             yield from _key_lines(value, keys)
+    if isinstance(node, yaml.SequenceNode):
+        for number, value in enumerate(node.value):
+            yield (*above, str(number)), value.start_mark.line + 1
+            yield from _key_lines(value, (*above, str(number)))

@@ -27,49 +27,83 @@ class Architecture(_Frozen):
     """The shape of a decoder with gated MLP, under config.json's meanings."""
 
     class_name: str
+    """architectures[0] of config.json."""
     layers: int = Field(gt=0)
+    """num_hidden_layers of config.json."""
     hidden_size: int = Field(gt=0)
+    """hidden_size of config.json."""
     intermediate_size: int = Field(gt=0)
+    """intermediate_size of config.json."""
     attention_heads: int = Field(gt=0)
+    """num_attention_heads of config.json."""
     kv_heads: int = Field(gt=0)
+    """num_key_value_heads of config.json, else as many as attention heads."""
     vocab_size: int = Field(gt=0)
+    """vocab_size of config.json, with the tokens that are added."""
     context: int = Field(gt=0)
+    """max_position_embeddings of config.json."""
     norm: str
+    """RMSNorm or LayerNorm."""
     rope_theta: float | None
+    """rope_theta of config.json."""
     tie_word_embeddings: bool
+    """Whether input and output embeddings are one."""
     parameters: int = Field(gt=0)
-    head_dim: Annotated[int, Field(gt=0)] | None = None  # None: hidden_size / attention_heads
+    """Computed from the values above."""
+    head_dim: Annotated[int, Field(gt=0)] | None = None
+    """head_dim of config.json; hidden_size / attention_heads unless said."""
 
 
 class SpecialTokens(_Frozen):
     """The trained model's special tokens, under axolotl's keys."""
 
     bos_token: str | None
+    """What stands before every text; null where the model has none."""
     eos_token: str | None
+    """What ends an assistant's turn."""
     pad_token: str | None
+    """What rows are filled up with; it differs from eos, or no end would be learnt."""
 
 
 class ModelPreset(_Frozen):
     """One trainable base model with the settings that differ from the recipe's."""
 
     name: str
+    """The name that --model takes: the file's own, without .yaml."""
     title: str
+    """What `alphaf models` and the report call it."""
     source: Literal["hub", "local", "build_tiny", "convert_smollm2"]
+    """Where the weights are: on the hub, in a folder here, or built by alphaf."""
     base_model: str
+    """The hub id, or the model's folder."""
     revision: str | None
+    """The commit on the hub; null: the one met at first use is recorded and insisted on."""
     trust_remote_code_required: bool
+    """Whether the model runs python code that comes with its weights."""
     licence: str
+    """The licence that the model's page states."""
     architecture: Architecture | None
+    """The model's shape: memory and time are estimated with it; null where it is another kind."""
     chat_template: str
+    """The template that turns are written by: chatml, tokenizer_default, jinja, ..."""
     special_tokens: SpecialTokens
+    """The trained model's special tokens."""
     tokens: tuple[str, ...] | None
+    """Tokens added to the vocabulary; null for none."""
     sequence_len: int = Field(gt=0)
+    """The longest sequence that is trained, in tokens."""
     gpus: Annotated[int, Field(gt=0)] | Literal["auto"]
+    """GPUs of a training; auto: one if there is one, else CPU."""
     sft: Settings
+    """Keys of the SFT recipe that differ for this model."""
     dpo: Settings
+    """Keys of the DPO recipe that differ for this model."""
     sft_data: str
+    """Training data where none is named."""
     dpo_data: str
+    """Preference data where none is named."""
     merge: Settings = {}
+    """Used by `alphaf merge-models` where neither partner nor method is named."""
 
 
 def preset_names(folders: Sequence[Path]) -> tuple[str, ...]:
@@ -80,6 +114,17 @@ def preset_names(folders: Sequence[Path]) -> tuple[str, ...]:
 def list_presets(folders: Sequence[Path]) -> tuple[ModelPreset, ...]:
     """Return every preset, sorted by name; where a name is in two folders, the first folder's."""
     return tuple(load_preset(name, folders) for name in preset_names(folders))
+
+
+def readable_presets(folders: Sequence[Path]) -> tuple[tuple[ModelPreset, ...], dict[str, ConfigError]]:
+    """Return the presets that can be read, sorted by name, and of the others by name what is wrong with each."""
+    found, wrong = [], {}
+    for name in preset_names(folders):
+        try:
+            found.append(load_preset(name, folders))
+        except ConfigError as error:
+            wrong[name] = error
+    return tuple(found), wrong
 
 
 def is_own(name: str, folders: Sequence[Path]) -> bool:

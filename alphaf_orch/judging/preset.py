@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -24,19 +24,32 @@ class JudgePreset(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    url: str
-    model: str | None  # None: the only one that the server lists
-    api_key_env: str | None  # the name of the environment variable that holds the key
-    temperature: float | None = Field(ge=0, allow_inf_nan=False)  # None: not sent
+    url: Annotated[str, Field(json_schema_extra={"pattern": "^https?://"})]
+    """The address of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1."""
+    model: str | None
+    """The model's name there; null: the only one that the server lists."""
+    api_key_env: str | None
+    """The NAME of the environment variable that holds the key; null sends no key."""
+    temperature: float | None = Field(ge=0, allow_inf_nan=False)
+    """0 gives the same question the same verdict; null sends none."""
     max_tokens: int = Field(gt=0)
+    """The longest verdict; a reasoning judge needs thousands."""
     timeout_s: float = Field(gt=0, allow_inf_nan=False)
+    """Seconds for one try of one request."""
     concurrency: int = Field(gt=0)
+    """Requests at the same time."""
     retries: int = Field(ge=0)
+    """Tries after the first."""
     max_failures: int = Field(ge=0)
+    """With more requests than this without an answer the command stops."""
     template: str = Field(min_length=1)
+    """The prompts that the judge gets: TEMPLATE-one-turn.j2 and the others beside this file."""
     extra_body: dict[str, Any] = {}
+    """Further fields of the request, as the server names them."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    system: str | None = None  # None: no system turn, which some judges refuse
+    """What the server calls the limit."""
+    system: str | None = None
+    """The text of a system turn; null sends none, as some judges refuse one."""
 
     def identity(self, model: str) -> str:
         """Return what stands for the judge in a verdict: equal as long as its model and sampling are."""

@@ -10,11 +10,13 @@ from typing import Any
 from alphaf_orch.core.errors import DataError
 from alphaf_orch.core.names import expanded
 from alphaf_orch.core.record import fingerprint
+from alphaf_orch.core.several import raise_all
 from alphaf_orch.core.values import nearest
 from alphaf_orch.inputs.sources import missing_hint
 from alphaf_orch.programs.rows import read_rows
 
 EMBEDDED = "preference_ko"
+_MOST = 1000  # ours: wrong rows after which no more are read
 _KEYS = ("id", "category", "prompt", "turns", "system", "reference")
 
 
@@ -44,10 +46,12 @@ class PromptSet:
 def load_prompts(name_or_path: str, folders: tuple[Path, ...]) -> PromptSet:
     """Return the set called so in a template folder (`prompts/NAME.jsonl`), or the one in a user's file.
 
-    Raises DataError naming file, line and key for a row that cannot be used.
+    Raises DataError naming file, line and key of every row that cannot be used.
     """
     path = _find(name_or_path, folders)
-    prompts = tuple(_read(path))
+    wrong: list[DataError] = []
+    prompts = tuple(_read(path, wrong))
+    raise_all(wrong)
     if not prompts:
         raise DataError(
             "the prompt file has no rows", where=str(path), fix='write one {"prompt": "…"} a line', code="data.no_rows"
@@ -83,19 +87,28 @@ def _find(name: str, folders: tuple[Path, ...]) -> Path:
     )
 
 
-def _read(path: Path) -> Iterator[Prompt]:
+def _read(path: Path, wrong: list[DataError]) -> Iterator[Prompt]:
+    """Yield the prompts of the rows that are some; what is wrong with the others is put into the list."""
     seen: dict[tuple[Any, ...], int] = {}
     for number, row in _rows(path):
-        where = f"{path} line {number}"
-        prompt = _prompt(row, where)
-        for key, value in (("id", prompt.id), ("turns", (prompt.system, prompt.turns))):
-            first = seen.setdefault((key, value), number)
-            if first != number:
-                what = "id" if key == "id" else "conversation"
-                raise _error(
-                    f"line {first} has the same {what}", where, key, "keep one of the two rows", code="data.given_twice"
-                )
-        yield prompt
+        try:
+            yield _new_prompt(row, f"{path} line {number}", number, seen)
+        except DataError as error:
+            wrong.append(error)
+            if len(wrong) >= _MOST:
+                return
+
+
+def _new_prompt(row: object, where: str, number: int, seen: dict[tuple[Any, ...], int]) -> Prompt:
+    prompt = _prompt(row, where)
+    for key, value in (("id", prompt.id), ("turns", (prompt.system, prompt.turns))):
+        first = seen.setdefault((key, value), number)
+        if first != number:
+            what = "id" if key == "id" else "conversation"
+            raise _error(
+                f"line {first} has the same {what}", where, key, "keep one of the two rows", code="data.given_twice"
+            )
+    return prompt
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:

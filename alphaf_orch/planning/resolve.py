@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.nodes import Node, seat
 from alphaf_orch.core.paths import RunPaths, template_folders
+from alphaf_orch.core.several import found_in, raise_all
 from alphaf_orch.core.yaml_files import place_of
 from alphaf_orch.inputs import hub_cache, presets, sources
 from alphaf_orch.inputs.chat_templates import ChatTemplate, template_of
@@ -29,6 +31,7 @@ from alphaf_orch.planning.merge_inputs import MergeInputs, base_as_merged, read_
 from alphaf_orch.planning.merge_partners import MergeModel, find_merge_model
 from alphaf_orch.planning.sft import sft_recipe
 from alphaf_orch.planning.stages import Section
+from alphaf_orch.programs.rows import Kind
 from alphaf_orch.settings.config import RunConfig
 from alphaf_orch.settings.keys import check_key, check_section, known_keys
 from alphaf_orch.settings.merge import MergeSettings, read_settings
@@ -124,10 +127,16 @@ def _data(
     how = Reading(
         tool_python(config, "axolotl"), {str(name): column for name, column in config.columns.items()}, config.normalize
     )
-    if "dpo" in scope.sections:
-        found["dpo"] = check_sources(config.dpo_data or (preset.dpo_data,), "preference", env, how)
+
+    def read(section: Section, names: tuple[str, ...], kind: Kind) -> None:
+        found[section] = check_sources(names, kind, env, how)
+
+    reads = []
     if "sft" in scope.sections and not config.datasets:
-        found["sft"] = check_sources(config.data or (preset.sft_data,), "chat", env, how)
+        reads.append(partial(read, "sft", config.data or (preset.sft_data,), "chat"))
+    if "dpo" in scope.sections:
+        reads.append(partial(read, "dpo", config.dpo_data or (preset.dpo_data,), "preference"))
+    raise_all(found_in(reads))  # what is wrong with both, in one go
     return found
 
 

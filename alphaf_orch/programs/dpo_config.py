@@ -49,13 +49,16 @@ class DpoConfig(Trackers):
     output_dir: Text
     datasets: Annotated[list[DatasetSpec], Field(min_length=1)]
     backend: Literal["auto", "unsloth", "transformers"]
+    """What trains: unsloth on CUDA, plain transformers elsewhere (auto)."""
     load_in_4bit: Flag
     bf16: Flag | Literal["auto"]
     trust_remote_code: Flag
     sequence_len: Count
     beta: Positive
+    """How strongly the trained model is held to the one it began as."""
     # TRL's exo_pair and robust need a label_smoothing of their own; sft is no preference loss.
     loss_type: Literal["sigmoid", "hinge", "ipo", "apo_zero", "apo_down", "sigmoid_norm", "nca_pair"]
+    """TRL's preference loss."""
     learning_rate: Positive
     lr_scheduler: Text
     warmup_ratio: Fraction

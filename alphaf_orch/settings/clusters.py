@@ -41,12 +41,19 @@ class Resources(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     partition: str | None = None
+    """The scheduler's partition."""
     qos: str | None = None
-    gpus: Annotated[int, Field(ge=0)] | None = None  # of a machine; what is planned for a training unless it is said
-    cpus: Annotated[int, Field(ge=1)] | None = None  # of a machine
-    memory: str | None = None  # of a machine, as the scheduler writes it: 200G
-    time: str | None = None  # the limit, as the scheduler writes it: 2-00:00:00
-    extra: tuple[str, ...] = ()  # further lines, behind those of the profile
+    """The scheduler's quality of service."""
+    gpus: Annotated[int, Field(ge=0)] | None = None
+    """GPUs of a machine; what is planned for a training unless said."""
+    cpus: Annotated[int, Field(ge=1)] | None = None
+    """CPUs of a machine; 4 for each GPU where nothing is said."""
+    memory: str | None = None
+    """Memory of a machine, as the scheduler writes it: 200G."""
+    time: str | None = None
+    """The limit of each job, as the scheduler writes it: 2-00:00:00."""
+    extra: tuple[str, ...] = ()
+    """Further lines of the scheduler's own."""
 
 
 class Container(BaseModel):
@@ -54,31 +61,51 @@ class Container(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
-    runtime: Literal["pyxis", "enroot", "apptainer", "image"]  # `image` where the scheduler itself starts containers
+    runtime: Literal["pyxis", "enroot", "apptainer", "image"]
+    """What starts the container: pyxis, enroot, apptainer, or `image` where the scheduler itself does."""
     image: str
-    mounts: tuple[str, ...] = ()  # HOST:CONTAINER; the run folder and the caches are there under the same path
-    python: str = "python3"  # in the image
+    """The image, by path or by its name in a registry."""
+    mounts: tuple[str, ...] = ()
+    """HOST:CONTAINER; the run folder and the caches are there under the same path anyway."""
+    python: str = "python3"
+    """The python in the image that imports alphaf_orch and its tools."""
 
 
 class Profile(Resources):
     """A site's scheduler as its user describes it; unknown keys are refused."""
 
     scheduler: Literal["slurm", "skypilot", "kubernetes"]
+    """Whose profile it is."""
     account: str | None = None
-    gpus_per_node: Annotated[int, Field(ge=0)] | None = None  # what the plan counts on; None: the model preset's
-    gpu: str | None = None  # the card as its driver names it: its memory is planned with
-    gres: str = "gpu"  # what Slurm calls it: gpu, gpu:h100
+    """The account that jobs are charged to."""
+    gpus_per_node: Annotated[int, Field(ge=0)] | None = None
+    """GPUs of a machine that the plan counts on; the model preset's unless said."""
+    gpu: str | None = None
+    """The card as its driver names it: its memory is planned with."""
+    gres: str = "gpu"
+    """What Slurm calls a GPU: gpu, gpu:h100."""
     stages: Mapping[Role, Resources] = {}
-    modules: tuple[str, ...] = ()  # `module load` each
-    setup: tuple[str, ...] = ()  # lines of shell before anything else
+    """What one kind of job gets otherwise."""
+    modules: tuple[str, ...] = ()
+    """`module load` each."""
+    setup: tuple[str, ...] = ()
+    """Lines of shell before anything else."""
     container: Container | None = None
-    scratch: str | None = None  # a fast disk of the machine: TMPDIR and the like
-    env: tuple[Variable, ...] = ()  # variables, by name, that jobs get from whoever submits them
-    python: str | None = None  # of alphaf on the machines; None: the one that submits
+    """The image that jobs run in."""
+    scratch: str | None = None
+    """A fast disk of the machine for temporary files."""
+    env: tuple[Variable, ...] = ()
+    """Variables, by name, that jobs get from whoever submits them."""
+    python: str | None = None
+    """The python of alphaf on the machines; the one that submits unless said."""
     stop_before: Annotated[int, Field(ge=0)] = STOP_BEFORE_S
+    """Seconds before the limit at which a job is asked for a checkpoint."""
     max_requeues: Annotated[int, Field(ge=0)] = MAX_REQUEUES
+    """How often a job goes back to the queue to go on."""
     skypilot: SkyPilot = SkyPilot()
+    """What only SkyPilot has."""
     kubernetes: Kubernetes = Kubernetes()
+    """What only Kubernetes has."""
 
 
 def parse_on(text: str, where: str = "--on") -> On:

@@ -9,3 +9,7 @@ ENGINE_KEYS: dict[str, dict[str, Any]] = {
     "engine": {"types": ["string", "null"], "enum": list(ENGINES)},
     "engine_offload": {"types": ["boolean", "null"]},
 }
+ENGINE_ABOUT = {
+    "engine": "How several GPUs train one model; by default the estimate chooses.",
+    "engine_offload": "Whether the engine uses the machine's memory.",
+}

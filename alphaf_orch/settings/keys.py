@@ -6,12 +6,13 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
+from alphaf_orch.core.several import found_in, raise_all
 from alphaf_orch.core.values import nearest, parse_value
 from alphaf_orch.core.yaml_files import place_of
 from alphaf_orch.programs.dpo_config import DpoConfig
@@ -35,7 +36,7 @@ _NUMBERS = {"integer", "number"}
 # A name that axolotl's schema takes as none; transformers' trainer does not (training_args.py, OptimizerNames).
 _NEEDED_NAMES = {"optimizer"}
 ADAPTERS = ("qlora", "lora", "full")  # each an SFT recipe of its own; axolotl's name for full is null
-_FALLBACK = "tokenizer_default_fallback_"  # before the chat template that is taken where the tokenizer has none
+FALLBACK = "tokenizer_default_fallback_"  # before the chat template that is taken where the tokenizer has none
 
 
 @cache
@@ -193,7 +194,7 @@ def _check_name(key: str, value: str, entry: Mapping[str, Any], where: str) -> N
     if not names or value in names:
         return
     fits = any(re.search(pattern, value) for pattern in entry.get("patterns", ()))
-    if fits and (not value.startswith(_FALLBACK) or value.removeprefix(_FALLBACK) in names):
+    if fits and (not value.startswith(FALLBACK) or value.removeprefix(FALLBACK) in names):
         return
     what = f"{key} is {value!r}, none of its values{nearest(value, names)}"
     raise ConfigError(what, where=where, fix=f"use one of: {', '.join(names)}", code="config.unknown_value")
@@ -300,21 +301,23 @@ def _split(item: str, default: str) -> tuple[str, Said, bool]:
 def check_section(
     section: str, values: Mapping[str, Any], where: str | Path, named: Sequence[str] | None = None
 ) -> None:
-    """Raise ConfigError for the first key of a `sft:` or `dpo:` mapping that is unknown, or whose value is not taken.
+    """Raise ConfigError for the keys of a `sft:` or `dpo:` mapping that are unknown, or whose values are not taken.
 
     `where` is the file that has the mapping, or says in words where it is; `named` are the plugins that the settings
     name in all, those of the mapping itself unless they are given.
     """
     named = plugins.named_in(values.get("plugins")) if named is None else named
-    for key, value in values.items():
-        said = Said(key, value, f"{where}, key {section}.{key}")
-        try:
-            _check(section, said, named)
-            if section == "sft":
-                check_free(key, value, said.where)
-        except ConfigError as error:
-            if isinstance(where, str):
-                raise
-            raise ConfigError(
-                error.what, where=place_of(where, (section, key)), fix=error.fix, code=error.code
-            ) from None
+    raise_all(found_in(partial(_check_said, section, key, value, where, named) for key, value in values.items()))
+
+
+def _check_said(section: str, key: str, value: Any, where: str | Path, named: Sequence[str]) -> None:
+    said = Said(key, value, f"{where}, key {section}.{key}")
+    try:
+        _check(section, said, named)
+        if section == "sft":
+            check_free(key, value, said.where)
+    except ConfigError as error:
+        if isinstance(where, str):
+            raise
+        place = place_of(where, (section, key))
+        raise ConfigError(error.what, where=place, fix=error.fix, code=error.code) from None

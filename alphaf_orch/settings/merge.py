@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, get_args
 
@@ -12,6 +11,7 @@ from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.names import expanded
 from alphaf_orch.core.values import Mistake, finite, nearest, numbers, parse_value, validated
+from alphaf_orch.settings.ranges import Range
 
 Method = Literal[
     "linear", "slerp", "task_arithmetic", "ties", "dare_ties", "dare_linear", "della", "breadcrumbs", "model_stock",
@@ -28,7 +28,13 @@ WHO = ("partner", "method", "stage", "base")
 # Kept when another method is asked for: they mean the same to every one.
 _COMMON = (*WHO, "dtype", "out_dtype", "tokenizer", "seed")
 _POLICIES = ("run", "union", "base")
-_FLAGS = ("normalize", "rescale", "int8_mask", "filter_wise")
+FLAGS = ("normalize", "rescale", "int8_mask", "filter_wise")
+_ANY, _SHARE = Range(), Range(0, 1)
+NUMBERS = {
+    "weight": _ANY, "density": Range(0, 1, above=True), "gamma": Range(0, 1, below=True), "epsilon": _ANY, "t": _SHARE,
+    "select_topk": _SHARE, "lambda": _ANY,
+}  # fmt: skip
+CHOICES: dict[str, tuple[str | None, ...]] = {"dtype": DTYPES, "out_dtype": DTYPES, "tokenizer": _POLICIES}
 _SWEPT = ("weight", "density", "t", "gamma", "epsilon", "lambda", "select_topk")
 
 
@@ -43,11 +49,17 @@ class MergeSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     partner: Annotated[tuple[str, ...], BeforeValidator(_names)]
+    """Who is merged with the run's model: presets, folders or hub ids."""
     method: Method = DEFAULT_METHOD
-    stage: Literal["sft", "dpo"] | None = None  # which model of the run; the newest unless it is said
-    base: str | None = None  # the run's base model unless it is said
-    values: dict[str, Any] = {}  # the recipe's keys that the user set
-    default: dict[str, Any] = {}  # those that the model's preset sets
+    """mergekit's method."""
+    stage: Literal["sft", "dpo"] | None = None
+    """Which model of the run is merged; the newest unless said."""
+    base: str | None = None
+    """What both were made from; the run's base model unless said."""
+    values: dict[str, Any] = {}
+    """The recipe's keys that the user set."""
+    default: dict[str, Any] = {}
+    """The recipe's keys that the model's preset sets."""
 
 
 def read_settings(values: Mapping[str, Any], default: Mapping[str, Any], where: str) -> MergeSettings:
@@ -166,18 +178,16 @@ def check_recipe(recipe: Mapping[str, Any], where: str) -> None:
                 "give one for each, the run's own first",
                 code="config.wrong_value",
             )
-        if key == "density" and not all(0 < n <= 1 for n in numbers):
+        if key == "density" and not all(map(NUMBERS[key].takes, numbers)):
             raise bad(key, f"is {value!r}", "give a share above 0 and up to 1", code="config.out_of_range")
-        if key == "gamma" and not all(0 <= n < 1 for n in numbers):
+        if key == "gamma" and not all(map(NUMBERS[key].takes, numbers)):
             raise bad(key, f"is {value!r}", "give a share from 0 to below 1", code="config.out_of_range")
-    for key in (key for key in _FLAGS if key in recipe):
+    for key in (key for key in FLAGS if key in recipe):
         if not isinstance(recipe[key], bool):
             raise bad(key, f"is {recipe[key]!r}", "give true or false", code="config.wrong_type")
-    for key, low, high in (("t", 0.0, 1.0), ("select_topk", 0.0, 1.0), ("lambda", -math.inf, math.inf)):
-        value = recipe.get(key, 0.0)
-        if not finite(value) or not low <= value <= high:
-            fix = f"give a number from {low:g} to {high:g}" if math.isfinite(low) else "give a number"
-            raise bad(key, f"is {value!r}", fix, code="config.out_of_range")
+    for key in (key for key in ("t", "select_topk", "lambda") if key in recipe):
+        if not NUMBERS[key].takes(recipe[key]):
+            raise bad(key, f"is {recipe[key]!r}", f"give {NUMBERS[key].told(whole=False)}", code="config.out_of_range")
     if "epsilon" in recipe:
         pairs = zip(per_model(recipe, "density"), per_model(recipe, "epsilon"), strict=True)
         if any(d < 1 and (d + e >= 1 or d - e <= 0) for d, e in pairs):
@@ -191,7 +201,7 @@ def check_recipe(recipe: Mapping[str, Any], where: str) -> None:
         raise bad(
             "weight", "adds up to 0, by which normalize would divide", "give other weights", code="config.out_of_range"
         )
-    for key, choices in (("dtype", DTYPES), ("out_dtype", DTYPES), ("tokenizer", _POLICIES)):
+    for key, choices in CHOICES.items():
         if recipe[key] not in choices:
             raise bad(
                 key, f"is {recipe[key]!r}", f"use one of: {', '.join(map(str, choices))}", code="config.unknown_value"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -19,6 +19,7 @@ Occasion = Literal["end", "failure", "stall", "requeue"]
 TIMEOUT_S, LONGEST_S = 10.0, 60.0
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ADDRESS = re.compile(r"(?i)https?://")
+_PLACES = ("webhook_env", "webhook_file")
 HOW = (
     "the address often is the secret itself: put it into a file that only you can read and name that"
     " (`notify: {webhook_file: ~/.config/alphaf-webhook}`), or into a variable (`notify: {webhook_env: NAME}`)"
@@ -28,14 +29,27 @@ HOW = (
 class Notify(BaseModel):
     """What is told and to whom: a command (arguments, no shell), a webhook, or both."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        json_schema_extra={
+            "anyOf": [{"required": [name]} for name in ("command", *_PLACES)],
+            "not": {"properties": {name: {"type": "string"} for name in _PLACES}, "required": list(_PLACES)},
+        },
+    )
 
     on: Annotated[tuple[Occasion, ...], Field(min_length=1)] = ("end", "failure", "stall")
+    """When somebody is told."""
     command: tuple[str, ...] = ()
-    webhook_env: str | None = None  # the name of the variable that holds the address
-    webhook_file: str | None = None  # the file that holds it
-    lang: Language = "ko"  # of the one text in it that people read
+    """A program with its arguments, one entry a word; no shell."""
+    webhook_env: str | None = None
+    """The name of the environment variable that holds the webhook's address."""
+    webhook_file: str | None = None
+    """The file, readable by you alone, that holds the webhook's address."""
+    lang: Language = "ko"
+    """The language of the text that people read."""
     timeout: Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)] = TIMEOUT_S
+    """Seconds that the command or the webhook gets."""
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
@@ -57,7 +71,7 @@ def with_places(value: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def refuse_addresses(value: Any, where: str) -> None:
+def refuse_addresses(value: Any, place: Callable[..., str]) -> None:
     """Raise ConfigError where `notify:` itself holds an address, which a run would remember; it is not repeated."""
     if not isinstance(value, Mapping):
         return
@@ -65,7 +79,7 @@ def refuse_addresses(value: Any, where: str) -> None:
         if key != "command" and isinstance(each, str) and _ADDRESS.match(each.strip()):
             raise ConfigError(
                 f"notify.{key} holds an address, and a run remembers its settings",
-                where=f"{where}, key notify.{key}",
+                where=place("notify", str(key)),
                 fix=HOW,
                 code="config.holds_secret",
             )
@@ -73,7 +87,7 @@ def refuse_addresses(value: Any, where: str) -> None:
     if isinstance(name, str) and not _VARIABLE.fullmatch(name):
         raise ConfigError(
             "notify.webhook_env is no name of a variable",
-            where=f"{where}, key notify.webhook_env",
+            where=place("notify", "webhook_env"),
             fix=HOW,
             code="config.not_a_variable",
         )
@@ -81,16 +95,15 @@ def refuse_addresses(value: Any, where: str) -> None:
     if command is not None and not (isinstance(command, list | tuple) and command):
         raise ConfigError(
             "notify.command is no list of arguments",
-            where=f"{where}, key notify.command",
+            where=place("notify", "command"),
             fix="write one entry a word, as in `command: [/home/me/tell, --room, gpu]`; there is no shell",
             code="config.wrong_type",
         )
 
 
-def mistaken(mistake: Mistake, where: str) -> ConfigError:
+def mistaken(mistake: Mistake, place: str) -> ConfigError:
     """Return what is wrong in `notify:`; its values are not repeated."""
     key = mistake.key
-    place = f"{where}, key {key}"
     if mistake.unknown:
         name = mistake.keys[-1]
         known = ", ".join(Notify.model_fields)

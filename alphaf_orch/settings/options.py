@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.names import expanded, named_folder
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.piped import as_file
+from alphaf_orch.core.several import found_in, raise_all
 from alphaf_orch.core.stored import absent
 from alphaf_orch.core.values import numbers
 from alphaf_orch.settings.clusters import is_path
@@ -19,6 +21,7 @@ from alphaf_orch.settings.keys import check_section, parse_set
 from alphaf_orch.settings.merge import settled
 from alphaf_orch.settings.notify import with_places
 from alphaf_orch.settings.plugins import named_in
+from alphaf_orch.settings.trackers import check_trackers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +94,7 @@ def settings(options: Options) -> tuple[RunConfig, RunPaths]:
         values = {}
     if not model and not values:
         raise ConfigError(
-            f"run {paths.name} does not exist and no model is named",
+            f"run {paths.full_name} does not exist and no model is named",
             where="--model",
             fix="say --model NAME to start it",
             code="config.nothing_named",
@@ -120,11 +123,12 @@ def _laid_over(
 ) -> RunConfig:
     """Return what is remembered in a file, with the config file's settings over it and the options over both.
 
-    Raises ConfigError for a recipe key that is unknown or whose value is not taken, with the line it stands on.
+    Raises ConfigError for every key that is unknown or whose value is not taken, with the line it stands on.
     """
     file = {k: numbers(v) if k in ("sft", "dpo") and isinstance(v, dict) else v for k, v in file.items()}
     if isinstance(file.get("sft"), dict):
         file["sft"] = _with_its_place(file["sft"])
+    file |= {key: _beside(options.config, file[key]) for key in ("data", "dpo_data") if key in file and options.config}
     for key, value in file.items():
         added_to = key in ("sft", "dpo", "tools", "trackers", "merge")
         merged = added_to and isinstance(value, dict) and isinstance(values.get(key, {}), dict)
@@ -146,21 +150,47 @@ def _laid_over(
     values |= {key: value for key, value in given.items() if value not in (None, ())}
     if options.data:
         values.pop("datasets", None)
-    config = build_config(_absolute(values), where)
-    sets = parse_set(options.sets, default=options.default_section, named=named_in(config.sft.get("plugins")))
+    laid = {section: dict(values[section]) for section in _SECTIONS if isinstance(values.get(section), Mapping)}
+    sft = laid.get("sft", {})
+    sets = parse_set(options.sets, default=options.default_section, named=named_in(sft.get("plugins")))
     sets["sft"] = _with_its_place(sets["sft"])
-    found = {section: {**getattr(config, section), **sets[section]} for section in ("sft", "dpo")}
-    for section, keys in found.items():
-        for key in keys.keys() - sets[section].keys():
+    named = named_in({**sft, **sets["sft"]}.get("plugins"))
+    checks: list[Callable[[], object]] = [lambda: build_config(_absolute(dict(values)), where)]
+    for section, keys in laid.items():
+        for key in sorted(key for key in keys if isinstance(key, str) and key not in sets.get(section, {})):
             place = options.config if key in (file.get(section) or {}) else remembered
-            check_section(section, {key: keys[key]}, place or where, named_in(found["sft"].get("plugins")))
-    return config.model_copy(update=found)
+            checks.append(partial(_check_key, section, key, keys[key], place or where, named))
+    raise_all(found_in(checks))  # all of a file's mistakes, whichever of them is told first
+    config = build_config(_absolute(values), where)
+    return config.model_copy(update={name: {**getattr(config, name), **sets[name]} for name in ("sft", "dpo")})
+
+
+_SECTIONS = ("sft", "dpo", "trackers")
+
+
+def _check_key(section: str, key: str, value: Any, place: str | Path, named: Sequence[str]) -> None:
+    if section == "trackers":
+        check_trackers({key: value}, place)
+    else:
+        check_section(section, {key: value}, place, named)
 
 
 def _piped(name: Any) -> Any:
     """Return the name of data; what comes through a pipe has one when it was copied, for a run remembers it."""
     place = Path(name) if isinstance(name, str) and name.startswith("/") else None
     return str(as_file(place)) if place and place.exists() else name
+
+
+def _beside(config: Path, names: Any) -> Any:
+    """Return the names of data that a config file has, those that are not here and lie beside it with its folder."""
+    if not isinstance(names, list):
+        return names
+
+    def found(name: Any) -> Any:
+        beside = config.parent / name if isinstance(name, str) and not expanded(name).is_absolute() else None
+        return str(beside) if beside and beside.exists() and not expanded(name).exists() else name
+
+    return [found(name) for name in names]
 
 
 def _with_its_place(keys: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from functools import cache
 from typing import Any
@@ -11,7 +12,7 @@ from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import SCHEMAS
 from alphaf_orch.core.values import nearest
 
-_AXOLOTLS = "axolotl.integrations."
+AXOLOTLS = "axolotl.integrations."
 OURS = "alphaf_orch."
 # Of our own plugin (programs/training/axolotl_args.py), which every recipe names; engines' templates set them.
 _OUR_KEYS: dict[str, dict[str, Any]] = {"fp32_master_weights": {"types": ["boolean", "null"]}}
@@ -35,9 +36,21 @@ def canonical(name: str) -> str | None:
 
     axolotl looks for `liger.LigerPlugin` below its own integrations too, and its module may be written out.
     """
-    parts = name.removeprefix(_AXOLOTLS).split(".")
-    short = f"{_AXOLOTLS}{parts[0]}.{parts[-1]}"
+    parts = name.removeprefix(AXOLOTLS).split(".")
+    short = f"{AXOLOTLS}{parts[0]}.{parts[-1]}"
     return short if short in axolotls() else None
+
+
+def spelling(name: str) -> str:
+    """Return the pattern of the names by which `canonical` finds one of axolotl's plugins."""
+    module, _, plugin = name.removeprefix(AXOLOTLS).partition(".")
+    return rf"^({re.escape(AXOLOTLS)})?{re.escape(module)}\.(.*\.)?{re.escape(plugin)}$"
+
+
+def about() -> dict[str, str]:
+    """Return what axolotl says that its keys are for, by key, of those that it says it of."""
+    found: dict[str, str] = record()["about"]
+    return found
 
 
 def foreign(names: Iterable[str]) -> list[str]:
@@ -61,7 +74,7 @@ def named_in(value: Any) -> tuple[str, ...]:
 def check_plugins(value: Any, where: str) -> None:
     """Raise ConfigError for a plugin that axolotl's own package would not have: it prints that and goes on without."""
     for name in named_in(value):
-        if name.startswith(_AXOLOTLS) and not canonical(name):
+        if name.startswith(AXOLOTLS) and not canonical(name):
             known = sorted(axolotls())
             raise ConfigError(
                 f"axolotl has no plugin {name}{nearest(name, known)}",

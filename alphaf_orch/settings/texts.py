@@ -8,16 +8,17 @@ from typing import Any
 from alphaf_orch.core.errors import ConfigError
 
 _DEEPEST = 8  # ours: the deepest mapping of a recipe, DeepSpeed's, has four
-_TEXTS = (
+TEXTS = (
     "eot_tokens", "tokens", "lora_target_modules", "lora_modules_to_save", "lora_target_parameters", "plugins",
     "unfrozen_parameters",
 )  # fmt: skip
+MAPS_OF_TEXTS = ("special_tokens",)
 
 
 def check_texts(key: str, value: Any, where: str) -> None:
     """Raise ConfigError for what is no text in a list or a mapping of texts: `eot_tokens: [5]`."""
-    inner = list(value) if key in _TEXTS and isinstance(value, list | tuple) else []
-    if key == "special_tokens" and isinstance(value, Mapping):
+    inner = list(value) if key in TEXTS and isinstance(value, list | tuple) else []
+    if key in MAPS_OF_TEXTS and isinstance(value, Mapping):
         inner = [each for each in value.values() if each is not None]
     for each in inner:
         if not isinstance(each, str):

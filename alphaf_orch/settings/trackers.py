@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.several import found_in, raise_all
 from alphaf_orch.core.values import nearest
+from alphaf_orch.core.yaml_files import place_of
 from alphaf_orch.programs.tracker_keys import KEYS, PACKAGES, used_trackers
 from alphaf_orch.settings.keys import axolotl_keys, check_key
 
 
-def check_trackers(values: Mapping[str, Any], where: str) -> None:
-    """Raise ConfigError for a key that is none of axolotl's for the four trackers, or a value of a wrong type."""
+def check_trackers(values: Mapping[str, Any], where: str | Path) -> None:
+    """Raise ConfigError for the keys that are none of axolotl's for the four trackers, or hold no value of theirs.
+
+    `where` is the file that has them, or says in words where they are.
+    """
     known = {key: axolotl_keys()[key] for key in KEYS}
-    for key, value in values.items():
+
+    def check(key: str, value: Any) -> None:
+        place = f"{where}, key trackers.{key}" if isinstance(where, str) else place_of(where, ("trackers", key))
         if key not in known:
-            raise ConfigError(
-                f"{key}{nearest(key, known) or ': no such tracker key'}",
-                where=f"{where}, key trackers.{key}",
-                fix=f"use axolotl's own: {', '.join(KEYS)}",
-                code="config.unknown_key",
-            )
-        check_key(key, value, known, f"{where}, key trackers.{key}")
+            what = f"{key}{nearest(key, known) or ': no such tracker key'}"
+            raise ConfigError(what, where=place, fix=f"use axolotl's own: {', '.join(KEYS)}", code="config.unknown_key")
+        check_key(key, value, known, place)
+
+    raise_all(found_in(partial(check, key, value) for key, value in values.items()))
 
 
 def tracker_layer(values: Mapping[str, Any], run: str, section: str) -> dict[str, Any]:

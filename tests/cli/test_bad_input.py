@@ -56,13 +56,13 @@ def test_wrong_type(alphaf):
 def test_unknown_key_in_the_config_file(alphaf, tmp_path):
     file = tmp_path / "my.yaml"
     file.write_text("model: tiny\nadaptor: lora\n", encoding="utf-8")
-    refused(alphaf("sft", "--config", str(file)), 2, "unknown key adaptor", f"{file}, key adaptor")
+    refused(alphaf("sft", "--config", str(file)), 2, "unknown key adaptor", f"{file} line 2, key adaptor")
 
 
 def test_wrong_type_in_the_config_file(alphaf, tmp_path):
     file = tmp_path / "my.yaml"
     file.write_text("model: tiny\ngpus: many\n", encoding="utf-8")
-    refused(alphaf("sft", "--config", str(file)), 2, "gpus: ", "valid integer", f"{file}, key gpus")
+    refused(alphaf("sft", "--config", str(file)), 2, "gpus: ", "valid integer", f"{file} line 2, key gpus")
 
 
 def test_a_config_that_is_not_yaml_names_the_line(alphaf, tmp_path):
@@ -289,3 +289,13 @@ def test_a_setting_that_is_no_number_is_refused(alphaf, tmp_path, setting, numbe
     result = alphaf("plan", "--config", str(config))
     assert result.exit_code == 2, result.output
     assert f"key {setting.partition(':')[0]}" in result.stderr
+
+
+def test_what_is_wrong_with_several_data_files_is_told_in_one_go(alphaf, tmp_path):
+    chat = {"messages": [{"role": "user", "content": "가"}, {"role": "assistant", "content": "나"}]}
+    (tmp_path / "하나.jsonl").write_text(json.dumps(chat) + '\n{"messages": []}\n', encoding="utf-8")
+    (tmp_path / "쌍.jsonl").write_text('{"prompt": "가", "chosen": "나", "rejected": "나"}\n', encoding="utf-8")
+    call = ("run", "--model", "tiny", "--data", "하나.jsonl", "--data", "없는.jsonl", "--dpo-data", "쌍.jsonl")
+    result = alphaf(*call, "--dry-run")
+    refused(result, 3, "3 mistakes:", "하나.jsonl line 2", "no such file: 없는.jsonl", "쌍.jsonl")
+    assert not (tmp_path / "실행").exists()

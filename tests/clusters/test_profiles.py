@@ -65,7 +65,7 @@ def test_values_stay_what_is_written(tmp_path):
 def test_a_mistake_is_told_with_its_line(text, what, where, tmp_path):
     error = refused(tmp_path, text)
     assert what in error.what, error
-    assert where in error.where, error
+    assert where in f"{error.where}\n{error.what}", error
     assert "우리 클러스터.yaml" in error.where
     assert error.fix
 

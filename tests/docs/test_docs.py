@@ -76,6 +76,8 @@ def check_alphaf(arguments: list[str], where: str) -> None:
         return
     assert arguments[0] in COMMANDS | HIDDEN, where
     command = load(arguments[0])
+    if isinstance(command, click.Group) and arguments[1:2] and arguments[1] in command.commands:
+        command, arguments = command.commands[arguments[1]], arguments[1:]
     options = {name: param for param in command.params for name in (*param.opts, *param.secondary_opts)}
     sets = []
     for position, word in enumerate(arguments[1:], start=1):
@@ -261,7 +263,9 @@ def test_configuration_names_every_key_and_every_option() -> None:
             table[option] = set(commands.split(", "))
     there: dict[str, set[str]] = {}
     for command in COMMANDS:
-        for param in load(command).params:
+        found = load(command)
+        inner = found.commands.values() if isinstance(found, click.Group) else ()
+        for param in (*found.params, *(param for each in inner for param in each.params)):
             if isinstance(param, click.Option):
                 there.setdefault(next(o for o in param.opts if o.startswith("--")), set()).add(command)
     assert table == there

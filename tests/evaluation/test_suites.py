@@ -18,6 +18,7 @@ from alphaf_orch.core.command import capture
 from alphaf_orch.core.errors import ConfigError, DataError, ToolError
 from alphaf_orch.core.paths import PACKAGE, template_folders
 from alphaf_orch.evaluation.tasks import suites, task_yaml
+from alphaf_orch.evaluation.tasks.metrics import aggregations, metrics
 from alphaf_orch.evaluation.tasks.suites import find_tasks, render_tasks, require_data, select_tasks
 from alphaf_orch.evaluation.tasks.task import Task
 
@@ -369,3 +370,79 @@ def test_docs_name_every_hub_data_set() -> None:
     text = (PACKAGE.parent / "docs" / "own-benchmarks.md").read_text(encoding="utf-8")
     for task in found_in(SHIPPED).values():
         assert task.dataset is None or f"hf download --repo-type dataset {task.dataset}\n" in text
+
+
+def mistaken(folder: Path, *changes: tuple[str, str]) -> list[str]:
+    """Return each mistake of the task with these changes, with its line."""
+    text = TASK
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    error = refused(folder, text)
+    return [f"{part.where.removeprefix(str(folder))}: {part.what}" for part in (error.parts or (error,))]
+
+
+def test_mistakes_of_a_benchmark_are_told_in_one_go_before_a_model_is_loaded(user: Path) -> None:
+    found = mistaken(user, ("{{answer}}", "{{anwser}}"), ("exact_match", "exact_mtach"), ("{{question}}", "{{질문}}"))
+    assert found == [
+        "/eval/faq.yaml line 5: doc_to_text: the rows have no column 질문",
+        "/eval/faq.yaml line 6: doc_to_target: the rows have no column anwser: did you mean answer?",
+        "/eval/faq.yaml line 8: lm-eval has no metric exact_mtach: did you mean exact_match?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ('"{{answer}}"', "anwser", "doc_to_target is the text anwser for every row, for the rows have no such column"),
+        ('"{{question}}"', '"{{question"', "doc_to_text is no template: unexpected end of template"),
+        ('"{{question}}"', '"{% if hint %}{{question}}{% endif %}"', "doc_to_text: the rows have no column hint"),
+        ("- metric: exact_match", "- {metric: acc, aggregation: maen}", "no aggregation maen: did you mean mean?"),
+    ],
+)  # fmt: skip
+def test_a_mistake_of_a_benchmark_is_told_with_its_line(user: Path, old: str, new: str, what: str) -> None:
+    (found,) = mistaken(user, (old, new))
+    assert what in found
+    assert re.match(r"/eval/faq\.yaml line [5-8]: ", found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"{{answer}}"', "answer"),  # a column by its name
+        ('"{{answer}}"', "그대로"),  # a text that is like no column
+        ('"{{question}}"', '"{% if hint is defined %}{{hint}}{% endif %}{{question}}"'),
+        ('"{{question}}"', '"{% for word in question.split() %}{{word}} {{loop.index}}{% endfor %}"'),
+        ("- metric: exact_match", "- {metric: rouge, hf_evaluate: true}"),
+        ("- metric: exact_match", "- {metric: exact_match, aggregation: !function faq.middle}"),
+        ("test_split: test", "test_split: test\nprocess_docs: !function faq.rows"),  # its python makes the columns
+    ],
+)
+def test_what_lm_eval_takes_is_no_mistake(user: Path, old: str, new: str) -> None:
+    (user / "eval" / "faq.py").write_text("def middle(x): ...\ndef rows(x): ...\n", encoding="utf-8")
+    text = TASK.replace(old, new)
+    assert text != TASK
+    write(user, text if "process_docs" not in new else text.replace("{{answer}}", "{{made}}"))
+    assert "우리은행_faq" in found_in(user)
+
+
+def test_a_column_that_only_later_rows_have_is_one(user: Path) -> None:
+    with (user / "eval" / "faq.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"question": "q", "answer": "a", "hint": "h"}\n')
+    write(user, TASK.replace("{{question}}", "{{question}} {{hint}}"))
+    assert "우리은행_faq" in found_in(user)
+
+
+def test_metrics_of_a_task_with_a_scoring_of_its_own_are_its_own(user: Path) -> None:
+    (user / "eval" / "faq.py").write_text("def score(doc, results): ...\n", encoding="utf-8")
+    write(user, TASK.replace("exact_match", "우리_점수") + "process_results: !function faq.score\n")
+    assert found_in(user)["우리은행_faq"].metrics == ("우리_점수",)
+
+
+def test_the_recorded_metrics_are_those_of_the_installed_lm_eval() -> None:
+    spec = find_spec("lm_eval")
+    assert spec is not None
+    assert spec.origin is not None
+    text = (Path(spec.origin).parent / "api" / "metrics.py").read_text(encoding="utf-8")
+    assert set(re.findall(r'metric="(\w+)"', text)) == set(metrics())
+    assert set(re.findall(r'@register_aggregation\("(\w+)"\)', text)) == set(aggregations())

@@ -217,7 +217,6 @@ def test_generic_is_no_model() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "what", "line"),
     [
-        ("licence:", "license:", "licence: Field required", 1),
         ("\nsft:", "\nlora_rank: 8\nsft:", "lora_rank: is not a known key", 30),
         ("  layers: 2 ", "  layers: two ", "architecture.layers: Input should be a valid integer", 11),
         ("\nsft:", "\nname: tiny\nsft:", "key name is given twice, first on line 2", 30),
@@ -234,6 +233,18 @@ def test_bad_preset(tmp_path: Path, old: str, new: str, what: str, line: int) ->
     assert caught.value.exit_code == 2
     assert caught.value.what.startswith(f"model preset tiny: {what}")
     assert caught.value.where == f"{path} line {line}"
+
+
+def test_all_mistakes_of_a_preset_are_told_in_one_go(tmp_path: Path) -> None:
+    text = (PRESETS / "tiny.yaml").read_text(encoding="utf-8")
+    path = tmp_path / "tiny.yaml"
+    path.write_text(text.replace("licence:", "license:").replace("layers: 2 ", "layers: 둘 "), encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        presets.load_preset("tiny", (tmp_path,))
+    lines = caught.value.what.splitlines()
+    assert lines[0] == "3 mistakes:"
+    assert [line.partition("model preset")[0].strip() for line in lines[1:]] == ["line 1:", "line 8:", "line 11:"]
+    assert caught.value.where == str(path)
 
 
 @pytest.mark.parametrize("content", ["a: [", "- just\n- a list\n", "", "\xff"])

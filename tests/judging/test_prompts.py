@@ -198,3 +198,14 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(DataError) as caught:
         load_prompts(str(broken), ())
     assert caught.value.where == f"{broken}, after line 1"
+
+
+def test_all_rows_that_cannot_be_used_are_told_in_one_go(tmp_path):
+    error = refused({"prompt": "가"}, {"promt": "나"}, {"prompt": " "}, {"prompt": "가"}, folder=tmp_path)
+    assert error.what.splitlines() == [
+        "3 mistakes:",
+        "  line 2, key promt: unknown key promt: did you mean prompt?",
+        "  line 3, key prompt: prompt is blank",
+        "  line 4, key id: line 1 has the same id",
+    ]
+    assert error.where == str(tmp_path / "내 질문.jsonl")

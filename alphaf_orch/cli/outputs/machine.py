@@ -28,6 +28,38 @@ class Models(TypedDict):
     """The presets that there are."""
 
     models: list[Model]
+    unreadable: list[Unreadable]
+
+
+class Unreadable(TypedDict):
+    """A preset that cannot be read: what is wrong, where, and what to do next."""
+
+    name: str
+    what: str
+    where: str
+    next: str
+    code: str
+
+
+class Init(TypedDict):
+    """A folder to start from: its files, and the commands to type next."""
+
+    folder: str
+    files: list[str]
+    next: list[str]
+
+
+class SchemaOf(TypedDict):
+    """A schema of a YAML file of the user's, by the name that `alphaf schema` takes."""
+
+    name: str
+    of: str
+
+
+class Schemas(TypedDict):
+    """The schemas that there are."""
+
+    schemas: list[SchemaOf]
 
 
 class Machine(TypedDict):

@@ -14,17 +14,24 @@ from typing import Any
 from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
 from alphaf_orch.core.errors import ConfigError, ToolError
 from alphaf_orch.core.paths import PROGRAMS
+from alphaf_orch.core.several import raise_all
 from alphaf_orch.core.values import nearest
 from alphaf_orch.evaluation.tasks.clusters import cluster_columns
 from alphaf_orch.evaluation.tasks.rows import count_rows, data_identity, hub_id, local_files, render_tasks, require_data
 from alphaf_orch.evaluation.tasks.task import Task
-from alphaf_orch.evaluation.tasks.task_yaml import TaskFile, check_task, content_digest, legal_keys, read_task_file
+from alphaf_orch.evaluation.tasks.task_yaml import (
+    NAME,
+    TaskFile,
+    check_task,
+    content_digest,
+    legal_keys,
+    read_task_file,
+)
 from alphaf_orch.evaluation.tasks.titles import title_of
+from alphaf_orch.evaluation.tasks.written import mistakes
 
 __all__ = ["Task", "find_tasks", "render_tasks", "require_data", "select_tasks"]
 
-# Results are stored under the task's name, and lm-eval splits its list of tasks at commas.
-_NAME = re.compile(r"\w[\w.+-]{0,119}")
 # lm-eval's own, where a task lists no metric (DEFAULT_METRIC_REGISTRY).
 _DEFAULT_METRICS = {
     "multiple_choice": ("acc", "acc_norm"),
@@ -100,7 +107,7 @@ def _read_folder(folder: Path) -> tuple[dict[str, TaskFile], dict[str, TaskFile]
             )
         is_group = isinstance(file.values["task"], list)
         name = file.values.get("group" if is_group else "task")
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not re.fullmatch(NAME, name):
             raise ConfigError(
                 f"{name!r} is not the name of a {'suite' if is_group else 'task'}",
                 where=file.where("group" if is_group else "task"),
@@ -118,6 +125,7 @@ def _read_folder(folder: Path) -> tuple[dict[str, TaskFile], dict[str, TaskFile]
         place[name] = file
         if not is_group:
             check_task(file)
+            raise_all(list(mistakes(file)))
     return tasks, groups
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,15 @@ from typing import Any
 from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.names import expanded
-from alphaf_orch.core.paths import SCHEMAS
 from alphaf_orch.core.values import nearest
 from alphaf_orch.core.yaml_files import LOADER, read_document
+from alphaf_orch.evaluation.tasks.metrics import record
 
 # What `datasets` builds rows from when no hub repository is meant; their file names are relative to the YAML here.
 BUILDERS = ("json", "csv", "parquet", "arrow", "text", "xml")
+NEEDED = ("doc_to_text", "doc_to_target")  # beside rows and a split
+# Results are stored under the task's name, and lm-eval splits its list of tasks at commas.
+NAME = r"\w[\w.+-]{0,119}"
 OUTPUT_TYPES = ("generate_until", "multiple_choice", "loglikelihood", "loglikelihood_rolling")
 
 
@@ -51,18 +53,23 @@ class TaskFile:
     values: Mapping[str, Any]
     lines: Mapping[str, int]
     read: tuple[Path, ...]
+    inner: Mapping[tuple[str, ...], int] = field(default_factory=dict)  # of what stands in its own keys
 
     def where(self, key: str | None = None) -> str:
         """Return the file and, for a key that stands in it, the line."""
         line = self.lines.get(key or "")
         return f"{self.path} line {line}" if line else str(self.path)
 
+    def place(self, *keys: str) -> str:
+        """Return the file and, where the key stands in it, the line, or the nearest one above it."""
+        line = next((self.inner[keys[:n]] for n in range(len(keys), 0, -1) if keys[:n] in self.inner), None)
+        return f"{self.path} line {line}" if line else str(self.path)
+
 
 @cache
 def legal_keys() -> dict[str, tuple[str, ...]]:
     """Return the keys that the pinned lm-eval takes, as recorded from it: {"task": ..., "group": ...}."""
-    record = json.loads((SCHEMAS / "lm_eval.json").read_text(encoding="utf-8"))
-    return {kind: tuple(keys) for kind, keys in record["keys"].items()}
+    return {kind: tuple(keys) for kind, keys in record()["keys"].items()}
 
 
 def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
@@ -74,7 +81,7 @@ def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
             fix="remove that include",
             code="config.includes_itself",
         )
-    own, lines = _parse(path)
+    own, lines, inner = _parse(path)
     _check_kinds(own, TaskFile(path, own, lines, (path,)))
     own = _with_absolute_data(own, path.parent)
     merged: dict[str, Any] = {}
@@ -93,7 +100,7 @@ def read_task_file(path: Path, outer: tuple[Path, ...] = ()) -> TaskFile:
         included = read_task_file(file, (*outer, path))
         merged.update(included.values)
         read += included.read
-    return TaskFile(path, {**merged, **own}, lines, tuple(read))
+    return TaskFile(path, {**merged, **own}, lines, tuple(read), inner)
 
 
 def _check_kinds(values: Mapping[str, Any], file: TaskFile) -> None:
@@ -136,10 +143,11 @@ def _texts(value: Any) -> bool:
     return isinstance(value, str) or (isinstance(value, list) and all(isinstance(one, str) for one in value))
 
 
-def _parse(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
+def _parse(path: Path) -> tuple[dict[str, Any], dict[str, int], dict[tuple[str, ...], int]]:
     example = "write lm-eval's keys: `task: NAME`, `dataset_path: ...`"
     document = read_document(path, loader=_Loader, example=example)
-    return document.values, {keys[0]: line for keys, line in document.lines.items() if len(keys) == 1}
+    own = {keys[0]: line for keys, line in document.lines.items() if len(keys) == 1}
+    return document.values, own, document.lines
 
 
 def _with_absolute_data(values: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -195,7 +203,7 @@ def check_task(file: TaskFile) -> None:
             code="config.unknown_value",
         )
     needed = ["dataset_path"] if "custom_dataset" not in file.values else []
-    for key in (*needed, "doc_to_text", "doc_to_target"):
+    for key in (*needed, *NEEDED):
         if key not in file.values:
             raise ConfigError(
                 f"the task has no {key}",

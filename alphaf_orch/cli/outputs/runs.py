@@ -49,6 +49,7 @@ class Stage(TypedDict):
     peak_memory_mib: float | None
     result: dict[str, Any] | None
     error: str | None
+    code: str | None
     watched: list[Finding]
     retries: list[dict[str, Any]]
     requeues: list[dict[str, Any]]
@@ -81,6 +82,7 @@ class DamagedRun(TypedDict):
     folder: str
     damaged: str
     next: str
+    code: str
 
 
 class ArmOfExperiment(TypedDict):
@@ -91,6 +93,7 @@ class ArmOfExperiment(TypedDict):
     seed: int | None
     state: str
     error: str | None
+    code: str | None
     run: Run | DamagedRun | None
 
 
@@ -124,6 +127,7 @@ class DamagedExperiment(TypedDict):
     folder: str
     damaged: str
     next: str
+    code: str
 
 
 class Runs(TypedDict):

@@ -57,7 +57,8 @@ def test_the_first_of_many_are_told_and_the_rest_is_counted() -> None:
 
 
 def test_mistakes_of_several_files_say_each_of_them() -> None:
-    found = told_together([DataError("가", where="a.jsonl line 1", fix="x"), error("나", "b.yaml line 1")])
+    first = DataError("가", where="a.jsonl line 1", fix="x", code="data.a")
+    found = told_together([first, error("나", "b.yaml line 1")])
     assert isinstance(found, DataError)
     assert "  a.jsonl line 1: 가\n  b.yaml line 1: 나" in found.what
 
@@ -80,7 +81,8 @@ def test_all_mistakes_of_a_config_are_told_with_its_lines(tmp_path: Path) -> Non
     assert told[0] == "8 mistakes:"
     assert [line.split(":")[0].strip() for line in told[1:]] == [
         "line 1, key modle", "line 2, key gpus", "line 3, key on_oom", "line 5, key sft.learnig_rate",
-        "line 6, key sft.lora_r", "line 8, key dpo.beta", "line 10, key trackers.use_wandbb", "line 12, key notify.lang",
+        "line 6, key sft.lora_r", "line 8, key dpo.beta", "line 10, key trackers.use_wandbb",
+        "line 12, key notify.lang",
     ]  # fmt: skip
     assert caught.value.where == str(file)
 

@@ -34,6 +34,8 @@ WHAT_OPT = $(call each_word,,WHAT)
 PARTNER_OPT = $(call each_word,--partner,PARTNER) $(call option,--method,METHOD)
 DRY_RUN_OPT = $(if $(filter-out 0 no false,$(value DRY_RUN)),--dry-run)
 OPTIONS = $(MODEL_OPT) $(RUN_OPT) $(CONFIG_OPT) $(DATA_OPT) $(SET_OPT) $(GPUS_OPT) $(DRY_RUN_OPT) $(ARGS)
+# What alphaf says to do next is said as a target of make's where there is one; with its folder where -C named it.
+export ALPHAF_MAKE = $(if $(filter $(value PWD),$(CURDIR)),1,$(CURDIR))
 # Make hands its command line to every child; a tool must not find a MODEL or DATA in its environment by accident.
 unexport MODEL RUN CONFIG DATA SET GPUS DRY_RUN ARGS SUITE STAGES LIMIT A B JUDGE MODELS WHAT PARTNER METHOD DIR HAVE KILLS SEED COUNT
 
@@ -190,10 +192,11 @@ lint: $(SETUP) ## check style, formatting and the one-way order of imports
 types: $(SETUP) ## check types
 	$(PY) -m mypy
 
-fmt: $(SETUP) ## mend style and formatting in place, remake the index of modules
+fmt: $(SETUP) ## mend style and formatting in place, remake the index of modules and what shells complete
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 	$(PY) tools/module_index.py
+	$(PY) tools/completion_words.py
 
 messages: $(SETUP) ## bring the catalogues of Korean texts and docs/error-codes.md up to date with the messages of the sources
 	$(PY) tools/messages.py $(ARGS)

@@ -82,6 +82,7 @@ def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
             monkeypatch.delenv(name)
         elif name in {"LC_ALL", "LC_MESSAGES", "LANG"} and os.environ[name].lower().startswith("ko"):
             monkeypatch.setenv(name, "C.UTF-8")  # what is said is compared in English, on a Korean's machine too
+    monkeypatch.setenv("ALPHAF_CALLED", "alphaf")  # whatever python or program a test starts it by
     monkeypatch.delenv("MAKELEVEL", raising=False)  # of `make test`: the code that make hides is said then
     monkeypatch.setenv("ALPHAF_RUNS", str(tmp_path / "실행"))
     monkeypatch.setenv("ALPHAF_CACHE", str(tmp_path / "cache"))

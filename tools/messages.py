@@ -30,6 +30,7 @@ _PATTERN = re.compile(
     r"\\[wbdsS.(]|\(\?|\.\*|\w\|\w|\[\w-\]|#include|\$\("
 )  # a regular expression, or a program's text
 _SMALL = frozenset(("of", "and", "in", "on", "is", "an", "the", "by", "to", "or", "with", "at", "from", "for", "was"))
+_CODE = re.compile(r"[a-z]+\.\w+")  # an error's identifier
 _ARTICLE = re.compile(r"an? [a-z]+")
 # What is called with texts that nobody reads, patterns, paths and keys, or that have both languages already.
 # fmt: off
@@ -166,7 +167,7 @@ class _Messages(ast.NodeVisitor):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if isinstance(node.func, ast.Attribute):
             self.visit(node.func)
-        arguments = [*node.args, *(each.value for each in node.keywords)]
+        arguments = [*node.args, *(each.value for each in node.keywords if each.arg != "code")]
         before, self._shown = self._shown, name in _SHOWN
         for argument in arguments:
             if name not in _NOT_READ or not isinstance(argument, ast.JoinedStr | ast.Constant):
@@ -197,7 +198,7 @@ class _Messages(ast.NodeVisitor):
         text = template(node)
         for line in text.split("\n"):
             line = line.strip()
-            if is_message(line) or (self._shown and _WORD.search(line)):
+            if is_message(line) or (self._shown and _WORD.search(line) and not _CODE.fullmatch(line)):
                 self.found[line] = None
 
 

@@ -26,7 +26,10 @@ def schema(name: str) -> dict[str, Any]:
     required = ["schema", *made.pop("required")]
     head = {"$schema": _DIALECT, "title": schema_of(name), "description": made.pop("description"), "type": "object"}
     made.pop("title"), made.pop("type")
-    return _without_titles({**head, "properties": properties, "required": required, **made}, head["title"])
+    whole: dict[str, Any] = _without_titles(
+        {**head, "properties": properties, "required": required, **made}, head["title"]
+    )
+    return whole
 
 
 def rendered(name: str) -> str:

@@ -90,7 +90,7 @@ WORDS: dict[str, Text] = {
     ),
     "loading": Label("불러오는 중 …", "loading …"),
     "locked": Label(
-        "토큰이 없거나 맞지 않습니다. alphaf board 명령이 터미널에 출력한 주소를 그대로 여십시오.",
+        "토큰이 없거나 맞지 않습니다. `alphaf board` 명령이 터미널에 출력한 주소를 그대로 여십시오.",
         "The token is missing or not the right one: open the address that `alphaf board` printed, as it is.",
     ),
     "no_script": Label("이 페이지에는 자바스크립트가 필요합니다.", "This page needs JavaScript."),

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from alphaf_orch.board.state import QUIET_S, Curve, Experiment, Run, Snapshot, Stage, Working
+from alphaf_orch.core.called import as_called
 
 Href = Callable[[str], str]
 
@@ -89,7 +90,7 @@ def _run(run: Run, href: Href) -> dict[str, Any]:
             for stage in run.stages
         ],
         "damage": run.damage,
-        "fix": run.fix,
+        "fix": as_called(run.fix),
         "pages": _pages(f"{run.name}/", run.pages, href),
     }
 
@@ -113,7 +114,7 @@ def _experiment(each: Experiment, runs: Sequence[Run], href: Href) -> dict[str, 
         "arms": states,
         "holder": each.holder,
         "damage": each.damage,
-        "fix": each.fix,
+        "fix": as_called(each.fix),
         "pages": _pages(f"{each.name}/", each.pages, href),
     }
 

@@ -21,6 +21,7 @@ from alphaf_orch.board.pages import pages_of, read_page
 from alphaf_orch.board.payload import curve_json, encoded, everything, moving
 from alphaf_orch.board.state import Folder, Snapshot
 from alphaf_orch.core import stop
+from alphaf_orch.core.called import as_called
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.paths import RunPaths, find_template, template_folders
 from alphaf_orch.core.wording import LANGUAGES, in_language
@@ -180,7 +181,7 @@ def _unknown() -> Response:
 
 async def _error(_: Request, error: Exception) -> Response:
     assert isinstance(error, AlphafError)
-    return JSONResponse({"what": error.what, "fix": error.fix}, 500)
+    return JSONResponse({"what": error.what, "fix": as_called(error.fix)}, 500)
 
 
 def _template(name: str) -> str:

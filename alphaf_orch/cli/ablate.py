@@ -8,7 +8,6 @@ from functools import partial
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.arms import dry_arms, jobs_of_arms, print_jobs, submit_arms
@@ -16,13 +15,16 @@ from alphaf_orch.cli.detect_view import print_outlook
 from alphaf_orch.cli.execute import refuse_waiting
 from alphaf_orch.cli.experiment_json import ablation_json, experiment_plan_json, outlook_json
 from alphaf_orch.cli.options import Finite, How, command, log_console, out_console, with_options
+from alphaf_orch.cli.plan_view import print_arms_end
 from alphaf_orch.cli.submit import site_of
-from alphaf_orch.cli.views import print_arms, print_expected
+from alphaf_orch.cli.views import print_arms
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.signals import CODE
+from alphaf_orch.core.spoken import say
+from alphaf_orch.core.tables import Table
 from alphaf_orch.core.wording import in_language
 from alphaf_orch.experiments.ablation.detect import outlook
 from alphaf_orch.experiments.ablation.evidence import planned_difference
@@ -57,7 +59,7 @@ from alphaf_orch.runs.submission import Site
     "model", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "trust_remote_code", "allow_pickle", "online"
 )
 @with_options("name", "parallel", "suites", "tasks", "limit", "lang", "warm", "nodes", "on", "wait")
-@with_options("dry_run", "detach", "verbose", "quiet", "as_json")
+@with_options("dry_run", "full", "detach", "verbose", "quiet", "as_json")
 def ablate(asked: AblationAsked, how: How, parallel: int | None, detect: float | None) -> None:
     """Train arms that are identical but for what is named, evaluate them, and say what the difference was worth.
 
@@ -119,21 +121,21 @@ def report_ablation(experiment: Experiment, paths: ExperimentPaths, outcomes: Se
 
 
 def _dry_run(experiment: Experiment, paths: ExperimentPaths, machine: Machine, how: How) -> None:
-    """Print the arms, their commands, and in which lines each arm's files differ from the first one's."""
+    """Print the arms, in which lines each arm's files differ from the first one's, and what all of it takes."""
     plans, _ = plan_arms(experiment, paths, machine, online=False, dry=True)
     if how.as_json:
         commands = {arm.name: arm_commands(experiment, arm, paths) for arm in experiment.arms}
         answer("experiment-plan", experiment_plan_json(experiment, paths, plans, machine, commands))
         return
     console = out_console()
-    print_arms(console, experiment, lambda arm: arm_commands(experiment, arm, paths))
+    print_arms(console, experiment, lambda arm: arm_commands(experiment, arm, paths) if how.full else ())
     _print_differences(console, experiment, plans)
-    print_expected(console, plans, machine)
-    click.echo("dry run: nothing was launched or written")
+    print_arms_end(console, plans, lambda _: machine, how)
+    say("dry run: nothing was launched or written")
 
 
 def _dry_jobs(experiment: Experiment, paths: ExperimentPaths, site: Site, how: How, parallel: int | None) -> None:
-    """Print the arms, in which lines each arm's files differ from the first one's, and the file of every job."""
+    """Print the arms, in which lines each arm's files differ from the first one's, the jobs, and what all takes."""
     plans, wanted = dry_arms(experiment, paths, site, how.lang, parallel, Beside())
     if how.as_json:
         machine, jobs = site.machine(experiment.arms[0].config), jobs_of_arms(wanted, paths, site)
@@ -142,7 +144,7 @@ def _dry_jobs(experiment: Experiment, paths: ExperimentPaths, site: Site, how: H
     console = out_console()
     print_arms(console, experiment, lambda _: ())
     _print_differences(console, experiment, plans)
-    print_jobs(console, wanted, paths, site)
+    print_jobs(console, wanted, paths, site, plans, how)
 
 
 def _print_differences(console: Console, experiment: Experiment, plans: Mapping[str, Plan]) -> None:
@@ -150,20 +152,20 @@ def _print_differences(console: Console, experiment: Experiment, plans: Mapping[
     for arm in experiment.arms[1:]:
         if arm.seed == first.seed:
             console.rule(f"{first.name} → {arm.name}", align="left")
-            console.out(planned_difference(plans[first.name], plans[arm.name]) or "no difference", highlight=False)
+            tell(console, planned_difference(plans[first.name], plans[arm.name]) or "no difference")
 
 
 def _print(result: AblationResult, *, quiet: bool) -> None:
     for text in start_warnings(result):
-        click.echo(f"warning: {in_language(text, 'en')}", err=True)
+        say(f"warning: {in_language(text, 'en')}", err=True)
     console = out_console()
     for comparison in result.comparisons:
         if quiet:
-            console.print(f"verdict: {verdict(comparison).en}", highlight=False, soft_wrap=True, markup=False)
+            tell(console, f"verdict: {verdict(comparison).en}")
             continue
         header = ("score", comparison.before, comparison.after, "difference", "95% CI", "p", "result")
         table = Table(*header)
         for row in cli_rows(comparison):
             table.add_row(*row)
         console.print(table)
-        console.print(f"verdict: {verdict(comparison).en}", highlight=False, soft_wrap=True, markup=False)
+        tell(console, f"verdict: {verdict(comparison).en}")

@@ -7,18 +7,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import How, log_console
+from alphaf_orch.cli.plan_view import print_arms_end
 from alphaf_orch.cli.submit import file_json, print_file
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.pipelined import files_of
 from alphaf_orch.clusters.submit import Live
+from alphaf_orch.core.spoken import say
 from alphaf_orch.experiments.experiment import Experiment, ExperimentPaths
 from alphaf_orch.experiments.plan import plan_arms
 from alphaf_orch.experiments.submit import (
+    REPORT,
     Beside,
     Submission,
     Wanted,
@@ -42,7 +44,7 @@ def submit_arms(
     beside: Beside | None = None,
 ) -> int | None:
     """Submit what an experiment lacks and print the ids; with --wait follow it to its end, and return its code."""
-    told_by_jobs(experiment.arms[0].config, site.profile.env, partial(click.echo, err=True))
+    told_by_jobs(experiment.arms[0].config, site.profile.env, partial(say, err=True))
     report = report_job(experiment, how.lang)
     since = so_far(paths.root)
     done = submit_experiment(
@@ -56,7 +58,7 @@ def submit_arms(
     if not how.wait or not (done.ids or done.live):
         return None
     ids = [*done.ids.values(), *(each.record.job_id for each in done.live.values())]
-    code = follow_jobs(experiment.name, ids, None if done.live else since)
+    code = follow_jobs(experiment.name, ids, None if done.live else since, retold=(REPORT,))
     if how.as_json:
         answer("submission", {**_told_json(experiment, done), "exit_code": code})
     return code
@@ -73,20 +75,20 @@ def _tell(experiment: Experiment, paths: ExperimentPaths, site: Site, done: Subm
         by_run.setdefault(job.run, []).append(f"{job.name} {done.ids.get(job.key, 'waits')}")
     for run, jobs in by_run.items():
         taken = _taken(experiment, done.wanted.shared.get(run, {}))
-        click.echo(f"[{_short(run, experiment)}] {', '.join(jobs)}{taken}")
+        say(f"[{_short(run, experiment)}] {', '.join(jobs)}{taken}")
     under_way: dict[str, list[str]] = {}
     for each in sorted(done.live.values(), key=_as_they_come):
         under_way.setdefault(each.record.run, []).append(f"{each.record.name} ({each})")
     for run, jobs in under_way.items():
-        click.echo(f"[{_short(run, experiment)}] under way already: {', '.join(jobs)}")
+        say(f"[{_short(run, experiment)}] under way already: {', '.join(jobs)}")
     failed = sum(outcome.state == "failed" for outcome in done.outcomes.values())
     if not done.ids and not done.live:
         what = f"{failed} arm(s) cannot start, the others are done" if failed else "all of it is done"
-        click.echo(f"experiment {experiment.name}: nothing to submit, {what}; report: {paths.page}")
+        say(f"experiment {experiment.name}: nothing to submit, {what}; report: {paths.page}")
         return
     name = experiment.name
-    click.echo(f"experiment {name}: {len(done.ids) or 'no'} job(s) submitted to {site.on}")
-    click.echo(f"state: alphaf show {name}; output: alphaf logs {name} -f; take it back: alphaf cancel {name}")
+    say(f"experiment {name}: {len(done.ids) or 'no'} job(s) submitted to {site.on}")
+    say(f"state: `alphaf show {name}`; output: `alphaf logs {name} -f`; take it back: `alphaf cancel {name}`")
 
 
 def _as_they_come(live: Live) -> tuple[str, int]:
@@ -123,10 +125,16 @@ def jobs_of_arms(wanted: Wanted, paths: ExperimentPaths, site: Site) -> list[dic
     return [file_json(file) for file in files]
 
 
-def print_jobs(console: Console, wanted: Wanted, paths: ExperimentPaths, site: Site) -> None:
-    """Print every file, whole: what each stage reads, what the scheduler is given, the command that hands it over."""
+def print_jobs(
+    console: Console, wanted: Wanted, paths: ExperimentPaths, site: Site, plans: Mapping[str, Plan], how: How
+) -> None:
+    """Print what all of it takes; where all is asked for, before that every file, whole.
+
+    These are what each stage reads, what the scheduler is given, and the command that hands it over.
+    """
     here, shown = site.place, set[Path]()
-    for file in files_of(wanted.jobs, site.profile, site.scheduler, partial(places, paths), here):
+    files = files_of(wanted.jobs, site.profile, site.scheduler, partial(places, paths), here)
+    for file in files if how.full else ():
         console.rule(f"{', '.join(job.key for job in file.jobs)} on {site.on}", align="left")
         stages = [stage for job in file.jobs if (stage := wanted.stages.get(job.key))]
         for path, rendered in [item for stage in stages for item in stage.files.items()]:
@@ -135,5 +143,6 @@ def print_jobs(console: Console, wanted: Wanted, paths: ExperimentPaths, site: S
                 console.out(f"# {path}", highlight=False)
                 console.out(rendered.text, highlight=False)
         print_file(console, file)
+    print_arms_end(console, plans, lambda plan: site.machine(plan.config), how, tools_here=False)
     count = len(wanted.jobs)
-    click.echo(f"dry run: {count} jobs; nothing was submitted to {site.on.scheduler}, and nothing was written")
+    say(f"dry run: {count} jobs; nothing was submitted to {site.on.scheduler}, and nothing was written")

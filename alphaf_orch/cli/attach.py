@@ -10,6 +10,7 @@ from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.cli.wait import follow_jobs
 from alphaf_orch.core.signals import CODE
+from alphaf_orch.core.spoken import say
 from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
 from alphaf_orch.runs.attach import attached_call, follow
 from alphaf_orch.runs.follow import root_of
@@ -32,7 +33,7 @@ def attach(run: str, as_json: bool) -> None:
             answer("attach", {"run": run, "exit_code": code, "command": None, "holder": None})
         sys.exit(code)
     call = attached_call(paths)
-    click.echo(f"{call.command}  ({call.holder})", err=True)
+    say(f"{call.command}  ({call.holder})", err=True)
     try:
         for text in follow(call):
             sys.stdout.write(text)
@@ -40,7 +41,8 @@ def attach(run: str, as_json: bool) -> None:
             if viewer_gone():
                 sys.exit(VIEWER_GONE)
     except KeyboardInterrupt:
-        click.echo(f"left alone: {run} goes on ({call.holder}); alphaf attach {run} follows it again", err=True)
+        left = f"left alone: {run} goes on ({call.holder}); `alphaf attach {run}` follows it again"
+        say(left, err=True)
         sys.exit(CODE)
     if as_json:
         about = {"command": call.command, "holder": str(call.holder)}
@@ -49,6 +51,6 @@ def attach(run: str, as_json: bool) -> None:
 
 
 def _say(text: str) -> None:
-    click.echo(text)
+    say(text)
     if viewer_gone():
         sys.exit(VIEWER_GONE)

@@ -8,15 +8,15 @@ from dataclasses import replace
 from functools import partial
 
 import click
-from rich.table import Table
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.arms import dry_arms, jobs_of_arms, print_jobs, submit_arms
 from alphaf_orch.cli.execute import refuse_waiting
 from alphaf_orch.cli.experiment_json import bakeoff_json, experiment_plan_json
 from alphaf_orch.cli.options import How, command, log_console, out_console, with_options
+from alphaf_orch.cli.plan_view import print_arms_end
 from alphaf_orch.cli.submit import site_of
-from alphaf_orch.cli.views import print_arms, print_expected
+from alphaf_orch.cli.views import print_arms
 from alphaf_orch.clusters.jobs import Job
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.errors import StageError
@@ -24,6 +24,8 @@ from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.signals import CODE
+from alphaf_orch.core.spoken import say
+from alphaf_orch.core.tables import Table
 from alphaf_orch.experiments.bakeoff.jobs import answers_job, facts_job
 from alphaf_orch.experiments.bakeoff.plan import (
     PROMPTS,
@@ -68,7 +70,7 @@ def _names(_context: click.Context, _option: click.Parameter, text: str | None) 
 @click.option(
     "--prompts", type=click.IntRange(min=0), default=PROMPTS, show_default=True, help="Prompts for the sheet."
 )
-@with_options("warm", "nodes", "on", "wait", "dry_run", "detach", "verbose", "quiet", "as_json")
+@with_options("warm", "nodes", "on", "wait", "dry_run", "full", "detach", "verbose", "quiet", "as_json")
 def bakeoff(asked: BakeoffAsked, how: How, parallel: int | None, weights: str | None) -> None:
     """Compare base models before and after the same SFT: versatility, Korean ability, performance, in one report.
 
@@ -150,7 +152,7 @@ def _on_site(planned: Bakeoff, paths: ExperimentPaths, site: Site, how: How, par
         answer("experiment-plan", experiment_plan_json(planned.experiment, paths, plans, machine, {}, jobs))
         return
     print_arms(out_console(), planned.experiment, lambda _: ())
-    print_jobs(out_console(), wanted, paths, site)
+    print_jobs(out_console(), wanted, paths, site, plans, how)
 
 
 def _print_dry_run(planned: Bakeoff, how: How) -> None:
@@ -163,12 +165,12 @@ def _print_dry_run(planned: Bakeoff, how: How) -> None:
         lacks = {each.arm.name: each.lacks for each in find_candidates(experiment, paths) if each.lacks}
         answer("experiment-plan", experiment_plan_json(experiment, paths, plans, machine, commands, lacks=lacks))
         return
-    print_arms(out_console(), experiment, lambda arm: arm_commands(experiment, arm, paths))
-    print_expected(out_console(), plans, machine)
+    print_arms(out_console(), experiment, lambda arm: arm_commands(experiment, arm, paths) if how.full else ())
     for candidate in find_candidates(experiment, paths):
         if candidate.lacks:
-            click.echo(f"{candidate.arm.name}: {candidate.lacks}")
-    click.echo("dry run: nothing was launched or written")
+            say(f"{candidate.arm.name}: {candidate.lacks}")
+    print_arms_end(out_console(), plans, lambda _: machine, how)
+    say("dry run: nothing was launched or written")
 
 
 def _print(found: Findings, weights: Weights) -> None:

@@ -12,6 +12,7 @@ from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.core.signals import CODE, asked_by
 from alphaf_orch.core.signals import name as asked_by_name
+from alphaf_orch.core.spoken import say
 
 
 @command()
@@ -30,15 +31,15 @@ def board(port: int, control: bool, as_json: bool) -> None:
     try:
         serve(port, _say_json if as_json else _say, control=control)
     except KeyboardInterrupt:
-        click.echo(f"the board has ended ({asked_by_name() if asked_by() else 'Ctrl-C'})", err=True)
+        say(f"the board has ended ({asked_by_name() if asked_by() else 'Ctrl-C'})", err=True)
         sys.exit(CODE)
 
 
 def _say(token: str, port: int) -> None:
-    click.echo(f"board: http://127.0.0.1:{port}/?token={token}")
+    say(f"board: http://127.0.0.1:{port}/?token={token}")
     host = os.uname().nodename
-    click.echo(f"from another machine: ssh -L {port}:127.0.0.1:{port} {_user()}{host}  and open the same address there")
-    click.echo("Ctrl-C ends it; runs go on all the same")
+    say(f"from another machine: ssh -L {port}:127.0.0.1:{port} {_user()}{host}  and open the same address there")
+    say("Ctrl-C ends it; runs go on all the same")
     sys.stdout.flush()
 
 

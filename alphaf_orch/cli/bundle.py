@@ -18,6 +18,7 @@ from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, log_console, option, with_options
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.progress import tell
+from alphaf_orch.core.spoken import say
 
 
 @command()
@@ -77,14 +78,14 @@ def bundle(
     for line in make_bundle(request, out, limit, lambda text: tell(console, text), dry=dry_run):
         lines.append(line)
         if not quiet:
-            click.echo(line)
+            say(line)
     if as_json:
         whole = out.expanduser().absolute()
         digest = None if dry_run else sha256(whole / SUMS)
         answer("bundle", {"folder": str(whole), "dry_run": dry_run, "manifest_sha256": digest, "lines": lines})
     elif quiet:
         ends = [number for number, line in enumerate(lines) if line.startswith("done: ")]
-        click.echo("\n".join(lines[ends[-1] if ends else -1 :]))
+        say("\n".join(lines[ends[-1] if ends else -1 :]))
 
 
 def _target(version: str | None, machine: str, glibc: str) -> Target:

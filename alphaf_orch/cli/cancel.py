@@ -9,6 +9,7 @@ from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.clusters.submit import who
 from alphaf_orch.core.errors import AlphafError, RunStateError, interruptible
 from alphaf_orch.core.paths import runs_dir
+from alphaf_orch.core.spoken import say
 from alphaf_orch.runs.cancel import cancel_jobs, folders, refuse_folder_of_others, stop, working
 from alphaf_orch.settings.options import submitted_paths
 
@@ -24,7 +25,10 @@ def cancel(run: str, as_json: bool) -> None:
     paths = submitted_paths(run)
     if not paths.root.is_dir():
         raise RunStateError(
-            f"there is no run {run}", where=str(runs_dir()), fix="alphaf runs lists what there is", code="run.not_found"
+            f"there is no run {run}",
+            where=str(runs_dir()),
+            fix="`alphaf runs` lists what there is",
+            code="run.not_found",
         )
     every, by = folders(paths), f"alphaf cancel of {who()}"
     failure: AlphafError | None = None
@@ -33,28 +37,28 @@ def cancel(run: str, as_json: bool) -> None:
     except AlphafError as error:  # a scheduler that does not answer keeps nobody here from being stopped
         failure, jobs = error, []
     for job in jobs:
-        click.echo(f"cancelled: {job.record.run} {job.record.name}: {job}")
+        say(f"cancelled: {job.record.run} {job.record.name}: {job}")
     found = working(every, jobs)
     if as_json:
         ended = [{"run": job.record.run, "job": job.record.name, "id": job.record.job_id} for job in jobs]
         stopped = [{"run": each.paths.name, "holder": str(each.holder)} for each in found]
         answer("cancel", {"run": run, "cancelled": ended, "stopped": stopped})
     if failure and found:
-        click.echo(f"warning: {failure.what}", err=True)  # before the wait
+        say(f"warning: {failure.what}", err=True)  # before the wait
     for each in found:
         refuse_folder_of_others(each)
-        click.echo(f"asked to stop: {each.paths.name}: {each.holder}")
+        say(f"asked to stop: {each.paths.full_name}: {each.holder}")
     with interruptible(
         "alphaf cancel",
         paths.root,
         "the wish to stop stays there, and is heeded all the same",
     ):
         if found:
-            click.echo("waits until it has: a training finishes its step and keeps a checkpoint", err=True)
-        stop(found, by, lambda text: click.echo(text, err=True))
+            say("waits until it has: a training finishes its step and keeps a checkpoint", err=True)
+        stop(found, by, lambda text: say(text, err=True))
     if found:
-        click.echo(f"{run}: stopped; the same command goes on where it was")
+        say(f"{run}: stopped; the same command goes on where it was")
     if failure:
         raise failure
     if not jobs and not found:
-        click.echo(f"{run}: nothing to cancel: no job of it waits or runs, and nobody works on it")
+        say(f"{run}: nothing to cancel: no job of it waits or runs, and nobody works on it")

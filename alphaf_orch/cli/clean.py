@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, out_console, with_options
@@ -18,6 +17,9 @@ from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.names import named_folder
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir, runs_dir
 from alphaf_orch.core.places import freed
+from alphaf_orch.core.progress import tell
+from alphaf_orch.core.spoken import say
+from alphaf_orch.core.tables import Table
 from alphaf_orch.runs.cleaning import caches
 from alphaf_orch.runs.cleaning.needless import Found, arms, everywhere, in_use, of_run
 from alphaf_orch.runs.cleaning.remove import clean_run
@@ -91,7 +93,7 @@ def clean(
     if not as_json:
         _print(out_console(), found, entries, gone, shown=not runs)
     if yes:
-        told["freed"] = _delete(found, gone, merged=merged, say=not as_json)
+        told["freed"] = _delete(found, gone, merged=merged, told=not as_json)
     elif not as_json:
         _next(found, gone)
     if as_json:
@@ -113,7 +115,7 @@ def _named(names: Sequence[str], merged: bool) -> list[Found]:
     return found
 
 
-def _delete(found: Sequence[Found], gone: Sequence[caches.Entry], *, merged: bool, say: bool) -> int:
+def _delete(found: Sequence[Found], gone: Sequence[caches.Entry], *, merged: bool, told: bool) -> int:
     total = 0
     for each in found:
         if not each.items:
@@ -121,12 +123,12 @@ def _delete(found: Sequence[Found], gone: Sequence[caches.Entry], *, merged: boo
         try:
             total += clean_run(each, merged=merged)[0]
         except RunStateError as error:  # begun since it was looked at
-            click.echo(f"kept: {each.name}: {error.what}", err=True)
+            say(f"kept: {each.name}: {error.what}", err=True)
     size_of_caches, used = caches.drop(gone)
     for name in used:
-        click.echo(f"kept: {name}: in use", err=True)
-    if say:
-        click.echo(f"deleted: {size(total + size_of_caches)}")
+        say(f"kept: {name}: in use", err=True)
+    if told:
+        say(f"deleted: {size(total + size_of_caches)}")
     return total + size_of_caches
 
 
@@ -134,9 +136,9 @@ def _next(found: Sequence[Found], gone: Sequence[caches.Entry]) -> None:
     paths = [item.path for each in found for item in each.items]
     total = freed(paths) + sum(entry.size for entry in gone)
     if paths or gone:
-        click.echo(f"nothing was deleted; the same command with --yes frees {size(total)}")
+        say(f"nothing was deleted; the same command with --yes frees {size(total)}")
     else:
-        click.echo("nothing of it needs to go")
+        say("nothing of it needs to go")
 
 
 def _print(
@@ -157,7 +159,7 @@ def _print(
         console.print(table)
     for each in found:
         for reason in each.kept:
-            console.out(f"kept: {each.name}: {reason}", highlight=False)
+            tell(console, f"kept: {each.name}: {reason}")
     if shown:
         _print_caches(console, entries, gone)
 
@@ -177,10 +179,10 @@ def _print_caches(console: Console, entries: Sequence[caches.Entry], gone: Seque
         table.add_row(cache.name, "", size(cache.size), used_, "", f"{cache.folder}: not ours; {cache.fix}")
     if table.row_count:
         console.print(table)
-        console.out(f"ours are in {cache_dir()}; --older-than 30d and --max-size 50G bound them", highlight=False)
+        tell(console, f"ours are in {cache_dir()}; --older-than 30d and --max-size 50G bound them")
     for entry in gone:
         name = f"{entry.kind}/{entry.name}"
-        console.out(f"goes: {name}, {size(entry.size)}, last used {_day(entry.used)}", highlight=False)
+        tell(console, f"goes: {name}, {size(entry.size)}, last used {_day(entry.used)}")
 
 
 def _table(*names: str) -> Table:

@@ -17,6 +17,7 @@ from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
+from alphaf_orch.core.spoken import say
 from alphaf_orch.evaluation import run as evaluation_run
 from alphaf_orch.evaluation.options import BACKENDS, SERVERS, EvalOptions, suites_asked
 from alphaf_orch.evaluation.request import evaluated_run, known_results, pending_work, plan_evaluation
@@ -81,7 +82,7 @@ def evaluate(options: EvalOptions, how: How, list_only: bool, on: str | None) ->
             answer("eval-plan", eval_plan_json(paths.name, evaluation, work))
             return
         print_plan(out_console(), evaluation, work)
-        click.echo("dry run: nothing was launched or written")
+        say("dry run: nothing was launched or written")
         return
     keep_in(paths.log("alphaf"))
     console = log_console()
@@ -89,7 +90,7 @@ def evaluate(options: EvalOptions, how: How, list_only: bool, on: str | None) ->
     with told, warm_programs(how.warm, config, machine, console):
         results = evaluation_run.evaluate(evaluation, console, verbose=how.verbose)
     if how.as_json:
-        answer("eval", results_json(paths.name, results))
+        answer("eval", results_json(paths.full_name, results))
     else:
         print_results(out_console(), results)
 

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 
 from alphaf_orch.cli.answer import answer
@@ -20,6 +19,7 @@ from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
+from alphaf_orch.core.spoken import say
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.report.card import lacks_card, write_model_card
@@ -50,8 +50,8 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, how: How) -> None:
     seat = here(config)
     if scope.dry:
         plan = make_plan(config, machine, paths.root, scope)
-        check_recipe(plan, lambda text: click.echo(text, err=True))
-        print_dry_run(plan, machine, as_json=how.as_json)
+        check_recipe(plan, lambda text: say(text, err=True))
+        print_dry_run(plan, machine, how)
     elif seat and seat.rank:
         follow(paths, seat, config.node_timeout, machine, console, verbose=how.verbose)
     else:
@@ -102,7 +102,7 @@ def show_run(run: Mapping[str, Any], *, as_json: bool, quiet: bool = False) -> N
     elif not quiet:
         print_run(out_console(), run)
     elif run["model"]:
-        click.echo(f"model: {run['model']}")
+        say(f"model: {run['model']}")
 
 
 def _changed(file: Path) -> int:

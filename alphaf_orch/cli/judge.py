@@ -12,6 +12,7 @@ from alphaf_orch.cli.submit import site_of, submit_call
 from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.spoken import say
 from alphaf_orch.judging.request import VOTED_TASK, JudgeOptions, judge_asked, judge_run
 from alphaf_orch.runs.chain import run_config
 from alphaf_orch.runs.find import existing_run
@@ -50,7 +51,7 @@ def judge(asked: JudgeOptions, how: How, on: str | None) -> None:
         if how.as_json:
             answer("judge-plan", {"run": asked.run, "a": asked.a, "b": asked.b, "url": judge.url, "model": judge.model})
         else:
-            click.echo("dry run: nobody was asked, and nothing was written")
+            say("dry run: nobody was asked, and nothing was written")
         return
     folder, found = judge_run(asked, log_console(), verbose=how.verbose)
     if how.as_json:
@@ -60,7 +61,7 @@ def judge(asked: JudgeOptions, how: How, on: str | None) -> None:
 
 
 def _say_who(url: str, whence: str = "") -> None:
-    click.echo(f"note: the judge is asked at {url}{whence}", err=True)
+    say(f"note: the judge is asked at {url}{whence}", err=True)
 
 
 def _submit(paths: RunPaths, asked: JudgeOptions, site: Site, how: How) -> None:

@@ -16,6 +16,7 @@ from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.signals import CODE
+from alphaf_orch.core.spoken import say
 from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
 from alphaf_orch.core.tail import Tail, last_lines
 from alphaf_orch.core.values import nearest
@@ -112,7 +113,7 @@ class _Page:
         """Say on standard errors what stands in no log."""
         self._clear()
         sys.stdout.flush()
-        click.echo(text, err=True)
+        say(text, err=True)
 
     def begun(self, text: str) -> None:
         """Show a line that is not at its end, and all that was printed before."""
@@ -172,6 +173,6 @@ def _nothing(run: str, stage: str, following: Following, told: Told) -> RunState
     return RunStateError(
         f"{what} has no log yet{waits}",
         where=str(log_of(following.root, stage)),
-        fix=f"alphaf logs {run}{f' {stage}' if stage else ''} -f waits for it; alphaf show {run} says what is done",
+        fix=f"`alphaf logs {run}{f' {stage}' if stage else ''} -f` waits for it; `alphaf show {run}` says what is done",
         code="run.no_log",
     )

@@ -20,6 +20,7 @@ from alphaf_orch.core import signals
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.names import named_folder
 from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.spoken import say
 from alphaf_orch.experiments.experiment import ExperimentPaths, all_experiments, is_experiment, read_record
 from alphaf_orch.runs.chat import talk
 from alphaf_orch.runs.find import all_runs, existing_run, submitted_run
@@ -40,9 +41,9 @@ def runs(as_json: bool) -> None:
         return
     print_runs(out_console(), rows)
     for experiment, places in experiments.items():
-        click.echo(_told(experiment, places, told))
+        say(_told(experiment, places, told))
     if told.note:
-        click.echo(f"jobs: {told.note}", err=True)
+        say(f"jobs: {told.note}", err=True)
 
 
 def _told_json(paths: ExperimentPaths, places: Sequence[RunPaths], told: Told) -> dict[str, Any]:

@@ -59,6 +59,10 @@ COMMANDS = {
         "report:compare",
         "Write two runs side by side: what was set otherwise, and what that did to the scores.",
     ),
+    "completion": (
+        "completion:completion",
+        "Print what makes a shell complete commands, options and names of runs, models, suites: `source` it.",
+    ),
     "doctor": (
         "doctor:doctor",
         "Look at this machine before a run: one line a check, what was seen and what to do; fetches nothing.",
@@ -95,7 +99,7 @@ COMMANDS = {
     ),
     "plan": (
         "plan:plan",
-        "Show what `alphaf run` would do and why, with every rendered file and command; launches nothing.",
+        "Show what `alphaf run` would do and take: stages, rows, steps, time, memory, what lacks; launches nothing.",
     ),
     "repair": (
         "repair:repair",

@@ -10,21 +10,23 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.dry_run import tell_notes
 from alphaf_orch.cli.execute import execute, refuse_waiting
 from alphaf_orch.cli.experiment_json import candidates_json, sweep_json
 from alphaf_orch.cli.options import Finite, How, command, log_console, option, out_console, with_options
+from alphaf_orch.cli.plan_view import print_arms_end
 from alphaf_orch.cli.submit import site_of, submit_call
 from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.errors import ConfigError
-from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
+from alphaf_orch.core.spoken import say
+from alphaf_orch.core.tables import Table
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.sweep.choice import Choice
 from alphaf_orch.experiments.sweep.run import Candidate, Swept, candidates, failed, run_sweep, states
@@ -93,7 +95,7 @@ class MergeOptions:
 @option("limit", help="Of --sweep: the first N rows of each task.")
 @option("gpus", help="Of --sweep: GPUs to score with; 0 is CPU.")
 @option("lang", help="Of --sweep: the report opens in it.")
-@with_options("online", "warm", "on", "wait", "dry_run", "detach", "verbose", "quiet", "as_json")
+@with_options("online", "warm", "on", "wait", "dry_run", "full", "detach", "verbose", "quiet", "as_json")
 def merge_models(options: MergeOptions, scored: EvalOptions, how: How, on: str | None) -> None:
     """Merge a run's newest finished model with others by mergekit, and check the hand-off again.
 
@@ -147,7 +149,7 @@ def _sweep(
         answer("sweep-plan", {"run": paths.name, "candidates": candidates_json(tried)})
         return
     if scope.dry:
-        _print_candidates(tried)
+        _print_candidates(tried, machine, how)
         return
     keep_in(paths.log("alphaf"))
     with told_of(config, paths, partial(tell, console)):
@@ -164,20 +166,22 @@ def _sweep(
             raise error
 
 
-def _print_candidates(tried: Sequence[Candidate]) -> None:
+def _print_candidates(tried: Sequence[Candidate], machine: Machine, how: How) -> None:
     table = Table("candidate", "state", "why", title="sweep", title_justify="left")
     for row in states(tried):
         table.add_row(*row)
     console = out_console()
     console.print(table)
-    for candidate in tried:
+    for candidate in tried if how.full else ():
         console.rule(candidate.name, align="left")
         stage = candidate.plan.stages[-1]
         for path, file in stage.files.items():
             console.out(f"# {path}", highlight=False)
             console.out(file.text, highlight=False)
         console.out(f"$ {printable(stage.argv)}", highlight=False)
-    click.echo("dry run: nothing was launched or written")
+    plans = {each.name: replace(each.plan, stages=each.plan.stages[-1:]) for each in tried}
+    print_arms_end(console, plans, lambda _: machine, replace(how, full=False))
+    say("dry run: nothing was launched or written")
 
 
 def _print_choice(swept: Swept, choice: Choice, paths: RunPaths, how: How) -> None:
@@ -190,7 +194,7 @@ def _print_choice(swept: Swept, choice: Choice, paths: RunPaths, how: How) -> No
         _print_rated(console, choice)
     for file in files:
         console.out(str(file), highlight=False)
-    console.out(f"model: {swept.published}", highlight=False)
+    tell(console, f"model: {swept.published}")
 
 
 def _print_rated(console: Console, choice: Choice) -> None:
@@ -203,4 +207,4 @@ def _print_rated(console: Console, choice: Choice) -> None:
         table.add_row(f"{rated.name}{mark}", f"{rated.overall:.3f}", *values, *compared)
     console.print(table)
     for line in explained(choice):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        tell(console, line)

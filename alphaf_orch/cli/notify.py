@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import click
-
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.core.errors import ConfigError, ToolError
 from alphaf_orch.core.paths import RunPaths, runs_dir
+from alphaf_orch.core.spoken import say
 from alphaf_orch.runs.find import existing_run
 from alphaf_orch.runs.notify.message import message
 from alphaf_orch.runs.notify.send import checked, readable_by_others, send
@@ -36,7 +35,7 @@ def notify(options: Options, as_json: bool) -> None:
         )
     who = " and ".join(checked(asked))
     if found := readable_by_others(asked):
-        click.echo(f"warning: others can read {found}, which holds the webhook's address: chmod 600 it", err=True)
+        say(f"warning: others can read {found}, which holds the webhook's address: chmod 600 it", err=True)
     told = message("test", paths, "notify", **({} if options.run else {"name": "test", "where": ""}))
     problems = send(asked, told)
     if problems:
@@ -49,4 +48,4 @@ def notify(options: Options, as_json: bool) -> None:
     if as_json:
         answer("notify", {"told": list(checked(asked))})
     else:
-        click.echo(f"told {who}")
+        say(f"told {who}")

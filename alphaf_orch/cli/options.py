@@ -17,6 +17,7 @@ from rich.console import Console
 from alphaf_orch.cli.answer import answer, around
 from alphaf_orch.core.masking import MaskedStream
 from alphaf_orch.core.paths import runs_dir
+from alphaf_orch.core.spoken import say
 from alphaf_orch.core.wording import Language
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -84,6 +85,7 @@ OPTIONS: dict[str, partial[Any]] = {
     ),
     "max_new_tokens": declared("--max-new-tokens", type=click.IntRange(min=1)),
     "dry_run": declared("--dry-run", is_flag=True, help="Render everything, print it, launch nothing."),
+    "full": declared("--full", is_flag=True, help="With --dry-run: show every rendered file and command."),
     "verbose": declared("--verbose", "-v", is_flag=True, help="Stream what the tools print."),
     "warm": declared("--warm/--no-warm", default=None, help="Import the tools once for all stages; on CPU alone."),
     "detach": declared("--detach", is_flag=True, help="Go on without this terminal; `alphaf attach` follows it."),
@@ -100,6 +102,7 @@ class How:
 
     online: bool = False
     dry_run: bool = False
+    full: bool = False
     verbose: bool = False
     detach: bool = False
     wait: bool = False
@@ -141,6 +144,8 @@ def command(name: str | None = None) -> Callable[[Callable[..., None]], click.Co
                 taken: kind(**{field.name: given.pop(field.name) for field in fields(kind) if field.name in given})
                 for taken, kind in kinds.items()
             }
+            if any(isinstance(made, How) and made.full and not made.dry_run for made in objects.values()):
+                raise click.UsageError("--full shows more of a dry run: add --dry-run, or leave it out.")
             if any(isinstance(made, How) and made.detach for made in objects.values()):
                 _detach(as_json=as_json)
             else:
@@ -164,8 +169,8 @@ def _detach(*, as_json: bool) -> None:
     if as_json:
         answer("detached", {"run": str(name), "log": str(log), "holder": str(call.holder) if call else None})
         return
-    click.echo(f"{name}: goes on without this terminal ({call.holder if call else 'it has ended'}), log {log}")
-    click.echo(f"follow it: alphaf attach {name}")
+    say(f"{name}: goes on without this terminal ({call.holder if call else 'it has ended'}), log {log}")
+    say(f"follow it:  alphaf attach {name}")
 
 
 def log_console() -> Console:

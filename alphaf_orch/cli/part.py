@@ -7,6 +7,7 @@ import click
 from alphaf_orch.cli.options import How, command, log_console, with_options
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import detect_machine
+from alphaf_orch.core.spoken import say
 from alphaf_orch.core.wording import Language
 from alphaf_orch.experiments.bakeoff.jobs import ANSWERS, FACTS, do_answers, do_facts
 from alphaf_orch.experiments.bakeoff.plan import stored_bakeoff
@@ -49,7 +50,7 @@ def report_experiment(
     outcomes = record_outcomes(found, paths)
     coming = [f"{each.arm}: {each.error}" for each in outcomes if each.state == "under way"]
     for line in coming:
-        click.echo(f"not over yet: {line}", err=True)
+        say(f"not over yet: {line}", err=True)
     if found.kind == "ablation":
         from alphaf_orch.cli.ablate import report_ablation
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import click
-
 from alphaf_orch.cli.answer import answer
-from alphaf_orch.cli.options import command, out_console, with_options
+from alphaf_orch.cli.options import command, option, out_console, with_options
+from alphaf_orch.cli.plan_view import print_brief
 from alphaf_orch.cli.views import plan_json, print_plan
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.record import read_manifest
+from alphaf_orch.core.spoken import say
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.runs.expected import forecast_of
+from alphaf_orch.runs.lacking_here import lacks
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.status import statuses
 from alphaf_orch.settings.config import RunConfig
@@ -20,19 +21,23 @@ from alphaf_orch.settings.options import Options, settings
 
 @command()
 @with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
-@with_options("trust_remote_code", "allow_pickle", "as_json")
-def plan(options: Options, as_json: bool) -> None:
-    """Show what `alphaf run` would do and why, with every rendered file and command; launches nothing."""
+@with_options("trust_remote_code", "allow_pickle")
+@option("full", help="Every rendered file and command, each line with its source.")
+@with_options("as_json")
+def plan(options: Options, as_json: bool, full: bool) -> None:
+    """Show what `alphaf run` would do and take: stages, rows, steps, time, memory, what lacks; launches nothing."""
     chosen, paths = settings(options)
     machine = machine_of(chosen)
     made = make_plan(chosen, machine, paths.root, Scope(dry=True, merge=True))
-    check_recipe(made, lambda text: click.echo(text, err=True))
+    check_recipe(made, lambda text: say(text, err=True))
     found = statuses(made, read_manifest(paths.manifest))
     expected = forecast_of(made, machine, found)
     if as_json:
         answer("plan", plan_json(made, found, expected))
-    else:
+    elif full:
         print_plan(out_console(), made, found, expected)
+    else:
+        print_brief(out_console(), made, found, expected, lacks(made, machine, found, tools_here=chosen.on == "local"))
 
 
 def machine_of(config: RunConfig) -> Machine:

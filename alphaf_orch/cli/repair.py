@@ -15,6 +15,7 @@ from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.names import named_folder
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.record import copy_of
+from alphaf_orch.core.spoken import say
 from alphaf_orch.core.stored import absent, name_of
 from alphaf_orch.experiments.damage import record_findings
 from alphaf_orch.experiments.experiment import ExperimentPaths, working_on
@@ -41,11 +42,11 @@ def repair(run: str, mend: bool, as_json: bool) -> None:
         answer("repair", told)
         return
     if not found:
-        click.echo(f"nothing is wrong in {run}")
+        say(f"nothing is wrong in {run}")
         return
     if not mend:
         _print(found, "would")
-        click.echo(f"nothing was changed; `alphaf repair {run} --apply` does it" if _mendable(found) else _NOTHING)
+        say(f"nothing was changed; `alphaf repair {run} --apply` does it" if _mendable(found) else _NOTHING)
         return
     if not as_json:
         _print(found, "does")
@@ -58,7 +59,7 @@ def repair(run: str, mend: bool, as_json: bool) -> None:
         )
     if as_json:
         return
-    click.echo(f"mended; `alphaf run --run {run}` goes on" if isinstance(places[0], RunPaths) else "mended")
+    say(f"mended; `alphaf run --run {run}` goes on" if isinstance(places[0], RunPaths) else "mended")
 
 
 _NOTHING = "nothing was changed, and nothing is to be done here but what stands above"
@@ -120,4 +121,4 @@ def _print(found: Iterable[Finding], word: str) -> None:
         name = name_of(each.path)
         place = each.path.relative_to(runs_dir() / name) if name else each.path
         told = f"{word}: {each.remedy}" if each.mend else f"next:  {each.remedy}"
-        click.echo(f"{place}: {each.what}\n  {told}")
+        say(f"{place}: {each.what}\n  {told}")

@@ -9,7 +9,7 @@ import click
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, option, with_options
-from alphaf_orch.core.paths import asked_as, runs_dir
+from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.wording import Language
 from alphaf_orch.experiments.experiment import experiment_paths, is_experiment
 from alphaf_orch.report.card import write_model_card
@@ -40,7 +40,7 @@ def report(runs: tuple[str, ...], output: Path | None, lang: Language, cases: in
     default = chosen[0].html_report if len(chosen) == 1 else runs_dir() / chosen[0].html_report.name
     files = write_report(report_of(chosen, cases), output or default, lang)
     cards = [card for paths in chosen if (card := write_model_card(paths))]
-    _tell([asked_as(paths) for paths in chosen], [*files, *cards], as_json=as_json)
+    _tell([paths.full_name for paths in chosen], [*files, *cards], as_json=as_json)
 
 
 @command()
@@ -54,7 +54,7 @@ def compare(first: str, second: str, output: Path | None, lang: Language, cases:
     before, after = existing_run(first), existing_run(second)
     default = before.comparison_page(after)
     files = write_report(comparison_of(before, after, cases), output or default, lang)
-    _tell([asked_as(before), asked_as(after)], files, as_json=as_json)
+    _tell([before.full_name, after.full_name], files, as_json=as_json)
 
 
 def _tell(runs: Sequence[str], files: Iterable[Path], *, as_json: bool) -> None:

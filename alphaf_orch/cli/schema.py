@@ -10,6 +10,7 @@ import click
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.core.json_schema import Schema, document, of_model
+from alphaf_orch.core.spoken import say
 from alphaf_orch.evaluation.tasks.schema import task_schema
 from alphaf_orch.judging.preset import JudgePreset
 from alphaf_orch.planning.preset_schema import preset_schema
@@ -41,7 +42,7 @@ def schema(name: str | None, as_json: bool) -> None:
     """
     if name is not None:
         click.echo(schema_text(name))
-        click.echo(f"for editors: save it as {name}.schema.json beside your file, whose first line is", err=True)
+        say(f"for editors: save it as {name}.schema.json beside your file, whose first line is", err=True)
         click.echo(header(name), err=True)
         return
     rows = [{"name": each, "of": about} for each, (about, _) in SCHEMAS.items()]
@@ -49,7 +50,7 @@ def schema(name: str | None, as_json: bool) -> None:
         answer("schemas", {"schemas": rows})
         return
     for row in rows:
-        click.echo(f"{row['name']:8} {row['of']}")
+        say(f"{row['name']:8} {row['of']}")
 
 
 def header(name: str) -> str:

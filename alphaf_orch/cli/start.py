@@ -13,11 +13,17 @@ from alphaf_orch.core.signals import AWAITED
 def main() -> None:
     """Run the command; a signal at any moment, or a reader that is gone, ends or harms nothing half-way."""
     signals.begin()  # the first instruction
+    if "_ALPHAF_COMPLETE" in os.environ:  # a shell asks, at each TAB
+        from alphaf_orch.cli.completion import complete
+
+        complete()
+        return
     from alphaf_orch.core.streams import make_lasting
 
     make_lasting()
     from alphaf_orch.cli.main import UNFORESEEN
     from alphaf_orch.cli.main import main as command
+    from alphaf_orch.core.called import here
 
     if AWAITED in os.environ:
         from alphaf_orch.core.calls import take_up
@@ -25,7 +31,7 @@ def main() -> None:
         take_up()
     code = UNFORESEEN
     try:
-        command()
+        command(prog_name=here().alphaf)
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         _say_to_make(code)

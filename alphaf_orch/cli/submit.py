@@ -14,13 +14,16 @@ from rich.console import Console
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.dry_run import print_dry_run
 from alphaf_orch.cli.options import How, log_console, out_console
+from alphaf_orch.cli.plan_view import WORDS
 from alphaf_orch.cli.wait import follow_jobs, so_far
 from alphaf_orch.clusters.chain import named_here
 from alphaf_orch.clusters.jobs import Job, Needs
 from alphaf_orch.clusters.pipelined import File, files_of
 from alphaf_orch.core.command import printable
-from alphaf_orch.core.paths import RunPaths, asked_as
+from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import fingerprint
+from alphaf_orch.core.spoken import say
 from alphaf_orch.planning.context import Scope
 from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.runs import submission
@@ -33,7 +36,6 @@ from alphaf_orch.settings.config import RunConfig
 
 # What a job leaves out of the call that it makes again, with a value behind it or alone: where it runs, how it is told.
 _WITH_VALUE, _ALONE = ("--on",), ("--wait", "--detach", "--dry-run", "--verbose", "-v", "--json", "--quiet", "-q")
-WORDS = "alphaf.words"  # of main: in a command's context: the words that it was called with
 
 
 def site_of(config: RunConfig, on: str | None = None) -> Site | None:
@@ -47,28 +49,28 @@ def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: H
 
     With --dry-run every file is printed, and nothing asked of the scheduler.
     """
-    run = asked_as(paths)
+    run = paths.full_name
     if site.unsaid(config):
-        click.echo(site.unsaid(config), err=True)
+        say(site.unsaid(config), err=True)
     if scope.dry:
         machine = site.machine(config)
         plan = make_plan(config, machine, paths.root, scope)
-        check_recipe(plan, lambda text: click.echo(text, err=True))
+        check_recipe(plan, lambda text: say(text, err=True))
         jobs = run_jobs(plan, run, site)
-        print_dry_run(plan, machine, as_json=how.as_json, jobs=jobs_json(jobs, paths, site) if how.as_json else ())
+        told = jobs_json(jobs, paths, site) if how.as_json else ()
+        print_dry_run(plan, machine, how, tools_here=False, jobs=told)
         if not how.as_json:
-            print_jobs(jobs, paths, site)
+            print_jobs(jobs, paths, site, full=how.full)
         return
-    told_by_jobs(config, site.profile.env, partial(click.echo, err=True))
+    told_by_jobs(config, site.profile.env, partial(say, err=True))
     since = so_far(paths.root)
-    say = _say(how)
-    handed = submission.submit_run(config, paths, scope, run, site, log_console(), say, verbose=how.verbose)
+    handed = submission.submit_run(config, paths, scope, run, site, log_console(), _say(how), verbose=how.verbose)
     _tell(handed, run, since, how)
 
 
 def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Site, how: How) -> None:
     """Submit this very call of `alphaf COMMAND` on a run, named after what it does; with --dry-run print its file."""
-    run = asked_as(paths)
+    run = paths.full_name
     words = said_again(run)
     rest = [word for word in words if word not in ("--run", "-r", run)]
     name = re.sub(r"[^\w.-]", "_", f"{command}-{what}")[:80] + (f"-{fingerprint(rest)[:6]}" if rest else "")
@@ -78,9 +80,9 @@ def submit_call(paths: RunPaths, command: str, what: str, needs: Needs, site: Si
         answer("jobs", {"run": run, "on": str(site.on), "jobs": jobs_json([job], paths, site)})
         return
     if how.dry_run:
-        print_jobs([job], paths, site)
+        print_jobs([job], paths, site, full=True)
         return
-    told_by_jobs(config, site.profile.env, partial(click.echo, err=True))
+    told_by_jobs(config, site.profile.env, partial(say, err=True))
     since = so_far(paths.root)
     _tell(submission.submit_call(paths, job, site, _say(how)), run, since, how)
 
@@ -99,13 +101,19 @@ def said_again(run: str) -> list[str]:
     return found if named else ["--run", run, *found]
 
 
-def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site) -> None:
-    """Print every file that the scheduler would be given, whole, and the command that would hand it over."""
+def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site, *, full: bool) -> None:
+    """Print every file that the scheduler would be given, whole, and the command that would hand it over.
+
+    Without `full` only which jobs these are.
+    """
     console = out_console()
-    for file in files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place):
+    files = files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place)
+    if not full:
+        tell(console, f"{len(jobs)} jobs on {site.on}: {', '.join(job.name for job in jobs)}")
+    for file in files if full else ():
         console.rule(f"{', '.join(job.name for job in file.jobs)} on {site.on}", align="left")
         print_file(console, file)
-    click.echo(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written into the run")
+    say(f"dry run: nothing was submitted to {site.on.scheduler}, and nothing was written into the run")
 
 
 def jobs_json(jobs: Sequence[Job], paths: RunPaths, site: Site) -> list[dict[str, Any]]:
@@ -129,7 +137,7 @@ def print_file(console: Console, file: File) -> None:
 
 def _say(how: How) -> Callable[[str], None]:
     """Return what tells of each job: on stderr, where stdout is JSON's."""
-    return partial(click.echo, err=how.as_json or how.quiet)
+    return partial(say, err=how.as_json or how.quiet)
 
 
 def _tell(handed: Handed, run: str, since: Mapping[RunPaths, int], how: How) -> None:
@@ -150,8 +158,8 @@ def _tell(handed: Handed, run: str, since: Mapping[RunPaths, int], how: How) -> 
 
 def _tell_lines(handed: Handed, run: str, *, waits: bool) -> None:
     for each in handed.live.values():
-        click.echo(f"{each.record.name}: is under way already: {each}")
+        say(f"{each.record.name}: is under way already: {each}")
     if not handed.ids and not handed.live:
-        click.echo(f"run {run}: nothing to submit, all of it is done")
+        say(f"run {run}: nothing to submit, all of it is done")
     elif not waits:
-        click.echo(f"follow it: alphaf logs {run} -f; state: alphaf show {run}; take it back: alphaf cancel {run}")
+        say(f"follow it: `alphaf logs {run} -f`; state: `alphaf show {run}`; take it back: `alphaf cancel {run}`")

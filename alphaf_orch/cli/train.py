@@ -36,6 +36,7 @@ from alphaf_orch.settings.options import Options, default_run_name, settings
     "on",
     "wait",
     "dry_run",
+    "full",
     "detach",
     "verbose",
     "quiet",
@@ -48,7 +49,7 @@ def sft(options: Options, how: How) -> None:
 
 @command()
 @with_options("model", "run", "config", "data", "sets", "gpus", "on_unhealthy", "on_oom", "stall_timeout")
-@with_options("online", "warm", "on", "wait", "dry_run", "detach", "verbose", "quiet", "as_json")
+@with_options("online", "warm", "on", "wait", "dry_run", "full", "detach", "verbose", "quiet", "as_json")
 def dpo(options: Options, how: How) -> None:
     """Preference-tune a run's merged SFT model (the last finished one, unless --run names another) and merge again.
 
@@ -58,7 +59,7 @@ def dpo(options: Options, how: How) -> None:
     named = options.run or (default_run_name(options.model) if options.model else None)
     if not (how.dry_run and options.model):
         paths = existing_run(named) if named else last_finished_sft()
-        named, upstream = paths.name, _upstream(paths, options)
+        named, upstream = paths.full_name, _upstream(paths, options)
     # Here --data and --gpus speak of the DPO.
     meant = replace(
         options, run=named, data=(), dpo_data=options.data, gpus=None, dpo_gpus=options.gpus, default_section="dpo"
@@ -69,7 +70,7 @@ def dpo(options: Options, how: How) -> None:
 @command()
 @with_options("model", "run", "config", "data", "dpo_data", "sets", "gpus", "dpo_gpus", "nodes")
 @with_options("trust_remote_code", "allow_pickle", "on_unhealthy", "on_oom", "stall_timeout", "online", "warm")
-@with_options("on", "wait", "dry_run", "detach", "verbose", "quiet", "as_json")
+@with_options("on", "wait", "dry_run", "full", "detach", "verbose", "quiet", "as_json")
 def run(options: Options, how: How) -> None:
     """Run the whole chain: data, SFT, merge, DPO, merge. What is done is kept; a second call does nothing.
 

@@ -7,6 +7,7 @@ import click
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, out_console, with_options
 from alphaf_orch.cli.views import print_verified, verified_json
+from alphaf_orch.core.spoken import say
 from alphaf_orch.runs.find import existing_run
 from alphaf_orch.runs.whole import record_run, refusal, verify_run
 
@@ -30,7 +31,7 @@ def verify(run: str, record: bool, as_json: bool) -> None:
     if as_json:
         answer("verify", verified_json(found, new))
     elif new:
-        click.echo(f"hashes recorded of: {', '.join(new)}")
+        say(f"hashes recorded of: {', '.join(new)}")
     error = refusal(found, paths)
     if error:
         raise error

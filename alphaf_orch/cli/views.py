@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
-from alphaf_orch.cli.estimate_view import arms_lines, estimate_json, short_lines
+from alphaf_orch.cli.estimate_view import estimate_json, short_lines
 from alphaf_orch.cli.job_view import (
     error_lines,
     failed_lines,
@@ -22,18 +21,16 @@ from alphaf_orch.cli.job_view import (
 )
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
-from alphaf_orch.core.hardware import Machine
-from alphaf_orch.core.progress import clock
-from alphaf_orch.core.record import read_manifest
-from alphaf_orch.estimates.measured import read_measured
+from alphaf_orch.core.progress import clock, tell
+from alphaf_orch.core.spoken import spoken
+from alphaf_orch.core.tables import Table
 from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.inputs.sources import Source, taken_as
 from alphaf_orch.inputs.weights import WeightsState
 from alphaf_orch.planning import allowed
 from alphaf_orch.planning.forecast import Forecast
 from alphaf_orch.planning.plan import Plan
-from alphaf_orch.runs.expected import forecast_of
-from alphaf_orch.runs.status import Status, statuses
+from alphaf_orch.runs.status import Status
 
 if TYPE_CHECKING:  # `alphaf plan` shows no experiment and need not import one
     from alphaf_orch.experiments.experiment import Arm, Experiment
@@ -43,10 +40,11 @@ if TYPE_CHECKING:  # `alphaf plan` shows no experiment and need not import one
 def plan_json(plan: Plan, statuses: Sequence[Status], found: Forecast, scratch: Path | None = None) -> dict[str, Any]:
     """Return the plan with each stage's state, argv and rendered files, and what it will take."""
     return {
-        "run": plan.paths.name,
+        "run": plan.paths.full_name,
         "folder": str(plan.paths.root),
         "model": plan.preset.name,
         "gpus": dict(plan.gpus),
+        "nodes": {section: plan.resolved.nodes(section) for section in plan.gpus},
         "engine": {"name": plan.engine.name, "reason": plan.engine.reason, "offload": plan.engine.offload},
         "data": {section: [_source(source) for source in found] for section, found in plan.sources.items() if found},
         "allowed": {"flags": allowed.given(plan.resolved), "files": [list(each) for each in _let_in(plan)]},
@@ -72,16 +70,12 @@ def print_plan(
     console: Console, plan: Plan, statuses: Sequence[Status], found: Forecast, scratch: Path | None = None
 ) -> None:
     """Print what would run and why, every rendered file, the exact command of each stage, and what it will take."""
-    table = Table("stage", "state", "why", title=f"run {plan.paths.name} ({plan.preset.name})", title_justify="left")
+    table = Table("stage", "state", "why", title=plan_title(plan), title_justify="left")
     for status in statuses:
         table.add_row(status.stage.name, status.state, status.reason)
     console.print(table)
-    if plan.engine.reason:
-        offload = " with what it can put to the CPU" if plan.engine.offload else ""
-        console.out(f"engine: {plan.engine.name}{offload}, {plan.engine.reason}", highlight=False)
-    for line in allowed_lines(plan):
-        console.out(f"allowed by {line}", highlight=False)
-    _print_data(console, plan)
+    for line in (*facts_lines(plan), *data_lines(plan)):
+        tell(console, line)
     shown: set[Path] = set()
     for status in statuses:
         if not status.to_do:
@@ -98,8 +92,22 @@ def print_plan(
             highlight=False,
         )
     for line in short_lines(found):
-        console.out(line, highlight=False)
-    console.print(f"disk needed: about {size(plan.disk_bytes)}", highlight=False)
+        tell(console, line)
+    tell(console, f"disk needed: about {size(plan.disk_bytes)}")
+
+
+def plan_title(plan: Plan) -> str:
+    """Return which run of which model a plan is, and on how many machines where these are several."""
+    nodes = plan.resolved.nodes("sft")
+    on = f" on {nodes} machines" if nodes > 1 else ""
+    return f"run {plan.paths.full_name} ({plan.preset.name}){on}"
+
+
+def facts_lines(plan: Plan) -> list[str]:
+    """Return a line for the engine where it was chosen, and one for each flag that lets something in."""
+    offload = " with what it can put to the CPU" if plan.engine.offload else ""
+    engine = [f"engine: {plan.engine.name}{offload}, {plan.engine.reason}"] if plan.engine.reason else []
+    return [*engine, *(f"allowed by {line}" for line in allowed_lines(plan))]
 
 
 def allowed_lines(plan: Plan) -> list[str]:
@@ -116,19 +124,22 @@ def _source(source: Source) -> dict[str, Any]:
     return {**about, "unused_keys": dict(source.unused or {})}
 
 
-def _print_data(console: Console, plan: Plan) -> None:
-    """Print what each data set was taken as; what of it nothing reads is counted by the data stage where it is not."""
+def data_lines(plan: Plan, most: int | None = None) -> Iterator[str]:
+    """Yield what each data set was taken as, and of its columns nothing reads; of each training `most` at most."""
     for section, found in plan.sources.items():
-        for source in found:
-            console.out(f"{section} data: {source.path}\n  taken as: {taken_as(source)}", highlight=False)
+        for source in found[:most]:
+            yield f"{section} data: {source.path}"
+            yield f"  taken as: {taken_as(source)}"
             if source.nfd_rows:
                 what = f"  {source.nfd_rows:,} rows hold decomposed Hangul (NFD), which costs several times the tokens"
-                console.out(f"{what}: `normalize: NFC` in the config composes it", highlight=False)
+                yield f"{what}: `normalize: NFC` in the config composes it"
             if source.unused:
                 unused = ", ".join(f"{key} ({rows:,} rows)" for key, rows in source.unused.items())
-                console.out(f"  not used: {unused}", highlight=False)
+                yield f"  not used: {unused}"
+        if most and len(found) > most:
+            yield f"{section} data: {len(found) - most} more, {sum(each.rows or 0 for each in found):,} rows in all"
         if section == "sft" and any(source.format == "text" for source in found):
-            console.out("  all of each text is trained on, cut at sequence_len; no turn of a chat is", highlight=False)
+            yield "  all of each text is trained on, cut at sequence_len; no turn of a chat is"
 
 
 def print_run(console: Console, run: Mapping[str, Any]) -> None:
@@ -149,7 +160,7 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
     console.print(table)
     for name, stage in run["stages"].items():
         for finding in stage["watched"]:
-            console.out(f"{name}: step {finding['step']}: {finding['what']}", highlight=False)
+            tell(console, f"{name}: step {finding['step']}: {finding['what']}")
         if stage["retries"]:
             last = stage["retries"][-1]
             console.out(
@@ -158,12 +169,12 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
                 highlight=False,
             )
         for line in requeue_lines(name, stage["state"], stage["requeues"]):
-            console.out(line, highlight=False)
+            tell(console, line)
     for line in (*error_lines(run["stages"]), *waiting_lines(run["stages"], others, run["jobs_note"])):
-        console.out(line, highlight=False)
+        tell(console, line)
     if run["model"]:
-        console.out(f"model: {run['model']}", highlight=False)
-        console.out(f"chat:  alphaf chat {run['run']}", highlight=False)
+        tell(console, f"model: {run['model']}")
+        tell(console, f"chat:  alphaf chat {run['run']}")
 
 
 def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -179,7 +190,7 @@ def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
     for row in rows:
         if "damaged" in row:
-            console.out(f"{row['run']}: {row['damaged']}\n  next:  {row['next']}", highlight=False)
+            tell(console, f"{row['run']}: {row['damaged']}\n  next:  {row['next']}")
 
 
 def print_experiment(console: Console, whole: Mapping[str, Any]) -> None:
@@ -193,17 +204,17 @@ def print_experiment(console: Console, whole: Mapping[str, Any]) -> None:
         table.add_row(arm["arm"], arm["variant"], seed, arm["state"], states)
     console.print(table)
     for job in whole["jobs"]:
-        console.out(f"{job['name']}: {job['state']}, job {job_words(job)}", highlight=False)
+        tell(console, f"{job['name']}: {job['state']}, job {job_words(job)}")
     for arm in whole["arms"]:
         run = arm["run"] or {}
         whole_run = "stages" in run
         lines = [*error_lines(run["stages"]), *failed_lines(stageless(run))] if whole_run else [run.get("damaged")]
         for line in filter(None, lines):
-            console.out(f"[{arm['arm']}] {line}", highlight=False)
+            tell(console, f"[{arm['arm']}] {line}")
     for line in waiting_lines({}, whole["jobs"], whole["jobs_note"]):
-        console.out(line, highlight=False)
+        tell(console, line)
     if whole["report"]:
-        console.out(f"report: {whole['report']}", highlight=False)
+        tell(console, f"report: {whole['report']}")
 
 
 def verified_json(found: Sequence[Verified], recorded: Sequence[str]) -> dict[str, Any]:
@@ -225,11 +236,11 @@ def print_verified(console: Console, part: Verified, root: Path) -> None:
     """Print one line for a part of a run, and one for each of its damaged files with what to do."""
     said = {"no hashes": "no hashes recorded: its form is whole", "damaged": "DAMAGED"}.get(part.state, part.state)
     amount = f" ({part.files} files, {size(part.bytes)})" if part.files else ""
-    console.out(f"{part.name}: {said}{amount}", highlight=False)
+    tell(console, f"{part.name}: {said}{amount}")
     for one in part.damaged:
-        console.out(f"  {one.path.relative_to(root)} {one.what}", highlight=False)
+        tell(console, f"  {one.path.relative_to(root)} {one.what}")
     if part.damaged:
-        console.out(f"  next: {part.fix}", highlight=False)
+        tell(console, f"  next: {part.fix}")
 
 
 def print_arms(console: Console, experiment: Experiment, commands: Callable[[Arm], Sequence[Sequence[str]]]) -> None:
@@ -240,18 +251,7 @@ def print_arms(console: Console, experiment: Experiment, commands: Callable[[Arm
     console.print(table)
     for arm in experiment.arms:
         for command in commands(arm):
-            console.out(f"$ {printable(('alphaf', *command))}", highlight=False)
-
-
-def print_expected(console: Console, plans: Mapping[str, Plan], machine: Machine) -> None:
-    """Print what the arms of an experiment take together, of those stages that are not done."""
-    kept = read_measured()
-    found = {
-        name: forecast_of(plan, machine, statuses(plan, read_manifest(plan.paths.manifest)), kept)
-        for name, plan in plans.items()
-    }
-    for line in arms_lines(found):
-        console.out(line, highlight=False)
+            console.out(spoken(f"$ {printable(('alphaf', *command))}"), highlight=False)
 
 
 def model_json(preset: ModelPreset, state: WeightsState) -> dict[str, Any]:

@@ -7,14 +7,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-import click
-
 from alphaf_orch.cli.job_view import Changes
 from alphaf_orch.cli.logs import output_lines
 from alphaf_orch.cli.options import out_console
 from alphaf_orch.cli.views import print_run
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.signals import CODE
+from alphaf_orch.core.spoken import say
 from alphaf_orch.runs.follow import ASK_S, OWN, Following, begins, code_of, may_go_on, root_of, unheard
 from alphaf_orch.runs.jobs import Told, with_arms
 from alphaf_orch.runs.look import run_json
@@ -23,7 +22,7 @@ from alphaf_orch.runs.standing import Standing
 _POLL_S = 0.3
 _LAST = 20  # lines of what a job printed that never came to alphaf
 _CALL = "$ alphaf job "  # begins what a job says; nobody typed it
-_err = partial(click.echo, err=True)
+_err = partial(say, err=True)
 
 
 def so_far(root: Path) -> Mapping[RunPaths, int]:
@@ -38,19 +37,20 @@ def follow_jobs(
     *,
     say: Callable[[str], None] = _err,
     every_s: float = ASK_S,
+    retold: Collection[str] = (),
 ) -> int:
     """Follow jobs of a run or an experiment until all have ended; return the code that a call here would end with.
 
     `ids` are those meant, else all that the run has; `since` is where their lines begin (so_far), else those of
     whoever works on it now. The scheduler is asked every `every_s` seconds at most. Ctrl-C ends the following alone:
-    the jobs go on, which is said, and the code is 130.
+    the jobs go on, which is said, and the code is 130. `retold` are jobs whose output the caller says itself.
     """
     following = Following(root_of(name), "", begins if since is None else lambda it: since.get(it, 0), every_s=every_s)
     try:
-        told = _followed(following, ids, say)
+        told = _followed(following, ids, say, retold)
     except KeyboardInterrupt:
         left = ", ".join(job.job_id for job in _meant(following.look(), ids) if job.open)
-        say(f"left alone: job {left or 'none'} goes on; alphaf attach {name} follows, alphaf cancel {name} ends it")
+        say(f"left alone: job {left or 'none'} goes on; `alphaf attach {name}` follows, `alphaf cancel {name}` ends it")
         return CODE
     jobs = list(_meant(told, ids))
     arms = following.root.experiment.is_file()
@@ -58,11 +58,13 @@ def follow_jobs(
     if not code and not arms and any(job.job.stage for job in jobs):  # a call here ends with it
         print_run(out_console(), run_json(following.root, told))
     if code:
-        say(f"{name}: not finished; alphaf show {name} says what is, and the same command submits the rest")
+        say(f"{name}: not finished; `alphaf show {name}` says what is, and the same command submits the rest")
     return code
 
 
-def _followed(following: Following, ids: Collection[str] | None, say: Callable[[str], None]) -> Told:
+def _followed(
+    following: Following, ids: Collection[str] | None, say: Callable[[str], None], retold: Collection[str]
+) -> Told:
     changes = Changes()
     while True:
         # Asked first, read then: what is there once all have ended is all of it.
@@ -74,7 +76,7 @@ def _followed(following: Following, ids: Collection[str] | None, say: Callable[[
         for line in changes.lines(told, following.label):
             say(line)
         if over:
-            for line in _unsaid(following, told, ids):
+            for line in _unsaid(following, told, ids, retold):
                 say(line)
             return told
         time.sleep(_POLL_S)
@@ -86,11 +88,11 @@ def _meant(told: Told, ids: Collection[str] | None) -> Iterator[Standing]:
     yield from (job for job in sorted(jobs, key=lambda job: job.job.at) if ids is None or job.job_id in ids)
 
 
-def _unsaid(following: Following, told: Told, ids: Collection[str] | None) -> Iterator[str]:
+def _unsaid(following: Following, told: Told, ids: Collection[str] | None, retold: Collection[str]) -> Iterator[str]:
     meant = list(_meant(told, ids))
     for paths in following.places():
         for job in unheard(paths, told):
-            if job in meant:
+            if job in meant and job.job.name not in retold:
                 yield from output_lines(paths, job, following.label(paths), _LAST)
 
 

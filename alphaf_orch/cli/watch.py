@@ -17,7 +17,7 @@ from alphaf_orch.cli.options import command, out_console, with_options
 from alphaf_orch.cli.watch_view import View, detail, overview
 from alphaf_orch.core import signals
 from alphaf_orch.core.names import named_folder
-from alphaf_orch.core.paths import asked_as, runs_dir
+from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
 from alphaf_orch.experiments.experiment import is_experiment
 from alphaf_orch.runs.find import existing_run
@@ -42,7 +42,7 @@ def watch(run: str | None, once: bool, as_json: bool) -> None:
     if run and is_experiment(run):
         experiment = named_folder(runs_dir(), run).name
     elif run:
-        one = asked_as(existing_run(run))
+        one = existing_run(run).full_name
     console, folder = out_console(), Folder()
     if as_json:
         look = _whole(folder)

@@ -17,6 +17,7 @@ from alphaf_orch.board.described import Run, Stage, epoch
 from alphaf_orch.board.followed import Curve
 from alphaf_orch.board.state import QUIET_S, Snapshot, Working
 from alphaf_orch.core.progress import clock
+from alphaf_orch.core.spoken import spoken
 from alphaf_orch.core.tail import one_line
 
 Curves = Callable[[str, str], Curve | None]
@@ -211,9 +212,8 @@ def _grid(heads: Sequence[str], rows: Sequence[Sequence[Text]], view: View) -> T
 
 
 def _told(text: str, style: str, view: View) -> Text:
-    return Text(
-        view.cut(one_line(text), min(view.width, _FULL_WIDTH)), style=style, no_wrap=True, overflow="crop", end="\n"
-    )
+    told = view.cut(one_line(spoken(text)), min(view.width, _FULL_WIDTH))
+    return Text(told, style=style, no_wrap=True, overflow="crop", end="\n")
 
 
 def _ended(run: Run) -> str:

@@ -85,7 +85,7 @@ def the_submitted(paths: RunPaths, name: str) -> Submitted:
     found = next((job for job in read_submitted(paths) if job.name == name), None)
     if found is None:
         raise RunStateError(
-            f"{paths.name} has no job {name}: it was taken back, or was submitted for another folder",
+            f"{paths.full_name} has no job {name}: it was taken back, or was submitted for another folder",
             where=str(paths.job(name)),
             fix="submit again; ALPHAF_RUNS has to lie on a disk that all machines share",
             code="run.job_not_found",

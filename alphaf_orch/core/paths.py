@@ -84,6 +84,12 @@ class RunPaths(AskedPaths):
         return self.root.name
 
     @property
+    def full_name(self) -> str:
+        """The name that a command takes the run by: of an experiment's arm with that of the experiment."""
+        arm = (self.root.parent / EXPERIMENT_FILE).is_file()
+        return f"{self.root.parent.name}/{self.name}" if arm else self.name
+
+    @property
     def config(self) -> Path:
         """The resolved settings of the run."""
         return self.root / "config.yaml"
@@ -272,9 +278,3 @@ class RunPaths(AskedPaths):
     def counterpart(self, path: Path, other: RunPaths) -> Path:
         """Return where this run has what lies at `path` in another one."""
         return self.root / path.relative_to(other.root)
-
-
-def asked_as(paths: RunPaths) -> str:
-    """Return the name that a command takes the run by: of an experiment's arm with that of the experiment."""
-    arm = (paths.root.parent / EXPERIMENT_FILE).is_file()
-    return f"{paths.root.parent.name}/{paths.name}" if arm else paths.name

@@ -11,12 +11,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import click
-
 from alphaf_orch.core.disk import size, writing
 from alphaf_orch.core.errors import DataError, DiskError
 from alphaf_orch.core.file_kinds import kind_of
 from alphaf_orch.core.paths import cache_dir
+from alphaf_orch.core.spoken import say
 
 FREE_SHARE = 0.5  # ours: of the free disk, at most; a program that never stops writing must not fill it
 FIRST_S = 5.0  # ours: for somebody to begin writing into a FIFO
@@ -87,7 +86,7 @@ def _blocks(place: Path) -> Iterator[bytes]:
                 waiting.poll(1000)
                 silent = time.monotonic() - last
                 if silent > 2 and not told:
-                    click.echo(f"note: waiting for what is written into {place}", err=True)
+                    say(f"note: waiting for what is written into {place}", err=True)
                     told = True
                 if silent > SILENT_S:
                     raise _nothing(place, f"nothing came through {place} for {SILENT_S:.0f} seconds") from None

@@ -156,7 +156,7 @@ def evaluate(evaluation: Evaluation, console: Console, *, verbose: bool) -> Resu
     if sum(map(len, known.values())) == len(evaluation.cells):
         tell(console, f"eval: nothing to do, all scores are in {paths.evaluations}")
     else:
-        what = f"the evaluation of run {paths.name}"
+        what = f"the evaluation of run {paths.full_name}"
         with held(paths.eval_lock, what, heed=paths.stop_wish) as lock_fd:
             # Another call may have ended between the first look and the lock.
             known = known_results(evaluation)

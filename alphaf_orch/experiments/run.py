@@ -16,6 +16,7 @@ from typing import Self
 
 from rich.console import Console
 
+from alphaf_orch.core.called import BY_MAKE, SPELLED
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import runs_dir
 from alphaf_orch.core.processes import Stop, interrupts_noted
@@ -152,7 +153,9 @@ def _run_arm(
     verbose: bool,
 ) -> Outcome:
     started = time.monotonic()
-    env = {**slot.env(), "ALPHAF_RUNS": str(runs_dir()), **passed_on()}
+    # What an arm says is kept as it is written, and respelled and translated when it is shown.
+    plainly = {SPELLED: "alphaf", BY_MAKE: "", "ALPHAF_LANG": "en"}
+    env = {**slot.env(), "ALPHAF_RUNS": str(runs_dir()), **plainly, **passed_on()}
     for command in arm_commands(experiment, arm, paths):
         line = _ArmLine(arm.name, paths.log(arm.name), console, shared.stopped, verbose=verbose)
         argv = (sys.executable, "-m", "alphaf_orch", *command)

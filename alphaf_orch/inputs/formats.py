@@ -12,14 +12,13 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import click
-
 from alphaf_orch.core.cached import data_cache
 from alphaf_orch.core.command import PROGRAM_ENV, capture, child_env, program
 from alphaf_orch.core.disk import said_of_disk, size, writing
 from alphaf_orch.core.errors import DataError
 from alphaf_orch.core.paths import PROGRAMS, cache_dir
 from alphaf_orch.core.record import fingerprint, read_json, write_atomic
+from alphaf_orch.core.spoken import say
 from alphaf_orch.inputs.data import check_file
 from alphaf_orch.inputs.kept import found_once
 from alphaf_orch.inputs.sources import Source, at_revision, file_hash, refuse_pattern
@@ -231,4 +230,4 @@ def _convert(wanted: Wanted, python: str) -> dict[str, Any]:
 def _announce(place: Path) -> None:
     length = place.stat().st_size if place.is_file() else 0
     if length > _LARGE:
-        click.echo(f"note: the rows of {place} are written to the cache once ({size(length)})", err=True)
+        say(f"note: the rows of {place} are written to the cache once ({size(length)})", err=True)

@@ -9,10 +9,9 @@ import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import click
-
 from alphaf_orch.core.disk import size
 from alphaf_orch.core.errors import ModelError
+from alphaf_orch.core.spoken import say
 from alphaf_orch.inputs.kept import SMALL_BYTES, drop_absent, keep, kept, lasting, times
 from alphaf_orch.inputs.model_files import WEIGHTS, shards
 from alphaf_orch.inputs.model_json import model_json
@@ -45,10 +44,7 @@ def folder_identity(folder: Path) -> str:
     files = model_files(folder)
     unread = unread_bytes(files.values())
     if unread > QUICK_BYTES:
-        click.echo(
-            f"model {folder}: reading {size(unread)} once to know its weights; kept until a file changes",
-            err=True,
-        )
+        say(f"model {folder}: reading {size(unread)} once to know its weights; kept until a file changes", err=True)
     digest = hashlib.sha256()
     for name, content in zip(files, _digests(list(files.values())), strict=True):
         digest.update(f"{name}\0{content}\n".encode())

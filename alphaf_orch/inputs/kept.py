@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from alphaf_orch.core.paths import cache_dir
 from alphaf_orch.core.record import read_json
+from alphaf_orch.core.spoken import say
 
 SMALL_BYTES = 1 << 20  # read anew each time, which costs no more than a look at what is kept
 # A change within the tick of a file's own clock leaves its times as they were; the coarsest tick is FAT's.
@@ -74,9 +73,7 @@ def keep(kind: str, file: Path, stat: os.stat_result, facts: Mapping[str, Any]) 
         partial.write_text(json.dumps({"path": str(file.absolute()), **times(stat), **facts}), "utf-8")
         partial.replace(place)
     except OSError as error:
-        click.echo(
-            f"note: {place.parent} cannot be written ({error.strerror}): {file} is read anew next time", err=True
-        )
+        say(f"note: {place.parent} cannot be written ({error.strerror}): {file} is read anew next time", err=True)
 
 
 def drop_absent(kind: str) -> None:

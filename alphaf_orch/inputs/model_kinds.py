@@ -108,7 +108,7 @@ def _adapter(folder: Path) -> Refusal:
     if run.manifest.is_file() and (run.merged(place.name) / "config.json").is_file():
         fix = f"pass the model it was merged into: --model {run.merged(place.name)}"
     elif run.manifest.is_file():
-        fix = f"`alphaf run --run {run.name}` goes on to its merge; then pass {run.merged(place.name)}"
+        fix = f"`alphaf run --run {run.full_name}` goes on to its merge; then pass {run.merged(place.name)}"
     else:
         fix = (
             "merge it into its base once, with peft's merge_and_unload() and save_pretrained() of model and tokenizer"

@@ -80,7 +80,7 @@ def ensure_answers(
     key = _key(model, prompts, reference, max_new_tokens)
     final = paths.answers(model.stage, prompts.name)
     if _lacking(wanted, _glance(final, key)):
-        what = f"the making of answers of run {paths.name}"
+        what = f"the making of answers of run {paths.full_name}"
         with held(paths.answers_lock, what, heed=paths.stop_wish) as lock_fd:
             kept = _kept(final, key, paths, console)  # another call may have ended before the lock
             lacking = _lacking(wanted, kept)

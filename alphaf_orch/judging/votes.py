@@ -64,7 +64,7 @@ def from_samples(paths: RunPaths, task: str, stages: Sequence[str]) -> list[Vote
             raise RunStateError(
                 f"there are no answers of {stage} to {task}" if stages else f"no model was evaluated on {task}",
                 where=str(paths.eval_samples(stage, task)),
-                fix=f"run `alphaf eval --run {paths.name}` first, or name another task with --task",
+                fix=f"run `alphaf eval --run {paths.full_name}` first, or name another task with --task",
                 code="run.not_evaluated",
             )
     for stage in chosen:  # cut samples would be voted on as if they were all

@@ -101,7 +101,7 @@ def forecast(plan: Plan, on: Hardware, done: Collection[str] = (), kept: Sequenc
     rows = {section: known_rows(plan, section, kept) for section in SECTIONS if section in {s.section for s in left}}
     found = [_cost(plan, stage, on, kept, rows[stage.section] if stage.section else None) for stage in left]
     held = max(plan.gpus[section] * plan.resolved.nodes(section) for section in SECTIONS)
-    return Forecast(plan.paths.name, on, tuple(found), held, plan.disk_bytes)
+    return Forecast(plan.paths.full_name, on, tuple(found), held, plan.disk_bytes)
 
 
 def known_rows(plan: Plan, section: Section, kept: Sequence[Measured]) -> Rows | None:

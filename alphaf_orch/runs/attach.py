@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from alphaf_orch.core.calls import Call, read_call
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.holder import SILENT_S, Holder, Signs
-from alphaf_orch.core.paths import RunPaths, asked_as
+from alphaf_orch.core.paths import RunPaths
 
 _POLL_S = 0.2
 _KILLED = 137  # what a shell says of a program that SIGKILL ended
@@ -30,9 +30,9 @@ def attached_call(paths: RunPaths) -> Attached:
     found = read_call(paths.log("alphaf"))
     if found is None:
         raise RunStateError(
-            f"no alphaf has worked on {asked_as(paths)} here",
+            f"no alphaf has worked on {paths.full_name} here",
             where=str(paths.root),
-            fix="alphaf runs lists what there is; one that waits for its turn holds nothing yet",
+            fix="`alphaf runs` lists what there is; one that waits for its turn holds nothing yet",
             code="run.nobody_works",
         )
     return Attached(found.command, found.holder, _KILLED, found)

@@ -142,7 +142,7 @@ def refuse_folder_of_others(each: Working) -> None:
     except KeyError:  # a number without a name
         owner = f"user {folder.stat().st_uid}"
     raise RunStateError(
-        f"what works on {each.paths.name} cannot be asked to stop: you may not write into its folder",
+        f"what works on {each.paths.full_name} cannot be asked to stop: you may not write into its folder",
         where=str(folder),
         fix=f"{owner} can: it is asked by a file there; at work is {each.holder}",
         code="run.not_permitted",

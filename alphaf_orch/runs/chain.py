@@ -81,15 +81,15 @@ def chain_models(paths: RunPaths, stages: Sequence[str] = ()) -> tuple[ChainMode
         entry = read_manifest(paths.manifest)["stages"].get(_MADE_BY.get(missing[0]), {})
         if was_cleaned(entry, paths, model_folder(paths, missing[0])):
             raise RunStateError(
-                f"the {missing[0]} model of run {paths.name} was deleted by `alphaf clean --merged`",
+                f"the {missing[0]} model of run {paths.full_name} was deleted by `alphaf clean --merged`",
                 where=str(paths.manifest),
-                fix=f"`alphaf {missing[0]} --run {paths.name}` merges it anew; finished are: {', '.join(there)}",
+                fix=f"`alphaf {missing[0]} --run {paths.full_name}` merges it anew; finished are: {', '.join(there)}",
                 code="run.model_deleted",
             )
         raise RunStateError(
-            f"the {missing[0]} model of run {paths.name} is not finished",
+            f"the {missing[0]} model of run {paths.full_name} is not finished",
             where=str(paths.manifest),
-            fix=f"finished are: {', '.join(there)}; `alphaf run --run {paths.name}` goes on with the rest",
+            fix=f"finished are: {', '.join(there)}; `alphaf run --run {paths.full_name}` goes on with the rest",
             code="run.unfinished",
         )
     return tuple(_model(paths, name) for name in there if not stages or name in stages)
@@ -116,9 +116,9 @@ def _model(paths: RunPaths, stage: str) -> ChainModel:
         identity = base.weights()
         if identity is None:
             raise RunStateError(
-                f"the base model of run {paths.name} is not made yet",
+                f"the base model of run {paths.full_name} is not made yet",
                 where=base.name,
-                fix=f"`alphaf run --run {paths.name}` makes it",
+                fix=f"`alphaf run --run {paths.full_name}` makes it",
                 code="run.unfinished",
             )
         return ChainModel(stage, base.name, base.revision, identity)
@@ -135,9 +135,9 @@ def merge_scope(config: RunConfig, paths: RunPaths, *, online: bool, dry: bool) 
     section = asked or newest(paths, manifest, SECTIONS) or "sft"
     if section not in finished(paths, manifest):
         raise RunStateError(
-            f"the {section} model of run {paths.name} is not finished",
+            f"the {section} model of run {paths.full_name} is not finished",
             where=str(paths.manifest),
-            fix=f"`alphaf {section} --run {paths.name}` goes on with it, or name another --stage",
+            fix=f"`alphaf {section} --run {paths.full_name}` goes on with it, or name another --stage",
             code="run.unfinished",
         )
     refuse(paths, [stage_name("merge", section)], "look")

@@ -18,9 +18,9 @@ def talk(paths: RunPaths, *, prompt: str | None, system: str | None, max_new_tok
     stage = newest(paths, manifest, MADE)
     if stage is None:
         raise RunStateError(
-            f"run {paths.name} has no finished model",
+            f"run {paths.full_name} has no finished model",
             where=str(paths.root),
-            fix=f"run `alphaf run --run {paths.name}` first",
+            fix=f"run `alphaf run --run {paths.full_name}` first",
             code="run.unfinished",
         )
     model = model_folder(paths, stage, manifest)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaf_orch.core.errors import RunStateError
-from alphaf_orch.core.paths import RunPaths, asked_as
+from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.stages import MERGE_MODELS, MERGES, STAGE_ORDER, Stage, stage_name
 from alphaf_orch.runs.sums import Damaged, How, found_damage
@@ -67,10 +67,10 @@ def refuse(paths: RunPaths, stages: Collection[str], how: How) -> None:
     for name in stages:
         if name in hurt:
             raise RunStateError(
-                f"{name} of run {paths.name} is damaged: {told(hurt[name], paths.root)}",
+                f"{name} of run {paths.full_name} is damaged: {told(hurt[name], paths.root)}",
                 where=str(hurt[name][0].path),
-                fix=f"`alphaf verify {asked_as(paths)}` names all that is; bring the files back from a copy, or"
-                f" `alphaf run --run {asked_as(paths)}` sets them aside and makes them anew",
+                fix=f"`alphaf verify {paths.full_name}` names all that is; bring the files back from a copy, or"
+                f" `alphaf run --run {paths.full_name}` sets them aside and makes them anew",
                 code="run.damaged",
             )
 

@@ -29,7 +29,7 @@ def existing_run(name: str) -> RunPaths:
     raise RunStateError(
         f"there is no run {name}",
         where=str(runs_dir()),
-        fix=f"use one of: {known}; or start one with alphaf run",
+        fix=f"use one of: {known}; or start one with `alphaf run`",
         code="run.not_found",
     )
 
@@ -62,7 +62,7 @@ def newest_run() -> RunPaths:
     found = all_runs()
     if not found:
         raise RunStateError(
-            "there is no run yet", where=str(runs_dir()), fix="start one with alphaf run", code="run.not_found"
+            "there is no run yet", where=str(runs_dir()), fix="start one with `alphaf run`", code="run.not_found"
         )
     return found[-1]
 
@@ -79,7 +79,7 @@ def last_finished_sft(
         try:
             entry = read_manifest(paths.manifest)["stages"].get(_MERGED, {})
         except RunStateError as error:
-            damaged.append((_age(paths), paths.name, error))
+            damaged.append((_age(paths), paths.full_name, error))
             continue
         if entry.get("state") == "done":
             done.append((entry.get("ended") or "", paths))
@@ -111,8 +111,8 @@ def finished_sft(paths: RunPaths) -> str:
     if state == "done":
         state = f"done, its merge is {merge.get('state', 'not started')}"
     raise RunStateError(
-        f"the SFT of run {paths.name} is not finished: {state}",
+        f"the SFT of run {paths.full_name} is not finished: {state}",
         where=str(paths.manifest),
-        fix=f"run `alphaf sft --run {paths.name}`: it goes on where it stopped",
+        fix=f"run `alphaf sft --run {paths.full_name}`: it goes on where it stopped",
         code="run.unfinished",
     )

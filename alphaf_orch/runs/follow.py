@@ -38,7 +38,7 @@ def root_of(name: str) -> RunPaths:
         root = named_folder(root, part)
     if not root.is_dir():
         raise RunStateError(
-            f"there is no run {name}", where=str(root), fix="alphaf runs lists what there is", code="run.not_found"
+            f"there is no run {name}", where=str(root), fix="`alphaf runs` lists what there is", code="run.not_found"
         )
     return RunPaths(root)
 

@@ -127,7 +127,7 @@ def _as_submitted(config: RunConfig, paths: RunPaths, record: Submitted, machine
     stage = next((stage for stage in plan.stages if stage.name == record.stage), None)
     if stage is None or (stage.fingerprint != said["fingerprint"] and not plan.prepares):
         raise RunStateError(
-            f"{record.stage} of run {paths.name} would be made from other inputs than those it was submitted with:"
+            f"{record.stage} of run {paths.full_name} would be made from other inputs than those it was submitted with:"
             " the run's settings or its data changed since",
             where=str(paths.config),
             fix="give the command again that submitted it; nothing was changed",

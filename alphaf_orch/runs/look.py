@@ -29,7 +29,7 @@ def run_or_damage(paths: RunPaths, told: Told | None = None) -> dict[str, Any]:
         return run_json(paths, told)
     except RunStateError as error:
         return {
-            "run": paths.name,
+            "run": paths.full_name,
             "folder": str(paths.root),
             "damaged": error.what,
             "next": error.fix,
@@ -60,7 +60,7 @@ def run_json(paths: RunPaths, told: Told | None = None) -> dict[str, Any]:
         if name in hurt:
             stages[name] |= {"state": "damaged", "error": damage(hurt[name], paths.root), "code": "run.damaged"}
     return {
-        "run": paths.name,
+        "run": paths.full_name,
         "folder": str(paths.root),
         "base": manifest.get("model"),
         "base_model": manifest.get("base_model"),

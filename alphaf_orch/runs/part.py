@@ -24,7 +24,7 @@ def up_to_the_last(found: Sequence[Status], only: Collection[str] | None) -> lis
 def missing(status: Status, paths: RunPaths) -> RunStateError:
     """Return the error of a stage that has to be there before those that are meant, and is not."""
     return RunStateError(
-        f"{status.stage.name} of run {paths.name} has to be there first, and is not: {status.reason}",
+        f"{status.stage.name} of run {paths.full_name} has to be there first, and is not: {status.reason}",
         where=str(paths.manifest),
         fix="give the command again that submitted this: it submits what is missing, in order",
         code="run.unfinished",

@@ -93,7 +93,7 @@ def lacking(tool: str, installed: Mapping[str, str]) -> list[str]:
 
 def check_machine(plan: Plan, pending: Sequence[Stage]) -> dict[str, dict[str, str]]:
     """Return the versions in each tool's environment; raise HardwareError or ToolError for disk or tools it lacks."""
-    require(rooms(disk_left(plan, pending), f"run {plan.paths.name}"))
+    require(rooms(disk_left(plan, pending), f"run {plan.paths.full_name}"))
     versions: dict[str, dict[str, str]] = {}
     for stage in pending:
         python = stage.argv[0]

@@ -59,7 +59,7 @@ _RECORDED_ENV = re.compile(r"(HF_|CUDA_|NCCL_|WANDB_|MLFLOW_|AXOLOTL_|UNSLOTH_|A
 @contextlib.contextmanager
 def locked(paths: RunPaths) -> Iterator[int]:
     """Hold the run; raise RunStateError where another process has it or a tool of an earlier one lives on."""
-    with held(paths.lock, f"the run {paths.name}", heed=paths.stop_wish) as lock_fd, interrupts_told(paths):
+    with held(paths.lock, f"the run {paths.full_name}", heed=paths.stop_wish) as lock_fd, interrupts_told(paths):
         yield lock_fd
 
 

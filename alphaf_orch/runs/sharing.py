@@ -31,7 +31,7 @@ def turn(stage: Stage, paths: RunPaths, say: Callable[[str], None]) -> Iterator[
     folder = cache_dir() / "making" if shared else paths.root.parent / ".stages"
     # What is built has a place of its own; what is fetched is known by its name.
     key = fingerprint(list(map(str, stage.outputs))) if shared and stage.outputs else stage.fingerprint
-    who = f"run {paths.name}" if shared else paths.name
+    who = f"run {paths.full_name}" if shared else paths.full_name
     other = "another run" if shared else "another arm"
 
     def tell(name: str) -> None:

@@ -24,7 +24,7 @@ from alphaf_orch.runs.status import Status, hashed
 def say_cached(console: Console, plan: Plan, found: Sequence[Status]) -> None:
     """Say that nothing is to do, and what of it is damaged all the same."""
     names = [status.stage.name for status in found]
-    tell(console, f"run {plan.paths.name}: nothing to do, {', '.join(names)} are done")
+    tell(console, f"run {plan.paths.full_name}: nothing to do, {', '.join(names)} are done")
     for status in found:
         if status.state == "damaged":
             say_kept(console, status)

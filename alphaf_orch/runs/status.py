@@ -161,7 +161,7 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
         lost = checkpoints.beyond_the_end(stage.checkpoints) if stage.checkpoints else None
         if lost and status.to_do:
             raise RunStateError(
-                f"{stage.name} of run {plan.paths.name} stands at {lost.name}, beyond its planned end, and no"
+                f"{stage.name} of run {plan.paths.full_name} stands at {lost.name}, beyond its planned end, and no"
                 " checkpoint up to there is left (earlier versions trained a step more at each try)",
                 where=str(lost.parent),
                 fix=f"move {lost.parent} away and give the command again to train it anew, or use --run NEW",
@@ -169,7 +169,7 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
             )
         if status.state == "damaged" and status.to_do and status.reason.endswith(_NO_CHECKPOINT):
             raise RunStateError(
-                f"{stage.name} of run {plan.paths.name} is damaged: {status.reason}",
+                f"{stage.name} of run {plan.paths.full_name} is damaged: {status.reason}",
                 where=str(stage.outputs[0]),
                 fix=f"bring the file back from a copy; or, to train it from its beginning, move {stage.outputs[0]} away"
                 " and give the same command",
@@ -177,7 +177,7 @@ def safe_statuses(plan: Plan, manifest: Mapping[str, Any]) -> tuple[Status, ...]
             )
         if status.state == "changed":
             raise RunStateError(
-                f"{stage.name} of run {plan.paths.name} was made from other inputs\n"
+                f"{stage.name} of run {plan.paths.full_name} was made from other inputs\n"
                 + difference(stage, manifest["stages"][stage.name]),
                 where=str(plan.paths.manifest),
                 fix=_other_inputs(stage, manifest["stages"][stage.name]),

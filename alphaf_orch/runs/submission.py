@@ -214,7 +214,7 @@ def _check_here(plan: Plan, names: Sequence[str | None], site: Site, console: Co
     if site.tools_here:
         check_machine(plan, pending)
     else:
-        require(rooms(disk_left(plan, pending), f"run {plan.paths.name}"))
+        require(rooms(disk_left(plan, pending), f"run {plan.paths.full_name}"))
     if any(stage.name == "sft" for stage in pending):
         check_recipe(plan, partial(tell, console), launches=site.tools_here)
 

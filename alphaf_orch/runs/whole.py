@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alphaf_orch.core.errors import RunStateError
-from alphaf_orch.core.paths import RunPaths, asked_as
+from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.planning.stages import SECTIONS, STAGE_ORDER, stage_name
 from alphaf_orch.runs import checkpoints
@@ -78,7 +78,7 @@ def refusal(found: Sequence[Verified], paths: RunPaths) -> RunStateError | None:
     if not broken:
         return None
     return RunStateError(
-        f"{len(broken)} of the files of run {paths.name} are not what was written",
+        f"{len(broken)} of the files of run {paths.full_name} are not what was written",
         where=str(broken[0].path),
         fix=next(each.fix for each in found if each.damaged),
         code="run.damaged",
@@ -96,7 +96,7 @@ def _stage(name: str, entry: Mapping[str, Any], paths: RunPaths, manifest: Mappi
 
 
 def _next(name: str, found: Iterable[Damaged], paths: RunPaths) -> str:
-    asked = asked_as(paths)
+    asked = paths.full_name
     if any(one.needed for one in found):
         return (
             f"bring the files back from a copy, or `alphaf run --run {asked}`, which sets them aside and makes {name}"

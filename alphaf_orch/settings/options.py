@@ -95,7 +95,7 @@ def settings(options: Options) -> tuple[RunConfig, RunPaths]:
         values = {}
     if not model and not values:
         raise ConfigError(
-            f"run {paths.name} does not exist and no model is named",
+            f"run {paths.full_name} does not exist and no model is named",
             where="--model",
             fix="say --model NAME to start it",
             code="config.nothing_named",

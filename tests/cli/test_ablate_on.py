@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from fake_scheduler import FakeScheduler, stand_in
 
+from alphaf_orch.cli.wait import follow_jobs
 from alphaf_orch.clusters.scheduler import JobState
 from alphaf_orch.clusters.submitted import happened, note
 from alphaf_orch.core.hardware import detect_machine
-from alphaf_orch.core.paths import runs_dir
+from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.experiments.experiment import experiment_paths, read_record
 from alphaf_orch.experiments.outcomes import read_outcomes
@@ -263,12 +264,28 @@ def test_with_parallel_an_arm_waits_for_the_end_of_the_one_before(ablate, site):
 
 
 def test_a_dry_run_prints_every_file_and_writes_nothing(ablate, site):
-    said = ablate(*GRID, "--dry-run")
+    assert "#!/bin/sh" not in ablate(*GRID, "--dry-run")
+    said = ablate(*GRID, "--dry-run", "--full")
     assert said.count("#!/bin/sh") == 12
     assert "accelerate_sft.yaml" in said
     assert said.rstrip().endswith("dry run: 12 jobs; nothing was submitted to slurm, and nothing was written")
     assert not experiment_paths("실험").root.exists()
     assert site.asked == []
+
+
+def test_who_waits_reads_the_report_once_also_where_an_arm_failed(ablate, site, alphaf, fake, monkeypatch):
+    def followed(*args, **named):
+        fake.behave(dpo={"when": f"/{arms()[1]}/", "then": "fail"})
+        codes = work_off(site, alphaf, monkeypatch)
+        assert codes["실험:report"] == 7
+        outputs = RunPaths(experiment_paths("실험").root).job_output("report")
+        outputs.write_text("verdict: 표와 결론\n", encoding="utf-8")  # what the scheduler kept of the job
+        return follow_jobs(*args, **named)
+
+    monkeypatch.setattr("alphaf_orch.cli.arms.follow_jobs", followed)
+    said = ablate(*GRID, "--wait", code=7)
+    assert "표와 결론" not in said, said
+    assert said.count("report.html\n") == 1, said
 
 
 @pytest.mark.parametrize("words", [GRID, ("bakeoff", "--models", "tiny,smollm2", "--data", "sample")])
@@ -293,7 +310,7 @@ def test_twelve_arms_under_two_seeds_cost_one_call_a_job_and_little_time(ablate,
 
 def test_arms_of_several_machines_are_for_a_scheduler_alone(site, alphaf, tmp_path):
     (tmp_path / "h100.yaml").write_text("scheduler: slurm\ngpus_per_node: 8\ngpu: NVIDIA H100 80GB HBM3\n", "utf-8")
-    words = ("ablate", "lora_r=8,16", "--model", "eeve", "--gpus", "8", "--nodes", "2", "--dry-run")
+    words = ("ablate", "lora_r=8,16", "--model", "eeve", "--gpus", "8", "--nodes", "2", "--dry-run", "--full")
     there = alphaf(*words, "--on", f"slurm:{tmp_path / 'h100.yaml'}")
     assert there.exit_code == 0, there.output
     assert there.output.count("Needs(role='train', gpus=8, nodes=2)") == 2

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alphaf_orch.core.errors import ConfigError, DataError
-from alphaf_orch.core.several import CODE, found_in, raise_all, told_together
+from alphaf_orch.core.several import found_in, raise_all, told_together
 from alphaf_orch.programs.mistakes import SHOWN
 from alphaf_orch.settings.config import build_config
 from alphaf_orch.settings.options import Options, settings
@@ -46,7 +46,7 @@ def test_several_are_one_error_of_the_firsts_kind_in_the_order_of_the_lines() ->
     assert [part.what for part in found.parts] == ["하나", "둘"]
     again = told_together([found, error("셋", "설정.yaml", code="config.b")])
     assert len(again.parts) == 3
-    assert again.code == CODE
+    assert again.code == "config.several_mistakes"
 
 
 def test_the_first_of_many_are_told_and_the_rest_is_counted() -> None:

@@ -138,7 +138,7 @@ def _refuse_other_result(tried: Sequence[Candidate], paths: RunPaths) -> None:
     fingerprints = {candidate.plan.stages[-1].fingerprint for candidate in tried}
     if paths.merged_models.exists() and entry.get("fingerprint") not in fingerprints:
         raise RunStateError(
-            f"run {paths.name} has a merged model of other settings already",
+            f"run {paths.full_name} has a merged model of other settings already",
             where=str(paths.merged_models),
             fix="keep it, or move it away and sweep again",
             code="run.other_settings",

@@ -113,7 +113,7 @@ def chain_blocks(run: RunData) -> list[Block]:
         found.append(Note(join([named(PROCESSES, name), Label("아직 실행하지 않음", "not run yet")])))
     if not run.scored:
         text = Label(
-            "평가 결과가 아직 없습니다. alphaf eval 명령이 만듭니다.", "No scores yet; alphaf eval makes them."
+            "평가 결과가 아직 없습니다. `alphaf eval` 명령이 만듭니다.", "No scores yet; `alphaf eval` makes them."
         )
         found.append(Note(text))
     return found

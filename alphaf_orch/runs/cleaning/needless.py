@@ -11,7 +11,7 @@ from typing import Any
 
 from alphaf_orch.core.errors import AlphafError, RunStateError
 from alphaf_orch.core.lock import held
-from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, asked_as, runs_dir
+from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.places import freed, last_used
 from alphaf_orch.core.record import read_manifest, stored_json
 from alphaf_orch.core.shapes import Experiment
@@ -77,7 +77,7 @@ def of_run(paths: RunPaths, *, merged: bool) -> Found:
     With `merged` also the models of the chain that only its next stage read.
     """
     arm = (paths.root.parent / EXPERIMENT_FILE).is_file()
-    name = asked_as(paths)
+    name = paths.full_name
     kept = _why_kept(paths, arm=arm) or in_use(paths)
     if kept:
         return Found(paths, name, kept=(kept,))

@@ -160,7 +160,7 @@ class Leader:
 @contextlib.contextmanager
 def leading(paths: RunPaths, seat: Seat, nodes: int, patience: float, say: Say) -> Iterator[Leader]:
     """Lead the other machines through what is done inside; however that ends, they are told and end too."""
-    lock = held(paths.node_lock(0), f"machine 0 of the run {paths.name}", heed=paths.stop_wish)
+    lock = held(paths.node_lock(0), f"machine 0 of the run {paths.full_name}", heed=paths.stop_wish)
     with lock, Voice(paths, 0, seat.job, patience) as voice:
         voice.say("works")
         try:

@@ -13,7 +13,7 @@ from alphaf_orch.core.disk import disk_error
 from alphaf_orch.core.errors import AlphafError, RunStateError
 from alphaf_orch.core.holder import job_id_of
 from alphaf_orch.core.masking import mask
-from alphaf_orch.core.paths import RunPaths, asked_as
+from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import clock, read_metrics
 from alphaf_orch.core.record import latest, now, read_manifest
 from alphaf_orch.core.tail import one_line
@@ -92,7 +92,7 @@ class Message:
 def message(event: Event, paths: RunPaths, command: str = "", **facts: Any) -> Message:
     """Return what is told of a run at this moment, by whoever works on it here."""
     job = job_id_of(os.environ) or os.environ.get("SKYPILOT_TASK_ID", "")  # or a task that the user wrote himself
-    about = {"name": asked_as(paths), "where": str(paths.root)}
+    about = {"name": paths.full_name, "where": str(paths.root)}
     # Of a Slurm node the name that its users know, which need not be that of the machine.
     about |= {"host": os.environ.get("SLURMD_NODENAME") or platform.node(), "job_id": job, "at": now()}
     return Message(event=event, command=command, **{**about, **facts})

@@ -64,7 +64,14 @@ def told(call: Callable[[], Any]) -> NoReturn:
         code = call()
     except click.exceptions.Abort:
         code = 1
-        failed("Interrupted", "interrupt.stopped", 1, "alphaf was interrupted", "the command line", "the same command again")
+        failed(
+            "Interrupted",
+            "interrupt.stopped",
+            1,
+            "alphaf was interrupted",
+            "the command line",
+            "the same command again",
+        )
     except click.ClickException as error:
         code = error.exit_code
         _failed(error)

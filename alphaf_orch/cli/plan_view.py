@@ -31,12 +31,14 @@ WORDS = "alphaf.words"  # of main: in a command's context: the words that it was
 _SOURCES = 4  # data sets of a training that are named
 _ARMS = 16  # arms that have a row of their own
 _MANY = 3  # things that lack
+_STAGE_HEADS = ("stage", "state", "rows", "steps", "time", "memory", "why")
+_ARM_HEADS = ("arm", "stages", "steps", "time", "memory")
 
 
 def print_brief(console: Console, plan: Plan, found: Sequence[Status], costs: Forecast, lacking: Sequence[str]) -> None:
     """Print a plan without its files and commands: what each stage takes, the data, what lacks, the sum."""
     by_name = {cost.name: cost for cost in costs.stages}
-    table = _table("stage", "state", "rows", "steps", "time", "memory", "why", title=plan_title(plan))
+    table = Table(*_STAGE_HEADS, title=plan_title(plan), title_justify="left")
     for status in found:
         cost = by_name.get(status.stage.name, StageCost(status.stage.name, memory_basis="", time_basis=""))
         table.add_row(status.stage.name, spoken(status.state), *amounts(cost), spoken(status.reason))
@@ -60,7 +62,7 @@ def print_arms_end(
     costs = {name: forecast_of(plan, machine(plan), found[name], kept) for name, plan in plans.items()}
     for name, plan in plans.items() if how.full and tools_here else ():
         print_plan(console, plan, found[name], costs[name])
-    table = _table("arm", "stages", "steps", "time", "memory", title="in all")
+    table = Table(*_ARM_HEADS, title="in all", title_justify="left")
     for name, forecast in list(costs.items())[:_ARMS]:
         table.add_row(name, spoken(_stages(found[name])), *_arm_amounts(forecast))
     if len(costs) > _ARMS:
@@ -107,7 +109,3 @@ def _arm_amounts(costs: Forecast) -> tuple[str, str, str]:
     widest = max(costs.trainings, key=lambda cost: cost.peak.value if cost.peak else 0, default=None)
     steps = " + ".join(steps for _, steps, _, _ in each if steps)
     return steps, time_and_hours(costs), amounts(widest)[3] if widest else ""
-
-
-def _table(*heads: str, title: str) -> Table:
-    return Table(*heads, title=title, title_justify="left")

@@ -165,7 +165,7 @@ class Template:
         return found.groupdict() if found and not self._swallows(found) else None
 
     def _swallows(self, found: re.Match[str]) -> bool:
-        """Whether what it begins with is a text with a mark and more behind, of which it has none: two texts, not one."""
+        """Whether what it begins with is a text with a mark and more behind, and it has no mark itself: two texts."""
         literal, name = self._parts[0]
         if literal or name is None or self._marked:
             return False

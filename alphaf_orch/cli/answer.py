@@ -64,7 +64,14 @@ def told(call: Callable[[], Any]) -> NoReturn:
         code = call()
     except click.exceptions.Abort:
         code = 1
-        failed("Interrupted", "interrupted", 1, "alphaf was interrupted", "the command line", "the same command again")
+        failed(
+            "Interrupted",
+            "interrupt.stopped",
+            1,
+            "alphaf was interrupted",
+            "the command line",
+            "the same command again",
+        )
     except click.ClickException as error:
         code = error.exit_code
         _failed(error)
@@ -99,7 +106,7 @@ def _failed(error: click.ClickException) -> None:
         return
     context = getattr(error, "ctx", None)
     where = context.command_path if context else "alphaf"
-    code = f"usage.{_snake(kind)}" if kind != "UsageError" else "usage"
+    code = f"usage.{_snake(kind)}" if kind != "UsageError" else "usage.wrong"
     failed(kind, code, error.exit_code, error.format_message(), where, f"{where} --help says what it takes")
 
 

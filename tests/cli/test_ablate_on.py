@@ -264,7 +264,8 @@ def test_with_parallel_an_arm_waits_for_the_end_of_the_one_before(ablate, site):
 
 
 def test_a_dry_run_prints_every_file_and_writes_nothing(ablate, site):
-    said = ablate(*GRID, "--dry-run")
+    assert "#!/bin/sh" not in ablate(*GRID, "--dry-run")
+    said = ablate(*GRID, "--dry-run", "--full")
     assert said.count("#!/bin/sh") == 12
     assert "accelerate_sft.yaml" in said
     assert said.rstrip().endswith("dry run: 12 jobs; nothing was submitted to slurm, and nothing was written")
@@ -309,7 +310,7 @@ def test_twelve_arms_under_two_seeds_cost_one_call_a_job_and_little_time(ablate,
 
 def test_arms_of_several_machines_are_for_a_scheduler_alone(site, alphaf, tmp_path):
     (tmp_path / "h100.yaml").write_text("scheduler: slurm\ngpus_per_node: 8\ngpu: NVIDIA H100 80GB HBM3\n", "utf-8")
-    words = ("ablate", "lora_r=8,16", "--model", "eeve", "--gpus", "8", "--nodes", "2", "--dry-run")
+    words = ("ablate", "lora_r=8,16", "--model", "eeve", "--gpus", "8", "--nodes", "2", "--dry-run", "--full")
     there = alphaf(*words, "--on", f"slurm:{tmp_path / 'h100.yaml'}")
     assert there.exit_code == 0, there.output
     assert there.output.count("Needs(role='train', gpus=8, nodes=2)") == 2

@@ -6,7 +6,7 @@ import re
 import pytest
 from measurements import H100, REPORT
 
-from alphaf_orch.cli import views
+from alphaf_orch.cli import plan_view
 from alphaf_orch.cli.estimate_view import duration
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.record import write_manifest
@@ -250,7 +250,7 @@ def test_a_dry_run_of_an_experiment_says_what_a_plan_says(alphaf):
 
 def test_what_was_measured_is_read_once_for_all_arms(alphaf, monkeypatch):
     reads = []
-    for module in (forecast_module, views):
+    for module in (forecast_module, plan_view):
         monkeypatch.setattr(module, "read_measured", lambda: reads.append(1) or (), raising=False)
     assert alphaf("ablate", "neftune", "--model", "tiny", "--seeds", "3", "--dry-run").exit_code == 0
     assert len(reads) == 1

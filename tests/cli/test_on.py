@@ -296,7 +296,8 @@ def test_without_slurm_nothing_is_written(site, alphaf, monkeypatch, tmp_path):
 def test_a_dry_run_prints_every_file_whole_and_asks_nobody(site):
     site.scheduler.gone = site.scheduler.silent = True
     said = site(
-        "run", "--model", "tiny", "--run", "시험", "--config", str(site.fake.config), "--on", site.on, "--dry-run"
+        *("run", "--model", "tiny", "--run", "시험", "--config", str(site.fake.config), "--on", site.on),
+        *("--dry-run", "--full"),
     )
     for name in CHAIN:
         assert f"# {site.paths().job_script(name, 'sbatch')}" in said
@@ -397,7 +398,7 @@ def test_a_plan_is_made_for_the_machines_that_the_settings_name(site, tmp_path):
     site.profile.write_text("gpus_per_node: 1\n")
     config = tmp_path / "c.yaml"
     config.write_text(f"model: smollm2\non: {site.on}\n", "utf-8")
-    said = site("plan", "--config", str(config))
+    said = site("plan", "--config", str(config), "--full")
     assert "--mixed_precision bf16" in said
     assert "--cpu " not in said
 

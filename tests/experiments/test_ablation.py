@@ -120,7 +120,10 @@ def test_a_dry_run_shows_the_one_line_and_starts_nothing(alphaf, tmp_path):
     assert [line.split("#")[0].strip() for line in changed] == [
         "--- sft.yaml", "-neftune_noise_alpha: null", "+neftune_noise_alpha: 45",
     ]  # fmt: skip
-    assert "$ alphaf eval --run ablate-neftune-tiny/neftune_noise_alpha-45.s43 --stages sft" in said.output
+    assert "$ " not in said.output
+    whole = alphaf("ablate", "neftune", "--model", "tiny", "--seeds", "2", "--dry-run", "--full").output
+    assert "$ alphaf eval --run ablate-neftune-tiny/neftune_noise_alpha-45.s43 --stages sft" in whole
+    assert whole.count("neftune_noise_alpha: 45  # yours; the recipe has null") == 3  # of the proof, and of two arms
     assert not (tmp_path / "실행").exists()
 
 

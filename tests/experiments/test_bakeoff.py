@@ -71,7 +71,7 @@ def test_the_command_refuses_an_unknown_model_and_writes_nothing(alphaf, tmp_pat
 
 
 def test_a_dry_run_shows_the_same_commands_for_every_arm_and_writes_nothing(alphaf, tmp_path: Path) -> None:
-    done = alphaf("bakeoff", "--models", ",".join(MODELS), "--name", "trio", "--limit", "4", "--dry-run")
+    done = alphaf("bakeoff", "--models", ",".join(MODELS), "--name", "trio", "--limit", "4", "--dry-run", "--full")
     assert done.exit_code == 0, done.output
     for name in MODELS:
         assert f"--run trio/{name} --config" in done.output

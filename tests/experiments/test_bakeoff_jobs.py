@@ -34,7 +34,7 @@ def test_a_bake_off_of_three_models_shares_nothing_and_asks_beside_its_arms(alph
     scheduler = stand_in(monkeypatch)
     (tmp_path / "site.yaml").write_text("scheduler: slurm\n", encoding="utf-8")
     done = alphaf("bakeoff", "--models", ",".join(bakeoff_runs.MODELS), "--name", "비교", "--limit", "4", "--dry-run",
-                  "--on", f"slurm:{tmp_path / 'site.yaml'}")  # fmt: skip
+                  "--full", "--on", f"slurm:{tmp_path / 'site.yaml'}")  # fmt: skip
     assert done.exit_code == 0, done.output
     jobs = [line.removeprefix("# ").split(" Needs")[0] for line in done.output.splitlines() if " Needs(" in line]
     own = ("data", "preprocess", "sft", "merge_sft", "eval-finance-ko-general-ko", "answers")

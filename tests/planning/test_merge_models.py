@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import stat
 import struct
@@ -485,7 +486,9 @@ def test_a_merged_model_is_asked_under_its_own_and_its_partner_s_template(swept,
 
 def test_a_dry_sweep_launches_and_writes_nothing(swept, alphaf):
     root, fake = swept
-    done = alphaf(*SWEEP, "--dry-run")
+    brief = alphaf(*SWEEP, "--dry-run").stdout
+    assert "weight: 0.3  # yours" not in brief and re.search(r"weight-0.3 +│ 1 to do", brief), brief
+    done = alphaf(*SWEEP, "--dry-run", "--full")
     assert done.exit_code == 0, done.output
     assert "weight: 0.3  # yours" in done.stdout
     tried = json.loads(alphaf(*SWEEP, "--dry-run", "--json").stdout)["candidates"]

@@ -217,7 +217,7 @@ def test_who_is_not_told_which_machine_it_is_starts_nothing_and_may_look(machine
     assert "which of the 2 machines this is, nobody says" in said
     assert "ALPHAF_NODE_RANK" in said
     assert fake.calls() == []
-    code, said = machines.end(machines.start(None, "run", "--dry-run"))
+    code, said = machines.end(machines.start(None, "run", "--dry-run", "--full"))
     assert code == 0
     assert "--num_machines 2" in said.replace("\n", " ")
 

@@ -100,7 +100,10 @@ def test_a_bad_value_of_the_config_file_is_told_with_its_line(tmp_path):
         settings(Options(config=file))
     assert caught.value.where == str(file)
     told = caught.value.what.splitlines()[1:]
-    assert [line.partition(":")[0].strip() for line in told] == ["line 4, key sft.learning_rate", "line 6, key dpo.beta"]
+    assert [line.partition(":")[0].strip() for line in told] == [
+        "line 4, key sft.learning_rate",
+        "line 6, key dpo.beta",
+    ]
     with pytest.raises(ConfigError) as caught:
         settings(Options(config=file, sets=("learning_rate=2e-4",)))
     assert caught.value.where == f"{file} line 6, key dpo.beta"

@@ -59,7 +59,7 @@ class Source(TypedDict):
     """A data set: what it was taken as, and keys of its rows that nothing reads."""
 
     path: str
-    taken_as: str
+    taken_as: str | None
     rows: int | None
     unused_keys: dict[str, int]
 
@@ -99,6 +99,7 @@ class Plan(TypedDict):
     folder: str
     model: str
     gpus: dict[str, int]
+    nodes: dict[str, int]
     engine: Engine
     data: dict[str, list[Source]]
     allowed: Allowed

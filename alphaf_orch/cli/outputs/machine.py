@@ -24,49 +24,10 @@ class Model(TypedDict):
     detail: str
 
 
-class UnreadablePreset(TypedDict):
-    """A preset that cannot be read: what is wrong, where, and what to do."""
-
-    name: str
-    what: str
-    where: str
-    next: str
-    code: str
-
-
 class Models(TypedDict):
     """The presets that there are."""
 
     models: list[Model]
-    unreadable: list[UnreadablePreset]
-
-
-class Init(TypedDict):
-    """A folder to start from: the files that were written, and the next commands."""
-
-    folder: str
-    files: list[str]
-    next: list[str]
-
-
-class Schema(TypedDict):
-    """The JSON schema of a YAML file that editors check it by."""
-
-    name: str
-    document: dict[str, Any]
-
-
-class ListedSchema(TypedDict):
-    """A schema that there is, and of what."""
-
-    name: str
-    of: str
-
-
-class Schemas(TypedDict):
-    """The schemas that `alphaf schema NAME` prints."""
-
-    schemas: list[ListedSchema]
     unreadable: list[Unreadable]
 
 
@@ -95,6 +56,13 @@ class SchemaOf(TypedDict):
     of: str
 
 
+class Schema(TypedDict):
+    """The JSON schema of a YAML file that editors check it by."""
+
+    name: str
+    document: dict[str, Any]
+
+
 class Schemas(TypedDict):
     """The schemas that there are."""
 
@@ -112,7 +80,7 @@ class Machine(TypedDict):
 
 
 class Check(TypedDict):
-    """One check: what was seen, what to do, and the exit code that it alone would give."""
+    """One check: what was seen, what to do, and the exit code and identifier that it alone would give."""
 
     name: str
     subject: str
@@ -120,6 +88,7 @@ class Check(TypedDict):
     evidence: str
     fix: str
     exit_code: int
+    code: str
     values: dict[str, Any]
 
 

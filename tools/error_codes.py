@@ -42,7 +42,6 @@ _SAYS = {
     "data.line_too_long": "the line is longer than any row",
     "*.several_mistakes": "several mistakes of one file or command, each with its line",
     "data.several_mistakes": "rows with mistakes of several kinds, listed by kind and line",
-    "*.several_mistakes": "several mistakes of a file, each with its line",
     "data.nothing_came": "nothing came through a pipe",
     "data.poor_quality": "a share of the rows is damaged text (docs/data.md)",
     "model.unknown_name": "no model has that name",

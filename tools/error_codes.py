@@ -40,7 +40,6 @@ _SAYS = {
     "config.port_unusable": "the port is in use, or may not be taken",
     "config.tokenizers_differ": "the tokenizers of a merge cannot be made one",
     "data.line_too_long": "the line is longer than any row",
-    "*.several_mistakes": "several mistakes of one file or command, each with its line",
     "data.several_mistakes": "rows with mistakes of several kinds, listed by kind and line",
     "data.nothing_came": "nothing came through a pipe",
     "data.poor_quality": "a share of the rows is damaged text (docs/data.md)",

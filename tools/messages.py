@@ -56,6 +56,43 @@ _YAML = (
     "found undefined alias",
     "but found another document",
 )
+# Single words of states and columns, which no template tells from a name.
+_WORDS = (
+    *("new", "cached", "resume", "changed", "damaged", "done", "failed", "interrupted", "not started", "under way"),
+    *("queued", "running", "requeued", "cancelled", "unknown", "ready", "build", "missing", "incomplete", "ok", "warn"),
+    *(
+        "fail",
+        "skip",
+        "DAMAGED",
+        "whole",
+        "stage",
+        "stages",
+        "state",
+        "rows",
+        "steps",
+        "step",
+        "tokens",
+        "time",
+        "loss",
+    ),
+    *("memory", "why", "arm", "arms", "variant", "seed", "seeds", "run", "base", "started", "model", "size", "licence"),
+    *(
+        "context",
+        "template",
+        "weights",
+        "suite",
+        "suites",
+        "task",
+        "score",
+        "data",
+        "candidate",
+        "place",
+        "total",
+        "sum",
+    ),
+    *("peak", "overall", "prompts", "wins", "ties", "losses", "all", "files", "sweep", "built", "experiment", "fits"),
+    *("none", "nothing", "no", "yes", "warning", "note", "error", "next", "lacks", "name", "what", "cache", "in all"),
+)
 _SHOWN = frozenset({"spoken", "RowError"})  # whose literals are messages whatever their length
 _NO_MESSAGES = ("locale", "schemas", "programs/models", "programs/warm", "programs/architectures", "report")
 
@@ -156,9 +193,8 @@ class _Messages(ast.NodeVisitor):
             self.generic_visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        if any(
-            isinstance(each, ast.Call) and getattr(each.func, "id", "") == "command" for each in node.decorator_list
-        ):
+        made = (each.func for each in node.decorator_list if isinstance(each, ast.Call))
+        if any(getattr(each, "id", getattr(each, "attr", "")) in {"command", "group"} for each in made):
             for paragraph in (ast.get_docstring(node) or "").split("\n\n"):  # its help
                 self.found[_escaped(" ".join(paragraph.split()))] = None
         self.generic_visit(node)
@@ -237,7 +273,7 @@ def of_libraries() -> list[str]:
 
 def of_sources() -> dict[str, list[str]]:
     """Return the templates of all messages by catalogue; one that several packages have is the first one's."""
-    catalogues: dict[str, list[str]] = {"click": of_click(), "libraries": of_libraries()}
+    catalogues: dict[str, list[str]] = {"words": list(_WORDS), "click": of_click(), "libraries": of_libraries()}
     seen = {text for found in catalogues.values() for text in found}
     for package in sorted(each for each in PACKAGE.iterdir() if each.is_dir() and each.name != "__pycache__"):
         found: list[str] = []

@@ -23,9 +23,9 @@ from alphaf_orch.core.errors import StageError
 from alphaf_orch.core.hardware import detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
+from alphaf_orch.core.shown import Table
 from alphaf_orch.core.signals import CODE
 from alphaf_orch.core.spoken import say
-from alphaf_orch.core.tables import Table
 from alphaf_orch.experiments.bakeoff.jobs import answers_job, facts_job
 from alphaf_orch.experiments.bakeoff.plan import (
     PROMPTS,

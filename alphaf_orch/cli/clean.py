@@ -17,9 +17,8 @@ from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.names import named_folder
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir, runs_dir
 from alphaf_orch.core.places import freed
-from alphaf_orch.core.progress import tell
+from alphaf_orch.core.shown import Table, show_line
 from alphaf_orch.core.spoken import say
-from alphaf_orch.core.tables import Table
 from alphaf_orch.runs.cleaning import caches
 from alphaf_orch.runs.cleaning.needless import Found, arms, everywhere, in_use, of_run
 from alphaf_orch.runs.cleaning.remove import clean_run
@@ -159,7 +158,7 @@ def _print(
         console.print(table)
     for each in found:
         for reason in each.kept:
-            tell(console, f"kept: {each.name}: {reason}")
+            show_line(console, f"kept: {each.name}: {reason}")
     if shown:
         _print_caches(console, entries, gone)
 
@@ -179,10 +178,10 @@ def _print_caches(console: Console, entries: Sequence[caches.Entry], gone: Seque
         table.add_row(cache.name, "", size(cache.size), used_, "", f"{cache.folder}: not ours; {cache.fix}")
     if table.row_count:
         console.print(table)
-        tell(console, f"ours are in {cache_dir()}; --older-than 30d and --max-size 50G bound them")
+        show_line(console, f"ours are in {cache_dir()}; --older-than 30d and --max-size 50G bound them")
     for entry in gone:
         name = f"{entry.kind}/{entry.name}"
-        tell(console, f"goes: {name}, {size(entry.size)}, last used {_day(entry.used)}")
+        show_line(console, f"goes: {name}, {size(entry.size)}, last used {_day(entry.used)}")
 
 
 def _table(*names: str) -> Table:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from alphaf_orch.core.progress import tell
-from alphaf_orch.core.tables import Table
+from alphaf_orch.core.shown import Table, show_line
 from alphaf_orch.experiments.ablation.detect import Outlook
 from alphaf_orch.scores.power import POWER, planned, rows_needed
 
@@ -33,10 +32,10 @@ def print_outlook(console: Console, found: Outlook, points: float, seeds: int) -
         seen = f"{100 * planned(basis, count, found.tests):.1f} points"
         table.add_row(f"{count}{asked}", seen, f"{needed:,}" if needed else "no number of rows", note)
     console.print(table)
-    tell(console, f"needed: {needed_words(found, wanted)}")
-    tell(console, f"noise of the rows: {found.rows_from}")
-    tell(console, f"noise of the seeds: {found.seeds_from}")
-    tell(console, "nothing was trained; leave --detect out to run the experiment")
+    show_line(console, f"needed: {needed_words(found, wanted)}")
+    show_line(console, f"noise of the rows: {found.rows_from}")
+    show_line(console, f"noise of the seeds: {found.seeds_from}")
+    show_line(console, "nothing was trained; leave --detect out to run the experiment")
 
 
 def seeds_shown(seeds: int) -> list[int]:

@@ -9,8 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from alphaf_orch.core.disk import size
-from alphaf_orch.core.progress import tell
-from alphaf_orch.core.tables import Table
+from alphaf_orch.core.shown import Table, show_line
 from alphaf_orch.estimates.cost import StageCost
 from alphaf_orch.estimates.ranges import Range, total_if_known
 from alphaf_orch.planning.forecast import Forecast
@@ -105,9 +104,9 @@ def estimate_json(found: Forecast, rate: float | None = None) -> dict[str, Any]:
 
 def print_estimate(console: Console, found: Forecast, engine: str = "", rate: float | None = None) -> None:
     """Print each stage's amount and time, each training's memory by part, and the sum."""
-    tell(console, _on(found))
+    show_line(console, _on(found))
     if engine:
-        tell(console, f"engine: {engine}")
+        show_line(console, f"engine: {engine}")
     table = Table("stage", "rows", "steps", "tokens", "time", "known from")
     for cost in found.stages:
         table.add_row(
@@ -122,12 +121,12 @@ def print_estimate(console: Console, found: Forecast, engine: str = "", rate: fl
     _print_memory(console, found.trainings)
     for cost in found.trainings:
         for line in _about(cost):
-            tell(console, line)
-    tell(console, f"disk: about {size(found.disk_bytes)}")
-    tell(console, f"in all: {_sum(found.seconds, found.gpu_hours, found.gpus)}")
+            show_line(console, line)
+    show_line(console, f"disk: about {size(found.disk_bytes)}")
+    show_line(console, f"in all: {_sum(found.seconds, found.gpu_hours, found.gpus)}")
     if rate is not None:
         price = found.gpu_hours.times(rate) if found.gpu_hours else None
-        tell(console, f"price: {_ranged(price, _money) or 'not known'} at {rate:g} a GPU-hour")
+        show_line(console, f"price: {_ranged(price, _money) or 'not known'} at {rate:g} a GPU-hour")
 
 
 def _on(found: Forecast) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
 from collections.abc import Iterable
+from typing import IO, Any
 
 import click
 
@@ -36,6 +38,18 @@ class SpokenHelp(click.HelpFormatter):
     def getvalue(self) -> str:
         """Return all that was written."""
         return super().getvalue().replace(_FILLER, "")
+
+
+def show_usage(error: click.UsageError, file: IO[Any] | None = None) -> None:
+    """Print what is wrong with a command line as click does, in the reader's language."""
+    out = file or sys.stderr
+    if error.ctx:
+        click.echo(error.ctx.get_usage(), file=out)
+        if error.ctx.help_option_names:
+            click.echo(
+                spoken(f"Try '{error.ctx.command_path} {error.ctx.help_option_names[0]}' for help.") + "\n", file=out
+            )
+    click.echo(spoken(f"Error: {error.format_message()}"), file=out)
 
 
 def _meaning(text: str) -> str:

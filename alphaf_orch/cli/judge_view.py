@@ -8,8 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from alphaf_orch.core.progress import tell
-from alphaf_orch.core.tables import Table
+from alphaf_orch.core.shown import Table, show_line
 
 
 def percent(estimate: Mapping[str, Any]) -> str:
@@ -70,4 +69,4 @@ def _print(console: Console, lines: dict[str, str], summary: Mapping[str, Any], 
     shown = [*({"judge": summary["judge"], **asked, **lines, "unreadable": unreadable}).items()]
     shown += [("why", cause) for cause in causes] + [("tokens", counted), ("files", str(folder))]
     for name, text in shown:
-        tell(console, f"{name}: {text}")
+        show_line(console, f"{name}: {text}")

@@ -15,13 +15,15 @@ from typing import Any
 import click
 
 from alphaf_orch import __version__
-from alphaf_orch.cli.help import SpokenHelp
+from alphaf_orch.cli.help import SpokenHelp, show_usage
 from alphaf_orch.core.masking import mask
 
 # What is made while a command starts stays: to look through it for garbage again and again is 20 of its 500 ms.
 gc.set_threshold(100_000, 20, 20)
 
+# What click says of a command line and in its help is said in the reader's language; its own way there is gettext's.
 click.Context.formatter_class = SpokenHelp
+click.UsageError.show = show_usage  # type: ignore[method-assign, assignment]
 UNFORESEEN = 70  # EX_SOFTWARE of sysexits.h
 
 # Each command's place, and the sentence that its help begins with: the list of commands imports none of them.

@@ -25,8 +25,8 @@ from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
+from alphaf_orch.core.shown import Table, show_line
 from alphaf_orch.core.spoken import say
-from alphaf_orch.core.tables import Table
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.sweep.choice import Choice
 from alphaf_orch.experiments.sweep.run import Candidate, Swept, candidates, failed, run_sweep, states
@@ -194,7 +194,7 @@ def _print_choice(swept: Swept, choice: Choice, paths: RunPaths, how: How) -> No
         _print_rated(console, choice)
     for file in files:
         console.out(str(file), highlight=False)
-    tell(console, f"model: {swept.published}")
+    show_line(console, f"model: {swept.published}")
 
 
 def _print_rated(console: Console, choice: Choice) -> None:
@@ -207,4 +207,4 @@ def _print_rated(console: Console, choice: Choice) -> None:
         table.add_row(f"{rated.name}{mark}", f"{rated.overall:.3f}", *values, *compared)
     console.print(table)
     for line in explained(choice):
-        tell(console, line)
+        show_line(console, line)

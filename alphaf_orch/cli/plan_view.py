@@ -15,10 +15,9 @@ from alphaf_orch.cli.views import data_lines, facts_lines, plan_title, print_pla
 from alphaf_orch.core.disk import existing, size
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import runs_dir
-from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import read_manifest
+from alphaf_orch.core.shown import Table, show_line
 from alphaf_orch.core.spoken import spoken
-from alphaf_orch.core.tables import Table
 from alphaf_orch.estimates.cost import StageCost
 from alphaf_orch.estimates.measured import read_measured
 from alphaf_orch.planning.forecast import Forecast
@@ -44,7 +43,7 @@ def print_brief(console: Console, plan: Plan, found: Sequence[Status], costs: Fo
         table.add_row(status.stage.name, spoken(status.state), *amounts(cost), spoken(status.reason))
     console.print(table)
     for line in (*facts_lines(plan), *data_lines(plan, _SOURCES), *short_lines(costs)):
-        tell(console, line)
+        show_line(console, line)
     print_end(console, lacking, [], plan.disk_bytes)
 
 
@@ -79,16 +78,16 @@ def print_end(
 ) -> None:
     """Print what lacks, what all takes, and with which words the same command shows every file."""
     for each in lacking[:_MANY]:
-        tell(console, f"lacks: {each}")
+        show_line(console, f"lacks: {each}")
     if len(lacking) > _MANY:
-        tell(console, f"lacks: {len(lacking) - _MANY} more, which a launch would tell")
+        show_line(console, f"lacks: {len(lacking) - _MANY} more, which a launch would tell")
     for line in lines:
-        tell(console, line)
+        show_line(console, line)
     if disk is not None:
         free = shutil.disk_usage(existing(runs_dir())).free
-        tell(console, f"disk needed: about {size(disk)}, {size(free)} are free")
+        show_line(console, f"disk needed: about {size(disk)}, {size(free)} are free")
     if not full:
-        tell(console, f"in full:  {same_words('--full')}")
+        show_line(console, f"in full:  {same_words('--full')}")
 
 
 def same_words(*more: str) -> str:

@@ -49,6 +49,7 @@ _VALUES = {
     "span": r"(?:an? |\d).*?",  # numbers in words: `a whole number of 1 or more`
 }
 _BEHIND = r"(?:(?:: |; |, | \().*?)?"  # of two values side by side the second may be said of the first
+_BARE, _FEW = 12, 3  # ours: a value with so few letters behind it has at most so many words, as `71.6 GiB free`
 _DEPTH = 4  # ours: a message in a message in a message; what is deeper stays as it is
 
 
@@ -165,11 +166,16 @@ class Template:
         return found.groupdict() if found and not self._swallows(found) else None
 
     def _swallows(self, found: re.Match[str]) -> bool:
-        """Whether what it begins with is a text with a mark and more behind, and it has no mark itself: two texts."""
+        """Whether what it begins with is a text with a mark and more behind, and it has no mark itself: two texts.
+
+        Or more words than are said before so few letters.
+        """
         literal, name = self._parts[0]
-        if literal or name is None or self._marked:
+        if literal or name is None:
             return False
-        return _MARKED.search(found[name]) is not None
+        if self.literal < _BARE and len(found[name].split()) > _FEW:
+            return True
+        return not self._marked and _MARKED.search(found[name]) is not None
 
     def filled(self, values: dict[str, str]) -> str:
         """Return what is said instead, with the values in it."""

@@ -1,11 +1,11 @@
-"""A table whose title, headers and cells are said in the reader's language."""
+"""What a command shows as its result: tables and lines, said in the reader's language."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from rich import table
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 
 from alphaf_orch.core.spoken import spoken
 
@@ -23,6 +23,11 @@ class Table(table.Table):
     def add_row(self, *cells: RenderableType | None, **settings: Any) -> None:
         """Add a row, its texts said in the reader's language."""
         super().add_row(*map(_said, cells), **settings)
+
+
+def show_line(console: Console, text: str) -> None:
+    """Print a line of a result; what stands in brackets is no markup, and a path is not broken."""
+    console.print(spoken(text), highlight=False, soft_wrap=True, markup=False)
 
 
 def _said(shown: Any) -> Any:

@@ -47,6 +47,7 @@ _SAYS = {
     "data.poor_quality": "a share of the rows is damaged text (docs/data.md)",
     "model.unknown_name": "no model has that name",
     "model.unknown_template": "axolotl knows no chat template of that name",
+    "*.several_mistakes": "several mistakes told in one go, each with its place",
     "disk.broken": "the disk failed (input/output error)",
     "disk.file_too_large": "a file became larger than the disk, or `ulimit -f`, allows",
     "disk.full": "the disk is full",

@@ -56,7 +56,8 @@ def size(count: float, digits: int = 1) -> str:
         if round(value, digits if unit else 0) < 1024:
             break
         value, unit = value / 1024, larger
-    return f"{value:.{digits}f} {unit}" if unit else _bytes(round(value))
+    number = round(value)
+    return f"{value:.{digits}f} {unit}" if unit else f"{number} byte{'s' if number != 1 else ''}"
 
 
 def sizes(one: int, other: int) -> tuple[str, str]:
@@ -69,7 +70,7 @@ def sizes(one: int, other: int) -> tuple[str, str]:
 
 
 def _bytes(number: int) -> str:
-    return f"{number:,} byte{'s' if number != 1 else ''}"
+    return f"{number:,} bytes"
 
 
 @contextlib.contextmanager

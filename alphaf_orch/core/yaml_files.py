@@ -100,7 +100,8 @@ def parse_document(
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         twice = "is given twice" in str(error.problem)
-        what = str(error.problem) if twice else f"{subject}not valid YAML: {error.problem}"
+        told = "" if subject.endswith("is ") else subject  # `the config is`, of which a key is no more to be said
+        what = f"{told}{error.problem}" if twice else f"{subject}not valid YAML: {error.problem}"
         fix = "keep one of the two" if twice else "mend that line"
         raise ConfigError(
             what, where=f"{where} line {line}", fix=fix, code="config.given_twice" if twice else "config.invalid_yaml"

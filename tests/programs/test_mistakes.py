@@ -20,7 +20,7 @@ def test_no_mistake_raises_nothing() -> None:
 
 def test_a_single_mistake_is_told_in_its_own_words() -> None:
     mistakes = Mistakes("/자료/가.csv", "row")
-    mistakes.add(7, "messages[1].content is blank", fix="Mend it.", key="messages[1].content")
+    mistakes.add(7, "messages[1].content is blank", fix="Mend it.", code="data.blank", key="messages[1].content")
     error = told(mistakes)
     assert (error.what, error.where, error.fix) == (
         "messages[1].content is blank",
@@ -34,9 +34,13 @@ def several(first: int, last: int, start: int = 0) -> Mistakes:
     for number in range(first, last):
         if number % 5:
             key = f"messages[{number % 3}].content"
-            mistakes.add(number - start, f"{key} is blank", fix="Correct or delete this row.", key=key)
+            mistakes.add(
+                number - start, f"{key} is blank", fix="Correct or delete this row.", code="data.blank", key=key
+            )
         else:
-            mistakes.add(number - start, "invalid JSON: Expecting value (column 1)", fix="Write JSON")
+            mistakes.add(
+                number - start, "invalid JSON: Expecting value (column 1)", fix="Write JSON", code="data.invalid_json"
+            )
     return mistakes
 
 
@@ -73,6 +77,6 @@ def test_parts_of_a_file_tell_the_same_as_the_whole() -> None:
 def test_memory_is_bounded_by_the_kinds_of_rubbish() -> None:
     mistakes = Mistakes("가")
     for number in range(5000):
-        mistakes.add(number, f"role is 'x{number}'", fix="mend")
+        mistakes.add(number, f"role is 'x{number}'", fix="mend", code="data.unknown_role")
     assert len(mistakes) == 5000
     assert len(mistakes.kinds) <= 1001

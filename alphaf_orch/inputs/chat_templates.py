@@ -98,7 +98,7 @@ def template_of(settings: Mapping[str, Any], folder: Path | None) -> ChatTemplat
             f"the chat template {wrong}",
             where=place,
             fix="mend the template; docs/chat-templates.md has one to begin with",
-            code="template.not_as_trained",
+            code="config.template_unusable",
         )
     return ChatTemplate(name, text, tails, taken, eos, _tokens(folder, settings, special), dropped)
 

@@ -179,7 +179,7 @@ def test_a_bundle_names_the_sum_that_its_installer_is_told(told, tmp_path, monke
         (("runs", "--no-such"), 2, "NoSuchOption", "usage.no_such_option"),
         (("modles",), 2, "NoSuchCommand", None),
         (("estimate", "--gpus", "many"), 2, "BadParameter", "usage.bad_parameter"),
-        (("clean", "r", "--caches"), 2, "UsageError", "usage"),
+        (("clean", "r", "--caches"), 2, "ConfigError", "config.not_together"),
         (("chat", RUN), 2, "NoSuchOption", "usage.no_such_option"),
     ],
 )

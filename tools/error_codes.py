@@ -171,7 +171,9 @@ def _title(domain: str, kind: type[AlphafError] | None) -> str:
 def _row(code: str, found: list[Site]) -> str:
     messages = dict.fromkeys(text.splitlines()[0] for site in found for text in site.messages)
     shown = "<br>".join(f"`{_in_cell(message)}`" for message in messages)
-    modules = ", ".join(f"`{module.removesuffix('.py')}`" for module in dict.fromkeys(site.module for site in found))
+    modules = ", ".join(
+        f"`{module.removesuffix('.py').replace('/', '.')}`" for module in dict.fromkeys(site.module for site in found)
+    )
     return f"| `{code}` | {shown or _SAYS.get(code, 'the words of its cause')} | {modules} |"
 
 

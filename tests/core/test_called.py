@@ -107,7 +107,7 @@ def test_make_is_said_as_it_was_called():
 
 def test_an_error_says_it_so_and_keeps_it_as_it_was(monkeypatch, capsys):
     monkeypatch.setattr("alphaf_orch.core.called.here", lambda: PATH)
-    error = RunStateError("there is no run", where="x", fix="`alphaf runs` lists what there is")
+    error = RunStateError("there is no run", where="x", fix="`alphaf runs` lists what there is", code="run.not_found")
     error.show()
     assert "next:  `/opt/한글 환경/bin/alphaf runs` lists" in capsys.readouterr().err
     assert "`alphaf runs`" in error.message

@@ -68,7 +68,7 @@ def test_the_json_keeps_its_keys(examined):
     assert report["format"] == doctor.FORMAT == 1
     assert set(report) == {"format", "alphaf", "time", "seconds", "state", "exit_code", "machine", "checks"}
     assert set(report["machine"]) == {"gpus", "cpus", "driver", "driver_cuda", "nvml_error"}
-    keys = {"name", "subject", "state", "evidence", "fix", "exit_code", "values"}
+    keys = {"name", "subject", "state", "evidence", "fix", "exit_code", "code", "values"}
     assert all(set(check) == keys for check in report["checks"])
     assert list(dict.fromkeys(check["name"] for check in report["checks"])) == [
         "python", "attention", "driver", "torch_gpus", "bf16", "compiler", "headers", "libcuda", "triton_cache", "card",

@@ -333,8 +333,8 @@ def test_a_stall_is_told_once(tmp_path, teller, monkeypatch):
 @pytest.mark.parametrize(
     ("on", "error", "event"),
     [
-        (["stall"], Stalled("sft: no progress", where="w", fix="f"), "stall"),
-        (["failure", "stall"], Stalled("sft: no progress", where="w", fix="f"), "failure"),
+        (["stall"], Stalled("sft: no progress", where="w", fix="f", code="stage.stalled"), "stall"),
+        (["failure", "stall"], Stalled("sft: no progress", where="w", fix="f", code="stage.stalled"), "failure"),
         (["stall"], StageError("x", where="w", fix="f", code="stage.x"), None),
         (["failure"], GoesOnLater("later", where="w", fix="f", code="interrupt.x"), None),
         (["requeue"], GoesOnLater("later", where="w", fix="f", code="interrupt.x"), "requeue"),

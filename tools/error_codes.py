@@ -41,6 +41,7 @@ _SAYS = {
     "config.tokenizers_differ": "the tokenizers of a merge cannot be made one",
     "data.line_too_long": "the line is longer than any row",
     "data.several_mistakes": "rows with mistakes of several kinds, listed by kind and line",
+    "*.several_mistakes": "several mistakes of a file, each with its line",
     "data.nothing_came": "nothing came through a pipe",
     "data.poor_quality": "a share of the rows is damaged text (docs/data.md)",
     "model.unknown_name": "no model has that name",

@@ -91,7 +91,7 @@ def _free_name(name: str, folders: Sequence[Path]) -> str:
             f"{name!r} is no name for a preset",
             where="--name",
             fix="use letters, digits, '_', '-' and '.' only, starting with a letter or digit",
-            code="model.bad_preset_name",
+            code="config.bad_preset_name",
         ) from None
     there = [folder for folder in folders if os.path.lexists(folder / f"{found}.yaml")]
     if there or found in preset_names(folders):
@@ -104,7 +104,7 @@ def _taken(name: str, file: Path) -> ConfigError:
         f"there is a preset {name}, and nothing is overwritten",
         where=str(file),
         fix="give another name with --name",
-        code="model.preset_exists",
+        code="config.preset_exists",
     )
 
 

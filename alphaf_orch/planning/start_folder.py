@@ -84,7 +84,7 @@ def _used(folder: Path, what: str) -> ConfigError:
         f"there is {what} of that name, and nothing is overwritten",
         where=str(folder),
         fix="name a new folder",
-        code="init.folder_in_use",
+        code="config.folder_taken",
     )
 
 

@@ -43,7 +43,7 @@ def _unknown_metrics(file: TaskFile) -> Iterator[ConfigError]:
             f"lm-eval has no metric {name}{nearest(name, metrics())}",
             where=file.place("metric_list", str(number), "metric"),
             fix=f"use one of {', '.join(metrics())}; or compute it in a process_results (docs/own-benchmarks.md)",
-            code="task.unknown_metric",
+            code="config.unknown_metric",
         )
 
 
@@ -55,7 +55,7 @@ def _unknown_aggregations(file: TaskFile) -> Iterator[ConfigError]:
                 f"lm-eval has no aggregation {name}{nearest(name, aggregations())}",
                 where=file.place("metric_list", str(number), "aggregation"),
                 fix=f"use one of {', '.join(aggregations())}, or a !function",
-                code="task.unknown_aggregation",
+                code="config.unknown_aggregation",
             )
 
 
@@ -68,7 +68,7 @@ def _bad_templates(file: TaskFile) -> Iterator[ConfigError]:
                 f"{key} is no template: {error.message}",
                 where=file.where(key),
                 fix="write a column's name in double braces: {{question}}",
-                code="task.bad_template",
+                code="config.bad_task_template",
             )
 
 
@@ -85,7 +85,7 @@ def _unknown_columns(file: TaskFile) -> Iterator[ConfigError]:
                 f"{key}: the rows have no column {name}{nearest(name, there)}",
                 where=file.where(key),
                 fix=f"use one of {', '.join(sorted(there))}",
-                code="task.unknown_column",
+                code="config.unknown_column",
             )
     for key, name in alone.items():
         if name not in there and nearest(name, there):
@@ -93,7 +93,7 @@ def _unknown_columns(file: TaskFile) -> Iterator[ConfigError]:
                 f"{key} is the text {name} for every row, for the rows have no such column{nearest(name, there)}",
                 where=file.where(key),
                 fix=f"use one of {', '.join(sorted(there))}; a text that is meant as it is stands in a template",
-                code="task.unknown_column",
+                code="config.unknown_column",
             )
 
 

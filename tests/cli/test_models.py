@@ -104,7 +104,7 @@ def test_models_add_writes_a_preset_that_loads_and_plans(alphaf: Any, tmp_path: 
     assert "alphaf plan --model 우리-모델-2B" in made.stdout
     monkeypatch.setenv("ALPHAF_TEMPLATES", str(tmp_path / "템플릿"))
     assert "우리-모델-2B" in alphaf("models").stdout
-    planned = alphaf("plan", "--model", "우리-모델-2B", "--data", "sample")
+    planned = alphaf("plan", "--model", "우리-모델-2B", "--data", "sample", "--full")
     assert planned.exit_code == 0, planned.output
     assert str(folder) in planned.stdout
 

@@ -21,7 +21,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
     "--disable-default-apps", "--remote-debugging-pipe",
 )  # fmt: skip
-_PATIENCE_S = 60.0
+_PATIENCE_S = 180.0
 
 
 @cache

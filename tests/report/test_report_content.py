@@ -367,7 +367,7 @@ def test_two_runs_were_trained_once_each_so_only_their_rows_can_be_said_to_diffe
         report_runs.add_result(whole, stage, "quiz", [report_runs.sample(f"q{i}", 0.0) for i in range(60)])
         report_runs.add_result(other, stage, "quiz", [report_runs.sample(f"q{i}", 1.0) for i in range(60)])
     english = render_markdown(comparison_of(whole, other), "en")
-    rows = [line for line in english.splitlines() if "quiz · accuracy" in line and line.count("|") > 6]
+    rows = [line for line in english.splitlines() if "| quiz · accuracy |" in line]
     assert ["rows better, cause not known (one seed)" in line for line in rows if "SFT" in line] == [True]
     assert ["| better |" in line for line in rows if "base" in line] == [True], "no training of ours made a base model"
     assert "whether the setting did it cannot be known from one seed" in english

@@ -22,7 +22,9 @@ def job_words(job: Job) -> str:
     if state == "running":
         where = f" on {job['nodes']}" if job["nodes"] else ""
         return f"{job['id']}{where} since {moment(job['since'])}{again}"
-    return f"{job['id'] or '-'}{': ' if job['reason'] else ''}{job['reason']}{again}"
+    # The word is Slurm's for the minutes that it leaves between two tries; why there is another one stands below.
+    reason = "begins again in some minutes" if (state, job["reason"]) == ("requeued", "BeginTime") else job["reason"]
+    return f"{job['id'] or '-'}{': ' if reason else ''}{reason}{again}"
 
 
 def moment(text: str) -> str:

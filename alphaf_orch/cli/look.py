@@ -51,7 +51,7 @@ def _told_json(paths: ExperimentPaths, places: Sequence[RunPaths], told: Told) -
     try:
         record = read_record(paths)
     except RunStateError as error:
-        return {**about, "damaged": error.what, "next": error.fix}
+        return {**about, "damaged": error.what, "next": error.fix, "code": error.code}
     jobs = [job for each in places for job in told.standings.get(each, ())]
     return {
         **about,
@@ -70,7 +70,8 @@ def _told(paths: ExperimentPaths, places: Sequence[RunPaths], told: Told) -> str
     done = sum(arm["state"] == "done" for arm in record["arms"])
     jobs = [job for each in places for job in told.standings.get(each, ())]
     said = f", jobs: {counted(jobs)}" if jobs else ""
-    return f"experiment {record['name']}: {done} of {len(record['arms'])} arms done{said}, report: {paths.page}"
+    report = f", report: {paths.page}" if paths.page.is_file() else ""
+    return f"experiment {record['name']}: {done} of {len(record['arms'])} arms done{said}{report}"
 
 
 @command()

@@ -29,6 +29,8 @@ _STYLE = {
 _BARS, _ASCII_BARS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 _TREND, _TREND_ROWS = 12, 60  # cells, and the newest logged rows that they show; ours
 _LAST = 5  # runs that have ended, of those that changed last
+_BESIDE = 10  # lines of a screen that are no rows: title, heads, cards, what ended last
+_LEAST = 3  # rows of however small a screen
 _LOGS = 3  # stages whose last lines are shown
 # A phone's ssh shows what and how far, a wide screen also how fast and where.
 _FROM_WIDTH = {"loss": 50, "trend": 72, "tokens/s": 84, "where": 100}
@@ -127,7 +129,8 @@ def _table(
     look: Snapshot, working: Sequence[Working], runs: Sequence[Run], curves: Curves, view: View
 ) -> list[RenderableType]:
     """Return a row for each stage that works or waits; why it waits stands below them where the screen is narrow."""
-    queued = [(run, stage) for run in runs for stage in run.stages if stage.state in ("queued", "requeued")]
+    waiting = [(run, [stage for stage in run.stages if stage.state in ("queued", "requeued")]) for run in runs]
+    queued = [(run, stages[0], len(stages) - 1) for run, stages in waiting if stages]
     if not working and not queued:
         return [_told("nothing works here at this moment", "dim", view)]
     more = [name for name, least in _FROM_WIDTH.items() if view.width >= least]
@@ -142,13 +145,16 @@ def _table(
         more_cells = [Text(cells[name]) for name in more]
         told = map(Text, (each.stage, _step(each), _left(look, each)))
         rows.append([Text(view.name(each.run), style="green"), *told, *more_cells])
-    for run, stage in queued:
+    for run, stage, behind in queued:
         why = "; ".join(filter(None, (stage.job, stage.told)))
-        last = [Text(why if name == "where" else "") for name in more]
-        rows.append([Text(view.name(run.name), style="yellow"), Text(stage.name), Text(stage.state), Text(""), *last])
+        name = f"{stage.name} and {behind} more" if behind else stage.name
+        last = [Text(why if each == "where" else "") for each in more]
+        rows.append([Text(view.name(run.name), style="yellow"), Text(name), Text(stage.state), Text(""), *last])
         if why and "where" not in more:
             reasons.append(_told(f"{view.name(run.name)} {stage.name}: {why}", "yellow", view))
-    return [_grid(("run", "stage", "step", "ETA", *more), rows, view), *reasons]
+    most = max(_LEAST, view.height - _BESIDE) if view.height else len(rows)
+    cut = [_told(f"and {len(rows) - most} more", "dim", view)] if len(rows) > most else []
+    return [_grid(("run", "stage", "step", "ETA", *more), rows[:most], view), *cut, *reasons[:most]]
 
 
 def _figures(look: Snapshot, each: Working, curves: Curves, view: View) -> list[RenderableType]:

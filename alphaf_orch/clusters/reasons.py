@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 NEVER = "DependencyNeverSatisfied"
-FORGOTTEN = "unknown to the scheduler"
+FORGOTTEN = "the scheduler knows it no more"
 NOT_HANDED = "handed over or not"
 
 # Slurm's words: squeue(1), JOB REASON CODES and JOB STATE CODES; each by what it begins with.

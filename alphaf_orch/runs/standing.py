@@ -108,8 +108,9 @@ def _by_scheduler(known: Standing, last: Event | None, told: JobState) -> Standi
             return replace(found, state="failed", nodes="")
         back = told.state == "requeued" or known.requeues or last is not None
         # What it ended with, or where it ran, was before it was sent back.
-        since = known.since if last and last.event == "requeued" else told.since or known.since
-        return replace(found, state="requeued" if back else "queued", nodes="", since=since, exit_code=None, why="")
+        itself = last if last and last.event == "requeued" else None
+        since, why = (known.since, itself.why) if itself else (told.since or known.since, "")
+        return replace(found, state="requeued" if back else "queued", nodes="", since=since, exit_code=None, why=why)
     if told.state == "running":
         since = known.since if began else told.since or known.since
         return replace(found, state="running", since=since, exit_code=None)

@@ -104,6 +104,17 @@ def test_one_run_is_shown_with_its_figures_and_a_narrow_screen_says_how_far_all_
     assert "120/1000" in "\n".join(drawn(overview(look(), curves, narrow), narrow))
 
 
+def test_many_arms_that_wait_fit_the_screen():
+    waits = tuple(Stage(name, "queued", told="Dependency", job="4712") for name in ("sft", "merge_sft", "dpo"))
+    runs = tuple(Run(f"실험/가지{n}", Path(f"/r/{n}"), "queued", waits) for n in range(24))
+    many = Snapshot(1060.0, Path("/r"), runs, (), (), Cards("", "", ()))
+    screen, page = View(120, 24, unicode=True), View(120, 0, unicode=True)
+    lines = drawn(overview(many, curves, screen), screen)
+    assert len(lines) <= 24
+    assert sum("sft and 2 more" in line for line in lines) == 14 and "and 10 more" in lines
+    assert sum("sft and 2 more" in line for line in drawn(overview(many, curves, page), page)) == 24
+
+
 def test_an_experiment_is_shown_with_its_arms_alone():
     view = View(120, 0, unicode=True)
     text = "\n".join(drawn(overview(look(), curves, view, "실험"), view))

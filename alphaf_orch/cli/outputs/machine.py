@@ -56,6 +56,13 @@ class SchemaOf(TypedDict):
     of: str
 
 
+class Schema(TypedDict):
+    """The JSON schema of a YAML file that editors check it by."""
+
+    name: str
+    document: dict[str, Any]
+
+
 class Schemas(TypedDict):
     """The schemas that there are."""
 
@@ -73,7 +80,7 @@ class Machine(TypedDict):
 
 
 class Check(TypedDict):
-    """One check: what was seen, what to do, and the exit code that it alone would give."""
+    """One check: what was seen, what to do, and the exit code and identifier that it alone would give."""
 
     name: str
     subject: str
@@ -81,6 +88,7 @@ class Check(TypedDict):
     evidence: str
     fix: str
     exit_code: int
+    code: str
     values: dict[str, Any]
 
 

@@ -12,6 +12,7 @@ SECTIONS: dict[tuple[str, str], tuple[str, ...]] = {
         "walks",
         "data",
         "models",
+        "chat-templates",
         "configuration",
         "errors",
         "error-codes",

@@ -1,4 +1,4 @@
-/*! iframe-worker 1.0.4, unchanged: search from file://, where a browser starts no worker.
+/*! iframe-worker 1.0.4, unchanged: search in a page opened from a disk, where a browser starts no worker.
  * Copyright (c) 2020-2022 Martin Donath <martin.donath@squidfunk.com>
  *
  * Permission is hereby granted, free of charge, to any person obtaining a copy

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Container
@@ -31,6 +32,7 @@ MORE = {
     "dpo": ("configuration", "data"),
     "estimate": ("estimate",),
     "eval": ("evaluation", "metrics", "own-benchmarks"),
+    "init": ("configuration", "models"),
     "judge": ("human-preference",),
     "logs": ("resume", "clusters"),
     "merge-models": ("model-merging",),
@@ -41,6 +43,7 @@ MORE = {
     "report": ("reports",),
     "run": ("concepts", "configuration", "data"),
     "runs": ("concepts",),
+    "schema": ("configuration", "own-benchmarks"),
     "sft": ("configuration", "data", "engines"),
     "show": ("concepts", "errors"),
     "verify": ("resume", "security"),
@@ -63,7 +66,7 @@ WORDS = {
         "title": "명령",
         "made": "`make commands`가 명령 자체의 도움말에서 만든 문서입니다. 옵션과 기본값은 이 버전의 것입니다.",
         "called": "`alphaf`를 부르는 방법과 PATH에 추가하는 방법은 [개념](../concepts.md#how-alphaf-is-called)에,"
-        " 옵션별로 쓸 수 있는 명령은 [설정](../configuration.md)에 있습니다.",
+        " 옵션별로 쓸 수 있는 명령은 [설정](../configuration.ko.md)에 있습니다.",
         "head": "| 명령 | 하는 일 |",
         "more": "더 읽을 문서",
         "all": "모든 명령",
@@ -73,24 +76,35 @@ WORDS = {
 
 def helps() -> dict[str, tuple[str, str]]:
     """Return each command's first sentence and whole help, in the language of this process."""
-    from click.testing import CliRunner
+    import click
 
-    from alphaf_orch.cli.main import COMMANDS, main
+    from alphaf_orch.cli.main import COMMANDS, load
 
     found = {}
     for name in COMMANDS:
-        done = CliRunner().invoke(main, [name, "--help"], prog_name="alphaf", terminal_width=WIDTH)
-        if done.exit_code:
-            raise RuntimeError(f"alphaf {name} --help ended with {done.exit_code}: {done.output}")
-        sentence = done.output.split("\n\n")[1]
-        found[name] = (" ".join(sentence.split()), done.output.rstrip())
+        command = load(name)
+        under = list(command.commands) if isinstance(command, click.Group) else []
+        text = "\n\n".join([said(name), *(said(name, each) for each in under)])
+        found[name] = (" ".join(text.split("\n\n")[1].split()), text)
     return found
+
+
+def said(*words: str) -> str:
+    """Return what a command's --help prints."""
+    from click.testing import CliRunner
+
+    from alphaf_orch.cli.main import main
+
+    done = CliRunner().invoke(main, [*words, "--help"], prog_name="alphaf", terminal_width=WIDTH)
+    if done.exit_code:
+        raise RuntimeError(f"alphaf {' '.join(words)} --help ended with {done.exit_code}: {done.output}")
+    return re.sub(r"\n{3,}", "\n\n", done.output.rstrip())
 
 
 def asked(language: str) -> dict[str, tuple[str, str]]:
     """Return what `helps` says in that language, of a python that was started in it."""
-    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "TERM")}
-    env |= {"ALPHAF_LANG": language, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+    env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "ALPHAF_MAKE")}
+    env |= {"ALPHAF_LANG": language, "ALPHAF_CALLED": ".venv/bin/alphaf", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
     argv = [sys.executable, __file__, "--helps"]
     said = subprocess.run(argv, env=env, cwd=ROOT, check=True, capture_output=True, encoding="utf-8").stdout
     return {name: (sentence, text) for name, (sentence, text) in json.loads(said).items()}
@@ -110,7 +124,7 @@ def pages(language: str, told: dict[str, tuple[str, str]], there: Container[str]
     for name in (each for each in told if each in there):
         more = [_more(page, suffix) for page in MORE.get(name, ())]
         said = f"{words['more']}: {', '.join(more)}. " if more else ""
-        shown = told[name][1].replace(f": alphaf {name}", f": .venv/bin/alphaf {name}", 1)
+        shown = told[name][1].replace(f": alphaf {name}", f": .venv/bin/alphaf {name}")
         made[place(name)] = f"# alphaf {name}\n\n```text\n{shown}\n```\n\n{said}[{words['all']}](README{suffix}.md).\n"
     return made
 

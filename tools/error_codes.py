@@ -30,7 +30,7 @@ for each in CLASSES.values():
 # A class that a caller chooses: each of its domains has the identifier then.
 _ANY = "*"
 _CODE = re.compile(rf"(?:{'|'.join(DOMAINS)}|\{_ANY})\.[a-z0-9_]+")
-_NAMES = ("code", "kind", "_CODES")
+_NAMES = ("code", "kind", "_CODES", "SEVERAL_CODE")
 # Where the message comes from elsewhere: what it says.
 _SAYS = {
     "config.does_not_fit": "a model trained whole does not fit the memory of the cards",
@@ -40,6 +40,8 @@ _SAYS = {
     "config.port_unusable": "the port is in use, or may not be taken",
     "config.tokenizers_differ": "the tokenizers of a merge cannot be made one",
     "data.line_too_long": "the line is longer than any row",
+    "data.several_mistakes": "rows with mistakes of several kinds, listed by kind and line",
+    "*.several_mistakes": "several mistakes of a file, each with its line",
     "data.nothing_came": "nothing came through a pipe",
     "data.poor_quality": "a share of the rows is damaged text (docs/data.md)",
     "model.unknown_name": "no model has that name",

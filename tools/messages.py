@@ -167,7 +167,7 @@ class _Messages(ast.NodeVisitor):
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         if isinstance(node.func, ast.Attribute):
             self.visit(node.func)
-        arguments = [*node.args, *(each.value for each in node.keywords)]
+        arguments = [*node.args, *(each.value for each in node.keywords if each.arg != "code")]
         before, self._shown = self._shown, name in _SHOWN
         for argument in arguments:
             if name not in _NOT_READ or not isinstance(argument, ast.JoinedStr | ast.Constant):

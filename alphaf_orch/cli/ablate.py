@@ -8,7 +8,6 @@ from functools import partial
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.arms import dry_arms, jobs_of_arms, print_jobs, submit_arms
@@ -25,6 +24,7 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.signals import CODE
 from alphaf_orch.core.spoken import say
+from alphaf_orch.core.tables import Table
 from alphaf_orch.core.wording import in_language
 from alphaf_orch.experiments.ablation.detect import outlook
 from alphaf_orch.experiments.ablation.evidence import planned_difference
@@ -152,7 +152,7 @@ def _print_differences(console: Console, experiment: Experiment, plans: Mapping[
     for arm in experiment.arms[1:]:
         if arm.seed == first.seed:
             console.rule(f"{first.name} → {arm.name}", align="left")
-            console.out(planned_difference(plans[first.name], plans[arm.name]) or "no difference", highlight=False)
+            tell(console, planned_difference(plans[first.name], plans[arm.name]) or "no difference")
 
 
 def _print(result: AblationResult, *, quiet: bool) -> None:
@@ -161,11 +161,11 @@ def _print(result: AblationResult, *, quiet: bool) -> None:
     console = out_console()
     for comparison in result.comparisons:
         if quiet:
-            console.print(f"verdict: {verdict(comparison).en}", highlight=False, soft_wrap=True, markup=False)
+            tell(console, f"verdict: {verdict(comparison).en}")
             continue
         header = ("score", comparison.before, comparison.after, "difference", "95% CI", "p", "result")
         table = Table(*header)
         for row in cli_rows(comparison):
             table.add_row(*row)
         console.print(table)
-        console.print(f"verdict: {verdict(comparison).en}", highlight=False, soft_wrap=True, markup=False)
+        tell(console, f"verdict: {verdict(comparison).en}")

@@ -64,7 +64,14 @@ def told(call: Callable[[], Any]) -> NoReturn:
         code = call()
     except click.exceptions.Abort:
         code = 1
-        failed("Interrupted", "interrupted", 1, "alphaf was interrupted", "the command line", "the same command again")
+        failed(
+            "Interrupted",
+            "interrupt.stopped",
+            1,
+            "alphaf was interrupted",
+            "the command line",
+            "the same command again",
+        )
     except click.ClickException as error:
         code = error.exit_code
         _failed(error)
@@ -95,12 +102,11 @@ def defect(what: str, where: str, fix: str, exit_code: int) -> None:
 def _failed(error: click.ClickException) -> None:
     kind = type(error).__name__
     if isinstance(error, AlphafError):
-        code = error.code or _snake(kind)
-        failed(kind, code, error.exit_code, error.what, error.where, error.fix)
+        failed(kind, error.code, error.exit_code, error.what, error.where, error.fix)
         return
     context = getattr(error, "ctx", None)
     where = context.command_path if context else "alphaf"
-    code = f"usage.{_snake(kind)}" if kind != "UsageError" else "usage"
+    code = f"usage.{_snake(kind)}" if kind != "UsageError" else "usage.wrong"
     failed(kind, code, error.exit_code, error.format_message(), where, f"{where} --help says what it takes")
 
 

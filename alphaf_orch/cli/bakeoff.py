@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 
 import click
-from rich.table import Table
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.arms import dry_arms, jobs_of_arms, print_jobs, submit_arms
@@ -26,6 +25,7 @@ from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.signals import CODE
 from alphaf_orch.core.spoken import say
+from alphaf_orch.core.tables import Table
 from alphaf_orch.experiments.bakeoff.jobs import answers_job, facts_job
 from alphaf_orch.experiments.bakeoff.plan import (
     PROMPTS,

@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, out_console, with_options
@@ -18,7 +17,9 @@ from alphaf_orch.core.errors import ConfigError, RunStateError
 from alphaf_orch.core.names import named_folder
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, cache_dir, runs_dir
 from alphaf_orch.core.places import freed
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.spoken import say
+from alphaf_orch.core.tables import Table
 from alphaf_orch.runs.cleaning import caches
 from alphaf_orch.runs.cleaning.needless import Found, arms, everywhere, in_use, of_run
 from alphaf_orch.runs.cleaning.remove import clean_run
@@ -158,7 +159,7 @@ def _print(
         console.print(table)
     for each in found:
         for reason in each.kept:
-            console.out(f"kept: {each.name}: {reason}", highlight=False)
+            tell(console, f"kept: {each.name}: {reason}")
     if shown:
         _print_caches(console, entries, gone)
 
@@ -178,10 +179,10 @@ def _print_caches(console: Console, entries: Sequence[caches.Entry], gone: Seque
         table.add_row(cache.name, "", size(cache.size), used_, "", f"{cache.folder}: not ours; {cache.fix}")
     if table.row_count:
         console.print(table)
-        console.out(f"ours are in {cache_dir()}; --older-than 30d and --max-size 50G bound them", highlight=False)
+        tell(console, f"ours are in {cache_dir()}; --older-than 30d and --max-size 50G bound them")
     for entry in gone:
         name = f"{entry.kind}/{entry.name}"
-        console.out(f"goes: {name}, {size(entry.size)}, last used {_day(entry.used)}", highlight=False)
+        tell(console, f"goes: {name}, {size(entry.size)}, last used {_day(entry.used)}")
 
 
 def _table(*names: str) -> Table:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from rich.console import Console
-from rich.table import Table
 
+from alphaf_orch.core.progress import tell
+from alphaf_orch.core.tables import Table
 from alphaf_orch.experiments.ablation.detect import Outlook
 from alphaf_orch.scores.power import POWER, planned, rows_needed
 
@@ -32,10 +33,10 @@ def print_outlook(console: Console, found: Outlook, points: float, seeds: int) -
         seen = f"{100 * planned(basis, count, found.tests):.1f} points"
         table.add_row(f"{count}{asked}", seen, f"{needed:,}" if needed else "no number of rows", note)
     console.print(table)
-    console.print(f"needed: {needed_words(found, wanted)}", highlight=False, soft_wrap=True)
-    console.print(f"noise of the rows: {found.rows_from}", highlight=False, soft_wrap=True, markup=False)
-    console.print(f"noise of the seeds: {found.seeds_from}", highlight=False, soft_wrap=True, markup=False)
-    console.print("nothing was trained; leave --detect out to run the experiment", highlight=False)
+    tell(console, f"needed: {needed_words(found, wanted)}")
+    tell(console, f"noise of the rows: {found.rows_from}")
+    tell(console, f"noise of the seeds: {found.seeds_from}")
+    tell(console, "nothing was trained; leave --detect out to run the experiment")
 
 
 def seeds_shown(seeds: int) -> list[int]:

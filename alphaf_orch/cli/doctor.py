@@ -8,6 +8,7 @@ from rich.console import Console
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, out_console, with_options
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.spoken import spoken
 from alphaf_orch.runs.doctor import Report, examine, report_json
 from alphaf_orch.runs.machine.checks import Check
@@ -37,14 +38,14 @@ def doctor(options: Options, as_json: bool) -> None:
 def _print(console: Console, report: Report) -> None:
     """Print one line a check, behind it what to do where there is something."""
     for check in report.checks:
-        console.print(f"{check.state:<8}", style=_STYLE[check.state], end="", highlight=False)
-        console.print(_line(check), highlight=False, soft_wrap=True, markup=False)
+        console.print(f"{spoken(check.state):<8}", style=_STYLE[check.state], end="", highlight=False)
+        tell(console, _line(check))
         if check.fix and check.state in ("warn", "fail"):
             told = f"{'':<8}{'':<{_NAME}}  do: {spoken(check.fix)}"
-            console.print(told, highlight=False, soft_wrap=True, markup=False)
+            tell(console, told)
     count = {state: sum(check.state == state for check in report.checks) for state in _STYLE}
     summary = ", ".join(f"{number} {state}" for state, number in count.items() if number)
-    console.print(f"{summary}; {report.seconds:.1f} s", highlight=False)
+    tell(console, f"{summary}; {report.seconds:.1f} s")
 
 
 def _line(check: Check) -> str:

@@ -13,6 +13,7 @@ from alphaf_orch.cli.plan_view import print_brief
 from alphaf_orch.cli.views import plan_json, print_plan
 from alphaf_orch.core.disk import writing
 from alphaf_orch.core.hardware import Machine
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.core.spoken import say
 from alphaf_orch.planning.plan import Plan
@@ -26,7 +27,7 @@ def tell_notes(plan: Plan) -> None:
     """Say what is worth knowing about a merge that is not done yet: what is handled, and its licence."""
     done = read_manifest(plan.paths.manifest)["stages"].get(MERGE_MODELS, {}).get("state") == "done"
     for note in plan.merge.notes if plan.merge and not done else ():
-        log_console().print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
+        tell(log_console(), f"note: {note}")
 
 
 def print_dry_run(

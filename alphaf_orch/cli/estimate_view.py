@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from alphaf_orch.core.disk import size
+from alphaf_orch.core.progress import tell
+from alphaf_orch.core.tables import Table
 from alphaf_orch.estimates.cost import StageCost
 from alphaf_orch.estimates.ranges import Range, total_if_known
 from alphaf_orch.planning.forecast import Forecast
@@ -104,9 +105,9 @@ def estimate_json(found: Forecast, rate: float | None = None) -> dict[str, Any]:
 
 def print_estimate(console: Console, found: Forecast, engine: str = "", rate: float | None = None) -> None:
     """Print each stage's amount and time, each training's memory by part, and the sum."""
-    console.out(_on(found), highlight=False)
+    tell(console, _on(found))
     if engine:
-        console.out(f"engine: {engine}", highlight=False)
+        tell(console, f"engine: {engine}")
     table = Table("stage", "rows", "steps", "tokens", "time", "known from")
     for cost in found.stages:
         table.add_row(
@@ -121,12 +122,12 @@ def print_estimate(console: Console, found: Forecast, engine: str = "", rate: fl
     _print_memory(console, found.trainings)
     for cost in found.trainings:
         for line in _about(cost):
-            console.out(line, highlight=False)
-    console.out(f"disk: about {size(found.disk_bytes)}", highlight=False)
-    console.out(f"in all: {_sum(found.seconds, found.gpu_hours, found.gpus)}", highlight=False)
+            tell(console, line)
+    tell(console, f"disk: about {size(found.disk_bytes)}")
+    tell(console, f"in all: {_sum(found.seconds, found.gpu_hours, found.gpus)}")
     if rate is not None:
         price = found.gpu_hours.times(rate) if found.gpu_hours else None
-        console.out(f"price: {_ranged(price, _money) or 'not known'} at {rate:g} a GPU-hour", highlight=False)
+        tell(console, f"price: {_ranged(price, _money) or 'not known'} at {rate:g} a GPU-hour")
 
 
 def _on(found: Forecast) -> str:

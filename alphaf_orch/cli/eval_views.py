@@ -7,9 +7,10 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from alphaf_orch.core.command import printable
+from alphaf_orch.core.progress import tell
+from alphaf_orch.core.tables import Table
 from alphaf_orch.core.wording import in_language
 from alphaf_orch.evaluation.request import Evaluation, Results, Work, known_results
 from alphaf_orch.evaluation.tasks.titles import task_title, titled
@@ -36,7 +37,7 @@ def print_tasks(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
     titles = {suite: title for row in rows for suite, title in row["suite_titles"].items()}
     for suite, title in titles.items():
-        console.print(f"{suite}: {in_language(titled(suite, title), 'en')}", highlight=False, markup=False)
+        tell(console, f"{suite}: {in_language(titled(suite, title), 'en')}")
 
 
 def print_plan(console: Console, evaluation: Evaluation, work: Sequence[Work]) -> None:
@@ -45,7 +46,7 @@ def print_plan(console: Console, evaluation: Evaluation, work: Sequence[Work]) -
     for model in evaluation.models:
         kept = ", ".join(_called(name, result.title) for name, result in known[model.stage].items())
         if kept:
-            console.print(f"{model.stage}: {kept}: cached", style="dim", highlight=False)
+            tell(console, f"{model.stage}: {kept}: cached", style="dim")
     for item in work:
         for path, file in item.stage.files.items():
             console.rule(str(path), align="left", style="dim")
@@ -87,7 +88,7 @@ def print_results(console: Console, results: Results) -> None:
         table.add_section()
     console.print(table)
     for warning in dict.fromkeys(w for by_task in results.values() for r in by_task.values() for w in r.warnings):
-        console.print(f"note: {warning}", highlight=False, soft_wrap=True, markup=False)
+        tell(console, f"note: {warning}")
 
 
 def _called(task: str, title: Mapping[str, str]) -> str:

@@ -173,7 +173,7 @@ def _arm(arm: Arm) -> dict[str, Any]:
 
 def _ended(outcome: Outcome) -> dict[str, Any]:
     ended = {"state": outcome.state, "exit_code": outcome.exit_code, "seconds": outcome.seconds}
-    return {**ended, "error": outcome.error or None}
+    return {**ended, "error": outcome.error or None, "code": outcome.code or None}
 
 
 def _comparison(found: Comparison) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+
+from alphaf_orch.core.progress import tell
+from alphaf_orch.core.tables import Table
 
 
 def percent(estimate: Mapping[str, Any]) -> str:
@@ -68,4 +70,4 @@ def _print(console: Console, lines: dict[str, str], summary: Mapping[str, Any], 
     shown = [*({"judge": summary["judge"], **asked, **lines, "unreadable": unreadable}).items()]
     shown += [("why", cause) for cause in causes] + [("tokens", counted), ("files", str(folder))]
     for name, text in shown:
-        console.print(f"{name}: {text}", highlight=False, markup=False, soft_wrap=True)
+        tell(console, f"{name}: {text}")

@@ -51,7 +51,7 @@ def _told_json(paths: ExperimentPaths, places: Sequence[RunPaths], told: Told) -
     try:
         record = read_record(paths)
     except RunStateError as error:
-        return {**about, "damaged": error.what, "next": error.fix}
+        return {**about, "damaged": error.what, "next": error.fix, "code": error.code}
     jobs = [job for each in places for job in told.standings.get(each, ())]
     return {
         **about,

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.dry_run import tell_notes
@@ -27,6 +26,7 @@ from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.spoken import say
+from alphaf_orch.core.tables import Table
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.sweep.choice import Choice
 from alphaf_orch.experiments.sweep.run import Candidate, Swept, candidates, failed, run_sweep, states
@@ -194,7 +194,7 @@ def _print_choice(swept: Swept, choice: Choice, paths: RunPaths, how: How) -> No
         _print_rated(console, choice)
     for file in files:
         console.out(str(file), highlight=False)
-    console.out(f"model: {swept.published}", highlight=False)
+    tell(console, f"model: {swept.published}")
 
 
 def _print_rated(console: Console, choice: Choice) -> None:
@@ -207,4 +207,4 @@ def _print_rated(console: Console, choice: Choice) -> None:
         table.add_row(f"{rated.name}{mark}", f"{rated.overall:.3f}", *values, *compared)
     console.print(table)
     for line in explained(choice):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        tell(console, line)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from alphaf_orch.cli.estimate_view import amounts, arms_lines, short_lines, time_and_hours
 from alphaf_orch.cli.options import How
@@ -16,8 +15,10 @@ from alphaf_orch.cli.views import data_lines, facts_lines, plan_title, print_pla
 from alphaf_orch.core.disk import existing, size
 from alphaf_orch.core.hardware import Machine
 from alphaf_orch.core.paths import runs_dir
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import read_manifest
 from alphaf_orch.core.spoken import spoken
+from alphaf_orch.core.tables import Table
 from alphaf_orch.estimates.cost import StageCost
 from alphaf_orch.estimates.measured import read_measured
 from alphaf_orch.planning.forecast import Forecast
@@ -30,18 +31,20 @@ WORDS = "alphaf.words"  # of main: in a command's context: the words that it was
 _SOURCES = 4  # data sets of a training that are named
 _ARMS = 16  # arms that have a row of their own
 _MANY = 3  # things that lack
+_STAGE_HEADS = ("stage", "state", "rows", "steps", "time", "memory", "why")
+_ARM_HEADS = ("arm", "stages", "steps", "time", "memory")
 
 
 def print_brief(console: Console, plan: Plan, found: Sequence[Status], costs: Forecast, lacking: Sequence[str]) -> None:
     """Print a plan without its files and commands: what each stage takes, the data, what lacks, the sum."""
     by_name = {cost.name: cost for cost in costs.stages}
-    table = Table(*_stage_heads(), title=spoken(plan_title(plan)), title_justify="left")
+    table = Table(*_STAGE_HEADS, title=plan_title(plan), title_justify="left")
     for status in found:
         cost = by_name.get(status.stage.name, StageCost(status.stage.name, memory_basis="", time_basis=""))
         table.add_row(status.stage.name, spoken(status.state), *amounts(cost), spoken(status.reason))
     console.print(table)
     for line in (*facts_lines(plan), *data_lines(plan, _SOURCES), *short_lines(costs)):
-        console.out(spoken(line), highlight=False)
+        tell(console, line)
     print_end(console, lacking, [], plan.disk_bytes)
 
 
@@ -59,7 +62,7 @@ def print_arms_end(
     costs = {name: forecast_of(plan, machine(plan), found[name], kept) for name, plan in plans.items()}
     for name, plan in plans.items() if how.full and tools_here else ():
         print_plan(console, plan, found[name], costs[name])
-    table = Table(*_arm_heads(), title=spoken("in all"), title_justify="left")
+    table = Table(*_ARM_HEADS, title="in all", title_justify="left")
     for name, forecast in list(costs.items())[:_ARMS]:
         table.add_row(name, spoken(_stages(found[name])), *_arm_amounts(forecast))
     if len(costs) > _ARMS:
@@ -76,16 +79,16 @@ def print_end(
 ) -> None:
     """Print what lacks, what all takes, and with which words the same command shows every file."""
     for each in lacking[:_MANY]:
-        console.out(spoken(f"lacks: {each}"), highlight=False)
+        tell(console, f"lacks: {each}")
     if len(lacking) > _MANY:
-        console.out(spoken(f"lacks: {len(lacking) - _MANY} more, which a launch would tell"), highlight=False)
+        tell(console, f"lacks: {len(lacking) - _MANY} more, which a launch would tell")
     for line in lines:
-        console.out(spoken(line), highlight=False)
+        tell(console, line)
     if disk is not None:
         free = shutil.disk_usage(existing(runs_dir())).free
-        console.out(spoken(f"disk needed: about {size(disk)}, {size(free)} are free"), highlight=False)
+        tell(console, f"disk needed: about {size(disk)}, {size(free)} are free")
     if not full:
-        console.out(spoken(f"in full:  {same_words('--full')}"), highlight=False)
+        tell(console, f"in full:  {same_words('--full')}")
 
 
 def same_words(*more: str) -> str:
@@ -106,12 +109,3 @@ def _arm_amounts(costs: Forecast) -> tuple[str, str, str]:
     widest = max(costs.trainings, key=lambda cost: cost.peak.value if cost.peak else 0, default=None)
     steps = " + ".join(steps for _, steps, _, _ in each if steps)
     return steps, time_and_hours(costs), amounts(widest)[3] if widest else ""
-
-
-def _stage_heads() -> tuple[str, ...]:
-    amounts = (spoken("rows"), spoken("steps"), spoken("time"), spoken("memory"))
-    return spoken("stage"), spoken("state"), *amounts, spoken("why")
-
-
-def _arm_heads() -> tuple[str, ...]:
-    return spoken("arm"), spoken("stages"), spoken("steps"), spoken("time"), spoken("memory")

@@ -21,6 +21,7 @@ from alphaf_orch.clusters.jobs import Job, Needs
 from alphaf_orch.clusters.pipelined import File, files_of
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.progress import tell
 from alphaf_orch.core.record import fingerprint
 from alphaf_orch.core.spoken import say
 from alphaf_orch.planning.context import Scope
@@ -108,7 +109,7 @@ def print_jobs(jobs: Sequence[Job], paths: RunPaths, site: Site, *, full: bool) 
     console = out_console()
     files = files_of(jobs, site.profile, site.scheduler, lambda _: paths, site.place)
     if not full:
-        console.out(f"{len(jobs)} jobs on {site.on}: {', '.join(job.name for job in jobs)}", highlight=False)
+        tell(console, f"{len(jobs)} jobs on {site.on}: {', '.join(job.name for job in jobs)}")
     for file in files if full else ():
         console.rule(f"{', '.join(job.name for job in file.jobs)} on {site.on}", align="left")
         print_file(console, file)

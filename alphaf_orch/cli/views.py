@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 from alphaf_orch.cli.estimate_view import estimate_json, short_lines
 from alphaf_orch.cli.job_view import (
@@ -22,8 +21,9 @@ from alphaf_orch.cli.job_view import (
 )
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.disk import size
-from alphaf_orch.core.progress import clock
+from alphaf_orch.core.progress import clock, tell
 from alphaf_orch.core.spoken import spoken
+from alphaf_orch.core.tables import Table
 from alphaf_orch.inputs.presets import ModelPreset
 from alphaf_orch.inputs.sources import Source, taken_as
 from alphaf_orch.inputs.weights import WeightsState
@@ -75,7 +75,7 @@ def print_plan(
         table.add_row(status.stage.name, status.state, status.reason)
     console.print(table)
     for line in (*facts_lines(plan), *data_lines(plan)):
-        console.out(line, highlight=False)
+        tell(console, line)
     shown: set[Path] = set()
     for status in statuses:
         if not status.to_do:
@@ -92,8 +92,8 @@ def print_plan(
             highlight=False,
         )
     for line in short_lines(found):
-        console.out(line, highlight=False)
-    console.print(f"disk needed: about {size(plan.disk_bytes)}", highlight=False)
+        tell(console, line)
+    tell(console, f"disk needed: about {size(plan.disk_bytes)}")
 
 
 def plan_title(plan: Plan) -> str:
@@ -160,7 +160,7 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
     console.print(table)
     for name, stage in run["stages"].items():
         for finding in stage["watched"]:
-            console.out(f"{name}: step {finding['step']}: {finding['what']}", highlight=False)
+            tell(console, f"{name}: step {finding['step']}: {finding['what']}")
         if stage["retries"]:
             last = stage["retries"][-1]
             console.out(
@@ -169,12 +169,12 @@ def print_run(console: Console, run: Mapping[str, Any]) -> None:
                 highlight=False,
             )
         for line in requeue_lines(name, stage["state"], stage["requeues"]):
-            console.out(line, highlight=False)
+            tell(console, line)
     for line in (*error_lines(run["stages"]), *waiting_lines(run["stages"], others, run["jobs_note"])):
-        console.out(line, highlight=False)
+        tell(console, line)
     if run["model"]:
-        console.out(f"model: {run['model']}", highlight=False)
-        console.out(spoken(f"chat:  alphaf chat {run['run']}"), highlight=False)
+        tell(console, f"model: {run['model']}")
+        tell(console, f"chat:  alphaf chat {run['run']}")
 
 
 def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -190,7 +190,7 @@ def print_runs(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
     for row in rows:
         if "damaged" in row:
-            console.out(spoken(f"{row['run']}: {row['damaged']}\n  next:  {row['next']}"), highlight=False)
+            tell(console, f"{row['run']}: {row['damaged']}\n  next:  {row['next']}")
 
 
 def print_experiment(console: Console, whole: Mapping[str, Any]) -> None:
@@ -204,17 +204,17 @@ def print_experiment(console: Console, whole: Mapping[str, Any]) -> None:
         table.add_row(arm["arm"], arm["variant"], seed, arm["state"], states)
     console.print(table)
     for job in whole["jobs"]:
-        console.out(f"{job['name']}: {job['state']}, job {job_words(job)}", highlight=False)
+        tell(console, f"{job['name']}: {job['state']}, job {job_words(job)}")
     for arm in whole["arms"]:
         run = arm["run"] or {}
         whole_run = "stages" in run
         lines = [*error_lines(run["stages"]), *failed_lines(stageless(run))] if whole_run else [run.get("damaged")]
         for line in filter(None, lines):
-            console.out(f"[{arm['arm']}] {line}", highlight=False)
+            tell(console, f"[{arm['arm']}] {line}")
     for line in waiting_lines({}, whole["jobs"], whole["jobs_note"]):
-        console.out(line, highlight=False)
+        tell(console, line)
     if whole["report"]:
-        console.out(f"report: {whole['report']}", highlight=False)
+        tell(console, f"report: {whole['report']}")
 
 
 def verified_json(found: Sequence[Verified], recorded: Sequence[str]) -> dict[str, Any]:
@@ -236,11 +236,11 @@ def print_verified(console: Console, part: Verified, root: Path) -> None:
     """Print one line for a part of a run, and one for each of its damaged files with what to do."""
     said = {"no hashes": "no hashes recorded: its form is whole", "damaged": "DAMAGED"}.get(part.state, part.state)
     amount = f" ({part.files} files, {size(part.bytes)})" if part.files else ""
-    console.out(f"{part.name}: {said}{amount}", highlight=False)
+    tell(console, f"{part.name}: {said}{amount}")
     for one in part.damaged:
-        console.out(f"  {one.path.relative_to(root)} {one.what}", highlight=False)
+        tell(console, f"  {one.path.relative_to(root)} {one.what}")
     if part.damaged:
-        console.out(spoken(f"  next: {part.fix}"), highlight=False)
+        tell(console, f"  next: {part.fix}")
 
 
 def print_arms(console: Console, experiment: Experiment, commands: Callable[[Arm], Sequence[Sequence[str]]]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from alphaf_orch.core import signals
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.holder import BEAT_S, Holder, holder_of
+from alphaf_orch.core.spoken import spoken
 
 _change = threading.Condition()
 _held: dict[int, tuple[Path, Holder]] = {}
@@ -52,7 +53,8 @@ def _beat() -> None:
 
 
 def _robbed(path: Path) -> None:
-    sys.stderr.write(f"error: {path} was taken over by another process: this one gave no sign of life; it stops\n")
+    said = f"error: {path} was taken over by another process: this one gave no sign of life; it stops"
+    sys.stderr.write(f"{spoken(said)}\n")
     signals.taken_over(str(path))
 
 

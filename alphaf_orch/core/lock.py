@@ -24,6 +24,7 @@ from alphaf_orch.core.heart import beating
 from alphaf_orch.core.heed import heeding
 from alphaf_orch.core.holder import BEAT_S, SILENT_S, Holder, holder_of, myself
 from alphaf_orch.core.processes import Process, living, mark_of
+from alphaf_orch.core.spoken import spoken
 from alphaf_orch.core.stop import of_job, wish
 from alphaf_orch.core.stored import usable
 
@@ -277,4 +278,4 @@ def _in_use(what: str, path: Path, by: str, numbers: str = "") -> RunStateError:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(spoken(text), file=sys.stderr, flush=True)

@@ -9,7 +9,6 @@ from typing import TypeVar
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.programs.mistakes import SHOWN
 
-CODE = "input.several_mistakes"
 _BEHIND_A_FILE = (" line ", ", key ")
 Value = TypeVar("Value")
 
@@ -26,7 +25,7 @@ def told_together(errors: Sequence[AlphafError]) -> AlphafError:
     count = f"{len(each)} mistakes" if len(shown) == len(each) else f"{len(each)} mistakes, the first {SHOWN} of them"
     lines = [f"  {_place(part, file) if one_file else part.where}: {part.what}" for part in shown]
     fixes = list(dict.fromkeys(part.fix for part in shown if not part.fix.startswith("mend "))) or ["mend each of them"]
-    code = each[0].code if len({part.code for part in each}) == 1 else CODE
+    code = each[0].code if len({part.code for part in each}) == 1 else f"{each[0].domain}.several_mistakes"
     made = type(each[0])(
         f"{count}:\n" + "\n".join(lines),
         where=file if one_file else each[0].where,

@@ -9,6 +9,7 @@ everything else.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -171,8 +172,11 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 
 def _end(why: str) -> NoReturn:
+    said = f"error: {why}"
+    with contextlib.suppress(Exception):  # a signal comes at any time, while a module is half there too
+        said = sys.modules["alphaf_orch.core.spoken"].spoken(said)
     try:
-        os.write(2, f"error: {why}\n".encode())
+        os.write(2, f"{said}\n".encode())
     finally:  # whether or not somebody reads it
         os._exit(LATER_CODE if goes_on_later() else CODE)
 

@@ -22,13 +22,15 @@ _CATALOGUES = Path(__file__).resolve().parents[1] / "locale"
 # Between the parts of a text, and what is said there; `and` only where both of its sides are texts of ours.
 _SEPARATORS = {"; ": "; ", " · ": " · ", ": ": ": ", ", ": ", ", " and ": ", "}
 _MARKS = ":;,. "
-# What may stand around a text: spaces, then bullets, then a point or a colon too, and how often it was met.
+# What may stand around a text: how often it was met, else spaces, then bullets, then a point or a colon too.
 _FRAMES = [
     re.compile(each, re.DOTALL)
     for each in (
+        r"(\s*)(.*)( \([\d,]+\))",
+        r"(\s*[\d,]+ x )(.*)()",
         r"(\s*)(.*?)(\s*)",
         r"([\s\-*#>·|]*)(.*?)(\s*)",
-        r"([\s\-*#>·|]*(?:[\d,]+ x )?)(.*?)((?: \([\d,]+\))?[\s:.;,]*)",
+        r"([\s\-*#>·|]*)(.*?)([\s:.;,]*)",
     )
 ]
 # What is wrong with a key behind its name (`messages[0].content is blank`), and a name with a text in brackets.
@@ -45,7 +47,7 @@ _VALUES = {
     "s": "s?",
     "span": r"(?:an? |\d).*?",  # numbers in words: `a whole number of 1 or more`
 }
-_BEHIND = r"(?:[\s:;,(.].*?)?"  # of two values side by side the second is something that may be said of the first
+_BEHIND = r"(?:(?:: |; |, | \().*?)?"  # of two values side by side the second may be said of the first
 _DEPTH = 4  # ours: a message in a message in a message; what is deeper stays as it is
 
 
@@ -82,11 +84,13 @@ class Catalogue:
         """Return one line as it is said in the other language, spaces, bullets and points around it as they were."""
         if depth > _DEPTH:
             return text
+        if (both := self._side_by_side(text, depth)) is not None:
+            return both
         for frame in _FRAMES:
-            before, inner, after = _cut(frame, text)
-            whole = self._whole(inner, depth)
-            if whole is not None:
-                return before + whole + after
+            found = frame.fullmatch(text)
+            whole = self._whole(found[2], depth) if found else None
+            if found and whole is not None:
+                return found[1] + whole + found[3]
         return self._in_parts(text, depth)
 
     def _whole(self, text: str, depth: int) -> str | None:
@@ -115,6 +119,19 @@ class Catalogue:
             if values is not None:
                 return template, values
         return None, {}
+
+    def _side_by_side(self, text: str, depth: int) -> str | None:
+        """Return what is said of two texts of ours with a semicolon between; None of others, and of a text with one."""
+        keyed = _KEYED.fullmatch(text.strip())
+        made_by = [self.recognised(part)[0] for part in (text.strip(), keyed[2] if keyed else "") if ";" in text]
+        if any(template and ";" in template.text for template in made_by):
+            return None
+        for found in re.finditer("; ", text):
+            parts = text[: found.start()], text[found.end() :]
+            said = [self.said(part, depth + 1) for part in parts]
+            if said[0] != parts[0] and said[1] != parts[1]:
+                return "; ".join(said)
+        return None
 
     def _in_parts(self, text: str, depth: int) -> str:
         for separator, joined in _SEPARATORS.items():
@@ -161,12 +178,6 @@ class Template:
                 made += f"(?P={name})" if name in seen else f"(?P<{name}>{value})"
                 seen.add(name)
         return re.compile(made, re.DOTALL)
-
-
-def _cut(frame: re.Pattern[str], text: str) -> tuple[str, str, str]:
-    found = frame.fullmatch(text)
-    assert found  # each of them matches any text
-    return found[1], found[2], found[3]
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,6 +35,9 @@ EOS = "{eos_token}"  # stands for the model's eos in the recorded tails
 _BROKEN = (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 # Where the model's tokens are not known: <|im_end|>, <end_of_turn>, [|endofturn|].
 _MARKER = re.compile(r"<[^<>\s]+>|\[\|[^\[\]\s]+\|\]")
+
+
+_Said = tuple[tuple[str, ...], bool, bool, str]
 
 
 @dataclass(frozen=True)
@@ -84,16 +87,25 @@ def template_of(settings: Mapping[str, Any], folder: Path | None) -> ChatTemplat
     if not text:
         return None
     place = f"chat_template: {name}" if name == "jinja" or folder is None else f"{template_file(folder)}"
+    if name == "jinja":
+        place = settings.get("chat_template_file") or place
     said = _asked(text, json.dumps(special), place, ConfigError if name == "jinja" else ModelError)
     if said is None:
         return None  # the data stage renders the real rows with the real tokenizer and says what is wrong
-    tails, taken, dropped = said
+    tails, taken, dropped, wrong = said
+    if wrong and name == "jinja":  # of the user's own; of a model's the data stage says what it does to real rows
+        raise ConfigError(
+            f"the chat template {wrong}",
+            where=place,
+            fix="mend the template; docs/chat-templates.md has one to begin with",
+            code="template.not_as_trained",
+        )
     return ChatTemplate(name, text, tails, taken, eos, _tokens(folder, settings, special), dropped)
 
 
 @cache
-def _asked(text: str, special: str, place: str, error: type[AlphafError]) -> tuple[tuple[str, ...], bool, bool] | None:
-    """Return what a template writes behind answers and does with a system turn; None where it refuses the turns.
+def _asked(text: str, special: str, place: str, error: type[AlphafError]) -> _Said | None:
+    """Return what a template writes behind answers, does with a system turn and does wrong; None where it refuses all.
 
     Raises `error` for a text that is no template, for what the sandbox forbids, and for one that takes too long.
     """
@@ -109,11 +121,11 @@ def _asked(text: str, special: str, place: str, error: type[AlphafError]) -> tup
     if "problem" in found:
         raise error(
             f"the chat template {found['problem']}",
-            where=f"{place}, line {found['line']} of the template" if found["line"] else place,
+            where=f"{place} line {found['line']} of the template" if found["line"] else place,
             fix="mend the template, or name another one",
             code=f"{error.domain}.template_unusable",
         )
-    return None if "broken" in found else (tuple(found["tails"]), found["taken"], found["dropped"])
+    return None if "broken" in found else (tuple(found["tails"]), found["taken"], found["dropped"], found["wrong"])
 
 
 def _render_all(text: str, special: Mapping[str, str]) -> dict[str, Any]:
@@ -125,18 +137,33 @@ def _render_all(text: str, special: Mapping[str, str]) -> dict[str, Any]:
     except (SyntaxError, ValueError) as error:  # of the python that jinja makes of it: nested loops, 5,000 digits
         return {"problem": f"cannot be read: {error}", "line": None}
 
-    def render(messages: list[dict[str, str]]) -> str:
-        return template.render(messages=messages, tools=None, documents=None, add_generation_prompt=False, **special)
+    def render(messages: list[dict[str, str]], asked: bool = False) -> str:
+        return template.render(messages=messages, tools=None, documents=None, add_generation_prompt=asked, **special)
 
     try:
         tails = turn_end.tails(render)
         "".join(tails).encode()
+        wrong = _unlike(render)
     except (SecurityError, OverflowError) as error:
         return {"problem": f"does what no template may: {error}", "line": None}
     except _BROKEN:
         return {"broken": True}
     taken, dropped = of_system(render)
-    return {"tails": tails, "taken": taken, "dropped": dropped}
+    return {"tails": tails, "taken": taken, "dropped": dropped, "wrong": wrong}
+
+
+def _unlike(render: Callable[..., str]) -> str:
+    """Return what in a template makes chat and evaluation differ from training, or loses texts; empty where nothing."""
+    turns = turn_end.conversation()
+    whole, prompt = render(turns[:2]), render(turns[:1], asked=True)
+    for role, word in zip(("user", "assistant"), turn_end.WORDS, strict=False):
+        if word not in whole:
+            return f"leaves out what the {role} says"
+    if not whole.startswith(prompt):
+        return "writes a prompt (add_generation_prompt) that no trained conversation begins with"
+    if not whole.removeprefix(prompt).startswith(turn_end.WORDS[1]):
+        return "asks for an answer (add_generation_prompt) otherwise than a trained answer begins"
+    return ""
 
 
 def eot_tokens(template: ChatTemplate | None, given: Sequence[str] | None) -> list[str] | None:

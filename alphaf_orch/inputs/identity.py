@@ -44,10 +44,7 @@ def folder_identity(folder: Path) -> str:
     files = model_files(folder)
     unread = unread_bytes(files.values())
     if unread > QUICK_BYTES:
-        say(
-            f"model {folder}: reading {size(unread)} once to know its weights; kept until a file changes",
-            err=True,
-        )
+        say(f"model {folder}: reading {size(unread)} once to know its weights; kept until a file changes", err=True)
     digest = hashlib.sha256()
     for name, content in zip(files, _digests(list(files.values())), strict=True):
         digest.update(f"{name}\0{content}\n".encode())

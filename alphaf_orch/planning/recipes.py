@@ -97,11 +97,29 @@ def with_own_batch(layers: Layers) -> Layers:
 
 
 def chat_template_text(text_or_file: str | None) -> str | None:
-    """Return the chat template that axolotl's chat_template_jinja holds, or names as a file."""
+    """Return the chat template that axolotl's chat_template_jinja holds, or names as a file.
+
+    Raises ConfigError for the name of a file that is not there, which would be every conversation's text.
+    """
+    file = chat_template_file(text_or_file)
+    if file is not None:
+        return template_text(file)
+    if isinstance(text_or_file, str) and text_or_file.strip() and "{" not in text_or_file:
+        raise ConfigError(
+            "chat_template_jinja names no file, and is no template itself",
+            where=f"key sft.chat_template_jinja: {text_or_file[:200]}",
+            fix="correct the path; relative ones begin where alphaf is started, or beside the config",
+            code="template.no_file",
+        )
+    return text_or_file
+
+
+def chat_template_file(text_or_file: str | None) -> Path | None:
+    """Return the file that axolotl's chat_template_jinja names; None where it holds a template, or nothing."""
     one_line = isinstance(text_or_file, str) and 0 < len(text_or_file) < 1000 and "\n" not in text_or_file
     if one_line and os.path.exists(str(text_or_file)):  # noqa: PTH110  (False for a text that no path is as long as)
-        return template_text(Path(str(text_or_file)))
-    return text_or_file
+        return Path(str(text_or_file))
+    return None
 
 
 def chat_settings(preset: ModelPreset, layers: Layers) -> dict[str, Any]:
@@ -119,8 +137,29 @@ def chat_settings(preset: ModelPreset, layers: Layers) -> dict[str, Any]:
         for key in layer.keys() & found.keys():
             value = layer[key]
             found[key] = {**found[key], **value} if key == "special_tokens" and value else value
+    _check_together(found, [layer for name, layer in layers if name == "yours"])
+    file = chat_template_file(found["chat_template_jinja"])
     found["chat_template_jinja"] = chat_template_text(found["chat_template_jinja"])
-    return found
+    return found | {"chat_template_file": str(file) if file else None}
+
+
+def _check_together(found: Mapping[str, Any], said: Sequence[Mapping[str, Any]]) -> None:
+    """Raise ConfigError where the user names a template that axolotl would not read, or none where it reads one."""
+    given = any(layer.get("chat_template_jinja") for layer in said)
+    if given and found["chat_template"] != "jinja":
+        raise ConfigError(
+            f"chat_template is {found['chat_template']}, with which chat_template_jinja is not read",
+            where="key sft.chat_template_jinja",
+            fix="add chat_template: jinja (--set sft.chat_template=jinja)",
+            code="template.not_read",
+        )
+    if found["chat_template"] == "jinja" and not found["chat_template_jinja"]:
+        raise ConfigError(
+            "chat_template is jinja, and no template is named",
+            where="key sft.chat_template",
+            fix="add chat_template_jinja: FILE (--set sft.chat_template_jinja=FILE)",
+            code="template.none_named",
+        )
 
 
 def render_recipe(template: Path, variables: Mapping[str, Any], layers: Layers, section: str) -> Rendered:

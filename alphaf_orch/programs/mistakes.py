@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 SHOWN = 20  # ours: what a person mends in one go, and what fits a screen
+SEVERAL_CODE = "data.several_mistakes"
 _KINDS = 1000  # ours: a file of rubbish has a new kind in every row
 _PLACES = re.compile(r"\[\d+\]| \(column \d+\)")
 
@@ -46,8 +47,8 @@ class Mistakes:
         return self.kinds.total()
 
     def add(self, number: int, what: str, *, fix: str, code: str, key: str = "") -> None:
-        """Count the mistake of one row; rows come in their order."""
-        self._add(Mistake(number, what, fix, code, key))
+        """Count the mistake of one row, in the rows' order; the key `row` is the whole of it, and is not told."""
+        self._add(Mistake(number, what, fix, code, "" if key == "row" else key))
 
     def extend(self, later: Mistakes, before: int) -> None:
         """Add what was found in the next part of the file, whose first row has `before` rows in front of it."""
@@ -68,7 +69,7 @@ class Mistakes:
 
     def _code(self, *, alone: bool) -> str:
         codes = {mistake.code for mistake in self.first[: 1 if alone else None]}
-        return codes.pop() if len(codes) == 1 else "data.several_mistakes"
+        return codes.pop() if len(codes) == 1 else SEVERAL_CODE
 
     def _add(self, mistake: Mistake) -> None:
         if len(self.first) < SHOWN:

@@ -139,7 +139,8 @@ def _figure(
         found = [table.scores.get((arm.name, task, metric)) for arm in arms]
         values = [show_score(each.value if each else None, share=True) for each in found]
         rows.append((Cell(join(name)), *map(Cell, values)))
-    short = [join([folded(part) for part in name], "\n") for name in names]
+    one_task = len({task for task, _ in wanted}) == 1
+    short = [join([folded(part) for part in (name[1:] if one_task else name)], "\n") for name in names]
     values_table = Table((METRIC, *(arm.title for arm in arms)), tuple(rows))
     title = join([group, Label("점수와 95% 구간", "Scores with 95% intervals")])
     return bar_figure(figure_id, title, short, bars, values_table, Label("점수", "score"))

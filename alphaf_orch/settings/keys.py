@@ -151,11 +151,11 @@ def check_key(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], wher
     if kind == "string":
         _check_name(key, value, entry, where)
     if kind in _NUMBERS and "range" in entry and not entry["range"].takes(value):
-        wanted = numbers_of(entry)
+        span = numbers_of(entry)
         raise ConfigError(
-            f"{key} is {value!r}, and takes {wanted}",
+            f"{key} is {value!r}, and takes {span}",
             where=where,
-            fix=f"give {key} {wanted}",
+            fix=f"give {key} {span}",
             code="config.out_of_range",
         )
     if entry.get("filled") and not value:
@@ -179,7 +179,8 @@ def numbers_of(entry: Mapping[str, Any]) -> str:
 def _no_such_type(key: str, value: Any, entry: Mapping[str, Any], where: str) -> ConfigError:
     wanted = " or ".join(kind for kind in entry["types"] if kind != "null")
     if "range" in entry and set(entry["types"]) <= {*_NUMBERS, "null"}:
-        fix = f"give {key} {numbers_of(entry)}"
+        span = numbers_of(entry)
+        fix = f"give {key} {span}"
     else:
         fix = f"give {key} a value of the type {wanted}"
         fix = f"{fix}, one of: {', '.join(entry['enum'])}" if "enum" in entry else fix

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -127,7 +128,7 @@ def _laid_over(
     """
     file = {k: numbers(v) if k in ("sft", "dpo") and isinstance(v, dict) else v for k, v in file.items()}
     if isinstance(file.get("sft"), dict):
-        file["sft"] = _with_its_place(file["sft"])
+        file["sft"] = _with_its_place(file["sft"], options.config)
     file |= {key: _beside(options.config, file[key]) for key in ("data", "dpo_data") if key in file and options.config}
     for key, value in file.items():
         added_to = key in ("sft", "dpo", "tools", "trackers", "merge")
@@ -193,10 +194,16 @@ def _beside(config: Path, names: Any) -> Any:
     return [found(name) for name in names]
 
 
-def _with_its_place(keys: dict[str, Any]) -> dict[str, Any]:
-    """Return keys of SFT, said now, with the JSON file of DeepSpeed's absolute; what a run remembers stays as it is."""
-    file = keys.get("deepspeed")
-    return {**keys, "deepspeed": str(expanded(file).absolute())} if isinstance(file, str) and file else keys
+def _with_its_place(keys: dict[str, Any], config: Path | None = None) -> dict[str, Any]:
+    """Return keys of SFT, said now, with the files that they name absolute; what a run remembers stays as it is."""
+    file, template = keys.get("deepspeed"), keys.get("chat_template_jinja")
+    found = {**keys, "deepspeed": str(expanded(file).absolute())} if isinstance(file, str) and file else keys
+    if isinstance(template, str) and template and not re.search(r"[{\n]", template):  # else it is the template itself
+        place = expanded(template)
+        beside = config.parent / place if config and not place.is_absolute() else place
+        chosen = beside if beside.is_file() and not place.is_file() else place
+        found = {**found, "chat_template_jinja": str(chosen.absolute())}
+    return found
 
 
 def _absolute(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`alphaf init`: a folder to start from in the reader's language; its commands run as printed, nothing is overwritten."""
+"""`alphaf init`: a folder to start from in the reader's language; its commands run, nothing is overwritten."""
 
 from __future__ import annotations
 

@@ -226,6 +226,7 @@ def test_ids_are_said_as_json(site):
     site.submit()
     call = ("eval", "--run", "시험", "--task", "finance_ko_mcq", "--json")
     assert json.loads(site.out(*call)) == {
+        "schema": "alphaf/submission/1",
         "run": "시험",
         "submitted": {"eval-finance_ko_mcq-" + site.scheduler.handed["108"].job.name[-6:]: "108"},
         "under_way": {str(each.job.name): number for number, each in list(site.scheduler.handed.items())[:7]},

@@ -7,6 +7,7 @@ import re
 
 import in_process
 import pytest
+from own_process import alphaf as by_itself
 
 from alphaf_orch.core.paths import RunPaths, runs_dir
 from alphaf_orch.core.stamps import stamped, unstamped
@@ -51,7 +52,7 @@ def test_lines_off_a_terminal_have_the_time_and_errors_have_not(call, fake) -> N
     fake.behave(dpo="fail")
     done = call("run", "--model", "tiny")
     lines = done.stderr.splitlines()
-    assert re.match(f"{_TIME}sft: started, log ", next(line for line in lines if "sft: started" in line))
+    assert re.match(f"{_TIME}sft: done ", next(line for line in lines if "sft: done" in line))
     assert "error: dpo " in done.stderr
     assert not re.search(f"{_TIME}error: ", done.stderr)
 
@@ -62,10 +63,9 @@ def test_a_stamp_is_taken_off_again() -> None:
     assert unstamped("2026-11-27 is a day") == "2026-11-27 is a day"
 
 
-def test_a_quiet_run_s_log_has_what_it_would_have_said(call, tmp_path) -> None:
-    from own_process import alphaf as by_itself
-
-    assert call("run", "--model", "tiny").exit_code == 0
-    done = by_itself(tmp_path, "run", "--run", RUN, "-q")
+def test_a_quiet_run_s_log_has_what_it_would_have_said_and_no_json(fake, tmp_path) -> None:
+    done = by_itself(tmp_path, "sft", "--model", "tiny", "--run", RUN, "--config", str(fake.config), "-q", "--json")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "nothing to do" in RunPaths(runs_dir() / RUN).log("alphaf").read_text(encoding="utf-8")
+    said = RunPaths(runs_dir() / RUN).log("alphaf").read_text(encoding="utf-8")
+    assert re.search(f"(?m)^{_TIME}sft: done ", said)
+    assert "alphaf/run/1" not in said

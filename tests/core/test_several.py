@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alphaf_orch.core.errors import ConfigError, DataError
-from alphaf_orch.core.several import CODE, found_in, raise_all, told_together
+from alphaf_orch.core.several import found_in, raise_all, told_together
 from alphaf_orch.programs.mistakes import SHOWN
 from alphaf_orch.settings.config import build_config
 from alphaf_orch.settings.options import Options, settings
@@ -46,7 +46,7 @@ def test_several_are_one_error_of_the_firsts_kind_in_the_order_of_the_lines() ->
     assert [part.what for part in found.parts] == ["하나", "둘"]
     again = told_together([found, error("셋", "설정.yaml", code="config.b")])
     assert len(again.parts) == 3
-    assert again.code == CODE
+    assert again.code == "config.several_mistakes"
 
 
 def test_the_first_of_many_are_told_and_the_rest_is_counted() -> None:
@@ -80,7 +80,8 @@ def test_all_mistakes_of_a_config_are_told_with_its_lines(tmp_path: Path) -> Non
     assert told[0] == "8 mistakes:"
     assert [line.split(":")[0].strip() for line in told[1:]] == [
         "line 1, key modle", "line 2, key gpus", "line 3, key on_oom", "line 5, key sft.learnig_rate",
-        "line 6, key sft.lora_r", "line 8, key dpo.beta", "line 10, key trackers.use_wandbb", "line 12, key notify.lang",
+        "line 6, key sft.lora_r", "line 8, key dpo.beta", "line 10, key trackers.use_wandbb",
+        "line 12, key notify.lang",
     ]  # fmt: skip
     assert caught.value.where == str(file)
 

@@ -195,9 +195,16 @@ def test_a_planted_effect_is_called_better():
     assert "better. Overall 36.7% → 56.7%" in verdict(comparison).en
     assert "나아짐" in verdict(comparison).ko
     assert comparison.tasks["finance_ko_rag", "citation_format"].verdict == "none"
-    markdown = render_markdown(ablation_report(result), "en")
+    report = ablation_report(result)
+    markdown = render_markdown(report, "en")
     assert "citation format" in markdown
     assert "By seed" in markdown
+    opening = report.sections[0].blocks[0]
+    assert (opening.kind, opening.tone) == ("verdict", "good")
+    after, before = comparison.after, comparison.before
+    assert opening.headline.en.startswith(f"{after} scored 20.0 points higher than {before} (p")
+    assert opening.headline.en.endswith(f": use {after}.")
+    assert opening.headline.ko.endswith(f"{after} 설정을 쓰세요.")
 
 
 def test_no_effect_is_called_no_difference_shown():

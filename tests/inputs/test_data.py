@@ -279,7 +279,8 @@ def test_the_user_sees_one_message_and_exit_code_3(tmp_path: Path) -> None:
     result = CliRunner().invoke(command)
     assert (result.exit_code, result.output) == (
         3,
-        f"error: the file has no rows\n  where: {path}\n  next:  Give a file with data. {NEED_CHAT}.\n  code:  data.no_rows\n",
+        f"error: the file has no rows\n  where: {path}\n  next:  Give a file with data. {NEED_CHAT}.\n"
+        "  code:  data.no_rows\n",
     )
 
 

@@ -49,7 +49,8 @@ def test_a_child_needs_no_installed_package_and_finds_nothing_of_the_working_fol
     code, _, err = child(trapped, "evaluation.task_index", "kmmlu", options=("-S",))
     assert (code, err) == (
         9,
-        f"error: lm-eval is not installed\n  where: {sys.executable}\n  next:  make setup\n  code:  tool.not_installed\n",
+        f"error: lm-eval is not installed\n  where: {sys.executable}\n  next:  make setup\n"
+        "  code:  tool.not_installed\n",
     )
     # One that reads settings, rows, tokens and templates, with the one library that it needs so far.
     (tmp_path / "libraries").mkdir()

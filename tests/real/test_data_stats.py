@@ -358,9 +358,9 @@ def test_failures(tmp_path: Path, base: Path, data_stats: ModuleType, monkeypatc
             3,
             "2 lines that must not be trained on by kind:\n"
             "  row has neither 'chosen' nor 'rejected': it is a chat row, not a preference row (2)\n"
-            "    line 1, key row\n"
-            "    line 2, key row",
-            f"{good} line 1, key row",
+            "    line 1\n"
+            "    line 2",
+            f"{good} line 1",
             row_fix,
         ),
         (
@@ -395,14 +395,14 @@ def test_failures(tmp_path: Path, base: Path, data_stats: ModuleType, monkeypatc
             {"datasets": [{"path": str(stored), "kind": "hub"}]},
             3,
             "row has the format 'conversations', the rows before have 'messages'",
-            f"{stored} row 2, key row",
+            f"{stored} row 2",
             row_fix,
         ),
         (
             {"datasets": [{"path": str(masked), "kind": "hub"}]},
             3,
             "row masks a turn, which is read in local files only: write the split to one",
-            f"{masked} row 1, key row",
+            f"{masked} row 1",
             row_fix,
         ),
         (

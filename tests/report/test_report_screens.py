@@ -65,7 +65,7 @@ def opened(chromium: Chromium, page: Path, size: tuple[int, int], language: str 
     tab = chromium.page()
     tab.size(*size)
     tab.open(f"{page.as_uri()}?lang={language}&theme={theme}")
-    tab.wait("document.readyState === 'complete' && document.querySelector('.plot svg.main-svg')")
+    tab.wait("document.readyState === 'complete' && document.querySelector('.plot svg.main-svg')", 90)
     return tab
 
 

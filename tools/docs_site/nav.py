@@ -7,7 +7,16 @@ from typing import Any
 from docs_site.stage import english
 
 SECTIONS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("First steps", "시작하기"): ("concepts", "walks", "data", "models", "chat-templates", "configuration", "errors"),
+    ("First steps", "시작하기"): (
+        "concepts",
+        "walks",
+        "data",
+        "models",
+        "configuration",
+        "errors",
+        "error-codes",
+        "terms",
+    ),
     ("Closed networks", "폐쇄망"): ("offline", "container", "security", "licences", "disk"),
     ("Training", "학습"): (
         "estimate",
@@ -21,7 +30,16 @@ SECTIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("Experiments", "실험"): ("bakeoff", "ablation", "neftune", "lora-or-full"),
     ("Results", "결과"): ("evaluation", "metrics", "own-benchmarks", "human-preference", "reports"),
     ("Clusters", "클러스터"): ("clusters", "clusters-cloud", "clusters-design"),
-    ("Operation", "운영"): ("board", "notify", "resume", "reliability", "performance", "gpu-check", "gpu-verification"),
+    ("Operation", "운영"): (
+        "json",
+        "board",
+        "notify",
+        "resume",
+        "reliability",
+        "performance",
+        "gpu-check",
+        "gpu-verification",
+    ),
 }
 COMMANDS = ("Commands", "명령")
 REST = ("More pages", "그 밖의 문서")

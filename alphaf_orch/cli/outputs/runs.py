@@ -40,7 +40,7 @@ class Finding(TypedDict):
 
 
 class Stage(TypedDict):
-    """One stage of a run; `result` is what it found out, `reason` what it waits for."""
+    """One stage of a run; `result` is what it found out, `code` the kind of its error, `reason` what it waits for."""
 
     state: str
     started: str | None
@@ -49,6 +49,7 @@ class Stage(TypedDict):
     peak_memory_mib: float | None
     result: dict[str, Any] | None
     error: str | None
+    code: str | None
     watched: list[Finding]
     retries: list[dict[str, Any]]
     requeues: list[dict[str, Any]]
@@ -81,6 +82,7 @@ class DamagedRun(TypedDict):
     folder: str
     damaged: str
     next: str
+    code: str
 
 
 class ArmOfExperiment(TypedDict):
@@ -91,6 +93,7 @@ class ArmOfExperiment(TypedDict):
     seed: int | None
     state: str
     error: str | None
+    code: str | None
     run: Run | DamagedRun | None
 
 
@@ -124,6 +127,7 @@ class DamagedExperiment(TypedDict):
     folder: str
     damaged: str
     next: str
+    code: str
 
 
 class Runs(TypedDict):

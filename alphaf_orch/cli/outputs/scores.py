@@ -171,6 +171,7 @@ class EndedArm(TypedDict):
     exit_code: int
     seconds: float
     error: str | None
+    code: str | None
 
 
 class Ablation(TypedDict):

@@ -97,8 +97,7 @@ def _written(found: Reading, wanted: Wanted, target: IO[bytes], error: Callable[
                     code="data.mixed_formats",
                 )
         except RowError as mistake:
-            key = "" if mistake.key == "row" else mistake.key
-            mistakes.add(number, str(mistake), fix=_FIX, key=key, code=mistake.code)
+            mistakes.add(number, str(mistake), fix=_FIX, key=mistake.key, code=mistake.code)
             if not form and len(mistakes) == _HOPELESS:
                 break  # no file of rows that can be mended one by one
             continue

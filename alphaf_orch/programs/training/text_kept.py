@@ -28,7 +28,7 @@ def check_left_out(found: Counter[str], looked_at: int, where: str) -> list[str]
         what = f"the chat template leaves out the system turn of {found['system']} of {looked_at} conversations"
         fix = "move its text into the user's first turn, or choose another chat_template"
         raise Failure(DATA, what, where=where, fix=fix, code="data.system_turn_refused")
-    roles = ", ".join(f"{role} in {number}" for role, number in sorted(found.items()))
+    roles = ", ".join(f"texts of {role} in {number}" for role, number in sorted(found.items()))
     return [f"the chat template leaves out or changes texts, of {looked_at} conversations: {roles}"] if roles else []
 
 

@@ -95,4 +95,4 @@ class TokenChecks:
         for finding in findings:
             whys.setdefault(finding.token, []).append(finding.why)
         names: Mapping[int, str] = {i: self.tokenizer.convert_ids_to_tokens(i) for i in whys}
-        return "; ".join(f"{names[i]} ({' and '.join(why)})" for i, why in whys.items())
+        return "; ".join(f"{names[i]} ({'; '.join(why)})" for i, why in whys.items())

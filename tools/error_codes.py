@@ -40,6 +40,7 @@ _SAYS = {
     "config.port_unusable": "the port is in use, or may not be taken",
     "config.tokenizers_differ": "the tokenizers of a merge cannot be made one",
     "data.line_too_long": "the line is longer than any row",
+    "*.several_mistakes": "several mistakes of one file or command, each with its line",
     "data.several_mistakes": "rows with mistakes of several kinds, listed by kind and line",
     "*.several_mistakes": "several mistakes of a file, each with its line",
     "data.nothing_came": "nothing came through a pipe",
@@ -172,7 +173,7 @@ def _row(code: str, found: list[Site]) -> str:
     messages = dict.fromkeys(text.splitlines()[0] for site in found for text in site.messages)
     shown = "<br>".join(f"`{_in_cell(message)}`" for message in messages)
     modules = ", ".join(f"`{module.removesuffix('.py')}`" for module in dict.fromkeys(site.module for site in found))
-    return f"| `{code}` | {shown or _SAYS[code]} | {modules} |"
+    return f"| `{code}` | {shown or _SAYS.get(code, 'the words of its cause')} | {modules} |"
 
 
 def _in_cell(text: str) -> str:

@@ -73,7 +73,7 @@ class Machine(TypedDict):
 
 
 class Check(TypedDict):
-    """One check: what was seen, what to do, and the exit code that it alone would give."""
+    """One check: what was seen, what to do, and the exit code and identifier that it alone would give."""
 
     name: str
     subject: str
@@ -81,6 +81,7 @@ class Check(TypedDict):
     evidence: str
     fix: str
     exit_code: int
+    code: str
     values: dict[str, Any]
 
 

@@ -40,6 +40,9 @@ def schema(name: str | None, as_json: bool) -> None:
 
       # yaml-language-server: $schema=./NAME.schema.json
     """
+    if name is not None and as_json:
+        answer("schema", {"name": name, "document": document(name, SCHEMAS[name][1]())})
+        return
     if name is not None:
         click.echo(schema_text(name))
         say(f"for editors: save it as {name}.schema.json beside your file, whose first line is", err=True)

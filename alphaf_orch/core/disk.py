@@ -150,7 +150,7 @@ def _file_system(folder: Path) -> str:
     usage, inodes = shutil.disk_usage(folder), os.statvfs(folder)
     room = f"{size(usage.free)} of {size(usage.total)} free"
     if inodes.f_files and not inodes.f_favail:
-        room += f", and no further file can be made: all {inodes.f_files:,} inodes are taken"
+        room = f"{room}, and no further file can be made: all {inodes.f_files:,} inodes are taken"
     return f"file system {mount} ({kinds.get(str(mount), 'of an unknown kind')}): {room}"
 
 

@@ -259,8 +259,8 @@ def _outer(processes: Sequence[Process]) -> list[Process]:
 
 def _words(by: Sequence[Process]) -> str:
     first = _outer(by)[:3]
-    more = f" and {len(by) - len(first)} more" if len(by) > len(first) else ""
-    return ", ".join(map(str, first)) + more
+    names, count = ", ".join(map(str, first)), len(by) - len(first)
+    return f"{names} and {count} more" if count > 0 else names
 
 
 def _first(by: Sequence[Process]) -> str:

@@ -26,7 +26,7 @@ _MARKS = ":;,. "
 _FRAMES = [
     re.compile(each, re.DOTALL)
     for each in (
-        r"(\s*)(.*)( \([\d,]+\))",
+        r"(\s{2,})(.*)( \([\d,]+\))",
         r"(\s*[\d,]+ x )(.*)()",
         r"(\s*)(.*?)(\s*)",
         r"([\s\-*#>·|]*)(.*?)(\s*)",
@@ -37,6 +37,7 @@ _FRAMES = [
 _KEYED = re.compile(
     r"('[^']+'|\S*\w\S*(?<![:;,.])) ((?:and|are|asks|differs|has|holds|is|marks|masks|may|says) .+)", re.DOTALL
 )
+_MARKED = re.compile(r"[:;](?:\s|$)")
 _LEAST = 8  # ours: letters of a text that is looked for behind a key; `is {value}` is found behind any word
 _BRACKETED = re.compile(r"(\S+) \((.+)\)", re.DOTALL)
 # Values of which the form is known, behind a word or by their names: a short template would be found in other texts.
@@ -156,11 +157,19 @@ class Template:
         # What must be in a text of it, and is asked for before the pattern is; without values all of it.
         self.needle = max(literals, key=len) if self.has_values else "".join(literals)
         self.literal = sum(map(len, literals))
+        self._marked = any(_MARKED.search(literal) for literal in literals)
 
     def values(self, text: str) -> dict[str, str] | None:
         """Return the values by name where the text is made by this template."""
         found = self._pattern.fullmatch(text) if self.needle in text else None
-        return found.groupdict() if found else None
+        return found.groupdict() if found and not self._swallows(found) else None
+
+    def _swallows(self, found: re.Match[str]) -> bool:
+        """Whether what it begins with is a text with a mark and more behind, and it has no mark itself: two texts."""
+        literal, name = self._parts[0]
+        if literal or name is None or self._marked:
+            return False
+        return _MARKED.search(found[name]) is not None
 
     def filled(self, values: dict[str, str]) -> str:
         """Return what is said instead, with the values in it."""

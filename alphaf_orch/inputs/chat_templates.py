@@ -98,8 +98,10 @@ def template_of(settings: Mapping[str, Any], folder: Path | None) -> ChatTemplat
             f"the chat template {wrong}",
             where=place,
             fix="mend the template; docs/chat-templates.md has one to begin with",
-            code="template.not_as_trained",
+            code="config.template_not_as_trained",
         )
+    if not tails:
+        return None  # the data stage renders the real rows with the real tokenizer and says what is wrong
     return ChatTemplate(name, text, tails, taken, eos, _tokens(folder, settings, special), dropped)
 
 
@@ -125,7 +127,9 @@ def _asked(text: str, special: str, place: str, error: type[AlphafError]) -> _Sa
             fix="mend the template, or name another one",
             code=f"{error.domain}.template_unusable",
         )
-    return None if "broken" in found else (tuple(found["tails"]), found["taken"], found["dropped"], found["wrong"])
+    if "refused" in found:
+        return None
+    return tuple(found["tails"]), found["taken"], found["dropped"], found["wrong"]
 
 
 def _render_all(text: str, special: Mapping[str, str]) -> dict[str, Any]:
@@ -146,8 +150,10 @@ def _render_all(text: str, special: Mapping[str, str]) -> dict[str, Any]:
         wrong = _unlike(render)
     except (SecurityError, OverflowError) as error:
         return {"problem": f"does what no template may: {error}", "line": None}
-    except _BROKEN:
-        return {"broken": True}
+    except _BROKEN as error:
+        if type(error) is jinja2.TemplateError:  # raise_exception: it takes no second question, for one
+            return {"refused": True}
+        return {"tails": [], "taken": True, "dropped": False, "wrong": f"fails with plain turns: {error}"}
     taken, dropped = of_system(render)
     return {"tails": tails, "taken": taken, "dropped": dropped, "wrong": wrong}
 

@@ -109,7 +109,7 @@ def chat_template_text(text_or_file: str | None) -> str | None:
             "chat_template_jinja names no file, and is no template itself",
             where=f"key sft.chat_template_jinja: {text_or_file[:200]}",
             fix="correct the path; relative ones begin where alphaf is started, or beside the config",
-            code="template.no_file",
+            code="config.template_no_file",
         )
     return text_or_file
 
@@ -151,14 +151,14 @@ def _check_together(found: Mapping[str, Any], said: Sequence[Mapping[str, Any]])
             f"chat_template is {found['chat_template']}, with which chat_template_jinja is not read",
             where="key sft.chat_template_jinja",
             fix="add chat_template: jinja (--set sft.chat_template=jinja)",
-            code="template.not_read",
+            code="config.template_not_read",
         )
     if found["chat_template"] == "jinja" and not found["chat_template_jinja"]:
         raise ConfigError(
             "chat_template is jinja, and no template is named",
             where="key sft.chat_template",
             fix="add chat_template_jinja: FILE (--set sft.chat_template_jinja=FILE)",
-            code="template.none_named",
+            code="config.template_not_named",
         )
 
 

@@ -26,8 +26,8 @@ from alphaf_orch.cli.main import COMMANDS, load
 from alphaf_orch.cli.outputs.names import SHAPES
 from alphaf_orch.core.paths import RunPaths, runs_dir
 
-# chat talks: what it says is a model's; its --prompt asks one question.
-TALKS = {"chat"}
+# chat talks: what it says is a model's. What completion prints is a shell's.
+TALKS = {"chat", "completion"}
 RUN = "학습-하나"
 
 
@@ -130,6 +130,12 @@ def test_jobs_are_told_before_and_once_they_are_submitted(told, trained, fake, t
     assert told("cancel", "새-실행")["cancelled"][0]["run"] == "새-실행"
 
 
+def test_a_start_and_the_schemas_of_settings(told) -> None:
+    assert told("init", "새 폴더")["next"]
+    names = [each["name"] for each in told("schema")["schemas"]]
+    assert told("schema", names[0])["document"]["$schema"]
+
+
 def test_a_ranking(tmp_path) -> None:
     weights = {"versatility": 1.0, "korean": 1.0, "performance": 1.0}
     value = bakeoff_json(bakeoff_found(), weights, [tmp_path / "쪽.html"])
@@ -179,7 +185,7 @@ def test_a_bundle_names_the_sum_that_its_installer_is_told(told, tmp_path, monke
         (("runs", "--no-such"), 2, "NoSuchOption", "usage.no_such_option"),
         (("modles",), 2, "NoSuchCommand", None),
         (("estimate", "--gpus", "many"), 2, "BadParameter", "usage.bad_parameter"),
-        (("clean", "r", "--caches"), 2, "UsageError", "usage"),
+        (("clean", "r", "--caches"), 2, "ConfigError", None),
         (("chat", RUN), 2, "NoSuchOption", "usage.no_such_option"),
     ],
 )
@@ -225,8 +231,8 @@ def test_who_asks_for_it(words: list[str], asks: bool) -> None:
 
 
 def test_a_defect_of_ours_is_told_too(tmp_path) -> None:
-    broken = "import alphaf_orch.cli.look as look\nlook.list_presets = lambda _: 1 / 0\n"
-    called = "import sys; sys.argv = ['alphaf', 'models', '--json']\n"
+    broken = "import alphaf_orch.cli.look as look\nlook.all_runs = lambda: 1 / 0\n"
+    called = "import sys; sys.argv = ['alphaf', 'runs', '--json']\n"
     script = f"{called}{broken}from alphaf_orch.cli.start import main\nmain()"
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment(tmp_path), capture_output=True, text=True, check=False

@@ -154,7 +154,7 @@ def test_a_machine_that_nobody_numbered() -> None:
         raise nodes.unknown_rank(2, {})
 
     assert told(refuse)[::2] == [
-        "오류: 이 머신이 2대 중 몇 번째인지 알 수 없습니다",
-        "  다음: 각 머신에서 ALPHAF_NODE_RANK를 0, 1, …(으)로 지정하고 `alphaf`를 하나씩 실행하세요. 첫 번째"
-        " 머신의 호스트 이름으로 접속되지 않으면 ALPHAF_NODE_ADDRESS도 접속할 수 있는 이름으로 지정하세요",
+        "오류: 이 장비가 2대 중 몇 번째인지 알 수 없습니다",
+        "  다음: 각 장비에서 ALPHAF_NODE_RANK를 0, 1, …(으)로 지정하고 `alphaf`를 하나씩 실행하세요. 첫 번째"
+        " 장비의 호스트 이름으로 접속되지 않으면 ALPHAF_NODE_ADDRESS도 접속할 수 있는 이름으로 지정하세요",
     ]

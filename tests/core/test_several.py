@@ -57,7 +57,8 @@ def test_the_first_of_many_are_told_and_the_rest_is_counted() -> None:
 
 
 def test_mistakes_of_several_files_say_each_of_them() -> None:
-    found = told_together([DataError("가", where="a.jsonl line 1", fix="x"), error("나", "b.yaml line 1")])
+    first = DataError("가", where="a.jsonl line 1", fix="x", code="data.a")
+    found = told_together([first, error("나", "b.yaml line 1")])
     assert isinstance(found, DataError)
     assert "  a.jsonl line 1: 가\n  b.yaml line 1: 나" in found.what
 

@@ -77,7 +77,10 @@ def test_the_users_own_end_wins_and_is_checked(cpu, tmp_path):
         files(cpu, tmp_path, "no_end", chat_template="jinja", eot_tokens=["###"], chat_template_jinja=HASHES)
 
 
-HASHES = "{% for m in messages %}{{ m['role'] + ':' + m['content'] + '###' }}{% endfor %}"
+HASHES = (
+    "{% for m in messages %}{{ m['role'] + ':' + m['content'] + '###' }}{% endfor %}"
+    "{% if add_generation_prompt %}assistant:{% endif %}"
+)
 
 
 def test_an_end_that_axolotl_would_not_find_in_the_template_is_refused(cpu, tmp_path):

@@ -56,6 +56,13 @@ class SchemaOf(TypedDict):
     of: str
 
 
+class Schema(TypedDict):
+    """The JSON schema of a YAML file that editors check it by."""
+
+    name: str
+    document: dict[str, Any]
+
+
 class Schemas(TypedDict):
     """The schemas that there are."""
 

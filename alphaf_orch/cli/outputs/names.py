@@ -35,6 +35,7 @@ SHAPES: dict[str, type] = {
     "run": runs.Run,
     "runs": runs.Runs,
     "submission": plans.Submission,
+    "schema": machine.Schema,
     "schemas": machine.Schemas,
     "sweep": scores.Sweep,
     "sweep-plan": plans.SweepPlan,

@@ -138,7 +138,8 @@ def weights_line(models: Models, dtype: str, *, sampled: int, seed: int, toleran
         measured["max_abs"] = max(measured["max_abs"], absolute)
         measured["max_spacings"] = max(measured["max_spacings"], worst)
     problems += [message for _, message in sorted(off, reverse=True)]  # the worst tensor first
-    more = f"; {len(problems) - 3} more" if len(problems) > 3 else ""
+    count = len(problems) - 3
+    more = f"; {count} more" if count > 0 else ""
     return Line("weights", not problems, measured, expected, "; ".join(problems[:3]) + more)
 
 

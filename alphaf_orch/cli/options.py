@@ -181,7 +181,11 @@ def log_console() -> Console:
 def out_console() -> Console:
     """Return the console for results: stdout."""
     # Wide where nobody's terminal sets the width, so that tables in a CI log are not folded.
-    return _console(sys.stdout, width=None if sys.stdout.isatty() else 140)
+    from alphaf_orch.core.progress import RESULTS
+
+    made = _console(sys.stdout, width=None if sys.stdout.isatty() else 140)
+    RESULTS.add(made)
+    return made
 
 
 def _console(stream: IO[str], width: int | None = None) -> Console:

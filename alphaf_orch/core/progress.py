@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
+from weakref import WeakSet
 
 from pydantic import ValidationError
 from rich.console import Console
@@ -22,6 +23,7 @@ from alphaf_orch.core.streams import keep_line
 from alphaf_orch.programs.json_lines import whole_rows
 
 _PLAIN_EVERY_S = 15.0
+RESULTS: WeakSet[Console] = WeakSet()  # consoles of results, whose lines are no progress and bear no time
 
 
 def clock(seconds: float) -> str:
@@ -76,7 +78,7 @@ def tell(console: Console, text: str, style: str | None = None) -> None:
 
     What stands in brackets is no markup, and a path is not broken.
     """
-    said = spoken(text) if console.is_terminal else stamped(spoken(text))
+    said = spoken(text) if console.is_terminal or console in RESULTS else stamped(spoken(text))
     console.print(said, style=style, highlight=False, soft_wrap=True, markup=False)
 
 

@@ -7,7 +7,8 @@ import string
 import messages
 import pytest
 
-from alphaf_orch.core.spoken import Catalogue, language, say
+from alphaf_orch.core.catalogue import Catalogue
+from alphaf_orch.core.spoken import language, say
 
 TEXTS = {
     "there is no run {name}": "실행 {name}이(가) 없습니다",

@@ -24,9 +24,10 @@ _SEPARATORS = {"; ": "; ", " · ": " · ", ": ": ": ", ", ": ", ", " and ": ", "
 _MET = re.compile(r"(\s{2,})(.*)( \([\d,]+\))|(\s*[\d,]+ x )(.*)", re.DOTALL)
 _BULLETS = re.compile(r"\s*(?:[\-*#>·|]+\s+)*")  # with a space behind: `--run` is no bullet
 _ENDS = string.whitespace + ":.;,"
+_AROUND = _ENDS + "-*#>·|"
 # What is wrong with a key behind its name (`messages[0].content is blank`), and a name with a text in brackets.
 _KEYED = re.compile(
-    r"('[^']+'|\S*\w\S*(?<![:;,.])) ((?:and|are|asks|differs|has|holds|is|marks|masks|may|says) .+)", re.DOTALL
+    r"('[^']+'|(?=\S*\w)\S+(?<![:;,.])) ((?:and|are|asks|differs|has|holds|is|marks|masks|may|says) .+)", re.DOTALL
 )
 _BRACE = re.compile("[{}]")
 _MARKED = re.compile(r"[:;](?:\s|$)")
@@ -35,7 +36,9 @@ _BRACKETED = re.compile(r"(\S+) \((.+)\)", re.DOTALL)
 # Values of which the form is known, behind a word or by their names: a short template would be found in other texts.
 _NUMBER = r"-?[\d,.]+"
 _NUMBERED = re.compile(r"(?:^|\W)line $")
-_NAMED = re.compile(r"(?:^|\W)key $")  # behind it a name stands, which may be a word of ours: `key model is given twice`
+_NAMED = re.compile(
+    r"(?:^|\W)key $"
+)  # behind it a name stands, which may be a word of ours: `key model is given twice`
 _VALUES = {
     **dict.fromkeys(("low", "high", "number", "count"), _NUMBER),
     "s": "s?",
@@ -76,6 +79,8 @@ class Catalogue:
         if (both := self._side_by_side(text, depth)) is not None:
             return both
         for start, end in dict.fromkeys(_framed(text)):
+            if text.strip() != text[start:end] and _is_word(text):
+                break
             if (whole := self._whole(text[start:end], depth)) is not None:
                 return text[:start] + whole + text[end:]
         return self._in_parts(text, depth)
@@ -132,9 +137,17 @@ class Catalogue:
                 continue
             parts = [self.said(part, depth + 1) for part in (first, rest)]
             known = [part != given for part, given in zip(parts, (first, rest), strict=True)]
-            if all(known) or (any(known) and joined == separator):
+            if all(known) and not all(map(_is_word, (first, rest))):
                 return joined.join(parts)
+            ours = [n for n, given in enumerate((first, rest)) if known[n] and not _is_word(given)]
+            if ours and joined == separator:
+                return separator.join(parts[n] if n in ours else given for n, given in enumerate((first, rest)))
         return text
+
+
+def _is_word(text: str) -> bool:
+    """Whether it is one word, which may be a key of a file or a name: `name: alphaf`."""
+    return " " not in text.strip(_AROUND)
 
 
 def _framed(text: str) -> Iterator[tuple[int, int]]:
@@ -169,7 +182,8 @@ class Template:
         values = self._between(text)
         if values is None or self._swallows(values):
             return None
-        return dict(zip(self.names, values, strict=True))
+        named = dict(zip(self.names, values, strict=True))
+        return named if [named[name] for name in self.names] == [*values] else None  # one that is there twice
 
     def _between(self, text: str) -> Sequence[str] | None:
         """Return what stands between the literals, each as short as it can be; None where they are not all there."""
@@ -187,7 +201,7 @@ class Template:
         if self._forms is None:
             return [*values, text[at:end]]
         matched = self._forms.fullmatch(text)
-        return [matched[name] for name in self.names] if matched else None
+        return matched.groups("") if matched else None
 
     def _swallows(self, values: Sequence[str]) -> bool:
         """Whether what it begins with is a text with a mark and more behind, and it has no mark itself: two texts.
@@ -196,7 +210,8 @@ class Template:
         """
         if self.literals[0] or self.names[0] in _VALUES:
             return False
-        if self.literal < _BARE and len(values[0].split()) > _FEW:
+        bare = values if self.literal < _LEAST else values[:1] if self.literal < _BARE else ()
+        if any(len(each.split()) > _FEW for each in bare):
             return True
         return not any(map(_MARKED.search, self.literals)) and _MARKED.search(values[0]) is not None
 
@@ -206,14 +221,18 @@ class Template:
 
     @functools.cached_property
     def _forms(self) -> re.Pattern[str] | None:
-        """The pattern of a text whose values have a form, are side by side or come twice; None where all are free."""
-        made, free = re.escape(self.literals[0]), True
-        for n, (name, behind) in enumerate(zip(self.names, self.literals[1:], strict=True)):
-            before = self.literals[n]
-            value = _NUMBER if _NUMBERED.search(before) else _VALUES.get(name.rstrip(string.digits), _FREE)
-            if n and not before and value == _FREE:
-                value = _BEHIND
-            free = free and value == _FREE and name not in self.names[:n]
-            made += f"(?P={name})" if name in self.names[:n] else f"(?P<{name}>{value})"
-            made += re.escape(behind)
-        return None if free else re.compile(made, re.DOTALL)
+        """The pattern of a text whose values have a form or are side by side; None where all are free."""
+        forms = [_form(name, before) for name, before in zip(self.names, self.literals, strict=False)]
+        forms = [_BEHIND if n and not self.literals[n] and form == _FREE else form for n, form in enumerate(forms)]
+        if all(form == _FREE for form in forms):
+            return None
+        made = re.escape(self.literals[0])
+        for form, literal, later in zip(forms, self.literals[1:], [*forms[1:], ""], strict=True):
+            # Where another free value follows the first place is as good as any: nothing is tried twice.
+            settled = form == later == _FREE
+            made += f"(?>({form}){re.escape(literal)})" if settled else f"({form}){re.escape(literal)}"
+        return re.compile(made, re.DOTALL)
+
+
+def _form(name: str, before: str) -> str:
+    return _NUMBER if _NUMBERED.search(before) else _VALUES.get(name.rstrip(string.digits), _FREE)

@@ -9,7 +9,8 @@ does what was said already, what is longer than any message, and what is deeper 
 3. A template makes the text: of several the one with most letters of its own. Its values are looked at likewise, but
    a name behind `key`.
 4. A problem behind the key that has it (`messages[0].content is blank`), and a name with a text in brackets.
-5. Parts with a mark between (`; `, ` · `, `: `, `, `): what is known of them; with ` and ` between only both.
+5. Parts with a mark between (`; `, ` · `, `: `, `, `): what is known of them, but for what tools say as
+   well (one word, `line 12`, `error: …`); with ` and ` between only both.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ _AROUND = _ENDS + "-*#>·|"
 _KEYED = re.compile(
     r"('[^']+'|(?=\S*\w)\S+(?<![:;,.])) ((?:and|are|asks|differs|has|holds|is|marks|masks|may|says) .+)", re.DOTALL
 )
+_TOOLS = re.compile(r"\s*(?:line \d|(?:error|warning): )")
 _BRACE = re.compile("[{}]")
 _BRACKETED = re.compile(r"(\S+) \((.+)\)", re.DOTALL)
 _DEPTH = 4  # ours: a message in a message in a message; what is deeper stays as it is
@@ -140,7 +142,7 @@ class Catalogue:
             known = [part != given for part, given in zip(parts, (first, rest), strict=True)]
             if all(known) and not all(map(_is_word, (first, rest))):
                 return joined.join(parts)
-            ours = [n for n, given in enumerate((first, rest)) if known[n] and not _is_word(given)]
+            ours = [n for n, given in enumerate((first, rest)) if known[n] and not _is_anybodys(given)]
             if ours and joined == separator:
                 return separator.join(parts[n] if n in ours else given for n, given in enumerate((first, rest)))
         return text
@@ -149,6 +151,11 @@ class Catalogue:
 def _is_word(text: str) -> bool:
     """Whether it is one word, which may be a key of a file or a name: `name: alphaf`."""
     return " " not in text.strip(_AROUND)
+
+
+def _is_anybodys(text: str) -> bool:
+    """Whether a tool says it as well as we do, beside what is none of ours: one word, `line 12`, `error: …`."""
+    return _is_word(text) or _TOOLS.match(text) is not None
 
 
 def _framed(text: str) -> Iterator[tuple[int, int]]:

@@ -73,6 +73,7 @@ RULES = {
     "{span}, or null": "{span} 또는 null",
     "{who} needs {names}": "{who}에는 {names}이(가) 필요합니다",
     "{who} job {value}": "{who} 작업 {value}",
+    "line {n}": "{n}번째 줄",
     "cannot read {path}{why}": "{path}을(를) 읽을 수 없습니다{why}",
     "{what} can never have been written": "{what}은(는) 기록됐을 리 없습니다",
     "{a} and {b} differ, {a} is kept": "{a}와 {b}이(가) 다릅니다. {a}을(를) 남깁니다",
@@ -130,6 +131,7 @@ RULES = {
         ("it is empty and old", "it is empty and old"),
         ("sft, done, dpo", "sft, done, dpo"),
         ("model: tiny", "model: tiny"),
+        ("File a.py, line 12, in main", "File a.py, line 12, in main"),
         # what stays as it is
         ("run " * 500 + "was found", "run " * 500 + "was found"),
         ("실행 완료을(를) 찾았습니다: it is empty", "실행 완료을(를) 찾았습니다: 비어 있습니다"),

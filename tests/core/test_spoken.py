@@ -55,6 +55,10 @@ def test_a_text_is_recognised_and_said_with_its_values(english: str, korean: str
 
 
 RULES = {
+    "{what} was found again": "{what}을(를) 다시",
+    "is bad here": "잘못되었습니다",
+    "is bad here; mend it": "잘못되었으니 고치세요",
+    "{what}: nothing was read": "읽지 않음({what})",
     "run {name} was found": "실행 {name}을(를) 찾았습니다",
     "run {name} was found again": "실행 {name}을(를) 다시 찾았습니다",
     "it is empty": "비어 있습니다",
@@ -75,7 +79,7 @@ RULES = {
     "{who} job {value}": "{who} 작업 {value}",
     "line {n}": "{n}번째 줄",
     "cannot read {path}{why}": "{path}을(를) 읽을 수 없습니다{why}",
-    "{what} can never have been written": "{what}은(는) 기록됐을 리 없습니다",
+    "{what} can never have been written": "기록됐을 리 없는 {what}",
     "{a} and {b} differ, {a} is kept": "{a}와 {b}이(가) 다릅니다. {a}을(를) 남깁니다",
     "copy {source} to {target} now": "{source}을(를) {target}(으)로 지금 복사하세요",
     "did not find ',' or '}}'": "','나 '}}'가 없습니다",
@@ -89,6 +93,7 @@ RULES = {
         ("run a; b was found; it is empty", "실행 a; b을(를) 찾았습니다; 비어 있습니다"),
         ("mend it; then start again", "고친 다음 다시 시작하세요"),
         ("'x' mend it; then start again", "'x' mend it; 다시 시작하세요"),
+        ("a.b is bad here; mend it", "a.b: 잘못되었으니 고치세요"),
         # 2. what stands around a text
         ("    it is empty (1,024)", "    비어 있습니다 (1,024)"),
         ("  3 x it is empty", "  3 x 비어 있습니다"),
@@ -115,7 +120,9 @@ RULES = {
         ("a job with GPUs gets 4 for each", "a job with GPUs gets 4 for each"),
         ("cannot read a.yaml: it is empty", "a.yaml을(를) 읽을 수 없습니다: 비어 있습니다"),
         ("cannot read a.yaml it", "a.yaml it을(를) 읽을 수 없습니다"),
-        ("it is empty: it can never have been written", "비어 있습니다: it은(는) 기록됐을 리 없습니다"),
+        ("it is empty: it can never have been written", "비어 있습니다: 기록됐을 리 없는 it"),
+        ("a: b: nothing was read", "읽지 않음(a: b)"),
+        ("run " * 6 + "x" + " was found" * 6, "실행 " * 5 + "run x was found" + "을(를) 찾았습니다" * 5),
         ("x and y differ, x is kept", "x와 y이(가) 다릅니다. x을(를) 남깁니다"),
         ("x and y differ, z is kept", "x and y differ, z is kept"),
         ("copy a to b to c now", "a을(를) b to c(으)로 지금 복사하세요"),
@@ -129,6 +136,8 @@ RULES = {
         ("it is empty · x", "비어 있습니다 · x"),
         ("it is empty and it is full", "비어 있습니다, 가득 찼습니다"),
         ("it is empty and old", "it is empty and old"),
+        ("it is empty, x", "비어 있습니다, x"),
+        ("done, model", "done, model"),
         ("sft, done, dpo", "sft, done, dpo"),
         ("model: tiny", "model: tiny"),
         ("File a.py, line 12, in main", "File a.py, line 12, in main"),
@@ -278,8 +287,8 @@ def test_a_long_text_takes_no_time() -> None:
     started = time.process_time()
     known = catalogue.__wrapped__()
     loaded = time.process_time()
-    text = "; ".join(_filled()[::100])[:1990]
-    known.said(text)
+    for text in ("; ".join(_filled()[::100])[:1990], "x, key x: " * 190, ", key x: " * 200 + "?"):
+        known.said(text)
     # Several times what it takes on a machine of ours (20 ms each): the tests run side by side.
     assert loaded - started < 0.3
     assert time.process_time() - loaded < 0.3

@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import string
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import messages
 import pytest
 
-from alphaf_orch.core.spoken import Catalogue, language, say
+hypothesis = pytest.importorskip("hypothesis", reason="hypothesis is of the dev extra")
+
+from hypothesis import HealthCheck, given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from alphaf_orch.core.catalogue import Catalogue  # noqa: E402
+from alphaf_orch.core.spoken import catalogue, language, say, spoken  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
 
 TEXTS = {
     "there is no run {name}": "실행 {name}이(가) 없습니다",
@@ -40,6 +52,100 @@ TEXTS = {
 )
 def test_a_text_is_recognised_and_said_with_its_values(english: str, korean: str) -> None:
     assert Catalogue(TEXTS).said(english) == korean
+
+
+RULES = {
+    "run {name} was found": "실행 {name}을(를) 찾았습니다",
+    "run {name} was found again": "실행 {name}을(를) 다시 찾았습니다",
+    "it is empty": "비어 있습니다",
+    "it is full": "가득 찼습니다",
+    "mend it; then start again": "고친 다음 다시 시작하세요",
+    "mend it": "고치세요",
+    "then start again": "다시 시작하세요",
+    "is blank space": "공백입니다",
+    "is {value}": "{value}입니다",
+    "done": "완료",
+    "model": "모델",
+    "key {value} is there twice": "키 {value}이(가) 두 번 있습니다",
+    "{path} line {value}": "{path} {value}번째 줄",
+    "{number} byte{s}": "{number}바이트",
+    "{span} above {low}": "{low}보다 큰 {span}",
+    "{span}, or null": "{span} 또는 null",
+    "{who} needs {names}": "{who}에는 {names}이(가) 필요합니다",
+    "{who} job {value}": "{who} 작업 {value}",
+    "line {n}": "{n}번째 줄",
+    "cannot read {path}{why}": "{path}을(를) 읽을 수 없습니다{why}",
+    "{what} can never have been written": "{what}은(는) 기록됐을 리 없습니다",
+    "{a} and {b} differ, {a} is kept": "{a}와 {b}이(가) 다릅니다. {a}을(를) 남깁니다",
+    "copy {source} to {target} now": "{source}을(를) {target}(으)로 지금 복사하세요",
+    "did not find ',' or '}}'": "','나 '}}'가 없습니다",
+}
+
+
+@pytest.mark.parametrize(
+    ("english", "korean"),
+    [
+        # 1. two texts of ours with a semicolon between
+        ("run a; b was found; it is empty", "실행 a; b을(를) 찾았습니다; 비어 있습니다"),
+        ("mend it; then start again", "고친 다음 다시 시작하세요"),
+        ("'x' mend it; then start again", "'x' mend it; 다시 시작하세요"),
+        # 2. what stands around a text
+        ("    it is empty (1,024)", "    비어 있습니다 (1,024)"),
+        ("  3 x it is empty", "  3 x 비어 있습니다"),
+        ("| - it is empty:", "| - 비어 있습니다:"),
+        ("--it is empty", "--it is empty"),
+        ("  done ", "  완료 "),
+        ("done:", "done:"),
+        ("- name: done", "- name: done"),
+        # 3. a template, the one with most letters of its own
+        ("run a was found again", "실행 a을(를) 다시 찾았습니다"),
+        ("run done was found", "실행 완료을(를) 찾았습니다"),
+        ("key model is there twice", "키 model이(가) 두 번 있습니다"),
+        ("a.yaml line 3", "a.yaml 3번째 줄"),
+        ("a.yaml line of text", "a.yaml line of text"),
+        ("2 bytes", "2바이트"),
+        ("two bytes", "two bytes"),
+        ("2 bytestrings", "2 bytestrings"),
+        ("a whole number above 1", "1보다 큰 a whole number"),
+        ("a whole number of 1 or more, or null", "a whole number of 1 or more 또는 null"),
+        ("a comma is missing between two rows above 7", "a comma is missing between two rows above 7"),
+        ("mlflow needs a server", "mlflow에는 a server이(가) 필요합니다"),
+        ("an own template of a model needs markers", "an own template of a model needs markers"),
+        ("slurm job 7", "slurm 작업 7"),
+        ("a job with GPUs gets 4 for each", "a job with GPUs gets 4 for each"),
+        ("cannot read a.yaml: it is empty", "a.yaml을(를) 읽을 수 없습니다: 비어 있습니다"),
+        ("cannot read a.yaml it", "a.yaml it을(를) 읽을 수 없습니다"),
+        ("it is empty: it can never have been written", "비어 있습니다: it은(는) 기록됐을 리 없습니다"),
+        ("x and y differ, x is kept", "x와 y이(가) 다릅니다. x을(를) 남깁니다"),
+        ("x and y differ, z is kept", "x and y differ, z is kept"),
+        ("copy a to b to c now", "a을(를) b to c(으)로 지금 복사하세요"),
+        ("did not find ',' or '}'", "','나 '}'가 없습니다"),
+        # 4. a problem behind its key, a name with a text in brackets
+        ("messages[0].content is blank space", "messages[0].content: 공백입니다"),
+        ("this is nothing", "this is nothing"),
+        ("a.yaml (it is empty)", "a.yaml(비어 있습니다)"),
+        # 5. parts
+        ("x.y: it is empty", "x.y: 비어 있습니다"),
+        ("it is empty · x", "비어 있습니다 · x"),
+        ("it is empty and it is full", "비어 있습니다, 가득 찼습니다"),
+        ("it is empty and old", "it is empty and old"),
+        ("sft, done, dpo", "sft, done, dpo"),
+        ("model: tiny", "model: tiny"),
+        ("File a.py, line 12, in main", "File a.py, line 12, in main"),
+        # what stays as it is
+        ("run " * 500 + "was found", "run " * 500 + "was found"),
+        ("실행 완료을(를) 찾았습니다: it is empty", "실행 완료을(를) 찾았습니다: 비어 있습니다"),
+    ],
+)
+def test_every_rule_of_recognition(english: str, korean: str) -> None:
+    assert Catalogue(RULES).said(english) == korean
+
+
+def test_what_was_said_is_not_said_again() -> None:
+    known = Catalogue(RULES | {"run {name} is gone": "it is empty: {name}"})
+    once = known.said("run x is gone")
+    assert once == "it is empty: x"
+    assert known.said(once) == once
 
 
 @pytest.mark.parametrize(
@@ -99,3 +205,94 @@ def test_every_template_is_recognised_as_itself() -> None:
         if shown != said.format_map(values):
             mistaken[text] = shown
     assert mistaken == {}
+
+
+def _lines(*patterns: str) -> list[str]:
+    paths = [path for pattern in patterns for path in sorted(ROOT.glob(pattern)) if path.is_file()]
+    return [line for path in paths for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def _filled() -> list[str]:
+    texts = [text for path in messages.CATALOGUES.glob("*.json") for text, said in messages.read(path).items() if said]
+    parsed = [(text, {name for _, name, _, _ in string.Formatter().parse(text) if name}) for text in texts]
+    return [text.format_map(dict.fromkeys(names, "12")) for text, names in parsed]
+
+
+def test_a_text_of_ours_in_korean_is_not_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPHAF_LANG", "ko")
+    assert [text for text in _filled() if spoken(spoken(text)) != spoken(text)] == []
+
+
+FOREIGN = """\
+Traceback (most recent call last):
+  File "/opt/학습/train.py", line 12, in main
+    trainer.train(resume_from_checkpoint=path)
+torch.cuda.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB (GPU 0; 79.15 GiB total capacity)
+RuntimeError: Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu!
+{'loss': 1.2345, 'grad_norm': 0.51, 'learning_rate': 1.9e-05, 'epoch': 0.1}
+ 12%|█▏        | 120/1000 [02:00<14:40,  1.00s/it]
+[2026-01-01 00:00:00,000] [INFO] [axolotl.train:42] [PID:7] loading model from /data/base
+W0101 00:00:00.000000 7 torch/distributed/run.py:793] Setting OMP_NUM_THREADS environment variable
+{"id": 3, "messages": [{"role": "user", "content": "금리란 무엇인가요?"}], "model": "tiny"}
+name: data
+  - name: HF_HOME
+    template:
+seed: [0, 1234]
+/srv/모델/eeve/config.json
+The quick brown fox jumps over the lazy dog, and nobody was there to see it; it was late.
+Loading checkpoint shards: 100%|██████████| 4/4 [00:01<00:00,  3.20it/s]
+WARNING: The scripts are installed in a directory which is not on PATH.
+srun: error: node7: task 0: Out Of Memory
+slurmstepd: error: Detected 1 oom_kill event in StepId=7.0.
+""".splitlines()
+
+
+def test_what_is_none_of_ours_stays_as_it_is() -> None:
+    known = catalogue()
+    assert [line for line in FOREIGN if known.said(line) != line] == []
+    files = _lines("tests/golden/**/*.y*ml", "tests/fixtures/**/*.json", "tools/sample_data/**/*.jsonl", "LICENSE")
+    files += _lines("requirements/*.lock")
+    changed = [line for line in files if "#" not in line and known.said(line) != line]
+    # What a file of settings has in the very form of a message of ours, such as `model: {model}`.
+    assert all(known.recognised(line.strip())[0] for line in changed), changed
+    assert len(files) > 10_000
+    assert len(changed) < len(files) / 200
+
+
+PIECES = st.sampled_from(
+    [*_filled()[::40], "; ", ": ", ", ", " and ", " (", ")", "{", "}", "\0", "\x1b[1m", "\r", "'", "`"]
+)
+
+
+@given(st.one_of(st.text(), st.lists(st.one_of(PIECES, st.text(max_size=20))).map("".join)), st.integers(1, 300))
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+def test_no_text_is_refused(text: str, times: int) -> None:
+    repeated = (text * times)[:10_000]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("ALPHAF_LANG", "ko")
+        assert spoken(repeated).count("\n") >= repeated.count("\n")
+        assert spoken(spoken(repeated)) == spoken(repeated)
+
+
+def test_a_long_text_takes_no_time() -> None:
+    started = time.process_time()
+    known = catalogue.__wrapped__()
+    loaded = time.process_time()
+    text = "; ".join(_filled()[::100])[:1990]
+    known.said(text)
+    # Several times what it takes on a machine of ours (20 ms each): the tests run side by side.
+    assert loaded - started < 0.3
+    assert time.process_time() - loaded < 0.3
+
+
+def test_english_loads_nothing_of_it() -> None:
+    code = "import sys; from alphaf_orch.core.spoken import spoken; spoken('it is empty'); print(*sys.modules)"
+    english, korean = (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"ALPHAF_LANG": language}
+        ).stdout.split()
+        for language in ("en", "ko")
+    )
+    ours = {"alphaf_orch.core.catalogue", "alphaf_orch.core.template"}
+    assert not ours & set(english)
+    assert ours <= set(korean)

@@ -38,8 +38,8 @@ def test_the_list_of_commands_says_of_each_what_its_own_help_begins_with(name: s
     assert isinstance(main, click.Group)
     command = load(name)
     assert command.name == name
-    for width in range(10, 130):
-        assert main.commands[name].get_short_help_str(width) == command.get_short_help_str(width)
+    first = " ".join(str(command.help).split("\n\n")[0].split())
+    assert f"{first} ".startswith(f"{main.commands[name].get_short_help_str(10)} ")
 
 
 def test_the_list_of_commands_imports_none_of_them() -> None:
@@ -53,11 +53,15 @@ def test_the_list_of_commands_imports_none_of_them() -> None:
     assert codes == "0 0"
     assert set(modules.split()) <= {
         "alphaf_orch.cli",
+        "alphaf_orch.cli.help",
         "alphaf_orch.cli.main",
         "alphaf_orch.core",
+        "alphaf_orch.core.called",
         "alphaf_orch.core.masking",
         "alphaf_orch.core.secret_forms",
+        "alphaf_orch.core.spoken",
         "alphaf_orch.core.walk",
+        "alphaf_orch.core.wording",
     }
 
 

@@ -218,7 +218,7 @@ def places(page: Path, section: str) -> Counter[tuple[str, int]]:
         if anchor and target.suffix == ".md" and target.exists():
             heads = re.findall(r"^#+ (.+)$", prose(target), flags=re.MULTILINE)
             position = [re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads].index(anchor)
-        led[(link if ":" in link else str(target).replace(".ko.md", ".md"), position)] += 1
+        led[(link if ":" in link else re.sub(r"\.ko(\.\w+)$", r"\1", str(target)), position)] += 1
     return led
 
 

@@ -24,6 +24,7 @@ from alphaf_orch.core.errors import ConfigError, GoesOnLater, StageError, Stalle
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.record import FORMAT, now, write_manifest
+from alphaf_orch.core.stamps import unstamped
 from alphaf_orch.planning.stages import Stage
 from alphaf_orch.runs.notify.call import told_by_jobs, told_of
 from alphaf_orch.runs.notify.message import message, with_standing
@@ -107,7 +108,7 @@ def test_a_good_end_is_told_once_and_the_address_is_nowhere_in_the_run(fake, alp
     assert f"others can read {place}" in done.output
     remembered = yaml.safe_load(RunPaths(runs_dir() / "tiny").config.read_text("utf-8"))
     assert remembered["notify"]["webhook_file"] == str(place)  # whole: a run may be resumed from elsewhere
-    assert done.output.startswith("notify: on end, failure, stall 127.0.0.1 (a webhook) will be told\n")
+    assert unstamped(done.output).startswith("notify: on end, failure, stall 127.0.0.1 (a webhook) will be told\n")
     (told,) = webhook.bodies
     assert (
         re.match(r"\[alphaf\] tiny: done \(run, \d:\d\d, ", told["text"]) and str(runs_dir() / "tiny") in told["text"]

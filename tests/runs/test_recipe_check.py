@@ -18,7 +18,10 @@ from alphaf_orch.planning.plan import make_plan
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.settings.config import RunConfig
 
-JINJA = "{% for m in messages %}{{ m['role'] + m['content'] + eos_token }}{% endfor %}"
+JINJA = (
+    "{% for m in messages %}{{ m['role'] + m['content'] + eos_token }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant' }}{% endif %}"
+)
 
 
 def plan(machine, tmp_path, sft=None, **keys):

@@ -19,6 +19,7 @@ from processes import end, guards_of, kill_all
 
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import fingerprint
+from alphaf_orch.core.stamps import unstamped
 from alphaf_orch.report.run.lineage import recipe_changes
 from alphaf_orch.scores.loaded import load_run
 
@@ -140,12 +141,13 @@ def test_a_failed_stage_says_why_and_the_same_command_goes_on_from_its_checkpoin
     fake.behave(sft="fail")
     failed = run("run", "--model", "tiny")
     assert failed.exit_code == 7
-    assert failed.stderr.splitlines()[-5:] == [
+    assert failed.stderr.splitlines()[-6:] == [
         "error: sft exited with 1: the GPU fell off the bus",
         "  where: slot 3",
         "  next:  put it back",
         f"  where: log: {root()}/logs/sft.log",
         "  next:  mend the cause; the same command goes on from what is finished",
+        "  code:  stage.program_failed",
     ]
     assert states()["sft"] == "failed"
     fake.behave()
@@ -203,7 +205,9 @@ def test_a_damaged_checkpoint_is_passed_over_said_and_recorded_and_kept(run, fak
     assert fake.argv("sft")[-1].endswith("checkpoint-5")
     size = (newer / "optimizer.pt").stat().st_size
     reason = f"checkpoint-8 is passed over: rng_state.pth is empty, cut off or damaged (0 of {size} bytes)"
-    assert f"sft: {reason}\nsft: goes on from checkpoint-5\n" in done.stderr
+    assert f"sft: {reason}\nsft: goes on from checkpoint-5\n" in "".join(
+        map(unstamped, done.stderr.splitlines(keepends=True))
+    )
     assert manifest()["stages"]["sft"]["passed_over"] == [reason]
     assert newer.is_dir()
 

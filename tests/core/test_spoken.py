@@ -289,9 +289,9 @@ def test_a_long_text_takes_no_time() -> None:
     loaded = time.process_time()
     for text in ("; ".join(_filled()[::100])[:1990], "x, key x: " * 190, ", key x: " * 200 + "?"):
         known.said(text)
-    # Several times what it takes on a machine of ours (20 ms each): the tests run side by side.
-    assert loaded - started < 0.3
-    assert time.process_time() - loaded < 0.3
+    # Several times what it takes alone on a machine (30 ms to load, 0.2 s for the three): tests run side by side.
+    assert loaded - started < 0.5
+    assert time.process_time() - loaded < 1.5
 
 
 def test_english_loads_nothing_of_it() -> None:

@@ -84,13 +84,16 @@ _WORDS = (
         "suites",
         "task",
         "score",
-        "data",
         "candidate",
         "place",
         "total",
         "sum",
     ),
     *("peak", "overall", "prompts", "wins", "ties", "losses", "all", "files", "sweep", "built", "experiment", "fits"),
+    # An amount with its unit, and with what it may be or what there is of it.
+    *("{number} s", "{number} min", "{number} h", "{number} days", "{amount} ({low} to {high})", "{amount} of {room}"),
+    *("{amount} of {room}, does NOT fit", "{amount} ({low} to {high}) of {room}"),
+    *("skipped", "here", "gradients", "optimizer", "adapter", "activations", "buffers"),
     *("none", "nothing", "no", "yes", "warning", "note", "error", "next", "lacks", "name", "what", "cache", "in all"),
 )
 _SHOWN = frozenset({"spoken", "RowError"})  # whose literals are messages whatever their length

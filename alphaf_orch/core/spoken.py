@@ -39,12 +39,14 @@ _KEYED = re.compile(
 )
 _MARKED = re.compile(r"[:;](?:\s|$)")
 _LEAST = 8  # ours: letters of a text that is looked for behind a key; `is {value}` is found behind any word
-_BRACKETED = re.compile(r"(\S+) \((.+)\)", re.DOTALL)
+_BRACKETED = re.compile(r"(\S+) \(((?:[^()]|\([^()]*\))+)\)", re.DOTALL)
 # Values of which the form is known, behind a word or by their names: a short template would be found in other texts.
 _NUMBER = r"-?[\d,.]+"
+_AMOUNT = r"-?[\d,.]+M?(?: (?:s|min|h|days|bytes|[KMGT]i?B))?"  # with the unit that it is said in
 _NUMBERED = re.compile(r"(?:^|\W)line $")
 _VALUES = {
-    **dict.fromkeys(("low", "high", "number", "count"), _NUMBER),
+    **dict.fromkeys(("number", "count"), _NUMBER),
+    **dict.fromkeys(("low", "high", "amount", "room"), _AMOUNT),
     "s": "s?",
     "span": r"(?:an? |\d).*?",  # numbers in words: `a whole number of 1 or more`
 }
@@ -125,7 +127,9 @@ class Catalogue:
     def _side_by_side(self, text: str, depth: int) -> str | None:
         """Return what is said of two texts of ours with a semicolon between; None of others, and of a text with one."""
         keyed = _KEYED.fullmatch(text.strip())
-        made_by = [self.recognised(part)[0] for part in (text.strip(), keyed[2] if keyed else "") if ";" in text]
+        behind = [text[found.end() :].strip() for found in re.finditer(": ", text)]  # a next step with a mark in it
+        own = (text.strip(), keyed[2] if keyed else "", *behind)
+        made_by = [self.recognised(part)[0] for part in own if ";" in part]
         if any(template and ";" in template.text for template in made_by):
             return None
         for found in re.finditer("; ", text):

@@ -94,6 +94,19 @@ _WORDS = (
     *("{number} s", "{number} min", "{number} h", "{number} days", "{amount} ({low} to {high})", "{amount} of {room}"),
     *("{amount} of {room}, does NOT fit", "{amount} ({low} to {high}) of {room}"),
     *("skipped", "here", "gradients", "optimizer", "adapter", "activations", "buffers"),
+    *("entries", "integer range", "float range", "integer", "float", "number", "required"),
+    *(
+        "{count} GPUs",
+        "{number} x {count} GPUs",
+        "{number} GPUs of {room}",
+        "no runs",
+        "one GPU",
+        "the process",
+        "working",
+        "begun",
+        "unread",
+    ),
+    *("{count} working", "{count} queued", "{count} failed", "{count} interrupted", "{count} damaged", "{count} done"),
     *("none", "nothing", "no", "yes", "warning", "note", "error", "next", "lacks", "name", "what", "cache", "in all"),
 )
 _SHOWN = frozenset({"spoken", "RowError"})  # whose literals are messages whatever their length

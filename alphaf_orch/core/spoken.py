@@ -20,7 +20,7 @@ from alphaf_orch.core.wording import Language
 
 _CATALOGUES = Path(__file__).resolve().parents[1] / "locale"
 # Between the parts of a text, and what is said there; `and` only where both of its sides are texts of ours.
-_SEPARATORS = {"; ": "; ", " · ": " · ", ": ": ": ", ", ": ", ", " and ": ", "}
+_SEPARATORS = {"; ": "; ", " · ": " · ", "  ": "  ", ": ": ": ", ", ": ", ", " and ": ", "}
 _MARKS = ":;,. "
 # What may stand around a text: how often it was met, else spaces, then bullets, then a point or a colon too.
 _FRAMES = [
@@ -29,8 +29,8 @@ _FRAMES = [
         r"(\s{2,})(.*)( \([\d,]+\))",
         r"(\s*[\d,]+ x )(.*)()",
         r"(\s*)(.*?)(\s*)",
-        r"([\s\-*#>·|]*)(.*?)(\s*)",
-        r"([\s\-*#>·|]*)(.*?)([\s:.;,]*)",
+        r"((?:[\-*#>·|]+\s|\s)*)(.*?)(\s*)",  # of `--model` the marks are the name's
+        r"((?:[\-*#>·|]+\s|\s)*)(.*?)([\s:.;,]*)",
     )
 ]
 # What is wrong with a key behind its name (`messages[0].content is blank`), and a name with a text in brackets.
@@ -50,6 +50,7 @@ _VALUES = {
     "s": "s?",
     "span": r"(?:an? |\d).*?",  # numbers in words: `a whole number of 1 or more`
 }
+_NAMES = frozenset(("key", "value", "name", "next", "close", "nearest", "near", "column", "option", "stage", "suite"))
 _BEHIND = r"(?:(?:: |; |, | \().*?)?"  # of two values side by side the second may be said of the first
 _BARE, _FEW = 12, 3  # ours: a value with so few letters behind it has at most so many words, as `71.6 GiB free`
 _DEPTH = 4  # ours: a message in a message in a message; what is deeper stays as it is
@@ -112,7 +113,8 @@ class Catalogue:
         template, values = self.recognised(text)
         if template is None or template.literal < least:
             return None
-        return template.filled({key: self.said(each, depth + 1) for key, each in values.items()})
+        said = {key: each if _a_name(key, each) else self.said(each, depth + 1) for key, each in values.items()}
+        return template.filled(said)
 
     def _recognised(self, text: str) -> tuple[Template | None, dict[str, str]]:
         """Return the template that a text is made by, with the values in it; None where it is no text of ours."""
@@ -146,7 +148,9 @@ class Catalogue:
                 continue
             parts = [self.said(part, depth + 1) for part in (first, rest)]
             known = [part != given for part, given in zip(parts, (first, rest), strict=True)]
-            if all(known) or (any(known) and joined == separator):
+            # In a list of names one that is a word of ours too is a name.
+            a_name = separator == ", " and known == [True, False] and " " not in first
+            if all(known) or (any(known) and joined == separator and not a_name):
                 return joined.join(parts)
         return text
 
@@ -175,9 +179,12 @@ class Template:
         Or more words than are said before so few letters.
         """
         literal, name = self._parts[0]
+        before, last = self._parts[-1]  # what stands right behind a value is said of it, marks and all
+        if self.literal < _BARE and before and last and not self._marked and _MARKED.search(found[last]):
+            return True
         if literal or name is None:
             return False
-        if self.literal < _BARE and len(found[name].split()) > _FEW:
+        if self.literal < _BARE and name not in _VALUES and len(found[name].split()) > _FEW:
             return True
         return not self._marked and _MARKED.search(found[name]) is not None
 
@@ -197,6 +204,11 @@ class Template:
                 made += f"(?P={name})" if name in seen else f"(?P<{name}>{value})"
                 seen.add(name)
         return re.compile(made, re.DOTALL)
+
+
+def _a_name(key: str, value: str) -> bool:
+    """Whether a value is what somebody calls something, though it is a word of ours too: a key `model`."""
+    return key.rstrip(string.digits) in _NAMES and value.isidentifier()
 
 
 @functools.cache

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, out_console, with_options
@@ -172,7 +173,7 @@ def _print_caches(console: Console, entries: Sequence[caches.Entry], gone: Seque
         if own:
             used = [entry.used for entry in own]
             total = size(sum(entry.size for entry in own))
-            table.add_row(kind, f"{len(own):,}", total, _day(max(used)), _day(min(used)), f"{what}; {then}")
+            table.add_row(Text(kind), f"{len(own):,}", total, _day(max(used)), _day(min(used)), f"{what}; {then}")
     for cache in caches.theirs():
         used_ = _day(cache.used) if cache.used else ""
         table.add_row(cache.name, "", size(cache.size), used_, "", f"{cache.folder}: not ours; {cache.fix}")

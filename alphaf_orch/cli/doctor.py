@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
+from rich.cells import cell_len
 from rich.console import Console
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, out_console, with_options
-from alphaf_orch.core.shown import show_line
 from alphaf_orch.core.spoken import spoken
 from alphaf_orch.runs.doctor import Report, examine, report_json
 from alphaf_orch.runs.machine.checks import Check
@@ -16,6 +16,7 @@ from alphaf_orch.settings.config import build_config, read_config
 from alphaf_orch.settings.options import Options, settings
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red", "skipped": "dim"}
+_STATE = 8
 _NAME = max(len(name) for name in ("bitsandbytes", "pinned_memory", "korean_paths"))
 
 
@@ -38,16 +39,21 @@ def doctor(options: Options, as_json: bool) -> None:
 def _print(console: Console, report: Report) -> None:
     """Print one line a check, behind it what to do where there is something."""
     for check in report.checks:
-        console.print(f"{spoken(check.state):<8}", style=_STYLE[check.state], end="", highlight=False)
-        show_line(console, _line(check))
+        state = spoken(check.state)
+        console.print(state + " " * (_STATE - cell_len(state)), style=_STYLE[check.state], end="", highlight=False)
+        _print_as_said(console, _line(check))
         if check.fix and check.state in ("warn", "fail"):
-            told = f"{'':<8}{'':<{_NAME}}  do: {spoken(check.fix)}"
-            show_line(console, told)
+            _print_as_said(console, f"{'':<{_STATE}}{'':<{_NAME}}  {spoken(f'do: {check.fix}')}")
     count = {state: sum(check.state == state for check in report.checks) for state in _STYLE}
-    summary = ", ".join(f"{number} {state}" for state, number in count.items() if number)
-    show_line(console, f"{summary}; {report.seconds:.1f} s")
+    summary = ", ".join(f"{number} {spoken(state)}" for state, number in count.items() if number)
+    _print_as_said(console, f"{summary}; {spoken(f'{report.seconds:.1f} s')}")
 
 
 def _line(check: Check) -> str:
-    subject = f" [{check.subject}]" if check.subject else ""
-    return f"{check.name:<{_NAME}}  {check.evidence}{subject}"
+    subject = f" [{spoken(check.subject)}]" if check.subject else ""
+    return f"{check.name:<{_NAME}}  {spoken(check.evidence)}{subject}"
+
+
+def _print_as_said(console: Console, line: str) -> None:
+    """Print a line of which each text is said already: a name or a state in it is taken for no text."""
+    console.print(line, highlight=False, soft_wrap=True, markup=False)

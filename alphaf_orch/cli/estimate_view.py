@@ -32,7 +32,7 @@ def short_lines(found: Forecast) -> list[str]:
     said = [(cost.name, (_memory(cost), _time(cost), _bases(cost))) for cost in found.trainings]
     lines = [f"{name}: {'; '.join(part for part in parts if part)}" for name, parts in said]
     notes = [f"{cost.name}: {cost.note}" for cost in found.trainings if cost.note]
-    whole = f"in all: {_sum(found.seconds, found.gpu_hours, found.gpus)}{_assumed(found)}"
+    whole = f"in all: {_sum(found.seconds, found.gpu_hours, found.gpus, _assumed(found))}"
     return [*lines, *notes, whole] if found.stages else []
 
 
@@ -75,7 +75,7 @@ def arms_lines(found: Mapping[str, Forecast]) -> list[str]:
     return [
         *lines,
         *notes,
-        f"{what}, one after another, without evaluations: {_sum(seconds, hours, gpus)}{on}, disk about {size(disk)}",
+        f"{what}, one after another, without evaluations: {_sum(seconds, hours, gpus, on)}, disk about {size(disk)}",
     ]
 
 
@@ -133,13 +133,14 @@ def _on(found: Forecast) -> str:
     on = found.hardware
     if not found.gpus:
         return f"run {found.run} on {on.cores} cores of {on.cpu or 'this processor'}, {size(on.ram)} of memory"
-    return f"run {found.run}{_assumed(found) or f' on {found.gpus} x {on.card}'}, {size(on.gpu_memory)} each"
+    if on.assumed:
+        return f"run {found.run} on {found.gpus} x {on.card} (assumed: none is here), {size(on.gpu_memory)} each"
+    return f"run {found.run} on {found.gpus} x {on.card}, {size(on.gpu_memory)} each"
 
 
 def _assumed(found: Forecast) -> str:
-    """Return on what GPUs where these are not the ones here; empty where they are, or on a CPU."""
-    on = found.hardware
-    return f" on {found.gpus} x {on.card} (assumed: none is here)" if on.assumed else ""
+    """Return what GPUs are meant where these are not the ones here; empty where they are, or on a CPU."""
+    return f"{found.gpus} x {found.hardware.card}" if found.hardware.assumed else ""
 
 
 def _print_memory(console: Console, trainings: Sequence[StageCost]) -> None:
@@ -180,8 +181,9 @@ def _memory(cost: StageCost) -> str:
     if cost.peak is None:
         return "memory not known (the model's shape is not)"
     shown = f"{_ranged(cost.peak, _bytes)} of {size(cost.room)}" if cost.room else _ranged(cost.peak, _bytes)
-    verdict = "" if cost.fits is None else ", tight" if cost.tight else ", fits" if cost.fits else ", does NOT fit"
-    return f"{shown}{verdict}"
+    if cost.fits is None:
+        return shown
+    return f"{shown}, tight" if cost.tight else f"{shown}, fits" if cost.fits else f"{shown}, does NOT fit"
 
 
 def _time(cost: StageCost) -> str:
@@ -197,9 +199,15 @@ def _bases(cost: StageCost) -> str:
     return f"memory {cost.memory_basis}, time {cost.time_basis}"
 
 
-def _sum(seconds: Range | None, hours: Range | None, gpus: int) -> str:
+def _sum(seconds: Range | None, hours: Range | None, gpus: int, assumed: str = "") -> str:
+    """Return the time and the GPU-hours, with the GPUs that are assumed."""
     text = _ranged(seconds, duration) or "time not known"
-    return f"{text}, {_ranged(hours, _hours)} GPU-hours" if gpus and hours else text
+    if not gpus or not hours:
+        return f"{text}, on {assumed} (assumed: none is here)" if assumed else text
+    gpu_hours = _ranged(hours, _hours)
+    if assumed:
+        return f"{text}, {gpu_hours} GPU-hours on {assumed} (assumed: none is here)"
+    return f"{text}, {gpu_hours} GPU-hours"
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from alphaf_orch.core.command import printable
 from alphaf_orch.core.shown import Table, show_line
+from alphaf_orch.core.spoken import language
 from alphaf_orch.core.wording import in_language
 from alphaf_orch.evaluation.request import Evaluation, Results, Work, known_results
 from alphaf_orch.evaluation.tasks.titles import task_title, titled
@@ -19,7 +20,7 @@ from alphaf_orch.scores.results import TaskResult
 
 def print_tasks(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the tasks as a table."""
-    table = Table("suite", "task", "rows", "main score", "asks for", "data")
+    table = Table("suite", "task", "rows", "main score", "form of the answer", "data set")
     for row in rows:
         data = "here" if row["here"] else f"not here: {row['data']}"
         kind = (
@@ -36,7 +37,7 @@ def print_tasks(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(table)
     titles = {suite: title for row in rows for suite, title in row["suite_titles"].items()}
     for suite, title in titles.items():
-        show_line(console, f"{suite}: {in_language(titled(suite, title), 'en')}")
+        show_line(console, f"{suite}: {in_language(titled(suite, title), language())}")
 
 
 def print_plan(console: Console, evaluation: Evaluation, work: Sequence[Work]) -> None:
@@ -91,8 +92,8 @@ def print_results(console: Console, results: Results) -> None:
 
 
 def _called(task: str, title: Mapping[str, str]) -> str:
-    """Return what a task is called, in English as all that the command line prints."""
-    return in_language(task_title(task, title), "en")
+    """Return what a task is called in the reader's language."""
+    return in_language(task_title(task, title), language())
 
 
 def results_json(run: str, results: Results) -> dict[str, Any]:

@@ -54,8 +54,9 @@ def show_usage(error: click.UsageError, file: IO[Any] | None = None) -> None:
 
 def _meaning(text: str) -> str:
     """Return the help of an option; what click puts behind it in brackets is its own words."""
-    said, bracket, extra = text.partition("  [")
-    return spoken(said) + bracket + spoken(extra)
+    said, bracket, extra = f"  {text}".partition("  [")
+    told = (spoken(part) for part in extra.removesuffix("]").split("; "))
+    return (spoken(said.strip()) + bracket + "; ".join(told) + ("]" if bracket else "")).strip()
 
 
 def _wide(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from alphaf_orch.clusters.reasons import NEVER, explained, meaning
 from alphaf_orch.core.paths import RunPaths
+from alphaf_orch.core.spoken import spoken
 from alphaf_orch.runs.jobs import Told
 from alphaf_orch.runs.standing import OPEN, Standing
 
@@ -49,7 +50,8 @@ def stages_words(run: Mapping[str, Any]) -> str:
         told.setdefault((f"{stage['state']}{where}{why}", "" if alike else name), []).append(name)
     more = {1: ""}
     return ", ".join(
-        f"{names[0]}{more.get(len(names), f' and {len(names) - 1} more')} {state}" for (state, _), names in told.items()
+        f"{names[0]}{more.get(len(names), f' and {len(names) - 1} more')} {spoken(state)}"
+        for (state, _), names in told.items()
     )
 
 

@@ -10,7 +10,7 @@ import click
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.core.json_schema import Schema, document, of_model
-from alphaf_orch.core.spoken import say
+from alphaf_orch.core.spoken import say, spoken
 from alphaf_orch.evaluation.tasks.schema import task_schema
 from alphaf_orch.judging.preset import JudgePreset
 from alphaf_orch.planning.preset_schema import preset_schema
@@ -53,7 +53,7 @@ def schema(name: str | None, as_json: bool) -> None:
         answer("schemas", {"schemas": rows})
         return
     for row in rows:
-        say(f"{row['name']:8} {row['of']}")
+        click.echo(f"{row['name']:8} {spoken(row['of'])}")
 
 
 def header(name: str) -> str:

@@ -72,7 +72,7 @@ def print_plan(
     """Print what would run and why, every rendered file, the exact command of each stage, and what it will take."""
     table = Table("stage", "state", "why", title=plan_title(plan), title_justify="left")
     for status in statuses:
-        table.add_row(status.stage.name, status.state, status.reason)
+        table.add_row(status.stage.name, spoken(status.state), spoken(status.reason))
     console.print(table)
     for line in (*facts_lines(plan), *data_lines(plan)):
         show_line(console, line)
@@ -235,8 +235,8 @@ def verified_json(found: Sequence[Verified], recorded: Sequence[str]) -> dict[st
 def print_verified(console: Console, part: Verified, root: Path) -> None:
     """Print one line for a part of a run, and one for each of its damaged files with what to do."""
     said = {"no hashes": "no hashes recorded: its form is whole", "damaged": "DAMAGED"}.get(part.state, part.state)
-    amount = f" ({part.files} files, {size(part.bytes)})" if part.files else ""
-    show_line(console, f"{part.name}: {said}{amount}")
+    amount = " " + spoken(f"({part.files} files, {size(part.bytes)})") if part.files else ""
+    console.print(f"{part.name}: {spoken(said)}{amount}", highlight=False, soft_wrap=True, markup=False)
     for one in part.damaged:
         show_line(console, f"  {one.path.relative_to(root)} {one.what}")
     if part.damaged:

@@ -25,7 +25,7 @@ from collections.abc import Iterator, Mapping
 from alphaf_orch.core.template import LEAST, Template
 
 # Between the parts of a text, and what is said there; `and` only where both of its sides are texts of ours.
-_SEPARATORS = {"; ": "; ", " · ": " · ", ": ": ": ", ", ": ", ", " and ": ", "}
+_SEPARATORS = {"; ": "; ", " · ": " · ", "  ": "  ", ": ": ": ", ", ": ", ", " and ": ", "}
 # What may stand around a text: how often it was met, or spaces, bullets, and a point or a colon behind.
 _MET = re.compile(r"(\s{2,})(.*)( \([\d,]+\))|(\s*[\d,]+ x )(.*)", re.DOTALL)
 _BULLETS = re.compile(r"\s*(?:[\-*#>·|]+\s+)*")  # with a space behind: `--run` is no bullet
@@ -35,9 +35,10 @@ _AROUND = _ENDS + "-*#>·|"
 _KEYED = re.compile(
     r"('[^']+'|(?=\S*\w)\S+(?<![:;,.])) ((?:and|are|asks|differs|has|holds|is|marks|masks|may|says) .+)", re.DOTALL
 )
+_NAMES = frozenset(("key", "value", "name", "next", "close", "nearest", "near", "column", "option", "stage", "suite"))
 _TOOLS = re.compile(r"\s*(?:line \d|(?:error|warning): )")
 _BRACE = re.compile("[{}]")
-_BRACKETED = re.compile(r"(\S+) \((.+)\)", re.DOTALL)
+_BRACKETED = re.compile(r"(\S+) \(((?:[^()]|\([^()]*\))+)\)", re.DOTALL)
 _DEPTH = 4  # ours: a message in a message in a message; what is deeper stays as it is
 _LONGEST = 2000  # ours: letters; what is longer is a tool's, and stays as it is
 _KEPT = 4096  # ours: texts that are remembered, for the next time and for what was said already
@@ -103,7 +104,10 @@ class Catalogue:
         template, values = self.recognised(text)
         if template is None or template.literal < least:
             return None
-        said = {name: each if name in template.kept else self._within(each, depth + 1) for name, each in values.items()}
+        said = {
+            name: each if name in template.kept or _is_name(name, each) else self._within(each, depth + 1)
+            for name, each in values.items()
+        }
         return template.filled(said)
 
     def _recognised(self, text: str) -> tuple[Template | None, dict[str, str]]:
@@ -123,7 +127,9 @@ class Catalogue:
         if "; " not in text:
             return None
         keyed = _KEYED.fullmatch(text.strip())
-        made_by = [self.recognised(part)[0] for part in (text.strip(), keyed[2] if keyed else "")]
+        behind = [text[found.end() :].strip() for found in re.finditer(": ", text)]  # a next step with a mark in it
+        own = (text.strip(), keyed[2] if keyed else "", *behind[:_SPLITS])
+        made_by = [self.recognised(part)[0] for part in own if ";" in part]
         if any(template and ";" in template.text for template in made_by):
             return None
         for found in itertools.islice(re.finditer("; ", text), _SPLITS):
@@ -146,6 +152,11 @@ class Catalogue:
             if ours and joined == separator:
                 return separator.join(parts[n] if n in ours else given for n, given in enumerate((first, rest)))
         return text
+
+
+def _is_name(value: str, said: str) -> bool:
+    """Whether a value is what somebody calls something, though it is a word of ours too: a key `model`."""
+    return value.rstrip(string.digits) in _NAMES and said.isidentifier()
 
 
 def _is_word(text: str) -> bool:

@@ -16,10 +16,12 @@ _MARKED = re.compile(r"[:;](?:\s|$)")
 LEAST = 8  # ours: letters of a text that is looked for behind a key; `is {value}` is found behind any word
 # Values of which the form is known, behind a word or by their names: a short template would be found in other texts.
 _NUMBER = r"-?[\d,.]+"
+_AMOUNT = r"-?[\d,.]+M?(?: (?:s|min|h|days|bytes|[KMGT]i?B))?"  # with the unit that it is said in
 _NUMBERED = re.compile(r"(?:^|\W)line $")
 _NAMED = re.compile(r"(?:^|\W)key $")  # a name is behind it, which may be a word of ours: `key model is given twice`
 _VALUES = {
-    **dict.fromkeys(("low", "high", "number", "count"), _NUMBER),
+    **dict.fromkeys(("number", "count"), _NUMBER),
+    **dict.fromkeys(("low", "high", "amount", "room"), _AMOUNT),
     "s": "s?",
     "span": r"(?:a (?:share|number|whole number)\b|\d).*?",  # numbers in words: `a whole number of 1 or more`
 }

@@ -70,15 +70,19 @@ def engine_for(shape: Shape, recipe: Mapping[str, Any], setup: Setup, section: S
     if full:
         recipe = {"fp32_master_weights": True, **recipe}  # as every engine trains it (templates/engines/)
     whole = peak_memory(shape, recipe, replace(setup, engine="ddp"), section).total
-    what = f"{'full fine-tuning of' if full else 'the adapter on'} {_count(shape.parameters)}"
+    parameters = _count(shape.parameters)
+    what = f"full fine-tuning of {parameters}" if full else f"the adapter on {parameters}"
     enough = not there or whole <= there
     needed, room = sizes(whole, there)
     if enough and (setup.world == 1 or not full):
-        of = f" of {room}" if there else ""
+        amount = f"{needed} of {room}" if there else needed
         if setup.world == 1:
-            return Choice("ddp", f"one GPU: {what} needs {needed}{of}")
+            return Choice("ddp", f"one GPU: {what} needs {amount}")
+        of = f" of {room}" if there else ""
         return Choice("ddp", f"{what} needs {needed} on each of {_ranks(setup)}{of}: no sharding")
-    needs = f"{what} needs {needed} a GPU unsharded" + (f", {room} are there" if there else "")
+    needs = f"{what} needs {needed} a GPU unsharded"
+    if there:
+        needs = f"{what} needs {needed} a GPU unsharded, {room} are there"
     if setup.world == 1:
         least = _what_would_fit(shape, recipe, replace(setup, engine="ddp"), section)
         return Choice("", needs + (least or "; one GPU has nothing to share with"))

@@ -188,7 +188,8 @@ def _training(plan: Plan, stage: Stage, on: Hardware, rows: Rows | None, gpus: i
         return asked
     per_rank = micro_batches(rows.report, recipe, setup.world)
     if per_rank == 0:
-        return replace(asked, steps=exactly(0), note=f"these data give {setup.world} rank(s) not one step")
+        note = f"these data give {setup.world} rank(s) not one step"
+        return replace(asked, steps=exactly(0), note=note)
     held_out = rows_held_out(rows.report, recipe)
     evaluations = 0
     if steps and evaluates(recipe):

@@ -18,10 +18,10 @@ def done_line(stage: Stage, entry: Mapping[str, Any]) -> str:
         parts.append(f"hand-off contract holds ({len(result['contract'])} lines)")
     if "longer_than_sequence_len" in result:
         longer = result["longer_than_sequence_len"]
+        count, number = result["rows"], result["sequence_len"]  # the names by which they are known to be numbers
         parts.append(
-            f"{result['rows']:,} rows, {result['turns']:,} turns, {result['tokens']['total']:,} tokens"
-            f" (longest {result['tokens']['max']:,}), {longer['share']:.1%} longer than"
-            f" sequence_len {result['sequence_len']:,}"
+            f"{count:,} rows, {result['turns']:,} turns, {result['tokens']['total']:,} tokens"
+            f" (longest {result['tokens']['max']:,}), {longer['share']:.1%} longer than sequence_len {number:,}"
         )
         if result.get("masked_turns"):
             parts.append(f"{result['masked_turns']:,} assistant turns masked")
@@ -31,4 +31,4 @@ def done_line(stage: Stage, entry: Mapping[str, Any]) -> str:
             parts.append("not used: " + ", ".join(f"{key} ({n:,} rows)" for key, n in result["unused_keys"].items()))
     if "backend" in result:
         parts.append(f"backend {result['backend']}")
-    return ", ".join(parts)
+    return "; ".join(parts)

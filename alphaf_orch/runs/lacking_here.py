@@ -38,7 +38,7 @@ def _refusal(check: Callable[[], object]) -> str:
     try:
         check()
     except AlphafError as error:
-        return f"{error.what}: {error.fix}"
+        return f"{error.what}\n  next:  {error.fix}"
     return ""
 
 

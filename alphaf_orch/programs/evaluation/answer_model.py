@@ -60,18 +60,18 @@ class AnswerModel:
         except TemplateError as error:
             what = f"the chat template refuses prompt {name}: {error}"
             raise Failure(
-                DATA, what, where=f"prompt {name}", fix="Change the prompt", code="data.template_refuses"
+                DATA, what, where=f"the prompt {name}", fix="Change the prompt", code="data.template_refuses"
             ) from error
         needed = len(ids) + answers * self.max_new_tokens
         if self.context and needed > self.context:
             what = (
-                f"prompt {name} has {len(ids)} tokens; with {answers} x {self.max_new_tokens} new ones it needs "
+                f"the prompt {name} has {len(ids)} tokens; with {answers} x {self.max_new_tokens} new ones it needs "
                 f"{needed}, the model holds {self.context}"
             )
             raise Failure(
                 DATA,
                 what,
-                where=f"prompt {name}",
+                where=f"the prompt {name}",
                 fix="Lower --max-new-tokens, or shorten the prompt",
                 code="data.template_refuses",
             )

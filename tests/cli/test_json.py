@@ -109,7 +109,10 @@ def test_dry_runs(told, trained, fake) -> None:
     planned = told("run", "--run", RUN, *config, "--dry-run")
     assert {stage["state"] for stage in planned["stages"]} == {"cached"}
     assert Path(planned["scratch"]).is_dir()
-    assert told("plan", "--run", RUN, *config)["scratch"] is None
+    again = told("plan", "--run", RUN, *config)
+    assert (again["scratch"], again["lacks"]) == (None, [])
+    lacking = told("plan", "--model", "eeve")["lacks"]
+    assert lacking and all(each in told("run", "--model", "eeve", "--dry-run")["lacks"] for each in lacking)
     assert told("estimate", "--model", "eeve", "--gpus", "1", "--rate", "2.5")["price"]["value"] > 0
     assert told("judge", "--run", RUN, "--a", "dpo", "--b", "sft", "--dry-run")["url"].startswith("http")
 

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
+from alphaf_orch.core.called import as_called
 from alphaf_orch.core.errors import AlphafError
 from alphaf_orch.core.masking import mask_values
 from alphaf_orch.core.streams import Unseen, unkept, viewer_gone
@@ -102,7 +103,7 @@ def defect(what: str, where: str, fix: str, exit_code: int) -> None:
 def _failed(error: click.ClickException) -> None:
     kind = type(error).__name__
     if isinstance(error, AlphafError):
-        failed(kind, error.code, error.exit_code, error.what, error.where, error.fix)
+        failed(kind, error.code, error.exit_code, error.what, error.where, as_called(error.fix))
         return
     context = getattr(error, "ctx", None)
     where = context.command_path if context else "alphaf"

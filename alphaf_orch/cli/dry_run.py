@@ -44,12 +44,13 @@ def print_dry_run(
             with writing(scratch / path.name):
                 (scratch / path.name).write_text(file.text, encoding="utf-8")
     expected = forecast_of(plan, machine, chosen)
+    lacking = () if how.full and not how.as_json else lacks(plan, machine, chosen, tools_here=tools_here)
     if how.as_json:
-        answer("plan", {**plan_json(plan, chosen, expected, scratch), "jobs": list(jobs)})
+        answer("plan", {**plan_json(plan, chosen, expected, lacking, scratch), "jobs": list(jobs)})
         return
     if how.full:
         print_plan(out_console(), plan, chosen, expected, scratch)
     else:
-        print_brief(out_console(), plan, chosen, expected, lacks(plan, machine, chosen, tools_here=tools_here))
+        print_brief(out_console(), plan, chosen, expected, lacking)
     tell_notes(plan)
     say(f"dry run: nothing was launched; the rendered files are in {scratch}")

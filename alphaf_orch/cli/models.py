@@ -10,6 +10,7 @@ import click
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, out_console, with_options
 from alphaf_orch.cli.views import model_json, print_models
+from alphaf_orch.core.called import as_typed, quoted
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.names import expanded
 from alphaf_orch.core.paths import cache_dir, template_folders
@@ -25,7 +26,9 @@ def listing(as_json: bool) -> None:
 
     A preset that cannot be read is named with its file and line behind the others.
     """
-    if click.get_current_context().invoked_subcommand:
+    context = click.get_current_context()
+    if context.invoked_subcommand:  # `models --json add PATH` asks for it as `models add PATH --json` does
+        context.default_map = {context.invoked_subcommand: {"as_json": as_json}}
         return
     presets, unreadable = readable_presets(tuple(folder / "models" for folder in template_folders()))
     rows = [model_json(preset, weights_state(preset, cache_dir() / "models", os.environ)) for preset in presets]
@@ -52,7 +55,8 @@ def listing(as_json: bool) -> None:
     metavar="FOLDER",
     help="Your templates folder (ALPHAF_TEMPLATES); the preset is written into its models/.",
 )
-def add(path: str, name: str | None, templates: Path | None) -> None:
+@with_options("as_json")
+def add(path: str, name: str | None, templates: Path | None, as_json: bool) -> None:
     """Write a preset from the files of the model in the folder PATH, for a person to check.
 
     Nothing of the model is executed, nothing is fetched, nothing is overwritten.
@@ -69,14 +73,20 @@ def add(path: str, name: str | None, templates: Path | None) -> None:
     folder = expanded(templates).absolute()
     known = [*([folder / "models"] if folder.is_dir() else []), template_folders()[-1] / "models"]
     made = add_preset(path, name, folder, known)
+    then = [as_typed(f"alphaf plan --model {made.preset.name}")]
+    if expanded(os.environ.get("ALPHAF_TEMPLATES", "")).absolute() != folder:
+        then.insert(0, f"export ALPHAF_TEMPLATES={quoted(str(folder))}")
+    if as_json:
+        told = {"name": made.preset.name, "file": str(made.file), "checks": list(made.checks), "next": then}
+        answer("models-add", told)
+        return
     click.echo(made.file)
     say("check every line; first:")
     for each in made.checks:
         say(f"  {each}")
     say("next:")
-    if expanded(os.environ.get("ALPHAF_TEMPLATES", "")).absolute() != folder:
-        say(f"  export ALPHAF_TEMPLATES={folder}")
-    say(f"  alphaf plan --model {made.preset.name}")
+    for line in then:
+        say(f"  {line}")
 
 
 models = click.Group(

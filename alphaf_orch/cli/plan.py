@@ -32,12 +32,13 @@ def plan(options: Options, as_json: bool, full: bool) -> None:
     check_recipe(made, lambda text: say(text, err=True))
     found = statuses(made, read_manifest(paths.manifest))
     expected = forecast_of(made, machine, found)
+    lacking = () if full and not as_json else lacks(made, machine, found, tools_here=chosen.on == "local")
     if as_json:
-        answer("plan", plan_json(made, found, expected))
+        answer("plan", plan_json(made, found, expected, lacking))
     elif full:
         print_plan(out_console(), made, found, expected)
     else:
-        print_brief(out_console(), made, found, expected, lacks(made, machine, found, tools_here=chosen.on == "local"))
+        print_brief(out_console(), made, found, expected, lacking)
 
 
 def machine_of(config: RunConfig) -> Machine:

@@ -37,8 +37,10 @@ if TYPE_CHECKING:  # `alphaf plan` shows no experiment and need not import one
     from alphaf_orch.runs.whole import Verified
 
 
-def plan_json(plan: Plan, statuses: Sequence[Status], found: Forecast, scratch: Path | None = None) -> dict[str, Any]:
-    """Return the plan with each stage's state, argv and rendered files, and what it will take."""
+def plan_json(
+    plan: Plan, statuses: Sequence[Status], found: Forecast, lacking: Sequence[str], scratch: Path | None = None
+) -> dict[str, Any]:
+    """Return the plan with each stage's state, argv and rendered files, what it will take, and what lacks."""
     return {
         "run": plan.paths.full_name,
         "folder": str(plan.paths.root),
@@ -50,6 +52,7 @@ def plan_json(plan: Plan, statuses: Sequence[Status], found: Forecast, scratch: 
         "allowed": {"flags": allowed.given(plan.resolved), "files": [list(each) for each in _let_in(plan)]},
         "disk_bytes": plan.disk_bytes,
         "estimate": estimate_json(found),
+        "lacks": list(lacking),
         "scratch": str(scratch) if scratch else None,
         "stages": [
             {

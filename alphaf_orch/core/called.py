@@ -78,18 +78,23 @@ def as_called(text: str) -> str:
     return respelt(text, here())
 
 
+def as_typed(command: str) -> str:
+    """Return a whole command, which begins with `alphaf`, as it is typed where this process was called."""
+    return _typed(command, here())
+
+
 def called(program: str, argv: Sequence[str], environment: Mapping[str, str]) -> Called:
     """Return how a process with that argv[0], that whole command line and environment was called."""
     make, folder = _make(environment) if environment.get(BY_MAKE) else ("", "")
     spelled = environment.get(SPELLED)
     if not spelled and Path(program).name == "__main__.py" and "-m" in argv:  # its own argv[0] is a file of ours
-        spelled = " ".join(map(_quoted, [argv[0], "-m", argv[argv.index("-m") + 1]]))
+        spelled = " ".join(map(quoted, [argv[0], "-m", argv[argv.index("-m") + 1]]))
     elif not spelled:
-        spelled = _quoted(_as_typed(program, environment.get("PATH", ""), folder))
+        spelled = quoted(_by_name(program, environment.get("PATH", ""), folder))
     return Called(spelled, make)
 
 
-def _as_typed(program: str, path: str, folder: str) -> str:
+def _by_name(program: str, path: str, folder: str) -> str:
     """Return a program as its caller would type it: by its bare name where the PATH leads to that file."""
     if Path(program).name != "alphaf":  # a test's, or a program that has ours inside
         return "alphaf"
@@ -105,10 +110,10 @@ def _make(environment: Mapping[str, str]) -> tuple[str, str]:
     _, _, given = f" {environment.get('MAKEFLAGS', '')}".partition(" -- ")
     said = [word.replace("$$", "$") for word in shlex.split(given) if word.startswith(("VENV=", "SKIP_SETUP="))]
     folder = environment[BY_MAKE] if environment[BY_MAKE] != "1" else ""
-    return " ".join(map(_quoted, ["make", *(["-C", folder] if folder else []), *said])), folder
+    return " ".join(map(quoted, ["make", *(["-C", folder] if folder else []), *said])), folder
 
 
-def _quoted(word: str) -> str:
+def quoted(word: str) -> str:
     """Return a word as a shell takes it: a Korean one as it is, which shlex.quote would put between quotes."""
     return word if _PLAIN.fullmatch(word) else shlex.quote(word)
 
@@ -160,7 +165,7 @@ def _target(command: str) -> str | None:
     if any(not _PLAIN.fullmatch(word) for word in rest):  # make's ARGS go through a shell
         return None
     values = {variable: " ".join(words) for variable, words in (given | ({"ARGS": rest} if rest else {})).items()}
-    return " ".join([target, *(f"{variable}={_quoted(value)}" for variable, value in values.items())])
+    return " ".join([target, *(f"{variable}={quoted(value)}" for variable, value in values.items())])
 
 
 def _fits(variable: str, values: Sequence[str]) -> bool:

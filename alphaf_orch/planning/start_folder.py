@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphaf_orch.core.called import as_typed, quoted
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.json_schema import document
 from alphaf_orch.core.names import check_run_name, expanded
@@ -54,15 +55,11 @@ def start_folder(folder: Path, model: str, language: Language) -> Started:
 
 
 def next_commands(folder: Path, model: str) -> tuple[str, ...]:
-    """Return the commands that plan, train and report what the folder's settings say, as a shell takes them."""
+    """Return the commands that plan, train and report what the folder's settings say, spelled as alphaf was called."""
     config, run = quoted(str(folder / CONFIG)), quoted(_run_name(folder, model))
     chosen = f"--config {config} --run {run}"
-    return (f"alphaf plan {chosen}", f"alphaf run {chosen}", f"alphaf report {run}")
-
-
-def quoted(word: str) -> str:
-    """Return a word as a shell takes it, a Korean one as it is."""
-    return word if re.fullmatch(r"[\w@%+=:,./-]+", word) else "'" + word.replace("'", "'\"'\"'") + "'"
+    commands = (f"alphaf plan {chosen}", f"alphaf run {chosen}", f"alphaf report {run}")
+    return tuple(map(as_typed, commands))
 
 
 def _run_name(folder: Path, model: str) -> str:

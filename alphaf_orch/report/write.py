@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from alphaf_orch import __version__
+from alphaf_orch.core.called import here
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.masking import mask
 from alphaf_orch.core.record import now, write_atomic
@@ -23,7 +24,21 @@ def page(title: Text, about: Sequence[Text], sections: Iterable[Section]) -> Rep
         f"alphaf {__version__}이 만든 문서입니다. 이 파일 하나로 완결되며 네트워크를 쓰지 않습니다.",
         f"Made by alphaf {__version__}. This file is complete in itself and uses no network.",
     )
-    return Report(title, join([*about, made]), tuple(sections), footer)
+    return Report(title, join([*about, made]), tuple(sections), join([footer, *_called()], " "))
+
+
+def _called() -> list[Text]:
+    """Return how the alphaf of the page's commands was called: whoever reads it elsewhere calls it otherwise."""
+    home, spelled = str(Path.home()), here().alphaf
+    if spelled == "alphaf":
+        return []
+    spelled = spelled.replace(f"{home}/", "~/") if home != "/" else spelled  # a user's name is nobody's business
+    return [
+        Label(
+            f"이 문서를 만든 장비에서는 alphaf를 {spelled}(으)로 실행했습니다.",
+            f"Where it was made, alphaf was called as {spelled}.",
+        )
+    ]
 
 
 def write_report(content: Report, page: Path, language: Language) -> tuple[Path, ...]:

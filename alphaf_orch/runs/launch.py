@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -179,6 +180,8 @@ def _block(lines: Sequence[str]) -> Said:
             break
         ours.append(line)
         if line.startswith("  next: "):
-            code = next((found[1] for found in map(_CODE.fullmatch, lines[n + 1 : n + 2]) if found), "")
+            # Between: more lines of what next, and the where and next of whoever passed the block on as its own.
+            behind = itertools.takewhile(lambda each: each.startswith("  "), lines[n + 1 :])
+            code = next((found[1] for found in map(_CODE.fullmatch, behind) if found), "")
             break
     return Said("\n".join(dict.fromkeys(ours)).removeprefix("error: "), code)

@@ -242,27 +242,38 @@ def parse_set(items: Iterable[str], *, default: str, named: Sequence[str] | None
     over, unless they name plugins themselves; None: not known yet, so that a key of any plugin of axolotl's passes.
     """
     found: dict[str, dict[str, Any]] = {"sft": {}, "dpo": {}}
-    split = [_split(item, default) for item in items]
+    split: list[tuple[str, Said, bool]] = []
+    wrong = found_in(partial(_split_into, split, item, default) for item in items)
     own = [said.value for section, said, _ in split if (section, said.key) == ("sft", "plugins")]
     named = plugins.named_in(own[-1]) if own else tuple(plugins.axolotls()) if named is None else named
-    for section, said, nested in split:
-        said = _as_said(section, said, named)
-        if said.key not in known_keys(section, named) and section == default == "sft" and said.key in dpo_keys():
-            raise ConfigError(
-                f"{said.key}: did you mean dpo.{said.key}?", where=said.where,
-                fix=f"write --set dpo.{said.where.removeprefix('--set ')}", code="config.unknown_key",
-            )  # fmt: skip
-        _check(section, said, named)
-        if not said.where.partition("=")[2].strip():
-            fix = f"write {said.where.removeprefix('--set ').strip()}null to leave it to the tool"
-            raise ConfigError(f"{said.key} has no value", where=said.where, fix=fix, code="config.no_value")
-        if section == "sft":
-            check_free(said.key, said.value, said.where)
-        top, value = said.key, said.value
-        if nested and isinstance(found[section].get(top), dict):
-            value = {**found[section][top], **value}
-        found[section][top] = value
+    wrong += found_in(partial(_add, found, each, default, named) for each in split)
+    raise_all(wrong)
     return found
+
+
+def _split_into(split: list[tuple[str, Said, bool]], item: str, default: str) -> None:
+    split.append(_split(item, default))
+
+
+def _add(found: dict[str, dict[str, Any]], item: tuple[str, Said, bool], default: str, named: Sequence[str]) -> None:
+    """Put one option to those of its section; raise ConfigError where its key is none or its value is not taken."""
+    section, said, nested = item
+    said = _as_said(section, said, named)
+    if said.key not in known_keys(section, named) and section == default == "sft" and said.key in dpo_keys():
+        raise ConfigError(
+            f"{said.key}: did you mean dpo.{said.key}?", where=said.where,
+            fix=f"write --set dpo.{said.where.removeprefix('--set ')}", code="config.unknown_key",
+        )  # fmt: skip
+    _check(section, said, named)
+    if not said.where.partition("=")[2].strip():
+        fix = f"write {said.where.removeprefix('--set ').strip()}null to leave it to the tool"
+        raise ConfigError(f"{said.key} has no value", where=said.where, fix=fix, code="config.no_value")
+    if section == "sft":
+        check_free(said.key, said.value, said.where)
+    top, value = said.key, said.value
+    if nested and isinstance(found[section].get(top), dict):
+        value = {**found[section][top], **value}
+    found[section][top] = value
 
 
 def _as_said(section: str, said: Said, named: Sequence[str]) -> Said:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
@@ -11,6 +13,7 @@ from alphaf_orch.core.credentials import refuse_credentials
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.names import expanded
 from alphaf_orch.core.values import Mistake, finite, nearest, numbers, parse_value, validated
+from alphaf_orch.core.yaml_files import place_of
 from alphaf_orch.settings.ranges import Range
 
 Method = Literal[
@@ -81,16 +84,7 @@ def read_settings(values: Mapping[str, Any], default: Mapping[str, Any], where: 
             code="config.nothing_named",
         )
 
-    def told(mistake: Mistake) -> ConfigError:
-        key = mistake.keys[0]
-        what = mistake.message.lower() + (nearest(str(own.get(key)), METHODS) if key == "method" else "")
-        return ConfigError(
-            f"merge.{key}: {what}",
-            where=f"{where}, key merge.{key}",
-            fix=f"mend merge.{key}",
-            code="config.wrong_value",
-        )
-
+    told = partial(_told, own, lambda key: f"{where}, key merge.{key}")
     found = validated(MergeSettings, {**own, "values": recipe, "default": preset}, told)
     if len(set(found.partner)) != len(found.partner):
         raise ConfigError(
@@ -161,33 +155,17 @@ def check_recipe(recipe: Mapping[str, Any], where: str) -> None:
     def bad(key: str, problem: str, fix: str, *, code: str) -> ConfigError:
         return ConfigError(f"merge.{key} {problem}", where=f"{where}, key merge.{key}", fix=fix, code=code)
 
-    for key in (key for key in PER_MODEL if key in recipe):
-        value = recipe[key]
-        numbers = value if isinstance(value, list) else [value]
-        if not all(finite(n) for n in numbers):
+    for key in recipe:
+        wrong = _wrong(key, recipe[key])
+        if wrong:
+            raise bad(key, wrong[0], wrong[1], code=wrong[2])
+        if key in PER_MODEL and isinstance(recipe[key], list) and len(recipe[key]) != count:
             raise bad(
                 key,
-                f"is {value!r}, which is no number",
-                "give one number, or a list with one for each model",
-                code="config.wrong_type",
-            )
-        if isinstance(value, list) and len(value) != count:
-            raise bad(
-                key,
-                f"has {len(value)} values for {count} models",
+                f"has {len(recipe[key])} values for {count} models",
                 "give one for each, the run's own first",
                 code="config.wrong_value",
             )
-        if key == "density" and not all(map(NUMBERS[key].takes, numbers)):
-            raise bad(key, f"is {value!r}", "give a share above 0 and up to 1", code="config.out_of_range")
-        if key == "gamma" and not all(map(NUMBERS[key].takes, numbers)):
-            raise bad(key, f"is {value!r}", "give a share from 0 to below 1", code="config.out_of_range")
-    for key in (key for key in FLAGS if key in recipe):
-        if not isinstance(recipe[key], bool):
-            raise bad(key, f"is {recipe[key]!r}", "give true or false", code="config.wrong_type")
-    for key in (key for key in ("t", "select_topk", "lambda") if key in recipe):
-        if not NUMBERS[key].takes(recipe[key]):
-            raise bad(key, f"is {recipe[key]!r}", f"give {NUMBERS[key].told(whole=False)}", code="config.out_of_range")
     if "epsilon" in recipe:
         pairs = zip(per_model(recipe, "density"), per_model(recipe, "epsilon"), strict=True)
         if any(d < 1 and (d + e >= 1 or d - e <= 0) for d, e in pairs):
@@ -201,17 +179,51 @@ def check_recipe(recipe: Mapping[str, Any], where: str) -> None:
         raise bad(
             "weight", "adds up to 0, by which normalize would divide", "give other weights", code="config.out_of_range"
         )
-    for key, choices in CHOICES.items():
-        if recipe[key] not in choices:
-            raise bad(
-                key, f"is {recipe[key]!r}", f"use one of: {', '.join(map(str, choices))}", code="config.unknown_value"
-            )
     if recipe["tokenizer"] == "base" and recipe["method"] in WITHOUT_BASE:
         raise bad(
             "tokenizer", f"is base, and {recipe['method']} has no base", "use run or union", code="config.not_together"
         )
-    if type(recipe["seed"]) is not int or recipe["seed"] < 0:
-        raise bad("seed", f"is {recipe['seed']!r}", "give a whole number", code="config.wrong_type")
+
+
+def _wrong(key: str, value: Any) -> tuple[str, str, str] | None:
+    """Return what is wrong with a value whatever the others are, what to do and the code; None where nothing is."""
+    each = value if isinstance(value, list) else [value]
+    if key in PER_MODEL and not all(finite(n) for n in each):
+        fix = "give one number, or a list with one for each model"
+        return f"is {value!r}, which is no number", fix, "config.wrong_type"
+    if key == "density" and not all(map(NUMBERS[key].takes, each)):
+        return f"is {value!r}", "give a share above 0 and up to 1", "config.out_of_range"
+    if key == "gamma" and not all(map(NUMBERS[key].takes, each)):
+        return f"is {value!r}", "give a share from 0 to below 1", "config.out_of_range"
+    if key in FLAGS and not isinstance(value, bool):
+        return f"is {value!r}", "give true or false", "config.wrong_type"
+    if key in ("t", "select_topk", "lambda") and not NUMBERS[key].takes(value):
+        return f"is {value!r}", f"give {NUMBERS[key].told(whole=False)}", "config.out_of_range"
+    if key in CHOICES and value not in CHOICES[key]:
+        return f"is {value!r}", f"use one of: {', '.join(map(str, CHOICES[key]))}", "config.unknown_value"
+    if key == "seed" and (type(value) is not int or value < 0):
+        return f"is {value!r}", "give a whole number", "config.wrong_type"
+    return None
+
+
+def check_value(key: str, value: Any, where: str | Path) -> None:
+    """Raise ConfigError for a value of `merge:` that cannot be meant, whatever the others are.
+
+    `where` is the file that has it, or says in words where it is.
+    """
+    place = place_of(Path(where), ("merge", key)) if Path(where).is_file() else f"{where}, key merge.{key}"
+    if key in WHO:
+        partner = {} if key == "partner" else {"partner": ()}
+        validated(MergeSettings, {**partner, key: value}, partial(_told, {key: value}, lambda _: place))
+    elif wrong := _wrong(key, numbers({key: value})[key]):
+        problem, fix, code = wrong
+        raise ConfigError(f"merge.{key} {problem}", where=place, fix=fix, code=code)
+
+
+def _told(own: Mapping[str, Any], place: Callable[[str], str], mistake: Mistake) -> ConfigError:
+    key = mistake.keys[0]
+    what = mistake.message.lower() + (nearest(str(own.get(key)), METHODS) if key == "method" else "")
+    return ConfigError(f"merge.{key}: {what}", where=place(key), fix=f"mend merge.{key}", code="config.wrong_value")
 
 
 def per_model(recipe: Mapping[str, Any], key: str) -> list[float]:

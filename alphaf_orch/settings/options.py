@@ -19,7 +19,7 @@ from alphaf_orch.core.values import numbers
 from alphaf_orch.settings.clusters import is_path
 from alphaf_orch.settings.config import RunConfig, build_config, read_config, read_remembered
 from alphaf_orch.settings.keys import check_section, parse_set
-from alphaf_orch.settings.merge import settled
+from alphaf_orch.settings.merge import check_value, settled
 from alphaf_orch.settings.notify import with_places
 from alphaf_orch.settings.plugins import named_in
 from alphaf_orch.settings.trackers import check_trackers
@@ -153,7 +153,9 @@ def _laid_over(
         values.pop("datasets", None)
     laid = {section: dict(values[section]) for section in _SECTIONS if isinstance(values.get(section), Mapping)}
     sft = laid.get("sft", {})
-    sets = parse_set(options.sets, default=options.default_section, named=named_in(sft.get("plugins")))
+    sets: dict[str, dict[str, Any]] = {"sft": {}, "dpo": {}}
+    given_keys = partial(parse_set, options.sets, default=options.default_section, named=named_in(sft.get("plugins")))
+    wrong = found_in([lambda: sets.update(given_keys())])
     sets["sft"] = _with_its_place(sets["sft"])
     named = named_in({**sft, **sets["sft"]}.get("plugins"))
     checks: list[Callable[[], object]] = [lambda: build_config(_absolute(dict(values)), where)]
@@ -161,17 +163,19 @@ def _laid_over(
         for key in sorted(key for key in keys if isinstance(key, str) and key not in sets.get(section, {})):
             place = options.config if key in (file.get(section) or {}) else remembered
             checks.append(partial(_check_key, section, key, keys[key], place or where, named))
-    raise_all(found_in(checks))  # all of a file's mistakes, whichever of them is told first
+    raise_all([*found_in(checks), *wrong])  # all mistakes of a file and of the options, whichever of them is told first
     config = build_config(_absolute(values), where)
     return config.model_copy(update={name: {**getattr(config, name), **sets[name]} for name in ("sft", "dpo")})
 
 
-_SECTIONS = ("sft", "dpo", "trackers")
+_SECTIONS = ("sft", "dpo", "trackers", "merge")
 
 
 def _check_key(section: str, key: str, value: Any, place: str | Path, named: Sequence[str]) -> None:
     if section == "trackers":
         check_trackers({key: value}, place)
+    elif section == "merge":
+        check_value(key, value, place)
     else:
         check_section(section, {key: value}, place, named)
 

@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import answers
+import click
 import in_process
 import output_schemas
 import pytest
@@ -52,7 +54,14 @@ def trained(told, fake, monkeypatch) -> RunPaths:
 
 
 def test_every_command_that_shows_something_takes_it() -> None:
-    assert {name for name in COMMANDS if not any("--json" in param.opts for param in load(name).params)} == TALKS
+    def of(name: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+        yield name, command
+        for inner, each in getattr(command, "commands", {}).items():
+            yield from of(f"{name} {inner}", each)
+
+    every = dict(found for name in COMMANDS for found in of(name, load(name)))
+    assert "models add" in every
+    assert {name for name, each in every.items() if not any("--json" in param.opts for param in each.params)} == TALKS
 
 
 def test_the_published_schemas_are_those_of_the_shapes() -> None:
@@ -100,7 +109,10 @@ def test_dry_runs(told, trained, fake) -> None:
     planned = told("run", "--run", RUN, *config, "--dry-run")
     assert {stage["state"] for stage in planned["stages"]} == {"cached"}
     assert Path(planned["scratch"]).is_dir()
-    assert told("plan", "--run", RUN, *config)["scratch"] is None
+    again = told("plan", "--run", RUN, *config)
+    assert (again["scratch"], again["lacks"]) == (None, [])
+    lacking = told("plan", "--model", "eeve")["lacks"]
+    assert lacking and all(each in told("run", "--model", "eeve", "--dry-run")["lacks"] for each in lacking)
     assert told("estimate", "--model", "eeve", "--gpus", "1", "--rate", "2.5")["price"]["value"] > 0
     assert told("judge", "--run", RUN, "--a", "dpo", "--b", "sft", "--dry-run")["url"].startswith("http")
 

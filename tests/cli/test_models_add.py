@@ -109,6 +109,20 @@ def test_models_add_writes_a_preset_that_loads_and_plans(alphaf: Any, tmp_path: 
     assert str(folder) in planned.stdout
 
 
+@pytest.mark.parametrize("words", [("models", "add", "--json"), ("models", "--json", "add")])
+def test_models_add_says_as_json_what_it_wrote(alphaf: Any, tmp_path: Path, monkeypatch: Any, words: Any) -> None:
+    call = (*words, str(model(tmp_path / "우리 모델")), "--templates", "내 템플릿")
+    said = json.loads(alphaf(*call).stdout)
+    file = tmp_path / "내 템플릿" / "models" / "우리-모델.yaml"
+    assert (said["schema"], said["name"], said["file"]) == ("alphaf/models-add/1", read_preset(file).name, str(file))
+    assert said["checks"][0] == "licence: README.md, license; check: it may have conditions"
+    assert said["next"] == [f"export ALPHAF_TEMPLATES='{tmp_path}/내 템플릿'", "alphaf plan --model 우리-모델"]
+    taken = json.loads(alphaf(*call).stdout)
+    assert taken["error"]["code"] == "config.name_taken"
+    monkeypatch.setenv("ALPHAF_TEMPLATES", str(tmp_path / "내 템플릿"))
+    assert len(json.loads(alphaf(*call, "--name", "둘").stdout)["next"]) == 1
+
+
 def test_nothing_is_overwritten_and_a_shipped_name_is_taken(alphaf: Any, tmp_path: Path) -> None:
     folder = model(tmp_path / "모델")
     assert alphaf("models", "add", str(folder), "--templates", "t", "--name", "하나").exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -153,6 +154,27 @@ def test_make_and_what_it_says_call_the_same(installed):
     assert _said(argv, installed, PWD=str(installed)) == "make SKIP_SETUP=1 run"
     outside = ["make", "-C", installed.name, "SKIP_SETUP=1", "chat", "RUN=없음"]
     assert _said(outside, installed.parent, PWD=str(installed.parent)) == f"make -C {installed} SKIP_SETUP=1 run"
+
+
+def _ran(line: str, folder: Path) -> str:
+    kept = {name: value for name, value in os.environ.items() if name not in ("ALPHAF_CALLED", "MAKEFLAGS")}
+    env = {**kept, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", line], cwd=folder, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_walk_through_of_a_start_can_be_pasted_however_alphaf_was_called(installed):
+    for number, spelled in enumerate((".venv/bin/alphaf", f"{sys.executable} -m alphaf_orch")):
+        name = f"새 폴더 {number}"
+        said = _ran(f"{spelled} init '{name}'", installed)
+        page = (installed / name / "README.md").read_text(encoding="utf-8")
+        typed = re.findall(r"```sh\n +(.+)\n", page)
+        assert [line.split(" --config")[0] for line in typed[:2]] == [f"{spelled} plan", f"{spelled} run"]
+        assert typed == [line.strip() for line in said.partition("next:")[2].splitlines() if line.strip()]
+        assert json.loads(_ran(f"{spelled} init 'json {number}' --json", installed))["next"][2].startswith(spelled)
+        if not number:
+            assert "sft data:" in _ran(typed[0], installed)
 
 
 WORDS = {"--gpus": "2", "--limit": "3", "--dry-run": None}

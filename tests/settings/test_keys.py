@@ -90,3 +90,23 @@ def test_the_records_hold_the_keys_the_recipes_live_on():
     assert {"lora_r", "sequence_len", "micro_batch_size", "neftune_noise_alpha", "plugins"} <= set(axolotl_keys())
     assert {"beta", "loss_type", "lora_r", "sequence_len", "backend"} <= set(dpo_keys())
     assert "output_dir" not in dpo_keys()
+
+
+def test_all_mistakes_of_the_options_and_of_the_config_are_told_in_one_go(alphaf, tmp_path):
+    (tmp_path / "설정.yaml").write_text(
+        "model: tiny\nsft: {lora_rr: 8}\nmerge:\n  partner: [a]\n  method: dare_tie\n  density: 0\n  seed: x\n", "utf-8"
+    )
+    told = alphaf("plan", "--config", "설정.yaml", "--set", "lora_r=no", "--set", "num_epoch=1", "--set", "x")
+    assert told.exit_code == 2
+    for said in (
+        "7 mistakes:",
+        "설정.yaml line 2, key sft.lora_rr: ",
+        "설정.yaml line 5, key merge.method: merge.method: ",
+        "did you mean dare_ties?",
+        "설정.yaml line 6, key merge.density: merge.density is 0",
+        "설정.yaml line 7, key merge.seed: merge.seed is 'x'",
+        "--set lora_r=no: lora_r is False, which is no integer",
+        "--set num_epoch=1: num_epoch: did you mean num_epochs?",
+        "--set x: 'x' is not key=value",
+    ):
+        assert said in told.stderr, told.stderr

@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import stat
-import sys
 from pathlib import Path
 
 import pytest
 from cluster import until
-from eval_run import write_tasks
-
-WHOLE = Path(__file__).parents[1] / "fakes" / "whole_tool.py"
+from whole_run import VERSIONS, whole
 
 
 @pytest.fixture
 def tools(fake, tmp_path):
-    """The stand-ins for trainers and for what evaluates; the real program looks up lm-eval's own tasks, once."""
-    index = tmp_path / "tasks"
-    fake.python.write_text(
-        f"#!/bin/sh\ncase \"$2\" in *.task_index) test -s '{index}' || {sys.executable} \"$@\" >'{index}'\n"
-        f"exec cat '{index}';; esac\nexec {sys.executable} {WHOLE} \"$@\"\n"
-    )
-    fake.python.chmod(fake.python.stat().st_mode | stat.S_IEXEC)
-    write_tasks(tmp_path / "templates", rows=2)
-    with fake.config.open("a", encoding="utf-8") as file:
-        file.write(f"templates: '{tmp_path / 'templates'}'\n")
-    return fake
-
-
-VERSIONS = dict.fromkeys(("python", "axolotl", "transformers", "torch", "trl", "peft", "mergekit"), "1.0")
-VERSIONS |= {"lm-eval": "0.4.11"}
+    """The stand-ins for trainers and for what evaluates."""
+    return whole(fake, tmp_path)
 
 
 def arms(names):

@@ -41,6 +41,15 @@ class Unreadable(TypedDict):
     code: str
 
 
+class ModelsAdd(TypedDict):
+    """A preset that was written: its file, what a person is to check, and the commands to type next."""
+
+    name: str
+    file: str
+    checks: list[str]
+    next: list[str]
+
+
 class Init(TypedDict):
     """A folder to start from: its files, and the commands to type next."""
 

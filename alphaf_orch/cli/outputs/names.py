@@ -28,6 +28,7 @@ SHAPES: dict[str, type] = {
     "judge-votes": scores.JudgeVotes,
     "logs": runs.Logs,
     "models": machine.Models,
+    "models-add": machine.ModelsAdd,
     "notify": runs.Notify,
     "plan": plans.Plan,
     "repair": runs.Repair,

@@ -93,7 +93,10 @@ class JobFile(TypedDict):
 
 
 class Plan(TypedDict):
-    """What would run and why; `scratch` holds the files of a dry run, `jobs` those for a scheduler."""
+    """What would run and why; `lacks` is what a launch here would be refused for.
+
+    `scratch` holds the files of a dry run, `jobs` those for a scheduler.
+    """
 
     run: str
     folder: str
@@ -105,6 +108,7 @@ class Plan(TypedDict):
     allowed: Allowed
     disk_bytes: int
     estimate: Estimate
+    lacks: list[str]
     scratch: str | None
     stages: list[PlannedStage]
     jobs: NotRequired[list[JobFile]]

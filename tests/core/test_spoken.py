@@ -104,7 +104,7 @@ RULES = {
         ("- name: done", "- name: done"),
         # 3. a template, the one with most letters of its own
         ("run a was found again", "실행 a을(를) 다시 찾았습니다"),
-        ("run done was found", "실행 완료을(를) 찾았습니다"),
+        ("run done was found", "실행 done을(를) 찾았습니다"),
         ("key model is there twice", "키 model이(가) 두 번 있습니다"),
         ("a.yaml line 3", "a.yaml 3번째 줄"),
         ("a.yaml line of text", "a.yaml line of text"),

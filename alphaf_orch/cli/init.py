@@ -8,6 +8,7 @@ import click
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, option, with_options
+from alphaf_orch.core.called import typed
 from alphaf_orch.core.spoken import language, say
 from alphaf_orch.planning.start_folder import start_folder
 
@@ -30,4 +31,4 @@ def init(folder: Path, model: str, as_json: bool) -> None:
         click.echo(file)
     say("next:")
     for line in made.next:
-        say(f"  {line}")
+        say(f"  {typed(line)}")

@@ -19,8 +19,8 @@ BY_MAKE = (
 # Every command that people type, as cli.main has them.
 NAMES = (
     "ablate", "attach", "bakeoff", "board", "bundle", "cancel", "chat", "clean", "compare", "completion", "doctor",
-    "dpo", "estimate", "eval", "judge", "logs", "merge-models", "models", "notify", "plan", "repair", "report", "run",
-    "runs", "sft", "show", "verify", "watch",
+    "dpo", "estimate", "eval", "init", "judge", "logs", "merge-models", "models", "notify", "plan", "repair", "report", "run",
+    "runs", "schema", "sft", "show", "verify", "watch",
 )  # fmt: skip
 
 _CHAIN = {"--model": "MODEL", "--run": "RUN", "--config": "CONFIG", "--gpus": "GPUS", "--data": "DATA", "--set": "SET"}
@@ -76,6 +76,11 @@ def here() -> Called:
 def as_called(text: str) -> str:
     """Return a text with its commands spelled as this process was called."""
     return respelt(text, here())
+
+
+def typed(command: str) -> str:
+    """Return a command line, which begins with `alphaf`, as whoever called this process would type it."""
+    return _typed(command, here())
 
 
 def called(program: str, argv: Sequence[str], environment: Mapping[str, str]) -> Called:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphaf_orch.core.called import typed
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.json_schema import document
 from alphaf_orch.core.names import check_run_name, expanded
@@ -111,7 +112,7 @@ def _texts(folder: Path, model: str, language: Language) -> Mapping[str, str]:
         "name": folder.name,
         "rows": str(_ROWS),
         "pairs": str(_PAIRS),
-        **{name: f"   {command}" for name, command in commands.items()},
+        **{name: f"   {typed(command)}" for name, command in commands.items()},
     }
 
     def filled(name: str) -> str:

@@ -19,8 +19,8 @@ BY_MAKE = (
 # Every command that people type, as cli.main has them.
 NAMES = (
     "ablate", "attach", "bakeoff", "board", "bundle", "cancel", "chat", "clean", "compare", "completion", "doctor",
-    "dpo", "estimate", "eval", "init", "judge", "logs", "merge-models", "models", "notify", "plan", "repair", "report", "run",
-    "runs", "schema", "sft", "show", "verify", "watch",
+    "dpo", "estimate", "eval", "init", "judge", "logs", "merge-models", "models", "notify", "plan", "repair",
+    "report", "run", "runs", "schema", "sft", "show", "verify", "watch",
 )  # fmt: skip
 
 _CHAIN = {"--model": "MODEL", "--run": "RUN", "--config": "CONFIG", "--gpus": "GPUS", "--data": "DATA", "--set": "SET"}

@@ -94,7 +94,7 @@ def _shown(printed: str, place: Path) -> str:
 
 
 def matches(expected: str, printed: str) -> bool:
-    """Return whether a command printed what the page says: `…` is anything, alone on a line any lines; widths may differ."""
+    """Return whether a command printed what the page says; `…` is anything, alone on a line any lines."""
     pattern = "\n".join(".*" if line.strip() == "…" else _loose(line) for line in _plain(expected).split("\n"))
     pattern = pattern.replace("\n.*", "(?:\n.*)?").replace(".*\n", "(?:.*\n)?")
     return bool(re.fullmatch(pattern, _plain(printed), re.DOTALL))

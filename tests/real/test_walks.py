@@ -1,4 +1,4 @@
-"""The four walks of docs/walks.md, typed as they stand there, in both languages, with the real tools on the tiny model."""
+"""The four walks of docs/walks.md, typed as they stand there in both languages, on the tiny model."""
 
 from __future__ import annotations
 

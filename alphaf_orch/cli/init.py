@@ -8,7 +8,6 @@ import click
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, option, with_options
-from alphaf_orch.core.called import as_called
 from alphaf_orch.core.spoken import language, say
 from alphaf_orch.planning.start_folder import start_folder
 
@@ -31,4 +30,4 @@ def init(folder: Path, model: str, as_json: bool) -> None:
         click.echo(file)
     say("next:")
     for line in made.next:
-        click.echo("  " + as_called(f"`{line}`").strip("`"))
+        click.echo(f"  {line}")

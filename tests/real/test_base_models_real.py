@@ -199,7 +199,7 @@ def test_a_layout_is_refused_for_too_little_text(name: str, tmp_path: Path) -> N
     done = run_script("models.build_tiny", *args)
     assert done.returncode == 1
     assert "error: " in done.stderr
-    assert done.stderr.endswith("  next:  give more text or another --vocab\n")
+    assert done.stderr.endswith("  next:  give more text or another --vocab\n  code:  stage.too_little_text\n")
     assert not list(tmp_path.glob("m*"))
 
 

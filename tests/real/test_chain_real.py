@@ -20,6 +20,7 @@ from watched import alone, calls, elsewhere, without_network
 
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.processes import living, mark_of
+from alphaf_orch.core.stamps import unstamped
 from alphaf_orch.core.stop import wish
 
 REPO = Path(__file__).parents[2]
@@ -208,12 +209,13 @@ def test_the_log_says_which_path_dpo_took(chain, place):
 
 
 def test_the_user_sees_lines_of_ours_only(chain):
-    for line in chain.stderr.splitlines():
+    lines = [unstamped(line) for line in chain.stderr.splitlines()]
+    for line in lines:
         assert line.split(":")[0].split()[0] in {
             "base_model", "data", "preprocess", "sft", "merge_sft", "dpo_data", "dpo", "merge_dpo",
         }, line  # fmt: skip
     assert "alphaf chat t" in chain.stdout
-    counted = next(line for line in chain.stderr.splitlines() if line.startswith("data: done"))
+    counted = next(line for line in lines if line.startswith("data: done"))
     assert re.search(
         r"\d+ rows, \d+ turns, [\d,]+ tokens \(longest \d+\), [\d.]+% longer than sequence_len 512", counted
     )

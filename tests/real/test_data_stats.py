@@ -71,7 +71,7 @@ def test_bad_config_ends_with_code_2(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (
         2,
         "",
-        f"error: missing keys: tokenizer, datasets\n  where: {config}\n  next:  Add them\n",
+        f"error: missing keys: tokenizer, datasets\n  where: {config}\n  next:  Add them\n  code:  config.key_missing\n",
     )
     gone = run_child(tmp_path / "없음.yaml", tmp_path)
     assert gone.returncode == 2
@@ -324,7 +324,7 @@ def test_a_bad_row_ends_with_code_3_and_writes_nothing(tmp_path: Path, base: Pat
     assert done.returncode == 3
     assert done.stderr.endswith(
         f"error: messages[1].content is blank\n  where: {path} line 3, key messages[1].content\n"
-        "  next:  Correct or delete this row\n"
+        "  next:  Correct or delete this row\n  code:  data.blank\n"
     )
     assert not (tmp_path / "결과").exists()
 

@@ -276,10 +276,11 @@ def test_a_stopped_run_looks_unfinished_and_resumes_to_the_same_adapter(whole_ru
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, errors
-    assert errors.splitlines()[-3:] == [
+    assert errors.splitlines()[-4:] == [
         "error: DPO was stopped by SIGTERM",
         "  where: out",
         "  next:  run again: it resumes from the newest whole checkpoint",
+        "  code:  interrupt.stopped",
     ]
     out = tmp_path / "out"
     assert not (out / "trainer_state.json").exists() and not (out / "adapter_model.safetensors").exists()
@@ -304,7 +305,7 @@ def test_an_unusable_config_ends_before_anything_is_loaded(tmp_path: Path) -> No
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "error: the DPO config cannot be used: lora_rank: unknown key\n"
-        f"  where: {tmp_path / 'dpo.yaml'}\n  next:  mend the recipe (dpo.yaml)\n"
+        f"  where: {tmp_path / 'dpo.yaml'}\n  next:  mend the recipe (dpo.yaml)\n  code:  config.wrong_value\n"
     )
     assert time.monotonic() - started < 5
 

@@ -122,10 +122,10 @@ def test_a_trained_model_with_another_vocabulary_is_refused(tmp_path):
     argv = [sys.executable, "-m", "alphaf_orch.programs.evaluation.eval_tokenizer", str(file)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert done.returncode == 8
-    first, where, following = done.stderr.splitlines()[-3:]
+    first, where, following, code = done.stderr.splitlines()[-4:]
     assert first.startswith("error: the dpo model has another vocabulary than the trained one: ")
     assert where == f"  where: {dpo}"
-    assert following.startswith("  next:  ")
+    assert following.startswith("  next:  ") and code == "  code:  contract.other_vocabulary"
     assert not (tmp_path / "말.json").exists()
 
 

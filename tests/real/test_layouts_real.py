@@ -217,7 +217,7 @@ def test_texts_that_a_template_leaves_out(role: str, data_stats: Any, tmp_path: 
     assert found == {role: 1}
     assert left_out(made, made.chat_template, [messages]) == {}
     if role == "user":
-        assert check_left_out(found, 1, "here")[0].endswith("of 1 conversations: user in 1")
+        assert check_left_out(found, 1, "here")[0].endswith("of 1 conversations: texts of user in 1")
         return
     with pytest.raises(Failure) as caught:
         check_left_out(found, 1, "here")
@@ -266,7 +266,7 @@ def test_a_refusal_of_the_data_stage_is_the_commands_own(tmp_path: Path, warm_py
     assert done.returncode == 4, done.stderr
     said = done.stderr[done.stderr.index("error:") :].splitlines()
     assert said[0].startswith(f"error: the base model has not learnt {IM_START} (has the row of {IM_END}")
-    assert [text.split(":")[0] for text in said[1:]] == ["  where", "  next"]
+    assert [text.split(":")[0] for text in said[1:]] == ["  where", "  next", "  code"]
     stages = json.loads(RunPaths(tmp_path / "실행" / "r").manifest.read_text(encoding="utf-8"))["stages"]
     assert list(stages) == ["data"]
 

@@ -319,7 +319,7 @@ def test_the_command_line_says_what_is_handled_and_under_which_licence(finished)
     run, done = finished
     assert "파트너 has another vocabulary: 1 of the run's tokens are not in it" in done.stderr
     assert "파트너 is stored in bfloat16, the run's model in float32" in done.stderr
-    assert "`alphaf eval` asks the merged model under both" in done.stderr
+    assert "asks the merged model under both" in done.stderr
     assert "hand-off contract holds (9 lines)" in done.stderr
     assert f"model: {run}/merged" in done.stdout
     manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))

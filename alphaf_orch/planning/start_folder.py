@@ -108,7 +108,7 @@ def _texts(folder: Path, model: str, language: Language) -> Mapping[str, str]:
         "name": folder.name,
         "rows": str(_ROWS),
         "pairs": str(_PAIRS),
-        **{name: f"   {typed(command)}" for name, command in commands.items()},
+        **{name: f"   {command}" for name, command in commands.items()},
     }
 
     def filled(name: str) -> str:

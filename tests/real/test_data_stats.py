@@ -71,7 +71,8 @@ def test_bad_config_ends_with_code_2(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (
         2,
         "",
-        f"error: missing keys: tokenizer, datasets\n  where: {config}\n  next:  Add them\n  code:  config.key_missing\n",
+        f"error: missing keys: tokenizer, datasets\n  where: {config}\n  next:  Add them\n"
+        "  code:  config.key_missing\n",
     )
     gone = run_child(tmp_path / "없음.yaml", tmp_path)
     assert gone.returncode == 2

@@ -9,7 +9,6 @@ from docs_site.stage import english
 SECTIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("First steps", "시작하기"): (
         "concepts",
-        "walks",
         "data",
         "models",
         "chat-templates",

@@ -227,7 +227,11 @@ def test_a_page_in_two_languages_has_the_same_sections_blocks_and_links(english:
     def shape(page: Path) -> list[str]:
         return re.findall(r"^(#+) ", prose(page), flags=re.MULTILINE)
 
-    assert fences(korean) == fences(english)
+    # What a command prints is in the reader's language; test_walks.py compares the commands.
+    told = {"console"} if korean.name == "walks.ko.md" else set()
+    assert [each for each in fences(korean) if each[0] not in told] == [
+        each for each in fences(english) if each[0] not in told
+    ]
     assert shape(korean) == shape(english)
     for number, (ours, theirs) in enumerate(zip(sections(korean), sections(english), strict=True)):
         assert places(korean, ours) == places(english, theirs), f"section {number} leads elsewhere"

@@ -95,7 +95,7 @@ def test_a_scheduler_that_is_silent_is_told_once_those_here_are_stopped(alphaf, 
     experiment.lock.write_bytes(Holder(7, "다른-기계", "b", "s", 1).written())  # dead: it gives no sign of life
     done = alphaf("cancel", "비교/a")
     assert done.exit_code == 9
-    assert "asked to stop: a: process 7, on 다른-기계" in done.stdout
+    assert "asked to stop: 비교/a: process 7, on 다른-기계" in done.stdout
     assert "slurm does not answer" in done.stderr
 
 

@@ -84,7 +84,7 @@ def test_a_log_that_is_not_there_and_a_name_of_none(alphaf, slurm):
     early = alphaf("logs", "far", "sft")
     assert early.exit_code == 6
     assert "sft of far has no log yet: sft: queued (job 101): Priority: others are before it" in early.output
-    assert "alphaf logs far sft -f waits for it" in early.output
+    assert "`alphaf logs far sft -f` waits for it" in early.output
     unknown = alphaf("logs", "far", "stf")
     assert unknown.exit_code == 2 and "has no log 'stf': did you mean sft?" in unknown.output
     nobody = alphaf("logs", "niemand")
@@ -270,7 +270,7 @@ def test_ctrl_c_leaves_the_jobs_alone_and_says_how_to_follow_and_cancel_them(slu
     clock.at(5, ctrl_c)
     assert wait.follow_jobs("far") == 130
     said = capsys.readouterr().err
-    assert "job 101, 102 goes on; alphaf attach far follows, alphaf cancel far ends it" in said
+    assert "job 101, 102 goes on; `alphaf attach far` follows, `alphaf cancel far` ends it" in said
     assert slurm.cancelled == []
 
 

@@ -160,7 +160,7 @@ def test_a_prompt_that_cannot_fit_is_named_before_the_first_answer(tmp_path, mod
     with pytest.raises(Failure) as caught:
         generate_answers.run(config)
     assert caught.value.code == 3
-    assert caught.value.message.startswith("error: prompt 긴 것 has ")
+    assert caught.value.message.startswith("error: the prompt 긴 것 has ")
     assert "the model holds 512" in caught.value.message
     # The room for every turn's answer counts: three of 170 tokens are more than 512.
     with pytest.raises(Failure, match="3") as caught:

@@ -35,6 +35,6 @@ def test_real_ranks_of_axolotl_tell_their_own_error(tmp_path):
     with (tmp_path / "lock").open("w") as lock:
         done = run_logged(argv, env=env, log=log, lock_fd=lock.fileno(), on_poll=lambda: None)
     assert done.exit_code == 1
-    told = said(log)
+    told = said(log).text
     assert re.match(r"\[rank[01]\]: pydantic_core\S+ValidationError: 1 validation error for AxolotlConfig", told), told
     assert "could not convert string to float: 'abc'" in told

@@ -66,7 +66,7 @@ def test_the_json_keeps_its_keys(examined):
     """What reads it, `make gpu-check` for one, stands on these; a change of one is a new `format`."""
     _, report = examined(1, view(1))
     assert report["format"] == doctor.FORMAT == 1
-    assert set(report) == {"format", "alphaf", "time", "seconds", "state", "exit_code", "machine", "checks"}
+    assert set(report) == {"schema", "format", "alphaf", "time", "seconds", "state", "exit_code", "machine", "checks"}
     assert set(report["machine"]) == {"gpus", "cpus", "driver", "driver_cuda", "nvml_error"}
     keys = {"name", "subject", "state", "evidence", "fix", "exit_code", "code", "values"}
     assert all(set(check) == keys for check in report["checks"])

@@ -173,7 +173,8 @@ def test_the_line_says_how_far_it_is(folder, monkeypatch):
     with slow as stub, pytest.raises(ToolError):
         judge(folder, stub.url, 2, concurrency=1)
     lines = screen.getvalue().splitlines()
-    assert lines[0].partition(" ")[2] == "judge dpo vs sft: 4 questions"
+    lines = [line.partition(" ")[2] for line in lines]
+    assert lines[0] == "judge dpo vs sft: 4 questions"
     assert any("0/4  0 tokens  1 unanswered" in line for line in lines), "while the judge thinks"
     assert any("1/4  220 tokens  1 unanswered  ETA 0:0" in line for line in lines)
     assert lines[-1].startswith("judge dpo vs sft: 3/4  440 tokens  1 unanswered  (0:0")

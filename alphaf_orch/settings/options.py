@@ -158,13 +158,14 @@ def _laid_over(
     wrong = found_in([lambda: sets.update(given_keys())])
     sets["sft"] = _with_its_place(sets["sft"])
     named = named_in({**sft, **sets["sft"]}.get("plugins"))
-    checks: list[Callable[[], object]] = [lambda: build_config(_absolute(dict(values)), where)]
+    built: list[RunConfig] = []  # once: what comes through a pipe can be read no second time
+    checks: list[Callable[[], object]] = [lambda: built.append(build_config(_absolute(values), where))]
     for section, keys in laid.items():
         for key in sorted(key for key in keys if isinstance(key, str) and key not in sets.get(section, {})):
             place = options.config if key in (file.get(section) or {}) else remembered
             checks.append(partial(_check_key, section, key, keys[key], place or where, named))
     raise_all([*found_in(checks), *wrong])  # all mistakes of a file and of the options, whichever of them is told first
-    config = build_config(_absolute(values), where)
+    (config,) = built
     return config.model_copy(update={name: {**getattr(config, name), **sets[name]} for name in ("sft", "dpo")})
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from alphaf_orch.board.pages import pages_of
 from alphaf_orch.board.state import QUIET_S, Curve, Experiment, Run, Snapshot, Stage, Working
 from alphaf_orch.core.called import as_called
 
@@ -40,10 +42,8 @@ def moving(snapshot: Snapshot, version: str) -> dict[str, Any]:
 def look_json(snapshot: Snapshot, only: Sequence[str] | None, experiment: str) -> dict[str, Any]:
     """Return one look whole, with the paths of its pages; with `only` no more than those runs and the experiment."""
 
-    def place(name: str) -> str:
-        return str(snapshot.root / name)
-
-    whole = {**everything(snapshot, place), **moving(snapshot, "")}
+    pages = pages_of(snapshot)
+    whole = {**everything(snapshot, lambda name: str(Path(*pages[name]))), **moving(snapshot, "")}
     whole = {"at": snapshot.at, **{key: value for key, value in whole.items() if key not in ("version", "pages")}}
     if only is None:
         return whole

@@ -42,14 +42,12 @@ def test_the_shipped_profile_says_nothing_of_a_site(scheduler):
             "kubernetes",
             "kubernetes:\n  volumes:\n  - {claim: a, path: /x, readonly: true}\n",
             "unknown key readonly: did you mean read_only?",
-            2,
+            3,
         ),
-        ("kubernetes", "kubernetes:\n  tolerations:\n  - {taints: a}\n", "unknown key taints: did you mean taint?", 2),
+        ("kubernetes", "kubernetes:\n  tolerations:\n  - {taints: a}\n", "unknown key taints: did you mean taint?", 3),
     ],
 )
-def test_an_unknown_key_is_refused_with_its_line_or_that_of_its_list_and_the_nearest(
-    scheduler, text, what, line, tmp_path
-):
+def test_an_unknown_key_is_refused_with_its_line_and_the_nearest(scheduler, text, what, line, tmp_path):
     file = tmp_path / "site.yaml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as refused:

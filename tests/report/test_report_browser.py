@@ -35,7 +35,8 @@ addEventListener("load", () => {
     drawn: document.querySelectorAll(".plot .main-svg .plot path, .plot .main-svg .points path").length,
     empty: [...document.querySelectorAll(".plot")].filter((each) => !each.querySelector("svg.main-svg")).length,
     images: [...document.images].filter((each) => !each.src.startsWith("data:")).length,
-    labels: [...document.querySelectorAll(".plot .xtick text")].map((each) => each.textContent).join(" "),
+    labels: [...document.querySelectorAll(".plot .xtick text, .plot .ytick text")]
+      .map((each) => each.textContent).join(" "),
     styles: [],
   };
   const look = () => ({

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import earlier_run
 import pytest
+from golden import recorded
 
 from alphaf_orch.core.record import read_manifest
 
+RECORDS = Path(__file__).parents[1] / "records"
 STAGES = ["base_model", "data", "preprocess", "sft", "merge_sft"]
 
 
@@ -51,12 +53,15 @@ def test_a_changed_setting_is_told_with_both_values(run, alphaf):
     assert read_manifest(run / "manifest.json")["stages"]["sft"]["state"] == "done"
 
 
-def test_its_report_says_what_it_said(run, alphaf):
+@pytest.mark.parametrize("language", ["ko", "en"])
+def test_its_report_is_as_recorded(run, alphaf, language):
     """Line for line, but for the moment of writing, and intervals and tests, which are those of today."""
-    files = [run / f"report.{language}.md" for language in ("ko", "en")]
-    told = [_lasting(file) for file in files]
+    file = run / f"report.{language}.md"
+    scored = _scored(file)
     assert alphaf("report", earlier_run.NAME).exit_code == 0
-    assert [_lasting(file) for file in files] == told
+    text = "\n".join(_lasting(file)) + "\n"
+    assert text == recorded(RECORDS / f"earlier-run.{language}.md", text)
+    assert scored and scored == _scored(file)  # the form may be another one, no score is
 
 
 _METHODS = {
@@ -67,6 +72,18 @@ _METHODS = {
 }
 # In brackets: intervals, tests, and what could have been seen.
 _FIGURES = re.compile(r"\\\[[^]]*\]| p=[\d.]+| \((?:seen|none would)[^)]*\)| ?\([^)]*보였을 것\)| ?\([^)]*않았을 것\)")
+
+
+def _scored(file: Path) -> dict[str, list[str]]:
+    """Return the scores of the models by metric, in the order of the tasks."""
+    found: dict[str, list[str]] = {}
+    for line in file.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.split("|")]
+        if len(cells) == 6 and re.search("[↑↓]<br>", cells[1]):
+            found.setdefault(cells[1].partition("<br>")[2], []).append(
+                " ".join(cell.partition("<br>")[0] for cell in cells[3:5])
+            )
+    return {metric: sorted(scores) for metric, scores in found.items()}
 
 
 def _lasting(file: Path) -> list[str]:

@@ -26,7 +26,7 @@ from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
 from alphaf_orch.core.shown import Table, show_line
-from alphaf_orch.core.spoken import say
+from alphaf_orch.core.spoken import language, say
 from alphaf_orch.evaluation.options import EvalOptions
 from alphaf_orch.experiments.sweep.choice import Choice
 from alphaf_orch.experiments.sweep.run import Candidate, Swept, candidates, failed, run_sweep, states
@@ -206,5 +206,5 @@ def _print_rated(console: Console, choice: Choice) -> None:
         mark = " (chosen)" if rated.name == choice.best else ""
         table.add_row(f"{rated.name}{mark}", f"{rated.overall:.3f}", *values, *compared)
     console.print(table)
-    for line in explained(choice):
+    for line in explained(choice, language()):
         show_line(console, line)

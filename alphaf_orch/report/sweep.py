@@ -83,34 +83,40 @@ def _opening(choice: Choice) -> Verdict:
     return Verdict(advice, tuple(_explained(choice)), tone)
 
 
-def _explained(choice: Choice) -> list[Label]:
-    """Return what `explained` says, in both languages."""
-    best, english = choice.of(choice.best), explained(choice)
-    tasks = ", ".join(in_language(task_title(task, choice.titles.get(task, {})), "ko") for task in choice.metrics)
-    korean = [f"선택: {best.name}, 종합 {best.overall:.3f}. {tasks}의 대표 지표를 같은 비중으로 평균한 값이 가장 높음"]
-    if choice.runner_up is not None:
-        second = sorted(choice.rated, key=lambda each: -each.overall)[1]
-        korean.append(f"2위 {second.name}({second.overall:.3f}) 대비: {_said(choice.runner_up).ko}")
-    for other in choice.references:
-        found = best.against.get(other.name)
-        words = _said(found).ko if found else f"{best.overall - other.overall:+.3f}, 문항별 값이 없어 검정하지 않음"
-        korean.append(f"{other.name}({other.overall:.3f}) 대비: {words}")
-    return [Label(*pair) for pair in zip(korean, english, strict=True)]
-
-
-def explained(choice: Choice) -> list[str]:
+def explained(choice: Choice, language: Language = "en") -> list[str]:
     """Return in sentences what was chosen and what the scores can and cannot show."""
-    best = choice.of(choice.best)
-    titles = {task: in_language(task_title(task, choice.titles.get(task, {})), "en") for task in choice.metrics}
-    tasks = ", ".join(f"{titles[task]} {metric}" for task, metric in choice.metrics.items())
-    told = [f"chosen: {best.name}, overall {best.overall:.3f}: the highest mean of {tasks}, each task of equal weight"]
+    return [in_language(each, language) for each in _explained(choice)]
+
+
+def _explained(choice: Choice) -> list[Label]:
+    best, overall = choice.of(choice.best), f"{choice.of(choice.best).overall:.3f}"
+    titles = {task: task_title(task, choice.titles.get(task, {})) for task in choice.metrics}
+    korean = ", ".join(in_language(title, "ko") for title in titles.values())
+    english = ", ".join(f"{in_language(titles[task], 'en')} {metric}" for task, metric in choice.metrics.items())
+    told = [
+        Label(
+            f"선택: {best.name}, 종합 {overall}. {korean}의 대표 지표를 같은 비중으로 평균한 값이 가장 높음",
+            f"chosen: {best.name}, overall {overall}: the highest mean of {english}, each task of equal weight",
+        )
+    ]
     if choice.runner_up is not None:
-        second = sorted(choice.rated, key=lambda each: -each.overall)[1]
-        told.append(f"against the second, {second.name} ({second.overall:.3f}): {said(choice.runner_up)}")
+        second, words = sorted(choice.rated, key=lambda each: -each.overall)[1], _said(choice.runner_up)
+        told.append(
+            Label(
+                f"2위 {second.name}({second.overall:.3f}) 대비: {words.ko}",
+                f"against the second, {second.name} ({second.overall:.3f}): {words.en}",
+            )
+        )
     for other in choice.references:
-        found = best.against.get(other.name)
-        words = said(found) if found else f"{best.overall - other.overall:+.3f}, not tested: no values by row"
-        told.append(f"against {other.name} ({other.overall:.3f}): {words}")
+        found, gap = best.against.get(other.name), f"{best.overall - other.overall:+.3f}"
+        untested = Label(f"{gap}, 문항별 값이 없어 검정하지 않음", f"{gap}, not tested: no values by row")
+        words = _said(found) if found else untested
+        told.append(
+            Label(
+                f"{other.name}({other.overall:.3f}) 대비: {words.ko}",
+                f"against {other.name} ({other.overall:.3f}): {words.en}",
+            )
+        )
     return told
 
 

@@ -14,7 +14,7 @@ from alphaf_orch.report.score_blocks import show_score
 from alphaf_orch.scores.difference import Difference
 from alphaf_orch.scores.table import Key, ScoreTable
 
-FEW_ROWS = 50
+FEW_ROWS = 50  # ours: of fewer questions that show nothing, that they are too few is said and not that nothing is there
 ONCE = Label(
     "한 번씩만 학습했으므로 시드를 늘려 확인한 뒤 고르세요",
     "each was trained only once, train with more seeds before you choose",

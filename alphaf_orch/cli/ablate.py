@@ -12,11 +12,10 @@ from rich.console import Console
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.arms import dry_arms, jobs_of_arms, print_jobs, submit_arms
 from alphaf_orch.cli.detect_view import print_outlook
-from alphaf_orch.cli.execute import refuse_waiting
 from alphaf_orch.cli.experiment_json import ablation_json, experiment_plan_json, outlook_json
 from alphaf_orch.cli.options import Finite, How, command, log_console, out_console, with_options
 from alphaf_orch.cli.plan_view import print_arms_end
-from alphaf_orch.cli.submit import site_of
+from alphaf_orch.cli.site import refuse_waiting, site_of
 from alphaf_orch.cli.views import print_arms
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import Machine, detect_machine

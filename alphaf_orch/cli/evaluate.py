@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.eval_views import eval_plan_json, print_plan, print_results, print_tasks, results_json
-from alphaf_orch.cli.execute import refuse_waiting
 from alphaf_orch.cli.options import How, command, log_console, option, out_console, with_options
-from alphaf_orch.cli.submit import site_of, submit_call
+from alphaf_orch.cli.site import refuse_waiting, site_of
 from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.hardware import detect_machine
@@ -25,8 +25,10 @@ from alphaf_orch.evaluation.tasks.listing import list_tasks
 from alphaf_orch.runs.chain import run_config
 from alphaf_orch.runs.find import existing_run
 from alphaf_orch.runs.notify.call import told_of
-from alphaf_orch.runs.submission import Site, under_way
 from alphaf_orch.runs.warm import warm_programs
+
+if TYPE_CHECKING:
+    from alphaf_orch.runs.submission import Site
 
 
 def _stages(_context: click.Context, _option: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -97,6 +99,9 @@ def evaluate(options: EvalOptions, how: How, list_only: bool, on: str | None) ->
 
 def _submit(paths: RunPaths, options: EvalOptions, site: Site, how: How) -> None:
     """Submit the call; what can be refused is, but for models that jobs under way are still to make."""
+    from alphaf_orch.cli.submit import submit_call  # here: what runs on this machine plans no jobs
+    from alphaf_orch.runs.submission import under_way
+
     machine = site.machine(run_config(paths))
     gpus = min(1, len(machine.gpus)) if options.gpus is None else options.gpus
     asked = replace(options, gpus=0 if options.backend in SERVERS else gpus)

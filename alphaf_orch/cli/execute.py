@@ -12,10 +12,10 @@ from rich.console import Console
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.dry_run import print_dry_run, tell_notes
 from alphaf_orch.cli.options import How, log_console, out_console
-from alphaf_orch.cli.submit import on_site, site_of
+from alphaf_orch.cli.site import refuse_waiting, site_of
+from alphaf_orch.cli.submit import on_site
 from alphaf_orch.cli.views import allowed_lines, print_run
 from alphaf_orch.core.calls import keep_in
-from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.progress import tell
@@ -57,17 +57,6 @@ def execute(config: RunConfig, paths: RunPaths, scope: Scope, how: How) -> None:
     else:
         with told_of(config, paths, partial(tell, console)), led(config, paths, seat, console) as leader:
             _run(config, paths, scope, machine, console, leader, how)
-
-
-def refuse_waiting(how: How) -> None:
-    """Raise ConfigError for --wait where nothing is submitted."""
-    if how.wait:
-        raise ConfigError(
-            "there is nothing to wait for: what runs here ends with the command",
-            where="--wait",
-            fix="add --on slurm, or leave it out",
-            code="config.not_together",
-        )
 
 
 def _run(

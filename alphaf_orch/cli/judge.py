@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from alphaf_orch.cli.answer import answer
-from alphaf_orch.cli.execute import refuse_waiting
 from alphaf_orch.cli.judge_view import print_comparison, print_votes
 from alphaf_orch.cli.options import How, command, log_console, option, out_console, with_options
-from alphaf_orch.cli.submit import site_of, submit_call
+from alphaf_orch.cli.site import refuse_waiting, site_of
 from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import RunPaths
@@ -16,7 +17,9 @@ from alphaf_orch.core.spoken import say
 from alphaf_orch.judging.request import VOTED_TASK, JudgeOptions, judge_asked, judge_run
 from alphaf_orch.runs.chain import run_config
 from alphaf_orch.runs.find import existing_run
-from alphaf_orch.runs.submission import Site
+
+if TYPE_CHECKING:
+    from alphaf_orch.runs.submission import Site
 
 
 @command()
@@ -66,6 +69,8 @@ def _say_who(url: str, whence: str = "") -> None:
 
 def _submit(paths: RunPaths, asked: JudgeOptions, site: Site, how: How) -> None:
     """Submit the call; raise ConfigError for a judge or prompts that are none, and for a key that no job would have."""
+    from alphaf_orch.cli.submit import submit_call  # here: what runs on this machine plans no jobs
+
     judge = judge_asked(asked, paths)
     if judge.api_key_env and judge.api_key_env not in site.profile.env:
         raise ConfigError(

@@ -13,11 +13,12 @@ from rich.console import Console
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.dry_run import tell_notes
-from alphaf_orch.cli.execute import execute, refuse_waiting
+from alphaf_orch.cli.execute import execute
 from alphaf_orch.cli.experiment_json import candidates_json, sweep_json
 from alphaf_orch.cli.options import Finite, How, command, log_console, option, out_console, with_options
 from alphaf_orch.cli.plan_view import print_arms_end
-from alphaf_orch.cli.submit import site_of, submit_call
+from alphaf_orch.cli.site import refuse_waiting, site_of
+from alphaf_orch.cli.submit import submit_call
 from alphaf_orch.clusters.jobs import Needs
 from alphaf_orch.core.calls import keep_in
 from alphaf_orch.core.command import printable

@@ -5,6 +5,7 @@ from __future__ import annotations
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, option, out_console, with_options
 from alphaf_orch.cli.plan_view import print_brief
+from alphaf_orch.cli.site import site_of
 from alphaf_orch.cli.views import plan_json, print_plan
 from alphaf_orch.core.hardware import Machine, detect_machine
 from alphaf_orch.core.record import read_manifest
@@ -43,9 +44,5 @@ def plan(options: Options, as_json: bool, full: bool) -> None:
 
 def machine_of(config: RunConfig) -> Machine:
     """Return the machine that a run is planned for: this one, or that of the site that its settings name."""
-    if config.on == "local":
-        return detect_machine()
-    from alphaf_orch.cli.submit import site_of  # what most plans need not wait for
-
     site = site_of(config)
     return site.machine(config) if site else detect_machine()

@@ -31,17 +31,10 @@ from alphaf_orch.runs.chain import run_config
 from alphaf_orch.runs.notify.call import told_by_jobs
 from alphaf_orch.runs.recipe_check import check_recipe
 from alphaf_orch.runs.submission import Handed, Site, run_jobs
-from alphaf_orch.settings.clusters import parse_on
 from alphaf_orch.settings.config import RunConfig
 
 # What a job leaves out of the call that it makes again, with a value behind it or alone: where it runs, how it is told.
 _WITH_VALUE, _ALONE = ("--on",), ("--wait", "--detach", "--dry-run", "--verbose", "-v", "--json", "--quiet", "-q")
-
-
-def site_of(config: RunConfig, on: str | None = None) -> Site | None:
-    """Return where a call is to run, by `--on` or else by the run's own settings; None for here."""
-    found = parse_on(on or config.on, "--on" if on else "--on, or `on:` of the config")
-    return None if found.scheduler == "local" else submission.find_site(found, config.templates)
 
 
 def on_site(config: RunConfig, paths: RunPaths, scope: Scope, site: Site, how: How) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from alphaf_orch.cli.execute import execute
 from alphaf_orch.cli.options import How, command, with_options
-from alphaf_orch.cli.submit import site_of
+from alphaf_orch.cli.site import site_of
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.planning.context import Scope

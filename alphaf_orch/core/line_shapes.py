@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
 from alphaf_orch.core.shapes import Count, Number, Shape
 
@@ -62,9 +63,10 @@ class Summary(Shape):
     without_row: Count | None = None
 
 
-class Usage(Shape):
+class Usage(TypedDict):
     """What a server counted of one question."""
 
+    __pydantic_config__ = Shape.model_config  # type: ignore[misc]  # how pydantic is told
     prompt_tokens: Count
     completion_tokens: Count
 

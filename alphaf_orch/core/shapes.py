@@ -6,9 +6,20 @@ A key that nobody names here may hold anything: later and earlier versions write
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated, Any, Literal, Self
+from functools import cache
+from typing import Annotated, Any, Literal, Self, get_type_hints
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, FiniteFloat, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    TypeAdapter,
+    model_validator,
+)
+from typing_extensions import TypedDict
 
 
 def _moment(text: str) -> str:
@@ -36,6 +47,15 @@ class Shape(BaseModel):
     """A JSON object whose named keys are of these types; it may have others."""
 
     model_config = ConfigDict(extra="allow", strict=True, defer_build=True)
+
+
+@cache
+def lines_of(shape: type[Shape]) -> TypeAdapter[dict[str, Any]]:
+    """Return what reads a line of JSON of this shape into a dict as it stands, in a third of the time of a model."""
+    hints = get_type_hints(shape, include_extras=True)
+    line = TypedDict("line", {name: hints[name] for name in shape.model_fields}, total=False)  # type: ignore[misc]
+    line.__pydantic_config__ = shape.model_config  # type: ignore[attr-defined]
+    return TypeAdapter(line)
 
 
 class Origin(Shape):

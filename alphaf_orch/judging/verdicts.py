@@ -16,6 +16,7 @@ from alphaf_orch.core.line_shapes import Verdict
 from alphaf_orch.core.lock import held
 from alphaf_orch.core.paths import RunPaths
 from alphaf_orch.core.record import write_atomic
+from alphaf_orch.core.shapes import lines_of
 from alphaf_orch.core.stored import first_mistake, mending, numbered_lines, usable
 from alphaf_orch.programs.json_lines import cut_half_line
 
@@ -28,15 +29,15 @@ def read_rows(path: Path) -> Iterator[Row]:
 
     Raises RunStateError naming the line where one is no verdict and no vote.
     """
+    read = lines_of(Verdict).validate_json
     for number, line in numbered_lines(path):
         if not line.endswith(b"\n"):
             return
-        row = None
         try:
-            row = json.loads(line)
-            Verdict.model_validate(row)
-        except (ValueError, RecursionError) as error:  # pydantic's is one
-            told = first_mistake(error) if isinstance(error, ValidationError) and isinstance(row, dict) else ""
+            row = read(line)
+        except ValidationError as error:
+            # Without a key to name it is no object at all.
+            told = first_mistake(error) if error.errors()[0]["loc"] else ""
             raise RunStateError(
                 f"a line is no verdict: {told}" if told else "a line holds no JSON object",
                 where=f"{path} line {number}",

@@ -20,7 +20,8 @@ _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 ", re.MULTILINE)
 _PROGRESS = re.compile(r"^(?:sft|dpo)  \d+/\d+  .*\n", re.MULTILINE)
 # What two machines, or two days, do not have alike; `6.974` keeps its first figure.
 _VARYING = [
-    (re.compile(r"\b\d+(?:\.\d+)? (?:[KMG]iB|s|min|h|초|분|시간|tokens/s)(?![\w])"), "…"),
+    (re.compile(r"\b\d+(?:\.\d+)? ?(?:[KMG]iB|s|min|h|tokens/s|초|분|시간)(?![a-z])"), "…"),
+    (re.compile(r"alphaf-night-\w+"), "…"),
     (re.compile(r"(?<![\d:.-])\d+:\d\d(?![\d:])"), "…"),
     (re.compile(r"\b(\d+\.)\d{3}\b"), r"\1…"),
 ]

@@ -44,7 +44,7 @@ def ended_as(code: int) -> NoReturn:
 def main() -> NoReturn:
     """Run the program and end as it ended."""
     folder, python, *words = sys.argv[1:]
-    if words[:2] == ["-m", "alphaf_orch"]:
+    if words[:2] == ["-m", "alphaf_orch"] or Path(words[0]).name == "alphaf":
         env = {**likened(folder, python), "PYTHONPATH": str(REPO), PLACE: folder}
         os.execve(python, [python, *words], env)
     os.environ[PLACE] = folder

@@ -8,6 +8,7 @@ from docs_site.stage import english
 
 SECTIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("First steps", "시작하기"): (
+        "walks",
         "concepts",
         "data",
         "models",

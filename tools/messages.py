@@ -93,6 +93,8 @@ _WORDS = (
     # An amount with its unit, and with what it may be or what there is of it.
     *("{number} s", "{number} min", "{number} h", "{number} days", "{amount} ({low} to {high})", "{amount} of {room}"),
     *("{amount} of {room}, does NOT fit", "{amount} ({low} to {high}) of {room}"),
+    # Progress of a training, and what a run leaves behind.
+    *("margin {number}", "accuracy {number}", "ETA {clock}", "kind", "checkpoint", "scratch"),
     *("skipped", "here", "gradients", "optimizer", "adapter", "activations", "buffers"),
     *("entries", "integer range", "float range", "integer", "float", "number", "required"),
     *(

@@ -73,10 +73,9 @@ def _places(name: str) -> list[Place]:
     if arm:
         root = named_folder(root, arm)
     if not root.is_dir():
-        known = ", ".join(paths.name for paths in all_runs()) or "none yet"
-        raise RunStateError(
-            f"there is no run {name}", where=str(runs_dir()), fix=f"use one of: {known}", code="run.not_found"
-        )
+        known = ", ".join(paths.name for paths in all_runs())
+        fix = f"use one of: {known}" if known else "start one with `alphaf run`"
+        raise RunStateError(f"there is no run {name}", where=str(runs_dir()), fix=fix, code="run.not_found")
     record = ExperimentPaths(root).record
     if absent(record) and absent(copy_of(record)):
         return [RunPaths(root), *_candidates(root)]

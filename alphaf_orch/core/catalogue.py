@@ -25,7 +25,8 @@ from collections.abc import Iterator, Mapping
 from alphaf_orch.core.template import LEAST, Template
 
 # Between the parts of a text, and what is said there; `and` only where both of its sides are texts of ours.
-_SEPARATORS = {"; ": "; ", " · ": " · ", "  ": "  ", ": ": ": ", ", ": ", ", " and ": ", "}
+_COLUMNS = "  "
+_SEPARATORS = {"; ": "; ", " · ": " · ", _COLUMNS: _COLUMNS, ": ": ": ", ", ": ", ", " and ": ", "}
 # What may stand around a text: how often it was met, or spaces, bullets, and a point or a colon behind.
 _MET = re.compile(r"(\s{2,})(.*)( \([\d,]+\))|(\s*[\d,]+ x )(.*)", re.DOTALL)
 _BULLETS = re.compile(r"\s*(?:[\-*#>·|]+\s+)*")  # with a space behind: `--run` is no bullet
@@ -141,16 +142,17 @@ class Catalogue:
 
     def _in_parts(self, text: str, depth: int) -> str:
         for separator, joined in _SEPARATORS.items():
-            first, found, rest = text.partition(separator)
-            if not found:
+            # Columns stand side by side, however many; behind another mark may be one text with more of them.
+            found = text.split(separator, maxsplit=-1 if separator == _COLUMNS else 1)
+            if len(found) == 1:
                 continue
-            parts = [self._within(part, depth + 1) for part in (first, rest)]
-            known = [part != given for part, given in zip(parts, (first, rest), strict=True)]
-            if all(known) and not all(map(_is_word, (first, rest))):
+            parts = [self._within(part, depth + 1) for part in found]
+            known = [part != given for part, given in zip(parts, found, strict=True)]
+            if all(known) and not all(map(_is_word, found)):
                 return joined.join(parts)
-            ours = [n for n, given in enumerate((first, rest)) if known[n] and not _is_anybodys(given)]
+            ours = [n for n, given in enumerate(found) if known[n] and not _is_anybodys(given)]
             if ours and joined == separator:
-                return separator.join(parts[n] if n in ours else given for n, given in enumerate((first, rest)))
+                return separator.join(parts[n] if n in ours else given for n, given in enumerate(found))
         return text
 
 

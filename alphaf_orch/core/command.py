@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from alphaf_orch.core import processes, signals
 from alphaf_orch.core.disk import writing
@@ -24,6 +24,7 @@ from alphaf_orch.core.masking import hides_secrets
 from alphaf_orch.core.nodes import LAUNCHERS
 from alphaf_orch.core.paths import CHILD, compiled_dir
 from alphaf_orch.core.patience import time_given
+from alphaf_orch.core.spoken import say
 from alphaf_orch.core.stored import usable
 from alphaf_orch.core.warm import PLACE, Ended, Forked, ask
 
@@ -171,15 +172,23 @@ def _probe(argv: Sequence[str], env: Mapping[str, str], output: BinaryIO, stdin:
 def interactive(argv: Sequence[str], env: Mapping[str, str]) -> int:
     """Return the exit code of a program that talks to the user's terminal itself, whatever asks this one to stop.
 
-    What did is known to `signals.asked` then.
+    What it says on stderr is said in the reader's language. What asked to stop is known to `signals.asked` then.
     """
     mark = processes.new_mark()
     with guarded(mark), processes.interrupts_passed_on() as reach:
-        process = subprocess.Popen(argv, env={**env, mark: ""})
+        process = subprocess.Popen(argv, env={**env, mark: ""}, stderr=subprocess.PIPE)
         reach.append(process.send_signal)
+        told = threading.Thread(target=_tell, args=(process.stderr,), daemon=True)
+        told.start()
         code = process.wait()
         processes.end_all(mark, threading.Event())
+        told.join()
     return code
+
+
+def _tell(lines: IO[bytes]) -> None:
+    for line in lines:
+        say(line.decode("utf-8", "replace").rstrip("\n"), err=True)
 
 
 @hides_secrets

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from alphaf_orch.core.catalogue import Catalogue
 
 _CATALOGUES = Path(__file__).resolve().parents[1] / "locale"
+_DOCS = _CATALOGUES.parents[1]  # of a checkout; an installed package has no pages
+_PAGE = re.compile(r"\bdocs/([\w-]+)\.md\b(?!#)")  # a section has another name there
 _MARKS = ":;,. "
 
 
@@ -36,7 +39,13 @@ def spoken(text: str) -> str:
     """Return a text of ours in the reader's language, its commands as alphaf was called; what is not ours as it is."""
     if language() == "en" or not text:
         return as_called(text)
-    return as_called("\n".join(catalogue().said(line) for line in text.split("\n")))
+    said = "\n".join(catalogue().said(line) for line in text.split("\n"))
+    return as_called(_PAGE.sub(_korean_page, said))
+
+
+def _korean_page(named: re.Match[str]) -> str:
+    korean = f"docs/{named[1]}.ko.md"
+    return korean if (_DOCS / korean).is_file() else named[0]
 
 
 def say(text: str = "", *, err: bool = False) -> None:

@@ -25,11 +25,11 @@ def existing_run(name: str) -> RunPaths:
             fix=f"`alphaf run --run {name}` begins it; where it had one, {mending(paths.manifest)}",
             code="run.no_manifest",
         )
-    known = ", ".join(p.name for p in all_runs()) or "none yet"
+    known = ", ".join(p.name for p in all_runs())
     raise RunStateError(
         f"there is no run {name}",
         where=str(runs_dir()),
-        fix=f"use one of: {known}; or start one with `alphaf run`",
+        fix=f"use one of: {known}; or start one with `alphaf run`" if known else "start one with `alphaf run`",
         code="run.not_found",
     )
 

@@ -61,7 +61,7 @@ def run_paths(name: str) -> RunPaths:
         raise RunStateError(
             f"{name} is an experiment, not a run",
             where=str(folder),
-            fix=f"use one of its arms: {arms or 'none yet'}",
+            fix=f"use one of its arms: {arms}" if arms else "its arms have not begun: go on with the same command",
             code="run.other_kind",
         )
     return RunPaths(folder)

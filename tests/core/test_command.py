@@ -195,6 +195,17 @@ def test_sigterm_reaches_a_program_that_has_the_terminal():
     assert done.stdout == "-15\n"
 
 
+def test_a_program_that_has_the_terminal_says_its_errors_in_the_readers_language(tmp_path):
+    says = tmp_path / "says.py"
+    says.write_text("import sys\nprint('> ')\nprint('the tokenizer has no chat template', file=sys.stderr)\n", "utf-8")
+    code = "import os, sys; from alphaf_orch.core.command import interactive as talk\n"
+    code += f"print(talk((sys.executable, {str(says)!r}), dict(os.environ)))"
+    env = {**os.environ, "PYTHONPATH": str(PACKAGE.parent), "ALPHAF_LANG": "ko"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30)
+    assert sorted(done.stdout.split()) == ["0", ">"]
+    assert done.stderr == "토크나이저에 대화 템플릿이 없습니다\n"
+
+
 def test_sigterm_to_alphaf_is_an_interrupt(tmp_path):
     from alphaf_orch.core import signals
 

@@ -54,6 +54,23 @@ def test_a_text_is_recognised_and_said_with_its_values(english: str, korean: str
     assert Catalogue(TEXTS).said(english) == korean
 
 
+def test_a_page_is_named_in_the_readers_language(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = "use a key that the tool has, see docs/errors.md, docs/errors.md#identifiers, docs/engines.md and docs/x.md"
+    assert spoken(told) == told
+    monkeypatch.setenv("ALPHAF_LANG", "ko")
+    assert spoken("docs/errors.md, docs/errors.md#identifiers; docs/engines.md") == (
+        "docs/errors.ko.md, docs/errors.md#identifiers; docs/engines.md"
+    )
+
+
+def test_the_figures_of_a_training_are_said_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPHAF_LANG", "ko")
+    line = "dpo  3/6  loss 0.690  margin 0.003  accuracy 0.50  123 tokens/s  ETA 1:02:12  (0:33)"
+    assert spoken(line) == "dpo  3/6  손실 0.690  마진 0.003  정확도 0.50  123 토큰/초  남은 시간 1:02:12  (0:33)"
+    assert spoken("kind checkpoint") == "kind checkpoint"
+    assert spoken("checkpoint") == "체크포인트"
+
+
 RULES = {
     "{what} was found again": "{what}을(를) 다시",
     "is bad here": "잘못되었습니다",

@@ -1,9 +1,9 @@
 """What of a rendered SFT recipe only axolotl itself can judge: then it is asked, before anything is launched.
 
 Decided without it is, among the keys of the user and of templates of one's own, a key that the shipped recipe has too
-and whose value is a number in its range or one of its recorded names, and what shipped recipes, hardware layers and
-presets say themselves. All else (a key of a plugin, of an engine, a mapping, a switch, a key that the recipe lacks and
-may not go with it) is asked.
+and whose value is a number in its range or one of its recorded names, the text of a chat template (checked in
+inputs/chat_templates.py), and what shipped recipes, hardware layers and presets say themselves. All else (a key of a
+plugin, of an engine, a mapping, a switch, a key that the recipe lacks and may not go with it) is asked.
 """
 
 from __future__ import annotations
@@ -94,12 +94,14 @@ def _decided(key: str, value: Any, known: Mapping[str, Mapping[str, Any]], said:
     # Of an engine the table decides (planning/engine_table.py); what else each renders axolotl takes (tests/real).
     if key in TRACKER_KEYS or key in ENGINE_KEYS or key == "adapter":
         return True
+    if key == "chat_template_jinja":  # axolotl asks for a text beside `jinja` and reads no letter of it
+        return isinstance(value, str)
     if key not in said or key in _ENTANGLED:
         return False
     entry = known.get(key, {})
     number = "range" in entry and isinstance(value, int | float) and not isinstance(value, bool)
-    # `jinja` needs a text in another key.
-    name = "enum" in entry and value in entry["enum"] and key in ("chat_template", "lr_scheduler") and value != "jinja"
+    # `jinja` without a text is refused before (planning/recipes.py).
+    name = "enum" in entry and value in entry["enum"] and key in ("chat_template", "lr_scheduler")
     return number or name or value in said[key]
 
 

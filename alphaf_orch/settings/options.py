@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +15,9 @@ from alphaf_orch.core.names import expanded, named_folder
 from alphaf_orch.core.paths import EXPERIMENT_FILE, RunPaths, runs_dir
 from alphaf_orch.core.piped import as_file
 from alphaf_orch.core.several import found_in, raise_all
-from alphaf_orch.core.stored import absent
+from alphaf_orch.core.stored import absent, read_text
 from alphaf_orch.core.values import numbers
+from alphaf_orch.core.yaml_files import parse_yaml
 from alphaf_orch.settings.clusters import is_path
 from alphaf_orch.settings.config import RunConfig, build_config, read_config, read_remembered
 from alphaf_orch.settings.keys import check_section, parse_set
@@ -100,7 +102,24 @@ def settings(options: Options) -> tuple[RunConfig, RunPaths]:
             fix="say --model NAME to start it",
             code="config.nothing_named",
         )
-    return _laid_over(values, file, options, str(options.config or paths.config), paths.config), paths
+    sft = values.get("sft")
+    kept = sft.get("chat_template_jinja") if isinstance(sft, Mapping) else None
+    config = _laid_over(values, file, options, str(options.config or paths.config), paths.config)
+    return _with_kept_template(config, kept, paths.rendered("sft.yaml")), paths
+
+
+def _with_kept_template(config: RunConfig, remembered: Any, rendered: Path) -> RunConfig:
+    """Return the settings with a chat template's text where its file is gone and the run's recipe was made of it."""
+    name = config.sft.get("chat_template_jinja")
+    if not isinstance(name, str) or name != remembered or _TEMPLATE.search(name):
+        return config
+    if os.path.exists(name) or absent(rendered):  # noqa: PTH110  (as planning asks, which says that there is no file)
+        return config
+    recipe = read_text(rendered)
+    if not re.search(rf" # read from {re.escape(name)}(;|$)", recipe, re.MULTILINE):
+        return config
+    text = parse_yaml(recipe, str(rendered)).get("chat_template_jinja")
+    return config.model_copy(update={"sft": {**config.sft, "chat_template_jinja": text}})
 
 
 def new_settings(options: Options) -> RunConfig:
@@ -170,6 +189,7 @@ def _laid_over(
 
 
 _SECTIONS = ("sft", "dpo", "trackers", "merge")
+_TEMPLATE = re.compile(r"[{\n]")  # in a chat template itself, not in the name of its file
 
 
 def _check_key(section: str, key: str, value: Any, place: str | Path, named: Sequence[str]) -> None:
@@ -203,7 +223,7 @@ def _with_its_place(keys: dict[str, Any], config: Path | None = None) -> dict[st
     """Return keys of SFT, said now, with the files that they name absolute; what a run remembers stays as it is."""
     file, template = keys.get("deepspeed"), keys.get("chat_template_jinja")
     found = {**keys, "deepspeed": str(expanded(file).absolute())} if isinstance(file, str) and file else keys
-    if isinstance(template, str) and template and not re.search(r"[{\n]", template):  # else it is the template itself
+    if isinstance(template, str) and template and not _TEMPLATE.search(template):  # else it is the template itself
         place = expanded(template)
         beside = config.parent / place if config and not place.is_absolute() else place
         chosen = beside if beside.is_file() and not place.is_file() else place

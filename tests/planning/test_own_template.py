@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.paths import template_folders
@@ -98,3 +100,30 @@ def test_the_file_of_a_template_is_remembered_absolute_and_looked_for_beside_the
         assert config.sft["chat_template_jinja"] == str(place / "우리.jinja")
     inline, _ = settings(Options(model="tiny", run="r", sets=("chat_template_jinja='{{ x }}'",)))
     assert inline.sft["chat_template_jinja"] == "{{ x }}"
+
+
+@pytest.mark.parametrize(
+    ("given", "made_of", "goes_on"),
+    [
+        ((), "우리.jinja", True),
+        (("우리.jinja",), "우리.jinja", True),
+        (("틀린.jinja",), "우리.jinja", False),
+        ((), "다른.jinja", False),
+    ],
+)
+def test_a_run_goes_on_with_the_text_of_a_file_that_is_gone_and_with_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...], made_of: str, goes_on: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "실행" / "r"
+    (run / "rendered").mkdir(parents=True)
+    sft = {"chat_template": "jinja", "chat_template_jinja": str(tmp_path / "우리.jinja")}
+    (run / "config.yaml").write_text(yaml.safe_dump({"model": "tiny", "sft": sft}, allow_unicode=True), "utf-8")
+    line = f"chat_template_jinja: {json.dumps(CHATML)}  # read from {tmp_path / made_of}; the recipe has {tmp_path}\n"
+    (run / "rendered" / "sft.yaml").write_text(line, "utf-8")
+    config, _ = settings(Options(run="r", sets=tuple(f"chat_template_jinja={name}" for name in given)))
+    named = str(tmp_path / (given or ("우리.jinja",))[0])
+    assert config.sft["chat_template_jinja"] == (CHATML if goes_on else named)
+    (tmp_path / "우리.jinja").write_text("{{ x }}", "utf-8")
+    config, _ = settings(Options(run="r"))
+    assert config.sft["chat_template_jinja"] == sft["chat_template_jinja"]  # what is there is read, and compared

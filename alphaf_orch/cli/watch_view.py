@@ -249,7 +249,7 @@ def _left(look: Snapshot, each: Working) -> str:
 
 def _where(each: Working) -> str:
     """Return machine, job and since when of who works there, without his command, which is `alphaf` in most cases."""
-    return each.holder.rpartition(", on ")[2]
+    return each.holder.rpartition(", on host ")[2]
 
 
 def _losses(curves: Curves, each: Working) -> list[float]:

@@ -62,7 +62,7 @@ class Holder:
     def __str__(self) -> str:
         shown = command(self.pid) if self.is_here() else ""
         words = [f"process {self.pid}{': ' if shown else ''}{shown}"]
-        words += [f"on {self.host}"] if self.host else []
+        words += [f"on host {self.host}"] if self.host else []
         words += [word for word in (self.job, f"since {self.since}" if self.since else "") if word]
         return ", ".join(words)
 

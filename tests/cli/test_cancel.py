@@ -95,7 +95,7 @@ def test_a_scheduler_that_is_silent_is_told_once_those_here_are_stopped(alphaf, 
     experiment.lock.write_bytes(Holder(7, "다른-기계", "b", "s", 1).written())  # dead: it gives no sign of life
     done = alphaf("cancel", "비교/a")
     assert done.exit_code == 9
-    assert "asked to stop: 비교/a: process 7, on 다른-기계" in done.stdout
+    assert "asked to stop: 비교/a: process 7, on host 다른-기계" in done.stdout
     assert "slurm does not answer" in done.stderr
 
 
@@ -105,7 +105,7 @@ def test_one_that_does_not_stop_is_named_with_what_may_be_done(alphaf, slurm, ex
     experiment.lock.write_bytes(Holder(7, "다른-기계", "b", "s", 1).written())
     done = alphaf("cancel", "비교/a")
     assert done.exit_code == 6
-    assert "still at work after 0 s: process 7, on 다른-기계" in done.stderr
+    assert "still at work after 0 s: process 7, on host 다른-기계" in done.stderr
     assert "kill" not in done.stderr, "that number is of another machine"
     assert experiment.stop_wish.exists(), "it may stop yet"
 

@@ -41,7 +41,7 @@ _LOG = tuple(f"줄 {number}: 손실이 내려갑니다 [red]not markup[/] :smile
 def look() -> Snapshot:
     running = Stage("sft", "running", started="2026-11-26T10:00:00+00:00")
     waits = Stage("dpo", "queued", told="Dependency", job="4712")
-    holder = "process 7: alphaf run, on gpu-노드-3, Slurm job 99, since 2026-11-26T10:00:00+00:00"
+    holder = "process 7: alphaf run, on host gpu-노드-3, Slurm job 99, since 2026-11-26T10:00:00+00:00"
     runs = (
         Run("실험/아주-긴-이름의-가지-" + "가" * 30, Path("/r/a"), "working", (running,), holder=holder),
         Run("eeve", Path("/r/b"), "working", (running, waits), holder=holder),

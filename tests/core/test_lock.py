@@ -83,7 +83,7 @@ def test_the_message_says_who_where_and_since_when(path, other):
     error = refusal(path)
     since = holder_of(path).since
     assert error.what.startswith(f"the run r is in use (by process {process.pid}: {sys.executable} -c ")
-    assert error.what.endswith(f", on {os.uname().nodename}, Slurm job 4711, since {since})")
+    assert error.what.endswith(f", on host {os.uname().nodename}, Slurm job 4711, since {since})")
     assert f"kill {process.pid}" in error.fix
 
 
@@ -91,7 +91,7 @@ def test_a_living_holder_on_another_machine_is_never_robbed(path, other, no_floc
     process = other(path, "다른-기계")
     monkeypatch.setattr(lock, "SILENT_S", 5.0)
     error = refusal(path)
-    assert f"in use (by process {process.pid}, on 다른-기계, since " in error.what
+    assert f"in use (by process {process.pid}, on host 다른-기계, since " in error.what
     assert "kill" not in error.fix, "that number is of another machine"
     assert "waits to see whether it lives" in capsys.readouterr().err
     assert process.poll() is None
@@ -257,7 +257,7 @@ def test_an_earlier_start_that_lives_on_is_never_robbed_but_asked_to_stop(path, 
 def test_an_earlier_start_that_lives_and_does_not_listen_keeps_it(path, other, later_start, monkeypatch):
     monkeypatch.setattr(lock, "_EARLIER_S", 2.5)
     process = other(path, "다른-기계", env=JOB.items())
-    assert f"in use (by process {process.pid}, on 다른-기계, Slurm job 17" in refusal(path).what
+    assert f"in use (by process {process.pid}, on host 다른-기계, Slurm job 17" in refusal(path).what
     assert process.poll() is None
 
 

@@ -127,7 +127,7 @@ def test_a_run_that_another_one_took_over_is_written_to_no_more(begin):
     paths().lock.write_text(json.dumps({**holder, "host": "다른-기계", "pid": 1}) + "\n", "utf-8")
     code, err = ended(process)
     assert code == 6, err
-    assert "another process works here: process 1, on 다른-기계" in err
+    assert "another process works here: process 1, on host 다른-기계" in err
     assert paths().manifest.read_bytes() == before
     assert "asked to" not in err, "nothing is waited for"
     assert not living([process.pid])

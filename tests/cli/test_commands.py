@@ -42,6 +42,14 @@ def test_the_list_of_commands_says_of_each_what_its_own_help_begins_with(name: s
     assert f"{first} ".startswith(f"{main.commands[name].get_short_help_str(10)} ")
 
 
+@pytest.mark.parametrize("name", ["evaluate", "judge"])
+def test_what_runs_here_imports_nothing_that_submits_or_trains(name: str) -> None:
+    code = f"import sys, alphaf_orch.cli.{name}; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {f"alphaf_orch.{each}" for each in ("cli.submit", "cli.execute", "runs.submission")}
+    assert heavy & set(done.stdout.split()) == set()
+
+
 def test_the_list_of_commands_imports_none_of_them() -> None:
     code = (
         "import sys; from click.testing import CliRunner; from alphaf_orch.cli.main import main\n"

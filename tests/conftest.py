@@ -24,6 +24,8 @@ REAL = Path(__file__).with_name("real")
 # A script that starts the tests with `&` has Ctrl-C ignored by them and by all they start, and alphaf heeds that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+# Where containers forbid bytecode, each of some thousand children would compile all of alphaf anew: half a second each.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Whose tests take longest begin first, so that no worker waits for one of them at the end.
 LONG = (
     "test_chain_real.py",

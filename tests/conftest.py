@@ -29,6 +29,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Whose tests take longest begin first, so that no worker waits for one of them at the end.
 LONG = (
     "test_chain_real.py",
+    "test_walks.py",
     "test_chain_slurm.py",
     "test_limit_slurm.py",
     "test_layouts_real.py",

@@ -8,7 +8,7 @@ import click
 
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, option, with_options
-from alphaf_orch.core.spoken import language, say
+from alphaf_orch.core.spoken import language, say, spoken
 from alphaf_orch.planning.start_folder import start_folder
 
 
@@ -28,6 +28,6 @@ def init(folder: Path, model: str, as_json: bool) -> None:
         return
     for file in made.files:
         click.echo(file)
-    say("next:")
+    say(f"{spoken('next')}:")
     for line in made.next:
         click.echo(f"  {line}")

@@ -14,7 +14,7 @@ from alphaf_orch.core.called import as_typed, quoted
 from alphaf_orch.core.errors import ConfigError
 from alphaf_orch.core.names import expanded
 from alphaf_orch.core.paths import cache_dir, template_folders
-from alphaf_orch.core.spoken import say
+from alphaf_orch.core.spoken import say, spoken
 from alphaf_orch.inputs.presets import readable_presets
 from alphaf_orch.inputs.weights import weights_state
 
@@ -84,7 +84,7 @@ def add(path: str, name: str | None, templates: Path | None, as_json: bool) -> N
     say("check every line; first:")
     for each in made.checks:
         say(f"  {each}")
-    say("next:")
+    say(f"{spoken('next')}:")
     for line in then:
         say(f"  {line}")
 

@@ -10,6 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.cells import cell_len
+
 REPO = Path(__file__).resolve().parents[2]
 PAGES = {"en": REPO / "docs" / "walks.md", "ko": REPO / "docs" / "walks.ko.md"}
 _FENCE = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -17,11 +19,13 @@ _HERE = re.compile(r"<<'(\w+)'")
 _END = "\x1e"
 # Where there is no terminal a line begins with its time, and progress is said now and then; a page has neither.
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 ", re.MULTILINE)
-_PROGRESS = re.compile(r"^(?:sft|dpo)  \d+/\d+  .*\n", re.MULTILINE)
+_PROGRESS = re.compile(r"^(?:sft|dpo|eval_\w+)  .*\n", re.MULTILINE)
 # What two machines, or two days, do not have alike; `6.974` keeps its first figure.
 _VARYING = [
     (re.compile(r"\b\d+(?:\.\d+)? ?(?:[KMG]iB|s|min|h|tokens/s|초|분|시간)(?![a-z])"), "…"),
     (re.compile(r"alphaf-night-\w+"), "…"),
+    (re.compile(r"prepared/\w+"), "prepared/…"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d\b"), "…"),
     (re.compile(r"(?<![\d:.-])\d+:\d\d(?![\d:])"), "…"),
     (re.compile(r"\b(\d+\.)\d{3}\b"), r"\1…"),
 ]
@@ -91,6 +95,7 @@ def _environment(place: Path, language: str) -> dict[str, str]:
 def _shown(printed: str, place: Path) -> str:
     for folder in (place, REPO, Path(tempfile.gettempdir())):
         printed = printed.replace(f"{folder}/", "…/")
+    printed = re.sub(r"…/alphaf-warm-\w+/\w+/hf\b", "…/hf", printed)  # the warm parent's, where a test has none
     return "\n".join(line.rstrip() for line in _PROGRESS.sub("", _STAMP.sub("", printed)).splitlines())
 
 
@@ -110,12 +115,13 @@ def _plain(text: str) -> str:
 
 
 def rewritten(text: str, printed: list[list[str]]) -> str:
-    """Return a page with what was printed where it says something else; what varies becomes `…`."""
+    """Return a page with what was printed, but for lines that it leaves out; what varies becomes `…`."""
     at = 0
     for steps, outputs in zip(walks(text), printed, strict=True):
         for step, output in zip(steps, outputs, strict=True):
             old = "\n".join(filter(None, [f"$ {step.command}", step.printed])) + "\n"
-            said = step.printed if matches(step.printed, output) else _varied(output)
+            left_out = "…" in step.printed.split("\n") and matches(step.printed, output)
+            said = step.printed if left_out else _varied(output)
             new = "\n".join(filter(None, [f"$ {step.command}", said])) + "\n"
             at = text.index(old, at)
             text = text[:at] + new + text[at + len(old) :]
@@ -124,6 +130,16 @@ def rewritten(text: str, printed: list[list[str]]) -> str:
 
 
 def _varied(output: str) -> str:
+    return "\n".join(map(_with_gaps, output.split("\n")))
+
+
+def _with_gaps(line: str) -> str:
+    if line.startswith("│"):  # a table keeps its columns
+        return "│".join(_gap(cell) + " " * (cell_len(cell) - cell_len(_gap(cell))) for cell in line.split("│"))
+    return _gap(line)
+
+
+def _gap(text: str) -> str:
     for pattern, instead in _VARYING:
-        output = pattern.sub(instead, output)
-    return output
+        text = pattern.sub(instead, text)
+    return text

@@ -100,7 +100,7 @@ def test_a_holder_elsewhere_lives_as_long_as_it_touches_its_lock():
     paths.lock.write_text(json.dumps(elsewhere), "utf-8")
     folder = Folder()
     assert looked(folder) == {paths.name: "working"}
-    assert "on gpu-7, Slurm job 12" in folder.run(paths.name).holder
+    assert "on host gpu-7, Slurm job 12" in folder.run(paths.name).holder
     long_ago = time.time() - 3600
     os.utime(paths.lock, (long_ago, long_ago))
     assert looked() == {paths.name: "interrupted"}

@@ -12,6 +12,8 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 
+from alphaf_orch.core.particles import with_particles
+
 _MARKED = re.compile(r"[:;](?:\s|$)")
 LEAST = 8  # ours: letters of a text that is looked for behind a key; `is {value}` is found behind any word
 # Values of which the form is known, behind a word or by their names: a short template would be found in other texts.
@@ -85,7 +87,7 @@ class Template:
 
     def filled(self, values: Mapping[str, str]) -> str:
         """Return what is said instead, with the values in it."""
-        return self._said.format_map(values)
+        return with_particles(self._said, values).format_map(values)
 
     @functools.cached_property
     def _forms(self) -> re.Pattern[str] | None:

@@ -20,6 +20,7 @@ LEAST = 8  # ours: letters of a text that is looked for behind a key; `is {value
 _NUMBER = r"-?[\d,.]+"
 _AMOUNT = r"-?[\d,.]+M?(?: (?:s|min|h|days|bytes|[KMGT]i?B))?"  # with the unit that it is said in
 _NUMBERED = re.compile(r"(?:^|\W)line $")
+_TYPED = frozenset(("command", "called"))  # what somebody typed: `alphaf run`
 _NAMED = re.compile(r"(?:^|\W)key $")  # a name is behind it, which may be a word of ours: `key model is given twice`
 _VALUES = {
     **dict.fromkeys(("number", "count"), _NUMBER),
@@ -43,7 +44,8 @@ class Template:
             if name is not None:
                 self.names.append(name)
                 self.literals.append("")
-        self.kept = {name for literal, name in zip(self.literals, self.names, strict=False) if _NAMED.search(literal)}
+        named = {name for literal, name in zip(self.literals, self.names, strict=False) if _NAMED.search(literal)}
+        self.kept = named | _TYPED.intersection(self.names)
         self.shape = "\0".join(self.literals)
         self.literal = len(self.shape) - len(self.names)
 

@@ -117,6 +117,18 @@ def test_particles_within_a_value_stay_and_those_behind_a_quote_are_said() -> No
     assert made.filled({"x": "run"}) == "`run`은 'run'이 run과 run이라"
 
 
+def test_what_a_training_needs_of_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPHAF_LANG", "ko")
+    memory = "2.0 GiB (1.0 GiB to 3.0 GiB) of 79.6 GiB"
+    for last, said in (("fits", "들어감"), ("tight", "빠듯함"), ("does NOT fit", "들어가지 않음")):
+        assert spoken(f"sft: {memory}, {last}; by formula") == (
+            f"sft: 79.6 GiB 중 2.0 GiB(1.0 GiB~3.0 GiB), {said}; 계산식"
+        )
+    known = "memory measured here (run a), time by formula"
+    assert spoken(known) == "메모리는 여기서 측정(실행 a), 시간은 계산식"
+    assert spoken("sft wants 8, dpo wants 1; 0 GPUs here") == "sft에 8개 필요, dpo에 1개 필요; 여기 GPU 0개"
+
+
 RULES = {
     "{what} was found again": "{what}을(를) 다시",
     "is bad here": "잘못되었습니다",

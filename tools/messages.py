@@ -94,7 +94,7 @@ _WORDS = (
     *("{number} s", "{number} min", "{number} h", "{number} days", "{amount} ({low} to {high})", "{amount} of {room}"),
     *("{amount} of {room}, does NOT fit", "{amount} ({low} to {high}) of {room}"),
     # Progress of a training, and what a run leaves behind.
-    *("margin {number}", "accuracy {number}", "ETA {clock}", "kind", "checkpoint", "scratch"),
+    *("margin {number}", "accuracy {number}", "ETA {clock}", "kind", "checkpoint", "scratch", "tight"),
     *("skipped", "here", "gradients", "optimizer", "adapter", "activations", "buffers"),
     *("entries", "integer range", "float range", "integer", "float", "number", "required"),
     *(

@@ -9,8 +9,9 @@ import click
 from alphaf_orch.cli.answer import answer
 from alphaf_orch.cli.options import command, with_options
 from alphaf_orch.cli.wait import follow_jobs
+from alphaf_orch.core.called import as_called
 from alphaf_orch.core.signals import CODE
-from alphaf_orch.core.spoken import say
+from alphaf_orch.core.spoken import say, spoken
 from alphaf_orch.core.streams import VIEWER_GONE, viewer_gone
 from alphaf_orch.runs.attach import attached_call, follow
 from alphaf_orch.runs.follow import root_of
@@ -33,7 +34,7 @@ def attach(run: str, as_json: bool) -> None:
             answer("attach", {"run": run, "exit_code": code, "command": None, "holder": None})
         sys.exit(code)
     call = attached_call(paths)
-    say(f"{call.command}  ({call.holder})", err=True)
+    click.echo(f"{as_called(call.command)}  ({spoken(str(call.holder))})", err=True)
     try:
         for text in follow(call):
             sys.stdout.write(text)

@@ -60,11 +60,14 @@ class Holder:
         return bool(later.job) and self.job == later.job and self.restart < later.restart
 
     def __str__(self) -> str:
-        shown = command(self.pid) if self.is_here() else ""
-        words = [f"process {self.pid}{': ' if shown else ''}{shown}"]
-        words += [f"on host {self.host}"] if self.host else []
-        words += [word for word in (self.job, f"since {self.since}" if self.since else "") if word]
-        return ", ".join(words)
+        called = " ".join(command(self.pid).split()) if self.is_here() else ""  # on one line
+        job = f", {self.job}" if self.job else ""
+        since = f", since {self.since}" if self.since else ""
+        if not self.host:
+            return f"process {self.pid}: {called}" if called else f"process {self.pid}"
+        if called:
+            return f"process {self.pid}: {called}, on host {self.host}{job}{since}"
+        return f"process {self.pid}, on host {self.host}{job}{since}"
 
     def written(self) -> bytes:
         """Return what stands in the lock."""

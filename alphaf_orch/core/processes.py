@@ -47,10 +47,10 @@ class Process:
     parent: int = 0
 
     def __str__(self) -> str:
-        shown = self.command
-        if len(shown) > _SHOWN:
-            shown = f"{shown[: _SHOWN // 2]} … {shown[-_SHOWN // 2 :]}"
-        return f"process {self.pid}: {shown}" if shown else f"process {self.pid}"
+        called = self.command
+        if len(called) > _SHOWN:
+            called = f"{called[: _SHOWN // 2]} … {called[-_SHOWN // 2 :]}"
+        return f"process {self.pid}: {called}" if called else f"process {self.pid}"
 
 
 def mark_of(path: Path) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _CATALOGUES = Path(__file__).resolve().parents[1] / "locale"
 _DOCS = _CATALOGUES.parents[1]  # of a checkout; an installed package has no pages
-_PAGE = re.compile(r"\bdocs/([\w-]+)\.md\b(?!#)")  # a section has another name there
+_PAGE = re.compile(r"\bdocs/([\w-]+)\.md(?![A-Za-z0-9_#])")  # a section has another name there
 _MARKS = ":;,. "
 
 

@@ -12,12 +12,15 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 
+from alphaf_orch.core.particles import with_particles
+
 _MARKED = re.compile(r"[:;](?:\s|$)")
 LEAST = 8  # ours: letters of a text that is looked for behind a key; `is {value}` is found behind any word
 # Values of which the form is known, behind a word or by their names: a short template would be found in other texts.
 _NUMBER = r"-?[\d,.]+"
 _AMOUNT = r"-?[\d,.]+M?(?: (?:s|min|h|days|bytes|[KMGT]i?B))?"  # with the unit that it is said in
 _NUMBERED = re.compile(r"(?:^|\W)line $")
+_TYPED = frozenset(("command", "called"))  # what somebody typed: `alphaf run`
 _NAMED = re.compile(r"(?:^|\W)key $")  # a name is behind it, which may be a word of ours: `key model is given twice`
 _VALUES = {
     **dict.fromkeys(("number", "count"), _NUMBER),
@@ -41,7 +44,8 @@ class Template:
             if name is not None:
                 self.names.append(name)
                 self.literals.append("")
-        self.kept = {name for literal, name in zip(self.literals, self.names, strict=False) if _NAMED.search(literal)}
+        named = {name for literal, name in zip(self.literals, self.names, strict=False) if _NAMED.search(literal)}
+        self.kept = named | _TYPED.intersection(self.names)
         self.shape = "\0".join(self.literals)
         self.literal = len(self.shape) - len(self.names)
 
@@ -85,7 +89,7 @@ class Template:
 
     def filled(self, values: Mapping[str, str]) -> str:
         """Return what is said instead, with the values in it."""
-        return self._said.format_map(values)
+        return with_particles(self._said, values).format_map(values)
 
     @functools.cached_property
     def _forms(self) -> re.Pattern[str] | None:

@@ -41,7 +41,7 @@ def look_at_model(config: RunConfig, paths: RunPaths, machine: Machine) -> Model
     try:
         check_all_gpus(plan, machine, plan.stages)
         evidence = ", ".join(f"{section} wants {count}" for section, count in plan.gpus.items())
-        checks.append(Check(name="gpus", state="ok", evidence=f"{evidence}; {len(machine.gpus)} here"))
+        checks.append(Check(name="gpus", state="ok", evidence=f"{evidence}; {len(machine.gpus)} GPUs here"))
     except AlphafError as error:
         checks.append(refused("gpus", error))
     disk = sum(disk_left(plan, [stage for stage in plan.stages if stage.kind != "prepare"]).values())

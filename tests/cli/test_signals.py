@@ -208,15 +208,18 @@ def test_a_detached_run_is_followed_left_alone_and_followed_to_its_end(begin, fa
     assert (code, "dry run: nothing was launched" in out, err) == (0, True, ""), "what holds nothing has ended"
 
 
-def test_attach_says_of_a_killed_one_that_it_was(begin, fake):
+def test_attach_says_of_a_killed_one_that_it_was_and_who_it_was_in_the_readers_language(begin, fake, monkeypatch):
     fake.behave(base_model="slow")
     process = begin("sft", "--config", str(fake.config), "--model", "tiny", stdout=subprocess.DEVNULL)
     assert b"base_model: started" in process.stderr.readline()
+    monkeypatch.setenv("ALPHAF_LANG", "ko")
     follower = begin("attach", "tiny")
+    monkeypatch.delenv("ALPHAF_LANG")
     assert b"$ alphaf" in follower.stdout.readline()
     process.kill()
-    told(follower)
+    _, err = told(follower)
     assert follower.returncode == 137
+    assert f"  (프로세스 {process.pid}: " in err and "부터)\n" in err
     process.wait()
     watchdogs = guards_of(process.pid)
     until(lambda: not living(watchdogs))

@@ -53,15 +53,15 @@ def _korean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         (
             "optimizr=adamw_torch",
             [
-                "오류: optimizr: optimizer을(를) 쓰려 했습니까?",
+                "오류: optimizr: optimizer를 쓰려 했습니까?",
                 "  위치: --set optimizr=adamw_torch",
-                "  다음: 도구에 있는 키를 쓰세요. docs/configuration.md를 보세요",
+                "  다음: 도구에 있는 키를 쓰세요. docs/configuration.ko.md를 보세요",
             ],
         ),
         (
             "lora_r",
             [
-                "오류: 'lora_r'은(는) key=value 형식이 아닙니다",
+                "오류: 'lora_r'은 key=value 형식이 아닙니다",
                 "  위치: --set lora_r",
                 "  다음: 예: --set lora_r=64",
             ],
@@ -78,7 +78,7 @@ def test_a_setting_that_cannot_be(item: str, lines: list[str]) -> None:
         (
             "model: tiny\nmodel: eeve\n",
             [
-                "오류: 키 model이(가) 두 번 있습니다. 처음은 1번째 줄입니다",
+                "오류: 키 model이 두 번 있습니다. 처음은 1번째 줄입니다",
                 "  위치: 설정.yaml 2번째 줄",
                 "  다음: 둘 중 하나만 남기세요",
             ],
@@ -110,7 +110,7 @@ def test_a_config_that_cannot_be_read(text: str, lines: list[str]) -> None:
 def test_a_model_and_data_that_are_not_there(tmp_path: Path) -> None:
     presets = [folder / "models" for folder in template_folders()]
     assert told(lambda: load_preset("eeve-instruc", presets))[0] == (
-        "오류: 'eeve-instruc'이라는 모델이 없습니다; 'eeve-instruct'을(를) 쓰려 했습니까?"
+        "오류: 'eeve-instruc'이라는 모델이 없습니다; 'eeve-instruct'를 쓰려 했습니까?"
     )
     assert told(lambda: parse_source("여신.jsonl")) == [
         "오류: 파일이 없습니다: 여신.jsonl",

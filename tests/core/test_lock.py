@@ -21,6 +21,7 @@ from alphaf_orch.core import heart, holder, lock
 from alphaf_orch.core.errors import RunStateError
 from alphaf_orch.core.holder import Holder, holder_of, myself, read_holder
 from alphaf_orch.core.lock import held, waited
+from alphaf_orch.core.spoken import spoken
 
 REPO = Path(__file__).parents[2]
 HOLDS = """
@@ -85,6 +86,19 @@ def test_the_message_says_who_where_and_since_when(path, other):
     assert error.what.startswith(f"the run r is in use (by process {process.pid}: {sys.executable} -c ")
     assert error.what.endswith(f", on host {os.uname().nodename}, Slurm job 4711, since {since})")
     assert f"kill {process.pid}" in error.fix
+
+
+@pytest.mark.parametrize("job", ["", "Slurm job 17", "LSF job 3"])
+def test_who_holds_it_is_said_whole_in_korean_and_his_command_as_it_is(job, monkeypatch):
+    monkeypatch.setenv("ALPHAF_LANG", "ko")
+    there = Holder(7, "gpu-3", "b", "s", 1, job, "2026-11-27T10:00:00+09:00")
+    said = job.replace("job", "작업") + ", " if job else ""
+    assert spoken(str(there)) == f"프로세스 7, 장비 gpu-3, {said}2026-11-27T10:00:00+09:00부터"
+    assert spoken(f"the run r is in use (by {there})") == f"실행 r이 사용 중입니다({spoken(str(there))})"
+    monkeypatch.setattr(Holder, "is_here", lambda _: True)
+    monkeypatch.setattr(holder, "command", lambda _: "alphaf run --run 실험 --quiet")
+    assert spoken(str(there)).startswith("프로세스 7: alphaf run --run 실험 --quiet, 장비 gpu-3, ")
+    assert spoken(f"the run r is in use (by {there})") == f"실행 r이 사용 중입니다({spoken(str(there))})"
 
 
 def test_a_living_holder_on_another_machine_is_never_robbed(path, other, no_flock, monkeypatch, capsys):

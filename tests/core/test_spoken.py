@@ -18,6 +18,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from alphaf_orch.core.catalogue import Catalogue  # noqa: E402
 from alphaf_orch.core.spoken import catalogue, language, say, spoken  # noqa: E402
+from alphaf_orch.core.template import Template  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,8 +36,8 @@ TEXTS = {
 @pytest.mark.parametrize(
     ("english", "korean"),
     [
-        ("there is no run 한글 실행", "실행 한글 실행이(가) 없습니다"),
-        ("  there is no run x", "  실행 x이(가) 없습니다"),
+        ("there is no run 한글 실행", "실행 한글 실행이 없습니다"),
+        ("  there is no run x", "  실행 x가 없습니다"),
         (
             "sft is not finished: it is not UTF-8 (byte 12)",
             "sft 단계가 끝나지 않았습니다: UTF-8이 아닙니다(12번째 바이트)",
@@ -45,7 +46,7 @@ TEXTS = {
         ("1 row of a.jsonl must be mended", "a.jsonl의 행 1개를 고쳐야 합니다"),
         ("2 rows of a{b}.jsonl must be mended", "a{b}.jsonl의 행 2개를 고쳐야 합니다"),
         ("report it with that; what is finished is kept", "그 내용과 함께 알려 주십시오; 끝난 것은 그대로 있습니다"),
-        ("- there is no run x", "- 실행 x이(가) 없습니다"),
+        ("- there is no run x", "- 실행 x가 없습니다"),
         ("something a tool said", "something a tool said"),
         ("", ""),
     ],
@@ -61,6 +62,9 @@ def test_a_page_is_named_in_the_readers_language(monkeypatch: pytest.MonkeyPatch
     assert spoken("docs/errors.md, docs/errors.md#identifiers; docs/engines.md") == (
         "docs/errors.ko.md, docs/errors.md#identifiers; docs/engines.md"
     )
+    assert spoken("use one of the tool's own keys; see docs/configuration.md").endswith(
+        "docs/configuration.ko.md를 보세요"
+    )
 
 
 def test_the_figures_of_a_training_are_said_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +73,60 @@ def test_the_figures_of_a_training_are_said_one_by_one(monkeypatch: pytest.Monke
     assert spoken(line) == "dpo  3/6  손실 0.690  마진 0.003  정확도 0.50  123 토큰/초  남은 시간 1:02:12  (0:33)"
     assert spoken("kind checkpoint") == "kind checkpoint"
     assert spoken("checkpoint") == "체크포인트"
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("한도", "한도를 한도와 한도로"),
+        ("실행", "실행을 실행과 실행으로"),
+        ("파일", "파일을 파일과 파일로"),
+        ("sft", "sft를 sft와 sft로"),
+        ("merge_dpo", "merge_dpo를 merge_dpo와 merge_dpo로"),
+        ("learning_rate", "learning_rate를 learning_rate와 learning_rate로"),
+        ("lora_r", "lora_r을 lora_r과 lora_r로"),
+        ("optimizer", "optimizer를 optimizer와 optimizer로"),
+        ("chat_template", "chat_template을 chat_template과 chat_template으로"),
+        ("name", "name을 name과 name으로"),
+        ("training", "training을 training과 training으로"),
+        ("a.jsonl", "a.jsonl을 a.jsonl과 a.jsonl로"),
+        ("a.json", "a.json을 a.json과 a.json으로"),
+        ("'eeve'", "'eeve'를 'eeve'와 'eeve'로"),
+        ("HF_TOKEN", "HF_TOKEN을 HF_TOKEN과 HF_TOKEN으로"),
+        ("HF_HOME", "HF_HOME을 HF_HOME과 HF_HOME으로"),
+        ("PyYAML", "PyYAML을 PyYAML과 PyYAML로"),
+        ("SFT", "SFT를 SFT와 SFT로"),
+        ("1.5 GiB", "1.5 GiB를 1.5 GiB와 1.5 GiB로"),
+        ("10", "10을 10과 10으로"),
+        ("11", "11을 11과 11로"),
+        ("2", "2를 2와 2로"),
+        # How it is read is not known: both stay.
+        ("step", "step을(를) step과(와) step(으)로"),
+        ("…", "…을(를) …과(와) …(으)로"),
+        ("", "을(를) 과(와) (으)로"),
+    ],
+)
+def test_a_particle_is_the_one_that_its_value_is_read_with(value: str, said: str) -> None:
+    assert Template("{x} it is", "{x}을(를) {x}과(와) {x}(으)로").filled({"x": value}) == said
+
+
+def test_particles_within_a_value_stay_and_those_behind_a_quote_are_said() -> None:
+    made = Template("{x} it is", "`{x}`은(는) '{x}'이(가) {x}와(과) {x}(이)라")
+    assert made.filled({"x": "b이(가)"}) == "`b이(가)`은(는) 'b이(가)'이(가) b이(가)와(과) b이(가)(이)라"
+    assert made.filled({"x": "sft"}) == "`sft`는 'sft'가 sft와 sft라"
+    assert made.filled({"x": "run"}) == "`run`은 'run'이 run과 run이라"
+
+
+def test_what_a_training_needs_of_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALPHAF_LANG", "ko")
+    memory = "2.0 GiB (1.0 GiB to 3.0 GiB) of 79.6 GiB"
+    for last, said in (("fits", "들어감"), ("tight", "빠듯함"), ("does NOT fit", "들어가지 않음")):
+        assert spoken(f"sft: {memory}, {last}; by formula") == (
+            f"sft: 79.6 GiB 중 2.0 GiB(1.0 GiB~3.0 GiB), {said}; 계산식"
+        )
+    known = "memory measured here (run a), time by formula"
+    assert spoken(known) == "메모리는 여기서 측정(실행 a), 시간은 계산식"
+    assert spoken("sft wants 8, dpo wants 1; 0 GPUs here") == "sft에 8개 필요, dpo에 1개 필요; 여기 GPU 0개"
 
 
 RULES = {
@@ -107,7 +165,7 @@ RULES = {
     ("english", "korean"),
     [
         # 1. two texts of ours with a semicolon between
-        ("run a; b was found; it is empty", "실행 a; b을(를) 찾았습니다; 비어 있습니다"),
+        ("run a; b was found; it is empty", "실행 a; b를 찾았습니다; 비어 있습니다"),
         ("mend it; then start again", "고친 다음 다시 시작하세요"),
         ("'x' mend it; then start again", "'x' mend it; 다시 시작하세요"),
         ("a.b is bad here; mend it", "a.b: 잘못되었으니 고치세요"),
@@ -120,9 +178,9 @@ RULES = {
         ("done:", "done:"),
         ("- name: done", "- name: done"),
         # 3. a template, the one with most letters of its own
-        ("run a was found again", "실행 a을(를) 다시 찾았습니다"),
-        ("run done was found", "실행 done을(를) 찾았습니다"),
-        ("key model is there twice", "키 model이(가) 두 번 있습니다"),
+        ("run a was found again", "실행 a를 다시 찾았습니다"),
+        ("run done was found", "실행 done을 찾았습니다"),
+        ("key model is there twice", "키 model이 두 번 있습니다"),
         ("a.yaml line 3", "a.yaml 3번째 줄"),
         ("a.yaml line of text", "a.yaml line of text"),
         ("2 bytes", "2바이트"),
@@ -131,18 +189,18 @@ RULES = {
         ("a whole number above 1", "1보다 큰 a whole number"),
         ("a whole number of 1 or more, or null", "a whole number of 1 or more 또는 null"),
         ("a comma is missing between two rows above 7", "a comma is missing between two rows above 7"),
-        ("mlflow needs a server", "mlflow에는 a server이(가) 필요합니다"),
+        ("mlflow needs a server", "mlflow에는 a server가 필요합니다"),
         ("an own template of a model needs markers", "an own template of a model needs markers"),
         ("slurm job 7", "slurm 작업 7"),
         ("a job with GPUs gets 4 for each", "a job with GPUs gets 4 for each"),
-        ("cannot read a.yaml: it is empty", "a.yaml을(를) 읽을 수 없습니다: 비어 있습니다"),
+        ("cannot read a.yaml: it is empty", "a.yaml을 읽을 수 없습니다: 비어 있습니다"),
         ("cannot read a.yaml it", "a.yaml it을(를) 읽을 수 없습니다"),
         ("it is empty: it can never have been written", "비어 있습니다: 기록됐을 리 없는 it"),
         ("a: b: nothing was read", "읽지 않음(a: b)"),
-        ("run " * 6 + "x" + " was found" * 6, "실행 " * 5 + "run x was found" + "을(를) 찾았습니다" * 5),
-        ("x and y differ, x is kept", "x와 y이(가) 다릅니다. x을(를) 남깁니다"),
+        ("run " * 6 + "x" + " was found" * 6, "실행 " * 5 + "run x was found" + "를 찾았습니다" * 5),
+        ("x and y differ, x is kept", "x와 y가 다릅니다. x를 남깁니다"),
         ("x and y differ, z is kept", "x and y differ, z is kept"),
-        ("copy a to b to c now", "a을(를) b to c(으)로 지금 복사하세요"),
+        ("copy a to b to c now", "a를 b to c로 지금 복사하세요"),
         ("did not find ',' or '}'", "','나 '}'가 없습니다"),
         # 4. a problem behind its key, a name with a text in brackets
         ("messages[0].content is blank space", "messages[0].content: 공백입니다"),
@@ -227,9 +285,8 @@ def test_every_template_is_recognised_as_itself() -> None:
             for n, (literal, name) in enumerate(parts, 101)
         }
         template, found = known.recognised(text.format_map(values))
-        shown = template and template.filled(found)
-        if shown != said.format_map(values):
-            mistaken[text] = shown
+        if template is None or template.filled(found) != Template(text, said).filled(values):
+            mistaken[text] = template and template.text
     assert mistaken == {}
 
 

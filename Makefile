@@ -173,7 +173,7 @@ test: $(SETUP) ## every test, the ones with real tools included (minutes)
 	-@$(MAKE) --no-print-directory SKIP_SETUP=1 setup-deepspeed setup-audit setup-skypilot setup-docs
 	$(PY) -m pytest $(SPREAD) $(ARGS)
 
-test-fast: $(SETUP) ## the tests that start no real tool (two minutes)
+test-fast: $(SETUP) ## the tests that start no real tool (minutes)
 	$(PY) -m pytest -m "not real" $(SPREAD) $(ARGS)
 
 test-slurm: $(SETUP) ## chains and experiments through a real Slurm of two machines on this one (root; `make slurm`)

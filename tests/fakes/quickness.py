@@ -15,16 +15,20 @@ def slowness() -> float:
     return max(1.0, (time.process_time() - started) / 0.3)  # what that takes on the core that bounds are meant for
 
 
-def quickest(run: Callable[[], object], bound: float, tries: int = 3) -> list[float]:
-    """Return the CPU seconds of what `run` starts and waits for, by an idle core's measure, of each try.
+def children_s() -> float:
+    """Return the CPU seconds of all that this process started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def quickest(run: Callable[[], object], bound: float, clock: Callable[[], float], tries: int = 3) -> list[float]:
+    """Return the seconds that `run` takes by a clock and by an idle core's measure, of each try.
 
     A busy host only ever adds to a measurement: the first try below the bound says that it can be, and is the last.
     """
     seconds: list[float] = []
     while len(seconds) < tries and min(seconds, default=bound) >= bound:
-        slow, before = slowness(), resource.getrusage(resource.RUSAGE_CHILDREN)
+        slow, before = slowness(), clock()
         run()
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        seconds.append(used / max(slow, slowness()))
+        seconds.append((clock() - before) / max(slow, slowness()))
     return seconds

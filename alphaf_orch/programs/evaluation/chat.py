@@ -7,7 +7,6 @@ On a terminal it asks with "> "; /reset forgets the conversation, /exit, end of 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import logging
 import sys
 import warnings
@@ -151,11 +150,16 @@ def _talk(chat: Chat, prompt: str | None) -> int:
 
 
 def _terminal_lines() -> Iterator[str]:
-    with contextlib.suppress(ImportError):
+    prompt = "> "
+    try:
         import readline  # noqa: F401  # arrow keys and history in input()
+    except ImportError:  # then input() writes its prompt to stderr, which alphaf shows by whole lines
+        prompt = ""
     while True:
+        if not prompt:
+            print("> ", end="", flush=True)
         try:
-            yield input("> ")
+            yield input(prompt)
         except EOFError:
             print()
             return
